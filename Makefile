@@ -1,0 +1,80 @@
+# Everything runs in .venv, made from the lock files (exact versions, hashes checked).
+# GNU make 3.81, which macOS ships, is enough.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+# Another Python: make tour PYTHON=/path/to/python3.12
+PYTHON ?=
+# Newer versions: make lock LOCK_FLAGS=--upgrade
+LOCK_FLAGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# No configuration, so that the locks do not depend on where the clone lies.
+COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group build $(LOCK_FLAGS) \
+	--universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+.PHONY: help tour lab test check lock clean
+
+help: ## say what there is to do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+tour: $(VENV)/.core ## be shown the running shop, in the terminal
+	@$(BIN)/labkit tour
+
+lab: $(VENV)/.dev ## open the course in JupyterLab
+	@$(BIN)/jupyter lab notebooks/
+
+test: check ## check, then run every test
+	@$(BIN)/pytest -n 2 --dist loadfile
+
+check: $(VENV)/.dev ## lint, formatting and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+lock: $(VENV)/.dev ## make the lock files anew from pyproject.toml
+	@$(COMPILE) --output-file requirements.lock
+	@$(COMPILE) --extra lab --extra dev --constraints requirements.lock \
+		--output-file requirements-dev.lock
+
+clean: ## stop the lab here and remove all that was made
+	@for home in .lab notebooks/.lab; do \
+		if [ -d $$home ] && [ -x $(BIN)/labkit ]; then $(BIN)/labkit down --home $$home || true; fi; \
+	done
+	@rm -rf $(VENV) .lab notebooks/.lab dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+
+# $(call install,LOCK FILE,HOW LONG)
+define install
+	@echo "installing the packages of $(1), $(2) the first time"
+	@$(PIP) install --no-compile --require-hashes -r $(1) \
+		&& $(PIP) install --no-deps --no-build-isolation --editable . \
+		|| { echo "the install failed, see above: is the network there? If it is: make clean, and again" >&2; exit 1; }
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true  # all cores, where pip takes one
+endef
+
+$(VENV)/.core: $(VENV)/.made requirements.lock pyproject.toml
+	$(call install,requirements.lock,about a minute)
+	@touch $@
+
+# This lock holds all of the other one, in the same versions.
+$(VENV)/.dev: $(VENV)/.made requirements-dev.lock pyproject.toml
+	$(call install,requirements-dev.lock,about two minutes)
+	@touch $(VENV)/.core $@
+
+# The first Python that will do; where none does, one line says what is missing.
+$(VENV)/.made:
+	@problem="labkit needs Python 3.11 or newer: install one (Debian: apt install python3; macOS: brew install python), or name yours: make PYTHON=/path/to/python3"; \
+	found=; \
+	for python in $(or $(PYTHON),python3.13 python3.12 python3.11 python3); do \
+		$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		if $$python -c 'import ensurepip, venv' 2>/dev/null; then found=$$python; break; fi; \
+		problem="$$python cannot make a virtual environment: install its venv module (Debian: apt install python3-venv)"; \
+	done; \
+	if [ -z "$$found" ]; then echo "$$problem" >&2; exit 1; fi; \
+	echo "making $(VENV) with $$($$found --version)"; \
+	$$found -m venv --clear --prompt labkit $(VENV) || { rm -rf $(VENV); echo "making $(VENV) failed, see above" >&2; exit 1; }
+	@touch $@

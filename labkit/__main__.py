@@ -1,0 +1,5 @@
+"""`python -m labkit` is the command line too."""
+
+from labkit.cli import main
+
+main()

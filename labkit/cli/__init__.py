@@ -1,0 +1,16 @@
+"""The command line: `labkit`."""
+
+import sys
+
+from labkit.cli.app import app
+from labkit.stack.control import NotUp
+
+
+def main() -> None:
+    """Run the command line; what people did wrong, or what is away, is one line and exit code 1."""
+    from labkit.cli import breaking, looking, ordering, running, tour  # noqa: F401
+
+    try:
+        app()
+    except (NotUp, RuntimeError, ValueError, OSError) as error:
+        sys.exit(f"labkit: {error}")

@@ -1,0 +1,61 @@
+"""Commands that break: list failpoints, arm and disarm them."""
+
+from typing import Annotated
+
+import typer
+
+from labkit.cli.app import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    app,
+    console,
+    print_json,
+    print_table,
+)
+from labkit.faults import points
+from labkit.home import Home
+
+
+@app.command()
+def failpoints(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List every failpoint: where a process can be made to fail, and how often it was crossed.
+
+    Example: `labkit failpoints --json`
+    """
+    found = points.list_all(Home(home).make())
+    if as_json:
+        return print_json(found)
+    return print_table("failpoints", [
+        {"name": one["name"], "actions": ", ".join(one["actions"]), "hits": one["hits"],
+         "armed": one["armed"] and f"{one['armed']['action']} × {one['armed']['times']}"}
+        for one in found
+    ])  # fmt: skip
+
+
+@app.command()
+def fault(
+    name: Annotated[
+        str | None, typer.Argument(help="The failpoint: service.step.boundary.")
+    ] = None,
+    action: Annotated[
+        str | None, typer.Argument(help="crash, refuse, delay:SECONDS or duplicate.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    times: Annotated[int, typer.Option(min=1, help="How many crossings it acts on.")] = 1,
+    clear: Annotated[bool, typer.Option("--clear", help="Disarm all.")] = False,
+) -> None:
+    """Arm a failpoint, or disarm all with `--clear`.
+
+    Example: `labkit fault order.confirm_pre_order.before_commit refuse --times 2`
+    """
+    place = Home(home).make()
+    if clear == bool(name or action):
+        raise ValueError("write either: labkit fault NAME ACTION, or: labkit fault --clear")
+    if clear:
+        points.disarm(place)
+        return console.print("all failpoints are disarmed")
+    if not (name and action):
+        raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")
+    points.arm(place, name, action, times)
+    return console.print(f"{name} will {action} {times} time(s)", highlight=False)

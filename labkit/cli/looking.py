@@ -1,0 +1,146 @@
+"""Commands that look: tables, invariants, what is in flight, what is stuck, logs."""
+
+import asyncio
+import time
+from typing import Annotated
+
+import typer
+
+from labkit.cli.app import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    app,
+    console,
+    print_json,
+    print_table,
+    reading,
+    running,
+)
+from labkit.home import Home
+from labkit.lab import desk, flight, invariants
+from labkit.lab.data import HOMES_OF
+from labkit.lab.frames import SHOWN
+
+_NAMES = ", ".join(HOMES_OF)
+
+
+@app.command()
+def tables(
+    names: Annotated[list[str] | None, typer.Argument(help=f"Which: {_NAMES}.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    order: Annotated[int | None, typer.Option(help="Only the rows of this order.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All columns.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show tables as they are in the databases now.
+
+    Example: `labkit tables trade_order trade_operation`
+    """
+    reader = reading(home)
+    try:
+        found = {name: reader.table(name) for name in names or HOMES_OF}
+    except KeyError as error:
+        raise ValueError(error.args[0]) from None
+    if order is not None:
+        found = {name: [row for row in rows if order in (row.get("order_id"), _keyed(row))]
+                 for name, rows in found.items()}  # fmt: skip
+    if as_json:
+        return print_json(found)
+    for name, rows in found.items():
+        print_table(name, rows, () if everything else SHOWN[name])
+    return None
+
+
+@app.command()
+def check(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Check every invariant on the data as it is. Exit code 1 when one is broken.
+
+    Example: `labkit check`
+    """
+    found = invariants.check(reading(home))
+    if as_json:
+        print_json(found)
+    else:
+        says = {one.name: one.says for one in invariants.INVARIANTS}
+        print_table("invariants", [
+            {"invariant": one["name"], "held": "yes" if one["held"] else "NO",
+             "rows": one["looked_at"], "what must be true": says[one["name"]]} for one in found
+        ])  # fmt: skip
+        for one in found:
+            for breach in one["broken"]:
+                console.print(f"[bold]{one['name']}[/bold] is broken by {breach}")
+    raise typer.Exit(not all(one["held"] for one in found))
+
+
+@app.command()
+def settle(
+    home: HomeOption = DEFAULT_HOME,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = 30.0,
+) -> None:
+    """Wait until nothing is in flight. Exit code 1, and what still is, when time is over.
+
+    Example: `labkit settle --timeout 60`
+    """
+    began = time.monotonic()
+    with console.status("settling") as status:
+        left = flight.settle(reading(home), timeout, lambda n: status.update(f"{n} in flight"))
+    if left:
+        print_table(f"still in flight after {timeout} s", left[:50])
+        raise typer.Exit(1)
+    console.print(f"settled after {time.monotonic() - began:.1f} s: nothing is in flight")
+
+
+@app.command()
+def stuck(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """List what waits or failed, with its cause, tries and next try.
+
+    Example: `labkit stuck`
+    """
+    found = flight.stuck(reading(home))
+    if as_json:
+        return print_json(found)
+    if not found:
+        return console.print("nothing is stuck")
+    print_table("stuck", found)
+    return console.print("drive one by hand with: labkit retry ID")
+
+
+@app.command()
+def retry(
+    id: Annotated[str, typer.Argument(help="As `labkit stuck` lists it.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Drive one stuck thing by hand, now. Exit code 1 when it fails again.
+
+    Example: `labkit retry goods.383026413512351744`
+    """
+    result = asyncio.run(desk.retry(running(home), id))
+    console.print(result.message)
+    raise typer.Exit(not result.success)
+
+
+@app.command()
+def logs(
+    process: Annotated[str | None, typer.Argument(help="As goods-1; all if not said.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    lines: Annotated[int, typer.Option(min=1, help="How many of the last lines.")] = 20,
+) -> None:
+    """Show the last lines of the processes' logs.
+
+    Example: `labkit logs order-1 --lines 50`
+    """
+    files = sorted(Home(home).logs.glob("*.log"))
+    names = [file.stem for file in files]
+    if process and process not in names:
+        raise ValueError(f"there is no log of {process}; there are: {', '.join(names) or 'none'}")
+    for file in files:
+        if process in (None, file.stem):
+            console.print(f"[bold]{file.stem}[/bold]")
+            text = file.read_text(errors="replace").splitlines()[-lines:]
+            typer.echo("\n".join(text) or "(nothing)")
+
+
+def _keyed(row: dict[str, str]) -> int | None:
+    key = row.get("msg_key", "")
+    return int(key) if key.isdecimal() else None

@@ -1,0 +1,117 @@
+"""Commands that start and stop a lab."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from labkit.cli.app import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    app,
+    console,
+    print_json,
+    print_table,
+    running,
+)
+from labkit.home import Home
+from labkit.shop.wiring import SERVICES
+from labkit.stack import control, launch
+
+
+class Stack(StrEnum):
+    """The grounds that a lab can stand on."""
+
+    auto = "auto"
+    embedded = "embedded"
+    containers = "containers"
+
+
+@app.command()
+def up(
+    home: HomeOption = DEFAULT_HOME,
+    stack: Annotated[Stack, typer.Option(help="The ground to stand on.")] = Stack.auto,
+    instances: Annotated[
+        str, typer.Option(help="How many of a service: goods=2,user=2. One of each if not said.")
+    ] = "",
+) -> None:
+    """Start everything, and return when it is ready. It stays up until `labkit down`.
+
+    Example: `labkit up --instances goods=2`
+    """
+    if stack is Stack.containers:
+        raise ValueError("the containers stack is not built yet: use --stack embedded")
+    place = Home(home)
+    with console.status("starting") as status:
+        started = launch.up(place, parse_instances(instances), progress=status.update)
+    endpoint = launch.status(place)["endpoints"]["order-web"]
+    what = "the lab is up" if started else "the lab is up already"
+    why = " (auto: the containers stack is not built yet)" if stack is Stack.auto else ""
+    console.print(f"{what}: embedded stack{why}, order web at {endpoint}", highlight=False)
+
+
+@app.command()
+def down(home: HomeOption = DEFAULT_HOME) -> None:
+    """Stop everything. The data stays in the home.
+
+    Example: `labkit down`
+    """
+    was_up = launch.down(Home(home))
+    console.print("the lab is down" if was_up else "no lab was up")
+
+
+@app.command()
+def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Say what runs: processes, endpoints, databases.
+
+    Example: `labkit status --json`
+    """
+    state = launch.status(Home(home))
+    if as_json:
+        return print_json(state)
+    if not state["services"]:
+        return console.print(f"nothing ran in {state['home']} yet: labkit up")
+    print_table("processes", state["services"])
+    ends = [{"what": name, "where": where} for name, where in state["endpoints"].items() if where]
+    print_table("endpoints", ends)
+    data = [{"database": name, "url": url} for name, url in state["databases"].items() if url]
+    return print_table("databases", data)
+
+
+@app.command()
+def reset(
+    home: HomeOption = DEFAULT_HOME,
+    goods: Annotated[int | None, typer.Option(min=1, help="Kinds of goods, ids from 1.")] = None,
+    users: Annotated[int | None, typer.Option(min=1, help="Users, ids from 1.")] = None,
+    stock: Annotated[int | None, typer.Option(min=0, help="Pieces of each kind.")] = None,
+    balance: Annotated[int | None, typer.Option(min=0, help="Cents of each user.")] = None,
+    coupons: Annotated[int | None, typer.Option(min=0, help="Coupons, ids from 1.")] = None,
+) -> None:
+    """Put the first data back, or as much as is asked for; clear faults and the lab clock.
+
+    Example: `labkit reset --users 100 --coupons 100`
+    """
+    place = running(home)
+    with console.status("starting afresh"):
+        control.tell(
+            place, "reset",
+            goods=goods, users=users, stock=stock, balance=balance, coupons=coupons,
+        )  # fmt: skip
+    console.print("the first data is back")
+
+
+def parse_instances(text: str) -> dict[str, int]:
+    """Read `goods=2,user=2`.
+
+    Raises:
+        ValueError: an unknown service, or no number from 1 to 9; says what there is.
+    """
+    found = {}
+    for part in filter(None, text.split(",")):
+        name, _, number = part.partition("=")
+        if name not in SERVICES or not (number.isdecimal() and 1 <= int(number) <= 9):
+            names = ", ".join(SERVICES)
+            raise ValueError(f"--instances {part!r}: write SERVICE=1 to 9; services are {names}")
+        found[name] = int(number)
+    return found

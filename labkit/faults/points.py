@@ -1,0 +1,76 @@
+"""The failpoints of a home, from outside: list, arm, disarm, count."""
+
+from typing import Any
+
+from labkit.home import Home
+from labkit.runtime.failpoints import Armoury, Failpoint, hits_of
+from labkit.runtime.service import failpoints_of
+from labkit.shop.wiring import SERVICES
+
+
+def catalogue() -> dict[str, Failpoint]:
+    """Every failpoint of the shop, by name."""
+    return {point.name: point for service in SERVICES.values() for point in failpoints_of(service)}
+
+
+def list_all(home: Home) -> list[dict[str, Any]]:
+    """Every failpoint with what it can do, how often it was crossed, and what it is armed with."""
+    armed = Armoury(home.faults).armed()
+    listed = []
+    for service in SERVICES.values():
+        points = failpoints_of(service)
+        counts = _hits(home, service.name, len(points))
+        for point, hits in zip(points, counts, strict=True):
+            listed.append({
+                "name": point.name, "service": point.service, "boundary": point.boundary,
+                "actions": list(point.actions), "hits": hits, "armed": armed.get(point.name),
+            })  # fmt: skip
+    return listed
+
+
+def arm(home: Home, name: str, action: str, times: int = 1) -> None:
+    """Arm a failpoint.
+
+    Args:
+        home: of the lab.
+        name: as `list_all` gives it.
+        action: `crash`, `refuse`, `delay:SECONDS` or `duplicate`.
+        times: how many crossings it acts on.
+
+    Raises:
+        ValueError: there is no such failpoint, or it cannot do that; says what there is.
+    """
+    point = catalogue().get(name)
+    if point is None:
+        raise ValueError(f"{name}: there is no such failpoint; list them with: labkit failpoints")
+    verb, _, seconds = action.partition(":")
+    if verb not in point.actions:
+        raise ValueError(f"{name} can {', '.join(point.actions)}; not {verb!r}")
+    if (verb == "delay") != bool(seconds) or (seconds and not _is_seconds(seconds)):
+        raise ValueError(f"{action!r}: only a delay has seconds, as delay:2.5")
+    if times < 1:
+        raise ValueError(f"times must be 1 or more, not {times}")
+    Armoury(home.faults).arm(name, action, times)
+
+
+def left(home: Home, name: str) -> int:
+    """How many crossings a failpoint is still armed for."""
+    return int(Armoury(home.faults).armed().get(name, {}).get("times", 0))
+
+
+def disarm(home: Home, name: str | None = None) -> None:
+    """Disarm one failpoint, or all."""
+    Armoury(home.faults).clear(name)
+
+
+def _is_seconds(text: str) -> bool:
+    try:
+        return 0 <= float(text) <= 3600
+    except ValueError:
+        return False
+
+
+def _hits(home: Home, service: str, size: int) -> list[int]:
+    files = sorted(home.faults.glob(f"{service}-[0-9]*.hits"))
+    counters = [hits_of(home.faults, file.stem, size) for file in files]
+    return [sum(one.read(at) for one in counters) for at in range(size)]

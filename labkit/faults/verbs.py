@@ -1,0 +1,107 @@
+"""Faults as a learner says them. A context manager mends what it broke when its block ends."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from labkit.faults import points
+from labkit.home import Home
+from labkit.stack import control, launch
+
+_BACK_SECONDS = 15.0
+
+
+class NotReached(Exception):
+    """A fault was armed and nothing came its way, so that what followed proves nothing."""
+
+
+class Faults:
+    """The faults of one lab.
+
+    Args:
+        home: of the lab.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def list(self) -> list[dict[str, Any]]:
+        """Every failpoint: name, service, boundary, actions, hits."""
+        return points.list_all(self._home)
+
+    def arm(self, name: str, action: str, times: int = 1) -> None:
+        """Arm a failpoint and leave it armed; see `armed` for one that mends itself."""
+        points.arm(self._home, name, action, times)
+
+    @contextmanager
+    def armed(self, name: str, action: str, times: int = 1) -> Iterator[None]:
+        """Arm a failpoint for a block, and disarm it after.
+
+        Args:
+            name: as `list` gives it.
+            action: `crash`, `refuse`, `delay:SECONDS` or `duplicate`.
+            times: how many crossings it acts on.
+
+        Raises:
+            NotReached: the block ended and the failpoint had not acted even once.
+        """
+        points.arm(self._home, name, action, times)
+        try:
+            yield
+            if points.left(self._home, name) == times:
+                raise NotReached(f"the failpoint {name} was armed and never reached")
+        finally:
+            points.disarm(self._home, name)
+
+    def kill(self, process: str) -> None:
+        """Kill a process with −9, and wait until it is started again and serves."""
+        before = self._process(process)["pid"]
+        os.kill(before, signal.SIGKILL)
+        self._until(lambda: self._serves(process, not_pid=before), f"{process} did not come back")
+
+    @contextmanager
+    def killed(self, process: str) -> Iterator[None]:
+        """Kill a process with −9 and keep it down for a block."""
+        self._process(process)
+        control.tell(self._home, "hold", label=process)
+        try:
+            self._until(lambda: not self._process(process)["pid"], f"{process} did not die")
+            yield
+        finally:
+            control.tell(self._home, "release", label=process)
+            self._until(lambda: self._serves(process), f"{process} did not come back")
+
+    @contextmanager
+    def paused(self, process: str) -> Iterator[None]:
+        """Stop a process in its tracks for a block: it keeps its locks and its connections."""
+        pid = self._process(process)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def lose_broker(self) -> None:
+        """Kill the broker with everything that it holds, and wait until an empty one serves."""
+        self.kill("broker")
+
+    def _process(self, name: str) -> dict[str, Any]:
+        for one in launch.status(self._home)["services"]:
+            if name in (one["name"], f"{one['name']}-{one['instance']}"):
+                found: dict[str, Any] = one
+                return found
+        raise ValueError(f"{name}: there is no such process; see: labkit status")
+
+    def _serves(self, name: str, not_pid: int | None = None) -> bool:
+        one = self._process(name)
+        return bool(one["state"] == "up" and one["pid"] != not_pid)
+
+    def _until(self, condition: Callable[[], bool], complaint: str) -> None:
+        deadline = time.monotonic() + _BACK_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{complaint} within {_BACK_SECONDS:.0f} s")
+            time.sleep(0.02)

@@ -1,0 +1,107 @@
+"""The home: the one folder in which a lab lives, and where everything in it lies."""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class Home:
+    """Paths of one lab; two homes never touch each other.
+
+    Args:
+        folder: where the lab lives; made readable by its owner alone at first use.
+    """
+
+    def __init__(self, folder: Path | str = ".lab") -> None:
+        self.folder = Path(folder).absolute()
+        self.databases = self.folder / "databases"
+        self.registry = self.folder / "registry"
+        self.faults = self.folder / "faults"
+        self.logs = self.folder / "logs"
+        self.state_file = self.folder / "lab.json"
+        self.settings_file = self.folder / "settings.json"
+        self.clock_file = self.folder / "clock.json"
+        self.secret_file = self.folder / "secret"
+        self.lock_file = self.folder / "supervisor.lock"
+
+    def make(self) -> "Home":
+        """Make the folders and the secret, where they are not there yet.
+
+        Raises:
+            OSError: the folder cannot be made or written (no permission, disk full).
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        for folder in (self.databases, self.registry, self.faults, self.logs):
+            folder.mkdir(exist_ok=True)
+        if not self.secret_file.exists():
+            write_whole(self.secret_file, secrets.token_urlsafe(32))
+        return self
+
+    @property
+    def secret(self) -> str:
+        """What calls between this lab's processes carry; calls without it are refused."""
+        return self.secret_file.read_text()
+
+    def database_url(self, service: str) -> str:
+        """SQLAlchemy URL of a service's own database."""
+        return f"sqlite:///{self.databases / service}.sqlite"
+
+    def state(self) -> dict[str, Any]:
+        """What the supervisor last wrote about itself; empty where no lab ever ran."""
+        try:
+            state: dict[str, Any] = json.loads(self.state_file.read_text())
+        except FileNotFoundError:
+            return {}
+        return state
+
+
+def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
+    """Replace a file so that a reader sees the old or the new text, never a part.
+
+    Args:
+        path: the file; its owner alone can read it.
+        text: all that it shall hold.
+        durable: whether the text must be on disk before this returns.
+    """
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        if durable:
+            os.fsync(file.fileno())
+    draft.replace(path)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file lock: one process at a time is inside, and a dead one never is."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def try_lock(path: Path, *, only_look: bool = False) -> int | None:
+    """Take a file lock, which the system drops when this process dies, however it dies.
+
+    Args:
+        path: the lock file, made where there is none.
+        only_look: take it shared, so that two who look at once do not see each other.
+
+    Returns:
+        The open descriptor that holds the lock; None where another process holds it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    kind = fcntl.LOCK_SH if only_look else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

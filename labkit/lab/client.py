@@ -1,0 +1,68 @@
+"""Ordering as a client does: over HTTP, with the figures that a client works out."""
+
+from typing import Any
+
+import httpx
+
+from labkit.lab.data import Reader
+from labkit.shop.pricing import shipping_fee
+
+_ANSWERED_WITHIN = 15.0
+
+
+class Client:
+    """Talks to the order web of a lab.
+
+    Args:
+        endpoint: of the order web.
+        reader: to look up prices and first ids, as a shop's page would show them.
+    """
+
+    def __init__(self, endpoint: str, reader: Reader) -> None:
+        self.http = httpx.Client(base_url=endpoint, timeout=_ANSWERED_WITHIN)
+        self._reader = reader
+
+    def body(self, **wanted: Any) -> dict[str, Any]:
+        """A request to place an order; what is not said comes from the first user and goods.
+
+        Args:
+            wanted: any field of the request; `coupon=True` takes the user's first unused coupon.
+        """
+        coupon = wanted.pop("coupon", False)
+        goods = self._first("trade_goods", "goods_id", wanted.get("goods_id"))
+        user = self._first("trade_user", "user_id", wanted.get("user_id"))
+        number, price = wanted.get("goods_number", 1), goods["goods_price"]
+        fee = shipping_fee(price * number)
+        body = {
+            "user_id": user["user_id"], "goods_id": goods["goods_id"], "goods_number": number,
+            "goods_price": price, "shipping_fee": fee, "order_amount": price * number + fee,
+            "money_paid": 0, "coupon_id": self._coupon(user["user_id"]) if coupon else None,
+            "address": "北京", "consignee": user["user_name"],
+        }  # fmt: skip
+        return {**body, **wanted}
+
+    def place(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
+        """`POST /order/confirm`."""
+        headers = {"Idempotency-Key": key} if key else {}
+        return self.http.post("/order/confirm", json=body, headers=headers)
+
+    def find(self, order_id: int | str) -> httpx.Response:
+        """`GET /order/{order_id}`."""
+        return self.http.get(f"/order/{order_id}")
+
+    def cancel(self, order_id: int | str, user_id: int | str) -> httpx.Response:
+        """`POST /order/{order_id}/cancel`."""
+        return self.http.post(f"/order/{order_id}/cancel", json={"user_id": user_id})
+
+    def give_back(self, order_id: int | str, user_id: int | str) -> httpx.Response:
+        """`POST /order/{order_id}/return`."""
+        return self.http.post(f"/order/{order_id}/return", json={"user_id": user_id})
+
+    def _first(self, table: str, key: str, wanted: Any) -> dict[str, Any]:
+        rows = self._reader.table(table)
+        return next((row for row in rows if str(row[key]) == str(wanted)), rows[0])
+
+    def _coupon(self, user_id: int) -> int | None:
+        unused = [row["coupon_id"] for row in self._reader.table("trade_coupon")
+                  if row["user_id"] == user_id and not row["is_used"]]  # fmt: skip
+        return unused[0] if unused else None

@@ -1,0 +1,64 @@
+"""Reading a lab's databases from outside, as they are: what the code believes does not count."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Executable, Table
+
+from labkit.home import Home
+from labkit.runtime.database import open_reader
+from labkit.runtime.tables import RUNTIME_TABLES
+from labkit.shop.tables import TABLES
+
+Rows = list[dict[str, Any]]
+
+#: table → the services whose database has it.
+HOMES_OF: Mapping[str, tuple[str, ...]] = {
+    table.name: tuple(name for name, tables in TABLES.items() if table in tables)
+    for tables in TABLES.values()
+    for table in tables
+}
+_BY_NAME = {table.name: table for tables in TABLES.values() for table in tables}
+
+
+class Reader:
+    """Reads all databases of a home, each in a snapshot of its own.
+
+    Args:
+        home: whose databases.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self._engines = {name: open_reader(home.database_url(name)) for name in TABLES}
+
+    @contextmanager
+    def snapshot(self, service: str) -> Iterator[Connection]:
+        """One read transaction on one service's database."""
+        with self._engines[service].begin() as connection:
+            yield connection
+
+    def query(self, service: str, statement: Executable) -> Rows:
+        """The rows that a statement finds in one database."""
+        with self.snapshot(service) as connection:
+            return [dict(row._mapping) for row in connection.execute(statement)]
+
+    def table(self, name: str) -> Rows:
+        """All rows of a table, from every database that has it, which `service` names.
+
+        Raises:
+            KeyError: there is no such table; says which there are.
+        """
+        if name not in _BY_NAME:
+            raise KeyError(f"there is no table {name}; there are {', '.join(sorted(_BY_NAME))}")
+        return [row for service in HOMES_OF[name] for row in self._rows(service, _BY_NAME[name])]
+
+    def close(self) -> None:
+        """Let go of the databases."""
+        for engine in self._engines.values():
+            engine.dispose()
+
+    def _rows(self, service: str, table: Table) -> Rows:
+        shared = {"service": service} if table in RUNTIME_TABLES else {}
+        ordered = table.select().order_by(*(table.primary_key or table.c))
+        return [{**shared, **row} for row in self.query(service, ordered)]

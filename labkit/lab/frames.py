@@ -1,0 +1,174 @@
+"""Tables as people read them: pandas frames with short names for ids, and what changed in them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+_LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E"}
+#: table → the columns that say what holds. The others are one argument away (`raw=True`).
+SHOWN = {
+    "trade_order": ("order_id", "user_id", "order_status", "pay_status", "goods_number",
+                    "order_amount", "coupon_paid", "money_paid", "pay_amount", "cancel_time"),
+    "trade_order_request": ("user_id", "order_id", "add_time"),
+    "trade_goods": ("goods_id", "goods_name", "goods_number", "goods_price"),
+    "trade_goods_number_log": ("goods_id", "order_id", "direction", "goods_number", "log_time"),
+    "trade_coupon": ("coupon_id", "coupon_price", "user_id", "is_used", "order_id"),
+    "trade_user": ("user_id", "user_name", "user_money", "user_score"),
+    "trade_user_money_log": ("user_id", "order_id", "money_log_type", "use_money", "create_time"),
+    "trade_user_score_log": ("user_id", "order_id", "score_log_type", "use_score", "create_time"),
+    "trade_operation": ("service", "order_id", "operation", "outcome", "amount"),
+    "trade_mq_producer": ("service", "event_id", "topic", "msg_key", "groups", "status"),
+    "trade_mq_consumer_log": ("service", "event_id", "topic", "msg_key", "status"),
+}  # fmt: skip
+_WORDS = {
+    "order_status": {0: "unconfirmed", 1: "confirmed", 2: "cancelled", 4: "returned"},
+    "pay_status": {0: "unpaid", 2: "paid"},
+    "is_used": {0: "no", 1: "yes"},
+    "money_log_type": {0: "opening", 1: "paid", 2: "refunded"},
+    "score_log_type": {0: "opening", 1: "earned", 2: "taken back"},
+}
+_STATUS = {
+    "trade_mq_producer": {0: "unsent", 1: "sent", 2: "settled"},
+    "trade_mq_consumer_log": {0: "waiting", 1: "done", 2: "dead"},
+}
+_KEYS = {
+    "trade_order": ("order_id",), "trade_order_request": ("user_id", "order_id"),
+    "trade_goods": ("goods_id",), "trade_goods_number_log": ("goods_id", "order_id", "direction"),
+    "trade_coupon": ("coupon_id",), "trade_user": ("user_id",),
+    "trade_user_money_log": ("user_id", "order_id", "money_log_type"),
+    "trade_user_score_log": ("user_id", "order_id", "score_log_type"),
+    "trade_operation": ("service", "order_id", "operation"),
+    "trade_mq_producer": ("service", "event_id"),
+    "trade_mq_consumer_log": ("service", "event_id"),
+}  # fmt: skip
+
+
+class Aliases:
+    """Short names for 64-bit ids, in order of birth: O1, O2 for orders, U1 for users."""
+
+    def __init__(self) -> None:
+        self._names: dict[tuple[str, int], str] = {}
+
+    def learn(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Name ids that have no name yet; ids grow with time, so sorting them gives birth order."""
+        found = {(column, row[column]) for row in rows for column in _LETTERS
+                 if row.get(column)}  # fmt: skip
+        for column, number in sorted(found - self._names.keys(), key=lambda one: one[1]):
+            letter = _LETTERS[column]
+            known = sum(name.startswith(letter) for name in self._names.values())
+            self._names[column, number] = f"{letter}{known + 1}"
+
+    def show(self, column: str, value: Any) -> Any:
+        """A value as people read it: an alias, `–` for nothing, a time to the second."""
+        if column == "msg_key":
+            return self._names.get(("order_id", int(value)), value)
+        if column in _LETTERS and value:
+            return self._names[column, value]
+        if value is None or (column in _LETTERS and not value):
+            return "–"
+        return value.strftime("%m-%d %H:%M:%S") if isinstance(value, datetime) else value
+
+    def replace(self, text: str) -> str:
+        """A text with every known id replaced by its short name."""
+        for (_, number), name in self._names.items():
+            text = text.replace(str(number), name)
+        return text
+
+
+def frame(table: str, rows: Sequence[dict[str, Any]], aliases: Aliases) -> pd.DataFrame:
+    """Rows as a frame with aliases and words for codes, the telling columns only.
+
+    Args:
+        table: its name; gives the key by which rows are ordered.
+        rows: as the database has them.
+        aliases: names for ids; learns new ones.
+    """
+    aliases.learn(rows)
+    ordered = sorted(rows, key=lambda row: tuple(str(row[part]) for part in _KEYS[table]))
+    shown = [{column: _show(table, column, row[column], aliases) for column in SHOWN[table]}
+             for row in ordered]  # fmt: skip
+    return pd.DataFrame(shown, columns=list(SHOWN[table]))
+
+
+def _show(table: str, column: str, value: Any, aliases: Aliases) -> Any:
+    words = _STATUS.get(table, {}) if column == "status" else _WORDS.get(column)
+    return f"{value} {words[value]}" if words else aliases.show(column, value)
+
+
+class Difference:
+    """One table before and after a step: new and changed rows are marked, in colour and in text.
+
+    Args:
+        table: its name.
+        before: the frame before.
+        after: the frame after.
+    """
+
+    def __init__(self, table: str, before: pd.DataFrame, after: pd.DataFrame) -> None:
+        self.table = table
+        self.before = before
+        self.after = after
+
+    @property
+    def changed(self) -> bool:
+        """Whether the step changed the table at all."""
+        return any(mark for mark, _ in self._rows())
+
+    def lines(self) -> list[list[str]]:
+        """Header and rows as text: `+` new, `~` changed (old → new), `-` gone."""
+        header = [" ", *(self.after if len(self.after) else self.before).columns]
+        return [header, *([mark or " ", *cells] for mark, cells in self._rows())]
+
+    def text(self) -> str:
+        """The table in plain text, columns aligned."""
+        return "\n".join([f"{self.table}", *_aligned(self.lines())])
+
+    def html(self) -> str:
+        """The table in HTML; the marks stand in the first column too, not in colour alone."""
+        header, *rows = self.lines()
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        body = "".join(_html_row(row) for row in rows)
+        return (f"<table><caption><b>{escape(self.table)}</b></caption>"
+                f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")  # fmt: skip
+
+    def _rows(self) -> list[tuple[str, list[str]]]:
+        old, new = self._keyed(self.before), self._keyed(self.after)
+        return [
+            _compare(old.get(key), new.get(key))
+            for key in sorted(old.keys() | new.keys())
+        ]  # fmt: skip
+
+    def _keyed(self, table: pd.DataFrame) -> dict[tuple[str, ...], list[str]]:
+        rows = [{str(column): str(value) for column, value in row.items()}
+                for row in table.to_dict("records")]  # fmt: skip
+        return {tuple(row[part] for part in _KEYS[self.table]): list(row.values()) for row in rows}
+
+
+def _compare(old: list[str] | None, new: list[str] | None) -> tuple[str, list[str]]:
+    if new is None:
+        return "-", old or []
+    if old is None:
+        return "+", new
+    cells = [after if before == after else f"{before} → {after}"
+             for before, after in zip(old, new, strict=True)]  # fmt: skip
+    return ("~" if old != new else "", cells)
+
+
+def _html_row(row: list[str]) -> str:
+    colours = {"+": "#dff5e1", "~": "#fff3c9", "-": "#f9dcdc"}
+    cells = "".join(
+        f"<td><b>{escape(cell)}</b></td>" if " → " in cell else f"<td>{escape(cell)}</td>"
+        for cell in row
+    )
+    colour = colours.get(row[0])
+    style = f' style="background:{colour};color:#111"' if colour else ""
+    return f"<tr{style}>{cells}</tr>"
+
+
+def _aligned(lines: list[list[str]]) -> list[str]:
+    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in lines]  # fmt: skip

@@ -1,0 +1,257 @@
+"""The lab as a notebook sees it: start, order, look before and after, break, settle, check."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from html import escape
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+
+from labkit.faults import Faults
+from labkit.home import Home
+from labkit.lab import flight, invariants
+from labkit.lab.client import Client
+from labkit.lab.data import Reader
+from labkit.lab.frames import Aliases, Difference, frame
+from labkit.results import Result
+from labkit.runtime.clock import LabClock
+from labkit.shop.wiring import SERVICES
+from labkit.stack import control, launch
+
+#: When business time begins in a notebook; it moves only when the notebook advances it.
+START = datetime(2026, 1, 5, 9, 0)
+
+
+class NotSettled(Exception):
+    """Something is still in flight; the message says what."""
+
+
+class Lab:
+    """A running shop, and everything that a learner does with it.
+
+    Args:
+        home: where the lab lives.
+        supervisor: its process, where this lab was started by us.
+    """
+
+    def __init__(self, home: Home, supervisor: "subprocess.Popen[bytes] | None" = None) -> None:
+        self.home = home
+        self._supervisor = supervisor
+        self._reader = Reader(home)
+        self.client = Client(launch.status(home)["endpoints"]["order-web"], self._reader)
+        self.clock = Clock(LabClock(home.clock_file))
+        self.faults = Faults(home)
+        self._aliases = Aliases()
+
+    @classmethod
+    def up(cls, home: Path | str = ".lab", instances: Mapping[str, int] | None = None) -> Self:
+        """Start a lab that lives as long as this process, or join the one that is up.
+
+        Args:
+            home: its folder; two homes never touch each other.
+            instances: service → how many processes; one of each where not said.
+
+        Raises:
+            RuntimeError: it cannot come up; one line that says what to do.
+        """
+        where = Home(home)
+        return cls(where, launch.up(where, instances, dies_with_us=True))
+
+    def down(self) -> None:
+        """Stop everything."""
+        self._reader.close()
+        self.client.http.close()
+        launch.down(self.home)
+        if self._supervisor:
+            self._supervisor.wait()
+
+    def reset(self, **seeds: int) -> None:
+        """Put the first data back, disarm all faults, and stop the lab clock at its start.
+
+        Args:
+            seeds: `goods`, `users`, `stock`, `balance` (cents), `coupons`: how much instead.
+        """
+        control.tell(self.home, "reset", clock=START.isoformat(), **seeds)
+        self._aliases = Aliases()
+        self._reader.close()
+
+    def order(self, *, key: str | None = None, **wanted: Any) -> "Answer":
+        """Place an order over HTTP (下单).
+
+        Args:
+            key: the Idempotency-Key.
+            wanted: any field of the request; `coupon=True` uses the user's first unused coupon.
+        """
+        response = self.client.place(self.client.body(**wanted), key)
+        return Answer(response.status_code, Result[Any].model_validate_json(response.text), self)
+
+    def cancel(self, order_id: int | str) -> "Answer":
+        """Cancel an unpaid order, as its user."""
+        response = self.client.cancel(order_id, self._user_of(order_id))
+        return Answer(response.status_code, Result[Any].model_validate_json(response.text), self)
+
+    def tables(self, *names: str, raw: bool = False) -> "pd.DataFrame | Tables":
+        """Tables as frames, with short names for ids.
+
+        Args:
+            names: one name gives a frame, several give all of them to be shown together.
+            raw: every column, as the database holds it.
+        """
+        frames = {name: self._frame(name, raw=raw) for name in names}
+        return frames[names[0]] if len(names) == 1 else Tables(frames)
+
+    @contextmanager
+    def watch(self, *names: str, settle: bool = True) -> "Iterator[Seen]":
+        """Keep tables before and after a step, to show what it changed.
+
+        Args:
+            names: tables.
+            settle: wait until nothing is in flight before looking again.
+        """
+        before = {name: self._frame(name) for name in names}
+        seen = Seen()
+        yield seen
+        if settle:
+            self.settle()
+        seen.differences = [Difference(name, before[name], self._frame(name)) for name in names]
+
+    def settle(self, timeout: float = 30) -> None:
+        """Wait until nothing is in flight.
+
+        Raises:
+            NotSettled: something still is after `timeout` seconds.
+        """
+        left = flight.settle(self._reader, timeout)
+        if left:
+            raise NotSettled("; ".join(f"{one['what']} (order {one['order']})" for one in left[:5]))
+
+    def check(self) -> pd.DataFrame:
+        """The invariants: what must be true, whether it is, and how many rows were looked at."""
+        found = invariants.check(self._reader)
+        return pd.DataFrame([
+            {"invariant": one["name"], "held": "yes" if one["held"] else "NO",
+             "rows": one["looked_at"], "broken by": self.alias(", ".join(one["broken"])) or "–"}
+            for one in found
+        ])  # fmt: skip
+
+    def services(self) -> pd.DataFrame:
+        """The processes of the lab, and what each has of its own."""
+        state = launch.status(self.home)
+        return pd.DataFrame([
+            {"process": one["name"], "state": one["state"],
+             "database": f"{one['name']}.sqlite" if state["databases"].get(one["name"]) else "–"}
+            for one in state["services"]
+        ])  # fmt: skip
+
+    def wiring(self) -> pd.DataFrame:
+        """Topic → consumer group → handler."""
+        return pd.DataFrame([
+            {"topic": event.topic, "group": service.name, "handler": handler.name}
+            for service in SERVICES.values() for event, handler in service.handlers.items()
+        ]).sort_values(["topic", "group"], ignore_index=True)  # fmt: skip
+
+    def alias(self, text: str) -> str:
+        """A text with short names for the ids in it."""
+        self._frame("trade_order")
+        return self._aliases.replace(text)
+
+    def _frame(self, name: str, *, raw: bool = False) -> pd.DataFrame:
+        rows = self._reader.table(name)
+        return pd.DataFrame(rows) if raw else frame(name, rows, self._aliases)
+
+    def _user_of(self, order_id: int | str) -> int:
+        rows = self._reader.table("trade_order")
+        return next((row["user_id"] for row in rows if str(row["order_id"]) == str(order_id)), 1)
+
+
+class Answer:
+    """What the shop answered to one request.
+
+    Attributes:
+        status: the HTTP status.
+        result: the `Result`.
+    """
+
+    def __init__(self, status: int, result: Result[Any], lab: Lab) -> None:
+        self.status = status
+        self.result = result
+        self._lab = lab
+
+    @property
+    def order_id(self) -> str | None:
+        """The order, where the answer names one."""
+        data: dict[str, str] = self.result.data or {}
+        return data.get("order_id")
+
+    def __repr__(self) -> str:
+        return f"{self.status} {self.result.name}: {self._lab.alias(self.result.message)}"
+
+
+class Clock:
+    """The lab clock from outside.
+
+    Args:
+        clock: of the home.
+    """
+
+    def __init__(self, clock: LabClock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Business time."""
+        return self._clock.now()
+
+    def stop(self, at: datetime | None = None) -> None:
+        """Stop business time, at a time or where it is."""
+        self._clock.stop(at)
+
+    def advance(self, **by: float) -> datetime:
+        """Move business time forward in all processes, as `advance(minutes=30)`."""
+        self._clock.advance(timedelta(**by))
+        return self._clock.now()
+
+
+class Tables:
+    """Several frames to be shown one under the other.
+
+    Args:
+        frames: name → frame.
+    """
+
+    def __init__(self, frames: Mapping[str, pd.DataFrame]) -> None:
+        self.frames = frames
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        return self.frames[name]
+
+    def __repr__(self) -> str:
+        return "\n\n".join(f"{name}\n{one.to_string(index=False)}"
+                           for name, one in self.frames.items())  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<p><b>{escape(name)}</b></p>{one.to_html(index=False)}"
+                       for name, one in self.frames.items())  # fmt: skip
+
+
+class Seen:
+    """What a step changed: tables before and after, marked in colour and in text."""
+
+    def __init__(self) -> None:
+        self.differences: list[Difference] = []
+
+    @property
+    def changed(self) -> list[str]:
+        """Names of the tables that the step changed."""
+        return [one.table for one in self.differences if one.changed]
+
+    def __getitem__(self, table: str) -> Difference:
+        return next(one for one in self.differences if one.table == table)
+
+    def __repr__(self) -> str:
+        return "\n\n".join(one.text() for one in self.differences)
+
+    def _repr_html_(self) -> str:
+        return "".join(one.html() for one in self.differences)

@@ -1,0 +1,1 @@
+"""What makes steps durable, calls typed and faults reachable; knows nothing of the shop."""

@@ -1,0 +1,143 @@
+"""The consumer loop: the one place that catches broadly, because it writes down what it catches."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.exc import OperationalError
+
+from labkit.results import Code, Result
+from labkit.runtime import inbox
+from labkit.runtime.broker import Broker, Consumer
+from labkit.runtime.database import Database
+from labkit.runtime.desk import RetryCommand
+from labkit.runtime.failpoints import Failpoints, Refused
+from labkit.runtime.inbox import Delivery, Failure
+from labkit.runtime.steps import Event, Step
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 0.2
+_PAUSE_SECONDS = 0.5
+
+#: topic → what its events are read as, and the handler.
+Handlers = Mapping[str, tuple[type[Event], Step[Any, None]]]
+
+
+class Inbox:
+    """Consumes the events of one group for one service process.
+
+    Args:
+        group: the consumer group, named after the service.
+        handlers: topic → event type and handler.
+        broker: where events come from.
+        database: the service's own; the inbox lies in it.
+        failpoints: crossed around each commit of an offset.
+    """
+
+    def __init__(
+        self, group: str, handlers: Handlers, broker: Broker, database: Database,
+        failpoints: Failpoints,
+    ) -> None:  # fmt: skip
+        self._group = group
+        self._first = {topic: inbox.guarded(step, kind) for topic, (kind, step) in handlers.items()}
+        self._again = {topic: inbox.retried(step, kind) for topic, (kind, step) in handlers.items()}
+        self._broker = broker
+        self._database = database
+        self._failpoints = failpoints
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._consume, daemon=True, name="consumer")
+
+    def start(self) -> None:
+        """Join the group and consume, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what was polled and leave the group."""
+        self._stopping.set()
+        self._thread.join(timeout=5)
+
+    async def run_retries(self) -> None:
+        """Try waiting rows again when their time has come, until cancelled."""
+        while True:
+            try:
+                for delivery in await self._database.run(inbox.find_due, None):
+                    await self._try_again(delivery)
+            except OperationalError as error:  # the database is away: that burns no tries
+                log.warning("retries of %s pause: %s", self._group, error.orig)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def retry(self, command: RetryCommand) -> Result[None]:
+        """Drive one kept event by hand, whether it waits or is dead."""
+        delivery = await self._database.run(inbox.find_delivery, command.event_id)
+        if delivery is None:
+            text = f"event {command.event_id} waits nowhere in {self._group}"
+            return Result[None].no(Code.BAD_REQUEST, text)
+        error = await self._try_again(delivery)
+        if error:
+            return Result[None].no(Code.MQ_SEND_FAILED, f"event {command.event_id}: {error}")
+        return Result[None].ok(message=f"event {command.event_id} is done in {self._group}")
+
+    async def _try_again(self, delivery: Delivery) -> str | None:
+        try:
+            await self._database.run(self._again[delivery.topic], delivery)
+        except OperationalError:
+            raise
+        except Exception as error:  # kept with its cause, for people to see
+            await self._database.run(inbox.keep_failure, _failure(delivery, error))
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    def _consume(self) -> None:
+        while not self._stopping.is_set():
+            consumer = None
+            try:
+                consumer = self._broker.consumer(self._group, self._first)
+                while not self._stopping.is_set():
+                    self._poll(consumer)
+            except Exception:  # whatever a client library raises: make a new consumer
+                log.exception("the consumer of %s is made anew", self._group)
+                self._stopping.wait(_PAUSE_SECONDS)
+            finally:
+                if consumer:
+                    consumer.close()
+
+    def _poll(self, consumer: Consumer) -> None:
+        deliveries = list(consumer.poll(_POLL_SECONDS))
+        if not deliveries:
+            return
+        futures = [self._database.submit(self._first[one.topic], one) for one in deliveries]
+        for delivery, future in zip(deliveries, futures, strict=True):
+            try:
+                future.result()
+            except Exception as error:  # the partition moves on; the row is tried again
+                self._keep(delivery, error)
+        boundaries = [f"{self._group}.{one.topic}" for one in deliveries]
+        try:
+            for boundary in boundaries:
+                self._failpoints.cross(f"{boundary}.before_offset_commit")
+        except Refused as refused:
+            log.warning("an offset of %s is not committed: %s", self._group, refused)
+            return
+        consumer.commit()
+        for boundary in boundaries:
+            self._failpoints.cross(f"{boundary}.after_offset_commit")
+
+    def _keep(self, delivery: Delivery, error: Exception) -> None:
+        """Store a failed delivery; where the database itself is away, wait and ask it again."""
+        while isinstance(error, OperationalError) and not self._stopping.is_set():
+            log.warning("the database of %s is away, polling pauses: %s", self._group, error.orig)
+            time.sleep(_PAUSE_SECONDS)
+            try:
+                return self._database.submit(self._first[delivery.topic], delivery).result()
+            except Exception as again:  # still away, or the handler's own error now
+                error = again
+        self._database.submit(inbox.keep_failure, _failure(delivery, error)).result()
+        return None
+
+
+def _failure(delivery: Delivery, error: Exception) -> Failure:
+    return Failure(delivery=delivery, error=f"{type(error).__name__}: {error}")

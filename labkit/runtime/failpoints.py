@@ -1,0 +1,195 @@
+"""Failpoints: every boundary that the runtime crosses has a name, and can be made to fail there.
+
+Business code crosses boundaries only through the runtime, so the list (`catalogue`) is complete by
+construction: the runtime refuses to cross a boundary that is not in it. The idea is FreeBSD's
+fail(9) and PingCAP's failpoint; arming from outside through a file is ours, so that it survives a
+crash of the process that it kills.
+
+A crossing that nobody armed costs one array increment and one comparison.
+"""
+
+import asyncio
+import json
+import mmap
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from labkit.home import locked, write_whole
+
+#: boundary → what can be made to happen there, beside `delay:SECONDS`.
+BOUNDARIES = {
+    "before_commit": ("crash", "refuse", "delay"),
+    "after_commit": ("crash", "delay", "duplicate"),
+    "before_call": ("crash", "refuse", "delay", "duplicate"),
+    "after_call": ("crash", "refuse", "delay"),
+    "before_send": ("crash", "refuse", "delay", "duplicate"),
+    "after_ack": ("crash", "delay"),
+    "before_offset_commit": ("crash", "refuse", "delay"),
+    "after_offset_commit": ("crash", "delay"),
+}
+
+#: what is crossed → the boundaries around it.
+KINDS = {
+    "commit": ("before_commit", "after_commit"),
+    "call": ("before_call", "after_call"),
+    "send": ("before_send", "after_ack"),
+    "offset": ("before_offset_commit", "after_offset_commit"),
+}
+
+
+class Refused(Exception):
+    """An armed failpoint refused the crossing."""
+
+
+@dataclass(frozen=True)
+class Failpoint:
+    """A place where a process can be made to fail: `service.step.boundary`."""
+
+    service: str
+    step: str
+    boundary: str
+
+    @property
+    def name(self) -> str:
+        """The name that the command line and the lab use."""
+        return f"{self.service}.{self.step}.{self.boundary}"
+
+    @property
+    def actions(self) -> tuple[str, ...]:
+        """What the failpoint can be armed with."""
+        return BOUNDARIES[self.boundary]
+
+
+class Armoury:
+    """The faults armed in a home, as the tools outside and the services see them.
+
+    Args:
+        folder: the home's folder of faults.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "armed.json"
+        self._lock = folder / "lock"
+        self.turn = _Counters(folder / "turn", 1)
+
+    def arm(self, name: str, action: str, times: int = 1) -> None:
+        """Make the next `times` crossings of a failpoint do `action` (`delay:2.5` for seconds)."""
+        with locked(self._lock):
+            armed = self.armed()
+            armed[name] = {"action": action, "times": times}
+            self._write(armed)
+
+    def clear(self, name: str | None = None) -> None:
+        """Disarm one failpoint, or all."""
+        with locked(self._lock):
+            armed = {} if name is None else self.armed()
+            armed.pop(name or "", None)
+            self._write(armed)
+
+    def armed(self) -> dict[str, dict[str, str | int]]:
+        """What is armed: name → action and how many times still."""
+        if not self._file.exists():
+            return {}
+        armed: dict[str, dict[str, str | int]] = json.loads(self._file.read_text())
+        return armed
+
+    def take(self, name: str) -> str | None:
+        """Use up one armed crossing, on disk *before* it acts, so that a crash happens once."""
+        with locked(self._lock):
+            armed = self.armed()
+            fault = armed.get(name)
+            if fault is None:
+                return None
+            fault["times"] = int(fault["times"]) - 1
+            if not fault["times"]:
+                del armed[name]
+            self._write(armed)
+            return str(fault["action"])
+
+    def _write(self, armed: dict[str, dict[str, str | int]]) -> None:
+        write_whole(self._file, json.dumps(armed), durable=True)
+        self.turn.add(0)
+
+
+class Failpoints:
+    """The failpoints of one service process.
+
+    Args:
+        folder: the home's folder of faults.
+        process: name of the process, for its own file of hits.
+        catalogue: every failpoint that the process can cross.
+    """
+
+    def __init__(self, folder: Path, process: str, catalogue: Iterable[Failpoint]) -> None:
+        self._index = {point.name: at for at, point in enumerate(catalogue)}
+        self._hits = hits_of(folder, process, len(self._index))
+        self._armoury = Armoury(folder)
+        self._turn = -1
+        self._armed: frozenset[str] = frozenset()
+
+    def cross(self, name: str) -> bool:
+        """Cross a boundary from a thread.
+
+        Returns:
+            Whether what is about to be done shall be done twice.
+
+        Raises:
+            Refused: the failpoint is armed with `refuse`.
+            KeyError: the boundary is not in the catalogue: a defect of the runtime.
+        """
+        self._hits.add(self._index[name])
+        if self._armoury.turn.read(0) != self._turn:
+            self._look()
+        if name not in self._armed:
+            return False
+        action, seconds = self._take(name)
+        time.sleep(seconds)
+        return action == "duplicate"
+
+    async def cross_async(self, name: str) -> bool:
+        """The same from a coroutine: a delay holds up nothing but the caller."""
+        self._hits.add(self._index[name])
+        if self._armoury.turn.read(0) != self._turn:
+            self._look()
+        if name not in self._armed:
+            return False
+        action, seconds = self._take(name)
+        await asyncio.sleep(seconds)
+        return action == "duplicate"
+
+    def _look(self) -> None:
+        self._turn = self._armoury.turn.read(0)
+        self._armed = frozenset(self._armoury.armed())
+
+    def _take(self, name: str) -> tuple[str, float]:
+        action, _, seconds = (self._armoury.take(name) or "").partition(":")
+        if action == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action == "refuse":
+            raise Refused(f"the failpoint {name} refused")
+        return action, float(seconds or 0)
+
+
+def hits_of(folder: Path, process: str, size: int) -> "_Counters":
+    """The file that counts how often a process crossed each of its failpoints."""
+    return _Counters(folder / f"{process}.hits", size)
+
+
+class _Counters:
+    """Whole numbers in a file that processes share through memory; they outlive a crash."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        with path.open("a+b") as file:
+            if file.tell() < size * 8:
+                file.truncate(size * 8)
+            self._numbers = memoryview(mmap.mmap(file.fileno(), size * 8)).cast("Q")
+
+    def add(self, at: int) -> None:
+        self._numbers[at] += 1
+
+    def read(self, at: int) -> int:
+        return self._numbers[at]

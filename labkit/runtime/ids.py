@@ -1,0 +1,89 @@
+"""64-bit ids after Twitter's Snowflake: 41 bits of time, 10 of worker, 12 of sequence.
+
+Two things make Snowflake ids collide in the wild: two processes with one worker id, and a clock
+that steps back. Here the worker id is leased (`WorkerLease`), the time that ids may bear is
+reserved on disk ahead of use, and a clock that stepped back makes the maker wait or refuse.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+EPOCH_MS = 1_704_067_200_000  # 2024-01-01, UTC
+WORKER_BITS, SEQUENCE_BITS = 10, 12  # the worker's bits are 5 of datacenter and 5 of worker
+WORKERS = 1 << WORKER_BITS
+_SHIFT = WORKER_BITS + SEQUENCE_BITS
+_PATIENCE_MS = 100
+
+
+class ClockSteppedBack(Exception):
+    """The wall clock went back further than an id may wait for."""
+
+
+class WorkerLease(Protocol):
+    """The right to make ids under one worker number."""
+
+    @property
+    def worker(self) -> int:
+        """The number, 0 to 1023."""
+
+    def reserve(self, until_ms: int) -> int:
+        """Note durably that ids up to a time may exist, and return the time reserved."""
+
+
+class IdMaker:
+    """Makes ids that never repeat and grow with time.
+
+    Args:
+        lease: of the worker id.
+        now_ms: the wall clock, in milliseconds since 1970.
+    """
+
+    def __init__(self, lease: WorkerLease, now_ms: Callable[[], int]) -> None:
+        self._lease = lease
+        self._now_ms = now_ms
+        self._last_ms = self._reserved_ms = self._sequence = 0
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        """A new id.
+
+        Raises:
+            ClockSteppedBack: the clock is more than 100 ms behind the last id.
+        """
+        with self._lock:
+            now = self._wait_for(self._last_ms)
+            if now > self._last_ms:
+                self._sequence = 0
+            elif self._sequence + 1 >> SEQUENCE_BITS:
+                now, self._sequence = self._wait_for(self._last_ms + 1), 0
+            else:
+                self._sequence += 1
+            if now > self._reserved_ms:
+                self._reserved_ms = self._lease.reserve(now)
+            self._last_ms = now
+            return (
+                ((now - EPOCH_MS) << _SHIFT)
+                | (self._lease.worker << SEQUENCE_BITS)
+                | self._sequence
+            )
+
+    def _wait_for(self, earliest_ms: int) -> int:
+        while (now := self._now_ms()) < earliest_ms:
+            if earliest_ms - now > _PATIENCE_MS:
+                raise ClockSteppedBack(
+                    f"the wall clock is {earliest_ms - now} ms behind the last id"
+                )
+            time.sleep(0.001)
+        return now
+
+
+def made_at_ms(number: int) -> int:
+    """The wall-clock millisecond in which an id was made."""
+    return (number >> _SHIFT) + EPOCH_MS
+
+
+def first_of(ms: int) -> int:
+    """The lowest id that a millisecond can have: ids below it are older."""
+    return (ms - EPOCH_MS) << _SHIFT

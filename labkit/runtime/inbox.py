@@ -1,0 +1,167 @@
+"""The inbox: every event is handled once, however often and in whatever order it comes.
+
+The inbox row is written in the transaction of the event's handler. A record that raises is rolled
+back and stored as waiting; it is tried again on a growing delay, and after a limit it is dead:
+seen by people, told to the dead-letter topic, and driven by hand.
+"""
+
+import hashlib
+import random
+from typing import Any, ClassVar
+
+from sqlalchemy import RowMapping, select, update
+
+from labkit.results import Message
+from labkit.runtime.steps import Event, Step, Transaction, step
+from labkit.runtime.tables import DEAD, DONE, WAITING, inbox
+
+_BATCH = 100
+
+
+class Delivery(Message):
+    """One event as the broker handed it to one consumer group."""
+
+    group: str
+    event_id: int
+    topic: str
+    tag: str
+    key: str
+    body: str
+
+
+class Failure(Message):
+    """A delivery whose handler raised, and why."""
+
+    delivery: Delivery
+    error: str
+
+
+class MissingQuery(Message):
+    """The audit's question: which of these events does a group have no row for?"""
+
+    group: str
+    event_ids: tuple[int, ...]
+
+
+class DeadLetter(Event):
+    """An event that a group gave up after its last try."""
+
+    topic: ClassVar[str] = "dead_letter"
+    tag: ClassVar[str] = "dead"
+
+    group: str
+    event_id: int
+    source: str
+    body: str
+    error: str
+
+
+class BodyChanged(Exception):
+    """An event id came again with another body: a producer's defect, kept out."""
+
+
+def guarded(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None]:
+    """Put the inbox around an event handler: the row and the change commit together.
+
+    Args:
+        handler: a step whose command is the event.
+        event_type: what the body is read as.
+
+    Returns:
+        A step of the same name whose command is a `Delivery`.
+    """
+
+    def handle(tx: Transaction, delivery: Delivery) -> None:
+        if _first_time(tx, delivery):
+            handler.function(tx, event_type.model_validate_json(delivery.body))
+
+    return Step(handle, handler.name)
+
+
+def retried(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None]:
+    """The same for a row that waits, or is dead and is driven by hand."""
+
+    def handle(tx: Transaction, delivery: Delivery) -> None:
+        done = {"status": DONE, "done_time": tx.now, "last_error": None}
+        row = _row(delivery) & (inbox.c.status != DONE)
+        if tx.execute(update(inbox).where(row).values(**done)).rowcount:
+            handler.function(tx, event_type.model_validate_json(delivery.body))
+
+    return Step(handle, handler.name)
+
+
+@step()
+def keep_failure(tx: Transaction, failure: Failure) -> None:
+    """Keep a delivery that raised, in a transaction of its own, with its cause and next try."""
+    settings, delivery = tx.settings, failure.delivery
+    tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
+    tries: int = 1 + tx.execute(select(inbox.c.tries).where(_row(delivery))).scalar_one()
+    dead = tries >= settings.retry_limit
+    delay = min(settings.retry_first * 2 ** (tries - 1), settings.retry_max)
+    next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
+    values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
+    row = _row(delivery) & (inbox.c.status != DONE)
+    tx.execute(update(inbox).where(row).values(**values, status=DEAD if dead else WAITING))
+    if dead:
+        tx.emit(
+            DeadLetter(
+                order_id=_order_of(delivery), group=delivery.group, event_id=delivery.event_id,
+                source=delivery.topic, body=delivery.body, error=failure.error,
+            )
+        )  # fmt: skip
+
+
+@step(reads=True)
+def find_due(tx: Transaction, _command: None) -> list[Delivery]:
+    """Waiting rows whose time has come, the most overdue first, so that none starves."""
+    due = (inbox.c.status == WAITING) & (inbox.c.next_try <= tx.wall_ms)
+    rows = tx.execute(select(inbox).where(due).order_by(inbox.c.next_try).limit(_BATCH))
+    return [_delivery(row._mapping) for row in rows]
+
+
+@step(reads=True)
+def find_delivery(tx: Transaction, event_id: int) -> Delivery | None:
+    """The kept delivery of one event that is not done, for driving it by hand."""
+    row = tx.one(select(inbox).where(inbox.c.event_id == event_id, inbox.c.status != DONE))
+    return _delivery(row._mapping) if row else None
+
+
+@step(reads=True)
+def find_missing(tx: Transaction, query: MissingQuery) -> tuple[int, ...]:
+    """Which events a group has no row for, in any state: the answer to the audit."""
+    known = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(query.event_ids)
+    there = set(tx.execute(select(inbox.c.event_id).where(known)).scalars())
+    return tuple(event_id for event_id in query.event_ids if event_id not in there)
+
+
+def _first_time(tx: Transaction, delivery: Delivery) -> bool:
+    values = _values(tx, delivery)
+    if tx.insert_once(inbox, **values, status=DONE, tries=1, next_try=0, done_time=tx.now):
+        return True
+    known = tx.execute(select(inbox.c.body_hash).where(_row(delivery))).scalar_one()
+    if known != values["body_hash"]:
+        raise BodyChanged(f"event {delivery.event_id} came before with another body")
+    return False
+
+
+def _values(tx: Transaction, delivery: Delivery) -> dict[str, Any]:
+    return {
+        "group_name": delivery.group, "event_id": delivery.event_id, "topic": delivery.topic,
+        "tag": delivery.tag, "msg_key": delivery.key, "body": delivery.body, "add_time": tx.now,
+        "body_hash": hashlib.sha256(delivery.body.encode()).hexdigest(),
+    }  # fmt: skip
+
+
+def _row(delivery: Delivery) -> Any:
+    return (inbox.c.group_name == delivery.group) & (inbox.c.event_id == delivery.event_id)
+
+
+def _order_of(delivery: Delivery) -> int:
+    return int(delivery.key) if delivery.key.isdecimal() else 0
+
+
+def _delivery(row: RowMapping) -> Delivery:
+    return Delivery(
+        group=row["group_name"], event_id=row["event_id"], topic=row["topic"], tag=row["tag"],
+        key=row["msg_key"], body=row["body"],
+    )  # fmt: skip

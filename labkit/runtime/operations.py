@@ -1,0 +1,125 @@
+"""Operations: the idempotency key of every step, and what makes compensation safe.
+
+One row per (order, operation) stands in the same local transaction as the business change, with
+its outcome and the amount that was really taken. That one row answers four hazards: a step that is
+run twice, a compensation that comes before its step (empty compensation), a step that comes after
+its compensation (hanging try), and a compensation that runs twice. Seata calls the
+same row the *TCC fence*; Helland's "Life beyond Distributed Transactions" (2007) the *activity*.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from sqlalchemy import delete, select, update
+
+from labkit.results import Code, Message, Result
+from labkit.runtime.steps import Transaction
+from labkit.runtime.tables import operation as table
+
+APPLIED, REFUSED, BLOCKED, UNDONE = "applied", "refused", "blocked", "undone"
+
+
+class Command(Protocol):
+    """What a step is asked to do: a message about one order."""
+
+    @property
+    def order_id(self) -> int:
+        """The order, or the payment or refund where the step is about that."""
+
+    def model_dump_json(self) -> str:
+        """The command as JSON, from which its hash is made."""
+
+
+def body_hash(command: Command) -> str:
+    """What two commands have in common if and only if they ask for the same."""
+    return hashlib.sha256(command.model_dump_json().encode()).hexdigest()
+
+
+class Operation:
+    """One claimed operation. Ends with `apply` or `refuse`, in the claiming transaction.
+
+    Attributes:
+        earlier: the answer that stands already, where the operation was claimed before.
+    """
+
+    def __init__(
+        self, tx: Transaction, key: Mapping[str, Any], earlier: Result[Any] | None
+    ) -> None:
+        self._tx = tx
+        self._row = (table.c.order_id == key["order_id"]) & (table.c.operation == key["operation"])
+        self.earlier = earlier
+
+    def apply(self, amount: int = 0, data: Message | None = None) -> Result[Any]:
+        """The change was made; `amount` (pieces, cents) is what was really taken."""
+        return self._end(APPLIED, amount, Result[Any].ok(data))
+
+    def refuse(self, code: Code, message: str) -> Result[Any]:
+        """A business rule refused; nothing but this row is written.
+
+        A refusal that may pass (a wrong state, an absent dependency) is not kept, so that the
+        same command may be tried again.
+        """
+        result = Result[Any].no(code, message)
+        if not result.final:
+            self._tx.execute(delete(table).where(self._row))
+            return result
+        return self._end(REFUSED, 0, result)
+
+    def _end(self, outcome: str, amount: int, result: Result[Any]) -> Result[Any]:
+        values = {"outcome": outcome, "amount": amount, "result": result.model_dump_json()}
+        self._tx.execute(update(table).where(self._row).values(values))
+        return result
+
+
+def claim(tx: Transaction, name: str, command: Command) -> Operation:
+    """Claim an operation before any change. First thing that a forward step does.
+
+    Args:
+        tx: the step's transaction.
+        name: the operation; with the command's order id it is the key.
+        command: what is asked for; asked again with another body it is refused.
+
+    Returns:
+        The operation. Where its `earlier` is set there is nothing to do but answer with that.
+    """
+    key = {"order_id": command.order_id, "operation": name}
+    digest = body_hash(command)
+    fresh = tx.insert_once(
+        table, **key, outcome=APPLIED, amount=0, body_hash=digest, result="", add_time=tx.now
+    )
+    return Operation(tx, key, None if fresh else _earlier(tx, key, digest))
+
+
+def undo(tx: Transaction, name: str, order_id: int) -> int | None:
+    """Claim the compensation of an operation, once. First thing that a compensation does.
+
+    Returns:
+        The recorded amount to give back; None where nothing was taken, or all is back already.
+        An operation that never came is now blocked and will be refused when it comes.
+    """
+    key = {"order_id": order_id, "operation": name}
+    blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}
+    if tx.insert_once(table, **key, **blocked):
+        return None
+    row = (table.c.order_id == order_id) & (table.c.operation == name)
+    swapped = tx.execute(
+        update(table).where(row, table.c.outcome == APPLIED).values(outcome=UNDONE)
+    ).rowcount
+    if not swapped:
+        return None
+    amount: int = tx.execute(select(table.c.amount).where(row)).scalar_one()
+    return amount
+
+
+def _earlier(tx: Transaction, key: Mapping[str, Any], digest: str) -> Result[Any]:
+    row = (table.c.order_id == key["order_id"]) & (table.c.operation == key["operation"])
+    found = tx.execute(select(table.c.outcome, table.c.body_hash, table.c.result).where(row)).one()
+    what = f"order {key['order_id']}: {key['operation']}"
+    if found.outcome in (BLOCKED, UNDONE):
+        return Result[Any].no(Code.ORDER_CANCELLED, f"{what} was compensated; it is not done again")
+    if found.body_hash != digest:
+        return Result[Any].no(
+            Code.IDEMPOTENCY_KEY_REUSED, f"{what} was asked for before with another content"
+        )
+    return Result[Any].model_validate_json(found.result)

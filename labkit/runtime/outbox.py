@@ -1,0 +1,140 @@
+"""The transactional outbox: events leave with the transaction that they tell of, or not at all.
+
+A row is written in the business transaction and stays until every consumer group that must have
+the event says that it has an inbox row for it. The broker in between may lose, repeat and reorder
+as it likes: the guarantee is end to end (Saltzer, Reed and Clark, 1984), from database to database.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, select, update
+
+from labkit.results import Message
+from labkit.runtime.steps import Event, Transaction, step
+from labkit.runtime.tables import SENT, SETTLED, UNSENT, outbox
+
+_BATCH = 100
+_ROW = select(outbox.c.event_id, outbox.c.topic, outbox.c.tag, outbox.c.msg_key, outbox.c.body,
+              outbox.c.groups)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One event on its way: what the broker carries, and who must have it."""
+
+    event_id: int
+    topic: str
+    tag: str
+    key: str
+    body: str
+    groups: tuple[str, ...] = ()
+
+
+class Postponed(Message):
+    """Events that could not be sent or settled now, and why; they are tried again."""
+
+    event_ids: tuple[int, ...]
+    status: int
+    error: str
+    delay: float
+
+
+def writer(groups: Mapping[str, tuple[str, ...]]) -> Callable[[Transaction], None]:
+    """Make the function that writes a transaction's events to its outbox.
+
+    Args:
+        groups: topic → the consumer groups that must have its events.
+    """
+
+    def write(tx: Transaction) -> None:
+        lease = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
+        rows = [
+            {
+                "event_id": event_id, "topic": event.topic, "tag": event.tag,
+                "msg_key": str(event.order_id), "body": event.model_dump_json(),
+                "groups": ",".join(groups[event.topic]), "status": UNSENT, "tries": 0,
+                "next_try": lease, "add_time": tx.now,
+            }
+            for event_id, event in tx.emitted
+        ]  # fmt: skip
+        if rows:
+            tx.execute(outbox.insert(), rows)
+
+    return write
+
+
+def parcel_of(event_id: int, event: Event, groups: tuple[str, ...]) -> Parcel:
+    """What is sent for an event that was just committed, without reading it back."""
+    return Parcel(
+        event_id, event.topic, event.tag, str(event.order_id), event.model_dump_json(), groups
+    )
+
+
+@step()
+def claim_unsent(tx: Transaction, _command: None) -> list[Parcel]:
+    """Take over unsent rows whose lease is over: their process died, or sending failed."""
+    return _claim(tx, UNSENT)
+
+
+@step()
+def claim_unsettled(tx: Transaction, _command: None) -> list[Parcel]:
+    """Take sent rows that are due for an audit."""
+    return _claim(tx, SENT)
+
+
+@step()
+def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
+    """The broker acknowledged: audit the subscribers a little later."""
+    audit = tx.wall_ms + int(tx.settings.audit_delay * 1000)
+    _move(tx, event_ids, UNSENT, status=SENT, sent_time=tx.now, next_try=audit, last_error=None)
+
+
+@step()
+def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
+    """Every group that must have the event has an inbox row for it: the end of its way."""
+    _move(tx, event_ids, SENT, status=SETTLED, settled_time=tx.now, last_error=None)
+
+
+@step()
+def mark_missing(tx: Transaction, event_ids: list[int]) -> None:
+    """A group lacks what the broker had acknowledged: send again, now."""
+    _move(tx, event_ids, SENT, status=UNSENT, next_try=tx.wall_ms, last_error="lost by the broker")
+
+
+@step()
+def postpone(tx: Transaction, command: Postponed) -> None:
+    """Sending or auditing failed: try again later, and keep the cause for people to see."""
+    later = tx.wall_ms + int(command.delay * 1000)
+    _move(
+        tx, command.event_ids, command.status,
+        tries=outbox.c.tries + 1, next_try=later, last_error=command.error,
+    )  # fmt: skip
+
+
+@step()
+def hurry(tx: Transaction, event_id: int) -> bool:
+    """Make an event's next try due now; False where it is not in this outbox or settled."""
+    waits = (outbox.c.event_id == event_id) & (outbox.c.status != SETTLED)
+    return bool(tx.execute(update(outbox).where(waits).values(next_try=tx.wall_ms)).rowcount)
+
+
+def _claim(tx: Transaction, status: int) -> list[Parcel]:
+    due = (outbox.c.status == status) & (outbox.c.next_try <= tx.wall_ms)
+    rows = tx.execute(_ROW.where(due).order_by(outbox.c.next_try).limit(_BATCH)).all()
+    ids = [row.event_id for row in rows]
+    if ids:
+        until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
+        tx.execute(update(outbox).where(outbox.c.event_id.in_(ids)).values(next_try=until))
+    return [_parcel(row) for row in rows]
+
+
+def _move(tx: Transaction, event_ids: Any, old: int, **values: Any) -> None:
+    these = outbox.c.event_id.in_(event_ids) & (outbox.c.status == old)
+    tx.execute(update(outbox).where(these).values(**values))
+
+
+def _parcel(row: Row[Any]) -> Parcel:
+    groups = tuple(group for group in row.groups.split(",") if group)
+    return Parcel(row.event_id, row.topic, row.tag, row.msg_key, row.body, groups)

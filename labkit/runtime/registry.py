@@ -1,0 +1,117 @@
+"""Who serves what, and who may make ids under which number: the embedded registry.
+
+A folder of leases. A lease is a file whose lock a living process holds: the system drops the lock
+at the moment the process dies, however it dies, and keeps it while the process is only stopped.
+The containers stack will keep the same two facts in ZooKeeper's ephemeral nodes.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from labkit.home import try_lock, write_whole
+from labkit.runtime.clock import wall_ms
+from labkit.runtime.ids import WORKERS
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One process that serves, and where it answers calls (`host:port`)."""
+
+    service: str
+    instance: int
+    endpoint: str
+    pid: int
+
+
+class FileWorkerLease:
+    """A worker number, held by this process through a file lock for as long as it lives.
+
+    Args:
+        path: the lease file; it keeps the highest time that ids under this number may bear.
+        worker: the number.
+        reserve_ms: how far ahead of use time is reserved.
+    """
+
+    def __init__(self, path: Path, worker: int, reserve_ms: int) -> None:
+        self._path = path
+        self._reserve_ms = reserve_ms
+        self.worker = worker
+
+    def reserve(self, until_ms: int) -> int:
+        """Reserve on disk, a few seconds ahead, so that this is rare."""
+        reserved = until_ms + self._reserve_ms
+        write_whole(self._path, str(reserved), durable=True)
+        return reserved
+
+
+class Registry:
+    """The registry of one home.
+
+    Args:
+        folder: where the leases lie.
+    """
+
+    _FRESH_SECONDS = 0.1
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._seen: dict[str, tuple[float, list[Instance]]] = {}
+
+    def announce(self, instance: Instance) -> None:
+        """Say that this process serves now; it is taken back when the process dies.
+
+        Raises:
+            RuntimeError: another living process has announced the same instance.
+        """
+        lock = self._lease(instance.service, instance.instance)
+        deadline = time.monotonic() + 1
+        while try_lock(lock) is None:  # a reader that looks whether we live holds it for a moment
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{instance.service}-{instance.instance} is running already")
+            time.sleep(0.01)
+        write_whole(lock.with_suffix(".json"), json.dumps(asdict(instance)))
+
+    def instances(self, service: str, *, fresh: bool = False) -> list[Instance]:
+        """The living instances of a service; `fresh` looks at the leases now."""
+        seen = self._seen.get(service)
+        if seen and not fresh and time.monotonic() - seen[0] < self._FRESH_SECONDS:
+            return seen[1]
+        found = [self._read(path) for path in sorted(self.folder.glob(f"{service}.*.json"))]
+        living = [one for one in found if one]
+        self._seen[service] = (time.monotonic(), living)
+        return living
+
+    def lease_worker(self, reserve_ms: int) -> FileWorkerLease:
+        """Take a worker number that no living process has and whose past is past.
+
+        Raises:
+            RuntimeError: all 1,024 numbers are taken.
+        """
+        folder = self.folder / "workers"
+        folder.mkdir(exist_ok=True)
+        for worker in range(WORKERS):
+            lease = folder / f"{worker}.reserved"
+            lock = try_lock(folder / f"{worker}.lock")
+            if lock is None:
+                continue
+            if not lease.exists() or int(lease.read_text()) < wall_ms():
+                return FileWorkerLease(lease, worker, reserve_ms)
+            os.close(lock)
+        raise RuntimeError("all worker ids are leased: too many processes use this home")
+
+    def _lease(self, service: str, instance: int) -> Path:
+        return self.folder / f"{service}.{instance}.lock"
+
+    def _read(self, path: Path) -> Instance | None:
+        try:
+            instance = Instance(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            return None
+        probe = try_lock(path.with_suffix(".lock"), only_look=True)
+        if probe is None:
+            return instance
+        os.close(probe)
+        return None

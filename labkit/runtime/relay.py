@@ -1,0 +1,160 @@
+"""The outbox relay: sends what was committed, marks it when the broker has acknowledged it, and
+settles it when the subscribers themselves say that they have it."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from labkit.runtime import outbox
+from labkit.runtime.broker import Broker, BrokerError, Producer
+from labkit.runtime.database import Database
+from labkit.runtime.desk import Desk
+from labkit.runtime.failpoints import Failpoints, Refused
+from labkit.runtime.inbox import MissingQuery
+from labkit.runtime.outbox import Parcel, Postponed
+from labkit.runtime.steps import Unknown
+from labkit.runtime.tables import SENT, UNSENT
+
+log = logging.getLogger(__name__)
+
+_SCAN_SECONDS = 0.2
+_POSTPONE_SECONDS = 0.5
+
+
+class Relay:
+    """Carries the events of one service process to the broker, and sees them home.
+
+    Args:
+        service: whose outbox.
+        broker: where to.
+        failpoints: crossed for each parcel.
+        desk_of: group → the desk of the service that consumes for it.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        broker: Broker,
+        failpoints: Failpoints,
+        desk_of: Callable[[str], Desk],
+    ) -> None:
+        self._service = service
+        self._broker = broker
+        self._failpoints = failpoints
+        self._desk_of = desk_of
+        self._producer: Producer | None = None
+        self._thread = ThreadPoolExecutor(1, "relay")
+        self._loop = asyncio.get_running_loop()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def hand_over(self, parcels: list[Parcel]) -> None:
+        """Send what a commit just wrote; called from the committer's thread."""
+        if parcels:
+            self._loop.call_soon_threadsafe(self._send_all, parcels)
+
+    async def run(self, database: Database) -> None:
+        """Work until cancelled: what commits hand over, what was left behind, what is unsettled."""
+        self._database = database
+        while True:
+            try:
+                self._send_all(await database.run(outbox.claim_unsent, None))
+                await self._audit(await database.run(outbox.claim_unsettled, None))
+            except Exception:  # the relay outlives a database or a subscriber that is away
+                log.exception("the relay of %s will look again", self._service)
+            await asyncio.sleep(_SCAN_SECONDS)
+
+    def _send_all(self, parcels: list[Parcel]) -> None:
+        for parcel in parcels:
+            task = self._loop.create_task(self._send(parcel))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    async def _send(self, parcel: Parcel) -> None:
+        boundary = f"{self._service}.{parcel.topic}."
+        try:
+            if await self._failpoints.cross_async(boundary + "before_send"):
+                await self._until_acknowledged(parcel)
+            await self._until_acknowledged(parcel)
+            await self._failpoints.cross_async(boundary + "after_ack")
+        except (BrokerError, Refused) as error:
+            await self._postpone([parcel], UNSENT, f"{type(error).__name__}: {error}")
+        else:
+            await self._mark_sent(parcel)
+
+    async def _mark_sent(self, parcel: Parcel) -> None:
+        try:
+            await self._database.run(outbox.mark_sent, [parcel.event_id])
+            if not parcel.groups:
+                await self._database.run(outbox.mark_settled, [parcel.event_id])
+        except Exception:  # its lease runs out, and it is sent again
+            log.exception("event %d of %s is sent and not marked", parcel.event_id, self._service)
+
+    async def _until_acknowledged(self, parcel: Parcel) -> None:
+        acknowledged: asyncio.Future[None] = self._loop.create_future()
+
+        def succeed(_metadata: Any) -> None:
+            self._loop.call_soon_threadsafe(_end, acknowledged, None)
+
+        def fail(error: Exception) -> None:
+            self._loop.call_soon_threadsafe(_end, acknowledged, error)
+
+        sent = await self._loop.run_in_executor(self._thread, self._hand_to_client, parcel)
+        sent.add_callback(succeed)
+        sent.add_errback(fail)
+        try:
+            await acknowledged
+        except BrokerError:
+            await self._loop.run_in_executor(self._thread, self._drop_producer)
+            raise
+
+    def _hand_to_client(self, parcel: Parcel) -> Any:
+        try:
+            if self._producer is None:
+                self._producer = self._broker.producer()
+            return self._producer.send(parcel)
+        except BrokerError:
+            self._drop_producer()
+            raise
+
+    def _drop_producer(self) -> None:
+        """A producer that failed once may never recover: the next send makes a new one."""
+        if self._producer:
+            self._producer.close()
+        self._producer = None
+
+    async def _audit(self, parcels: list[Parcel]) -> None:
+        """Ask each group what it lacks; its own database answers, not the broker."""
+        missing: set[int] = set()
+        unanswered: dict[str, list[Parcel]] = {}
+        for group in sorted({group for parcel in parcels for group in parcel.groups}):
+            theirs = [parcel for parcel in parcels if group in parcel.groups]
+            query = MissingQuery(group=group, event_ids=tuple(one.event_id for one in theirs))
+            try:
+                missing.update(await self._desk_of(group).find_missing(query))
+            except Unknown as unknown:
+                unanswered[str(unknown)] = theirs
+        for error, theirs in unanswered.items():
+            await self._postpone(theirs, SENT, error)
+        waiting = {parcel.event_id for theirs in unanswered.values() for parcel in theirs}
+        known = [one.event_id for one in parcels if one.event_id not in missing | waiting]
+        if missing:
+            await self._database.run(outbox.mark_missing, sorted(missing))
+        if known:
+            await self._database.run(outbox.mark_settled, known)
+
+    async def _postpone(self, parcels: list[Parcel], status: int, error: str) -> None:
+        ids = tuple(parcel.event_id for parcel in parcels)
+        log.warning("%d events of %s wait: %s", len(ids), self._service, error)
+        command = Postponed(event_ids=ids, status=status, error=error, delay=_POSTPONE_SECONDS)
+        await self._database.run(outbox.postpone, command)
+
+
+def _end(future: "asyncio.Future[None]", error: Exception | None) -> None:
+    if future.done():
+        return
+    if error:
+        future.set_exception(error)
+    else:
+        future.set_result(None)

@@ -1,0 +1,211 @@
+"""One service process: what it is made of (`Service`), and how it runs (`Runtime`)."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.home import Home
+from labkit.results import Result
+from labkit.runtime import inbox, outbox
+from labkit.runtime.broker import Broker
+from labkit.runtime.calls import Calls, Server, methods_of
+from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.consumer import Inbox
+from labkit.runtime.database import Context, Database
+from labkit.runtime.desk import Desk, RetryCommand
+from labkit.runtime.failpoints import KINDS, Failpoint, Failpoints
+from labkit.runtime.ids import IdMaker
+from labkit.runtime.registry import Instance, Registry
+from labkit.runtime.relay import Relay
+from labkit.runtime.steps import Event, Flow, Step
+from labkit.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Groups = Mapping[str, tuple[str, ...]]
+_RUNTIME_STEPS = (
+    outbox.claim_unsent, outbox.claim_unsettled, outbox.mark_sent, outbox.mark_settled,
+    outbox.mark_missing, outbox.postpone, outbox.hurry, inbox.keep_failure,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Service:
+    """What one kind of process does; the wiring table is made of these.
+
+    Attributes:
+        name: of the service, its database and its consumer group.
+        contract: what it offers to others; None for a web.
+        methods: contract method → the step or flow behind it.
+        handlers: event type → the step that handles it.
+        steps: further steps that its flows run.
+        sweeps: flows that run again and again.
+        calls: name in `Shop` → contract of another service.
+        emits: the events that its steps tell.
+    """
+
+    name: str
+    contract: type | None = None
+    methods: Mapping[str, Step[Any, Any] | Flow[Any, Any]] = field(default_factory=dict)
+    handlers: Mapping[type[Event], Step[Any, None]] = field(default_factory=dict)
+    steps: tuple[Step[Any, Any], ...] = ()
+    sweeps: tuple[Flow[Any, None], ...] = ()
+    calls: Mapping[str, type] = field(default_factory=dict)
+    emits: tuple[type[Event], ...] = ()
+
+    def topics(self) -> tuple[str, ...]:
+        """What the service may send to, dead letters included."""
+        kept = (inbox.DeadLetter,) if self.handlers else ()
+        return tuple(event.topic for event in (*self.emits, *kept))
+
+
+def failpoints_of(service: Service) -> list[Failpoint]:
+    """Every boundary that a service can cross, in a fixed order."""
+    return [Failpoint(service.name, step, boundary) for step, boundary in _boundaries(service)]
+
+
+def _boundaries(service: Service) -> Iterator[tuple[str, str]]:
+    steps = {one.name: one for one in service.methods.values() if isinstance(one, Step)}
+    steps |= {one.name: one for one in (*service.steps, *service.handlers.values())}
+    runtime = _RUNTIME_STEPS if service.contract else ()
+    crossed = {
+        "commit": [one.name for one in (*steps.values(), *runtime) if not one.reads],
+        "call": [name for contract in service.calls.values() for name in methods_of(contract)],
+        "send": service.topics(),
+        "offset": [event.topic for event in service.handlers],
+    }
+    for kind, names in crossed.items():
+        for name in names:
+            yield from ((name, boundary) for boundary in KINDS[kind])
+
+
+class Runtime:
+    """One running instance of a service.
+
+    Args:
+        service: what it is.
+        instance: which one of its kind, from 1.
+        home: where the lab lives.
+        settings: of the lab.
+        groups: topic → consumer groups.
+        names: contract → name of the service that offers it.
+        broker: where events go and come from.
+    """
+
+    def __init__(
+        self, service: Service, instance: int, home: Home, settings: Settings, groups: Groups,
+        names: Mapping[type, str], broker: Broker,
+    ) -> None:  # fmt: skip
+        self.service = service
+        self.instance = instance
+        self.home = home
+        self.settings = settings
+        self._groups = groups
+        self._broker = broker
+        self._flows: dict[tuple[str, int], asyncio.Task[Any]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.registry = Registry(home.registry)
+        process = f"{service.name}-{instance}"
+        self._failpoints = Failpoints(home.faults, process, failpoints_of(service))
+        self.calls = Calls(
+            service.name, self.registry, home.secret, self._failpoints, settings.call_timeout
+        )
+        for name, contract in service.calls.items():
+            setattr(self, name, self.calls.stub(contract, names[contract]))
+
+    async def run(self, step: Step[Any, Any], command: Any) -> Any:
+        """Run a step on this service's own database."""
+        return await self._database.run(step, command)
+
+    async def start(self) -> None:
+        """Open the database, serve, relay and consume; then tell the registry."""
+        relay = Relay(self.service.name, self._broker, self._failpoints, self._desk_of)
+        self._database = Database(
+            self.home.database_url(self.service.name), self._context(relay.hand_over)
+        )
+        handlers = {event.topic: (event, step) for event, step in self.service.handlers.items()}
+        self._inbox = Inbox(
+            self.service.name, handlers, self._broker, self._database, self._failpoints
+        )
+        self._server = Server(self.service.name, self.home.secret)
+        assert self.service.contract  # a service without a contract is a web
+        self._server.add(self.service.contract, self._methods())
+        self._server.add(Desk, {"find_missing": self._find_missing, "retry": self._retry})
+        self.announce(await self._server.start())
+        self._inbox.start()
+        sweeps = [self._sweep(sweep) for sweep in self.service.sweeps]
+        for work in (relay.run(self._database), self._inbox.run_retries(), *sweeps):
+            self._tasks.append(asyncio.create_task(work))
+
+    def announce(self, endpoint: str) -> None:
+        """Tell the registry where this instance answers."""
+        me = Instance(self.service.name, self.instance, endpoint, os.getpid())
+        self.registry.announce(me)
+
+    async def stop(self) -> None:
+        """Answer what is under way, leave the consumer group, close."""
+        for task in self._tasks:
+            task.cancel()
+        await self._server.stop()
+        await asyncio.to_thread(self._inbox.stop)
+        await self.calls.close()
+        await asyncio.to_thread(self._database.close)
+
+    def _context(self, hand_over: Callable[[list[outbox.Parcel]], None]) -> Context:
+        def committed(emitted: list[tuple[int, Event]]) -> None:
+            hand_over([
+                outbox.parcel_of(event_id, event, self._groups[event.topic])
+                for event_id, event in emitted
+            ])  # fmt: skip
+
+        lease = self.registry.lease_worker(int(self.settings.worker_reserve * 1000))
+        return Context(
+            service=self.service.name,
+            clock=LabClock(self.home.clock_file),
+            ids=IdMaker(lease, wall_ms),
+            settings=self.settings,
+            failpoints=self._failpoints,
+            write_outbox=outbox.writer(self._groups),
+            committed=committed,
+        )
+
+    def _methods(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+        def handler(function: Step[Any, Any] | Flow[Any, Any]) -> Callable[[Any], Awaitable[Any]]:
+            if isinstance(function, Flow):
+                return lambda command: self._run_flow(function, command)
+            return lambda command: self.run(function, command)
+
+        return {name: handler(function) for name, function in self.service.methods.items()}
+
+    async def _run_flow(self, flow: Flow[Any, Any], command: Any) -> Any:
+        """Run a flow; who asks for the same while it runs waits for the same answer."""
+        key = (flow.name, command.order_id)
+        running = self._flows.get(key)
+        if running is None:
+            running = self._flows[key] = asyncio.ensure_future(flow.function(self, command))
+            running.add_done_callback(lambda _: self._flows.pop(key))
+        return await asyncio.shield(running)
+
+    async def _find_missing(self, query: inbox.MissingQuery) -> tuple[int, ...]:
+        found: tuple[int, ...] = await self.run(inbox.find_missing, query)
+        return found
+
+    async def _retry(self, command: RetryCommand) -> Result[None]:
+        """Drive one event by hand, wherever in this service it waits."""
+        if await self.run(outbox.hurry, command.event_id):
+            return Result[None].ok(message=f"event {command.event_id} is sent again now")
+        return await self._inbox.retry(command)
+
+    def _desk_of(self, group: str) -> Desk:
+        return self.calls.stub(Desk, group)
+
+    async def _sweep(self, sweep: Flow[Any, None]) -> None:
+        while True:
+            await asyncio.sleep(self.settings.sweep_interval)
+            try:
+                await sweep.function(self, None)
+            except Exception:  # a sweeper outlives whatever is away
+                log.exception("%s will look again", sweep.name)

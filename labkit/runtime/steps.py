@@ -1,0 +1,126 @@
+"""What business code is made of: steps and flows; an event handler is a step too.
+
+A **step** is synchronous, works in one database, in one transaction that it neither opens nor
+commits. A **flow** is asynchronous and awaits steps of its own database and calls of others.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, CursorResult, Executable, Row, Table
+
+from labkit.results import Code, Message
+from labkit.runtime.ids import IdMaker
+from labkit.runtime.tables import insert_once
+from labkit.settings import Settings
+
+A = TypeVar("A")
+P = ParamSpec("P")
+
+
+class Unknown(Exception):
+    """No answer came in time. The work may have been done, may still be done, or never."""
+
+
+class Event(Message):
+    """Something that happened, told to other services: sent to a topic, keyed by its order.
+
+    Attributes:
+        topic: where it is sent; topic → handler stands in the wiring table.
+        tag: what kind of event it is within its topic.
+        order_id: the order it is about; events of one order keep to one partition.
+    """
+
+    topic: ClassVar[str]
+    tag: ClassVar[str] = ""
+
+    order_id: int
+
+
+@dataclass
+class Transaction:
+    """One local transaction, and everything from outside that a step may use.
+
+    Attributes:
+        connection: of the service's own database, inside the transaction.
+        now: business time, by the lab clock.
+        wall_ms: the wall clock, for stored deadlines.
+        ids: makes ids.
+        settings: the lab's settings.
+        emitted: the events that leave with this transaction.
+    """
+
+    connection: Connection
+    now: datetime
+    wall_ms: int
+    ids: IdMaker
+    settings: Settings
+    emitted: list[tuple[int, Event]] = field(default_factory=list)
+
+    def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
+        """Run one statement in this transaction."""
+        done: Any = self.connection.execute(statement, values)
+        return done  # type: ignore[no-any-return]  # Core statements give cursor results
+
+    def one(self, statement: Executable) -> Row[Any] | None:
+        """The first row that a query finds, or None."""
+        return self.execute(statement).first()
+
+    def insert_once(self, table: Table, **row: Any) -> bool:
+        """Insert a row; False, and nothing done, where its key is there already."""
+        return insert_once(self.connection, table, row)
+
+    def emit(self, event: Event) -> None:
+        """Tell other services, if and only if this transaction commits (transactional outbox)."""
+        self.emitted.append((self.ids.next(), event))
+
+
+@dataclass(frozen=True)
+class Step(Generic[P, A]):
+    """A business function on one database. Called directly it is the plain function.
+
+    Attributes:
+        function: the function itself.
+        name: its name, which its failpoints bear.
+        reads: whether it only reads; then it needs no operation key and waits for no writer.
+        failed: the code with which it is refused when a failpoint refuses its commit.
+    """
+
+    function: Callable[P, A]
+    name: str
+    reads: bool = False
+    failed: Code | None = None
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
+        """Run it inside a transaction that the caller holds."""
+        return self.function(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class Flow(Generic[P, A]):
+    """A business function over several services, which awaits steps and calls."""
+
+    function: Callable[P, Awaitable[A]]
+    name: str
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
+        """Run it."""
+        return await self.function(*args, **kwargs)
+
+
+def step(
+    *, reads: bool = False, failed: Code | None = None
+) -> Callable[[Callable[P, A]], Step[P, A]]:
+    """Mark a function `(tx, command) -> answer` as a step."""
+
+    def mark(function: Callable[P, A]) -> Step[P, A]:
+        return Step(function, function.__name__, reads, failed)
+
+    return mark
+
+
+def flow(function: Callable[P, Awaitable[A]]) -> Flow[P, A]:
+    """Mark a function `async (shop, command) -> answer` as a flow."""
+    return Flow(function, function.__name__)

@@ -1,0 +1,38 @@
+"""One settings object: an environment variable `LABKIT_…` over a default that fits a laptop."""
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Times are seconds unless the name says otherwise. `labkit up` keeps them in the home.
+
+    Attributes:
+        broker: `host:port` of a Kafka to use; empty: the lab starts its own, in memory.
+        call_timeout: what one call between services has.
+        flow_timeout: what placing an order has before it is answered 202.
+        unconfirmed_deadline: age (wall clock) at which an unconfirmed order is cancelled.
+        unpaid_order_ttl: age (lab clock) at which an unpaid order is cancelled.
+        sweep_interval: how often the order service looks for both.
+        outbox_lease: how long a row belongs to the process that wrote or claimed it.
+        audit_delay: from the broker's acknowledgement to asking the subscribers what they lack.
+        retry_first: delay before the first retry of a failed event; it doubles up to retry_max.
+        retry_limit: tries before an event is given up as dead.
+        group_session: after this silence the broker gives a consumer's partitions to another.
+        worker_reserve: how far ahead of use the time of ids is reserved on disk.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LABKIT_", frozen=True)
+
+    broker: str = ""
+    call_timeout: float = 1.0
+    flow_timeout: float = 4.0
+    unconfirmed_deadline: float = 6.0
+    unpaid_order_ttl: float = 900.0
+    sweep_interval: float = 0.5
+    outbox_lease: float = 2.0
+    audit_delay: float = 1.0
+    retry_first: float = 0.2
+    retry_max: float = 30.0
+    retry_limit: int = 8
+    group_session: float = 3.0
+    worker_reserve: float = 5.0

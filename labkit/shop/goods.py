@@ -1,0 +1,59 @@
+"""Goods service (商品服务): stock."""
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from labkit.results import Code, Result
+from labkit.runtime.operations import claim, undo
+from labkit.runtime.steps import Event, Transaction, step
+from labkit.shop.messages import DeductStock, FindGoods, GoodsFound
+from labkit.shop.tables import DEDUCT, RETURN, goods, number_log
+
+
+@step(reads=True)
+def find_goods(tx: Transaction, query: FindGoods) -> Result[GoodsFound]:
+    """Look goods up; what is found may be sold a moment later."""
+    row = tx.one(select(goods).where(goods.c.goods_id == query.goods_id))
+    if row is None:
+        text = f"goods_id {query.goods_id}: there are no such goods"
+        return Result[GoodsFound].no(Code.GOODS_MISSING, text)
+    return Result[GoodsFound].ok(
+        GoodsFound(
+            goods_id=row.goods_id, goods_name=row.goods_name,
+            goods_number=row.goods_number, goods_price=row.goods_price,
+        )
+    )  # fmt: skip
+
+
+@step(failed=Code.STOCK_DEDUCT_FAILED)
+def deduct_stock(tx: Transaction, command: DeductStock) -> Result[Any]:
+    """Take an order's pieces out of the stock (减库存), once, and never below zero."""
+    operation = claim(tx, "deduct_stock", command)
+    if operation.earlier:
+        return operation.earlier
+    enough = (goods.c.goods_id == command.goods_id) & (goods.c.goods_number >= command.goods_number)
+    left = goods.c.goods_number - command.goods_number
+    if not tx.execute(update(goods).where(enough).values(goods_number=left)).rowcount:
+        text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
+        return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
+    _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
+    return operation.apply(amount=command.goods_number)
+
+
+@step()
+def return_stock(tx: Transaction, event: Event) -> None:
+    """Give back the pieces that were really taken for an order (回退库存)."""
+    pieces = undo(tx, "deduct_stock", event.order_id)
+    if pieces is None:
+        return
+    taken = (number_log.c.order_id == event.order_id) & (number_log.c.direction == DEDUCT)
+    goods_id = tx.execute(select(number_log.c.goods_id).where(taken)).scalar_one()
+    more = goods.c.goods_number + pieces
+    tx.execute(update(goods).where(goods.c.goods_id == goods_id).values(goods_number=more))
+    _log(tx, goods_id, event.order_id, RETURN, pieces)
+
+
+def _log(tx: Transaction, goods_id: int, order_id: int, direction: str, pieces: int) -> None:
+    row = {"goods_id": goods_id, "order_id": order_id, "direction": direction}
+    tx.execute(number_log.insert(), {**row, "goods_number": pieces, "log_time": tx.now})

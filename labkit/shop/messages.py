@@ -1,0 +1,217 @@
+"""What travels: commands (imperative), events (past tense) and what queries give back.
+
+Amounts are whole cents (分), numbers are pieces. No compensation ever uses an amount of a message.
+"""
+
+from datetime import datetime
+from typing import ClassVar
+
+from labkit.results import Message
+from labkit.runtime.steps import Event
+
+
+class FindGoods(Message):
+    """Look goods up."""
+
+    goods_id: int
+
+
+class GoodsFound(Message):
+    """Goods as they are now; another buyer may change them at any moment."""
+
+    goods_id: int
+    goods_name: str
+    goods_number: int
+    goods_price: int
+
+
+class DeductStock(Message):
+    """Take pieces out of the stock for an order."""
+
+    order_id: int
+    goods_id: int
+    goods_number: int
+
+
+class FindCoupon(Message):
+    """Look a coupon up."""
+
+    coupon_id: int
+
+
+class CouponFound(Message):
+    """A coupon as it is now."""
+
+    coupon_id: int
+    coupon_price: int
+    user_id: int
+    is_used: bool
+
+
+class UseCoupon(Message):
+    """Use a coupon for an order."""
+
+    order_id: int
+    coupon_id: int
+    user_id: int
+    coupon_price: int
+
+
+class FindUser(Message):
+    """Look a user up."""
+
+    user_id: int
+
+
+class UserFound(Message):
+    """A user as it is now."""
+
+    user_id: int
+    user_name: str
+    user_money: int
+
+
+class DeductBalance(Message):
+    """Take money from a user's balance for an order."""
+
+    order_id: int
+    user_id: int
+    money_paid: int
+
+
+class OpenOrder(Message):
+    """Get the order id that a user's idempotency key stands for."""
+
+    user_id: int
+    idempotency_key: str
+    request_hash: str
+
+
+class Opening(Message):
+    """The order id, and the final answer where the key has got one already."""
+
+    order_id: int
+    answer: str | None = None
+
+
+class PlaceOrder(Message):
+    """What a client asks for: 下单."""
+
+    user_id: int
+    goods_id: int
+    goods_number: int
+    goods_price: int
+    shipping_fee: int
+    order_amount: int
+    money_paid: int
+    coupon_id: int | None
+    address: str
+    consignee: str
+
+
+class ConfirmOrder(Message):
+    """Place the order that an id was opened for."""
+
+    order_id: int
+    request: PlaceOrder
+
+
+class PreOrder(Message):
+    """A checked order, with every amount worked out."""
+
+    order_id: int
+    request: PlaceOrder
+    goods_amount: int
+    coupon_paid: int
+    pay_amount: int
+
+
+class RefuseOrder(Message):
+    """Keep a refusal as the final answer to a request of which nothing was saved."""
+
+    order_id: int
+    code: int
+    message: str
+
+
+class OrderPlaced(Message):
+    """The answer to a client: which order."""
+
+    order_id: int
+
+
+class MoveOrder(Message):
+    """Confirm or record something about one order."""
+
+    order_id: int
+
+
+class CancelOrder(Message):
+    """Cancel an order that is not confirmed, or not paid.
+
+    Attributes:
+        code: what the client is told, of the catalogue.
+        reason: why, for people.
+    """
+
+    order_id: int
+    code: int
+    reason: str
+
+
+class UserOrder(Message):
+    """A user cancels or returns an order."""
+
+    order_id: int
+    user_id: int
+
+
+class OrderFound(Message):
+    """An order as its user sees it."""
+
+    order_id: int
+    user_id: int
+    order_status: int
+    pay_status: int
+    shipping_status: int
+    address: str
+    consignee: str
+    goods_id: int
+    goods_number: int
+    goods_price: int
+    goods_amount: int
+    shipping_fee: int
+    order_amount: int
+    coupon_id: int | None
+    coupon_paid: int
+    money_paid: int
+    pay_amount: int
+    add_time: datetime
+    confirm_time: datetime | None
+    pay_time: datetime | None
+    cancel_time: datetime | None
+    cancel_reason: str | None
+
+
+class OrderCancelled(Event):
+    """The order will never be: give back what was really taken for it."""
+
+    topic: ClassVar[str] = "order_cancel"
+    tag: ClassVar[str] = "cancelled"
+
+
+class OrderReturned(Event):
+    """A paid order came back in full: give back what was really taken for it."""
+
+    topic: ClassVar[str] = "order_return"
+    tag: ClassVar[str] = "returned"
+
+
+class OrderPaid(Event):
+    """The order is paid in full."""
+
+    topic: ClassVar[str] = "paid"
+    tag: ClassVar[str] = "paid"
+
+    user_id: int
+    pay_amount: int

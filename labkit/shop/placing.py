@@ -1,0 +1,129 @@
+"""Placing an order (下单): the flow, and what sweeps up after a flow that died."""
+
+import asyncio
+from typing import Any
+
+from labkit.results import Code, Result
+from labkit.runtime.steps import Unknown, flow
+from labkit.shop import orders, pricing
+from labkit.shop.contracts import Shop
+from labkit.shop.messages import (
+    CancelOrder,
+    ConfirmOrder,
+    CouponFound,
+    DeductBalance,
+    DeductStock,
+    FindCoupon,
+    FindGoods,
+    FindUser,
+    MoveOrder,
+    OrderPlaced,
+    PreOrder,
+    RefuseOrder,
+    UseCoupon,
+)
+
+
+@flow
+async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced]:
+    """Place an order: check, save it unconfirmed, take what it needs, confirm; or cancel it."""
+    order_id = command.order_id
+
+    # 1. check the request against goods, user and coupon as they are now
+    try:
+        checked = await _check(shop, command)
+    except Unknown as unknown:
+        checked = Result[Any].no(Code.DEPENDENCY_AWAY, f"order {order_id}: {unknown}")
+    if isinstance(checked, Result):
+        refusal = RefuseOrder(order_id=order_id, code=checked.code, message=checked.message)
+        return await shop.run(orders.refuse_order, refusal)
+
+    # 2. save the pre-order: from here on somebody will confirm or cancel it, whatever dies
+    saved = await shop.run(orders.save_pre_order, checked)
+    if not saved.success:
+        return saved
+
+    # 3. take stock, coupon and balance, in that order; 4. confirm, if all of it is ours
+    try:
+        taken = await _take(shop, checked)
+        if taken.success:
+            taken = await shop.run(orders.confirm_pre_order, MoveOrder(order_id=order_id))
+    except Unknown as unknown:
+        taken = Result[Any].no(Code.DEPENDENCY_AWAY, str(unknown))
+    if taken.success:
+        return Result[OrderPlaced].ok(OrderPlaced(order_id=order_id), f"order {order_id} is placed")
+
+    # or cancel: one transaction that also tells everybody to give back what they took
+    return await _cancel(shop, order_id, taken)
+
+
+async def _check(shop: Shop, command: ConfirmOrder) -> PreOrder | Result[Any]:
+    """Ask for goods, user and coupon at once, and apply the rules."""
+    asked = command.request
+    goods, user, coupon = await asyncio.gather(
+        shop.goods.find_goods(FindGoods(goods_id=asked.goods_id)),
+        shop.users.find_user(FindUser(user_id=asked.user_id)),
+        _find_coupon(shop, asked.coupon_id),
+    )
+    for found in (goods, user, coupon):
+        if not found.success:
+            return found
+    assert goods.data  # a success carries its data
+    assert user.data
+    return pricing.check(command, goods.data, user.data, coupon.data)
+
+
+async def _find_coupon(shop: Shop, coupon_id: int | None) -> Result[CouponFound]:
+    if coupon_id is None:
+        return Result[CouponFound].ok()
+    return await shop.coupons.find_coupon(FindCoupon(coupon_id=coupon_id))
+
+
+async def _take(shop: Shop, order: PreOrder) -> Result[Any]:
+    """Take stock, then the coupon, then balance; the first refusal ends it."""
+    asked, order_id = order.request, order.order_id
+    taken = await shop.goods.deduct_stock(
+        DeductStock(order_id=order_id, goods_id=asked.goods_id, goods_number=asked.goods_number)
+    )
+    if taken.success and asked.coupon_id is not None:
+        taken = await shop.coupons.use_coupon(
+            UseCoupon(
+                order_id=order_id, coupon_id=asked.coupon_id,
+                user_id=asked.user_id, coupon_price=order.coupon_paid,
+            )
+        )  # fmt: skip
+    if taken.success and asked.money_paid:
+        taken = await shop.users.deduct_balance(
+            DeductBalance(order_id=order_id, user_id=asked.user_id, money_paid=asked.money_paid)
+        )
+    return taken
+
+
+async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[OrderPlaced]:
+    """Cancel the order and say why. An absent dependency is told as 503 now, as final 422 later."""
+    final = cause.code if cause.final else Code.ORDER_CANCELLED
+    reason = cause.message.removeprefix(f"order {order_id}: ")
+    command = CancelOrder(order_id=order_id, code=final, reason=reason[:255])
+    cancelled = await shop.run(orders.cancel_failed, command)
+    if not cancelled.success:  # somebody else decided: say what was decided
+        return await shop.run(orders.find_answer, MoveOrder(order_id=order_id))
+    text = f"order {order_id}: was cancelled: {reason}; nothing is kept of it"
+    return Result[OrderPlaced].no(Code(cause.code), text, OrderPlaced(order_id=order_id))
+
+
+@flow
+async def sweep_unconfirmed(shop: Shop, _command: None) -> None:
+    """Cancel the orders whose flow died: hazard 27, which the original does not know."""
+    for order_id in await shop.run(orders.find_expired, None):
+        reason = "it was not confirmed in its time"
+        command = CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason=reason)
+        await shop.run(orders.cancel_expired, command)
+
+
+@flow
+async def sweep_unpaid(shop: Shop, _command: None) -> None:
+    """Cancel the orders whose time to pay is over."""
+    for order_id in await shop.run(orders.find_unpaid, None):
+        reason = "it was not paid in its time"
+        command = CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason=reason)
+        await shop.run(orders.cancel_unpaid, command)

@@ -1,0 +1,134 @@
+"""The shop's tables. Money is whole cents (分), times are business times in UTC."""
+
+from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint
+
+from labkit.runtime.tables import RUNTIME_TABLES, Moment, Whole, metadata
+
+UNCONFIRMED, CONFIRMED, CANCELLED, RETURNED = 0, 1, 2, 4  # order_status
+UNPAID, PAID = 0, 2  # pay_status
+OPENING, DEDUCT, RETURN = "opening", "deduct", "return"  # direction of the number log
+MONEY_OPENING, MONEY_PAID, MONEY_REFUNDED = 0, 1, 2  # money_log_type and score_log_type
+
+#: 订单表
+order = Table(
+    "trade_order",
+    metadata,
+    Column("order_id", Whole, primary_key=True, autoincrement=False),
+    Column("user_id", Whole, nullable=False),
+    Column("order_status", Integer, nullable=False),
+    Column("pay_status", Integer, nullable=False),
+    Column("shipping_status", Integer, nullable=False),
+    Column("address", String(255), nullable=False),
+    Column("consignee", String(64), nullable=False),
+    Column("goods_id", Whole, nullable=False),
+    Column("goods_number", Whole, nullable=False),
+    Column("goods_price", Whole, nullable=False),
+    Column("goods_amount", Whole, nullable=False),
+    Column("shipping_fee", Whole, nullable=False),
+    Column("order_amount", Whole, nullable=False),
+    Column("coupon_id", Whole),
+    Column("coupon_paid", Whole, nullable=False),
+    Column("money_paid", Whole, nullable=False),  # from the balance
+    Column("pay_amount", Whole, nullable=False),  # what is left to pay
+    Column("add_time", Moment, nullable=False),
+    Column("confirm_time", Moment),
+    Column("pay_time", Moment),
+    Column("cancel_time", Moment),  # when the cancel message came round
+    Column("cancel_reason", String(255)),
+    Index("order_by_state", "order_status", "pay_status", "confirm_time"),
+)
+
+#: What each idempotency key of a user stands for, and the answer that it got.
+request = Table(
+    "trade_order_request",
+    metadata,
+    Column("user_id", Whole, primary_key=True, autoincrement=False),
+    Column("idempotency_key", String(128), primary_key=True),
+    Column("order_id", Whole, nullable=False, unique=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("answer", Text),
+    Column("add_time", Moment, nullable=False),
+)
+
+#: 商品表
+goods = Table(
+    "trade_goods",
+    metadata,
+    Column("goods_id", Whole, primary_key=True, autoincrement=False),
+    Column("goods_name", String(100), nullable=False),
+    Column("goods_number", Whole, nullable=False),  # stock
+    Column("goods_price", Whole, nullable=False),
+    Column("goods_desc", String(255), nullable=False),
+    Column("add_time", Moment, nullable=False),
+)
+
+#: 订单商品日志表
+number_log = Table(
+    "trade_goods_number_log",
+    metadata,
+    Column("goods_id", Whole, primary_key=True, autoincrement=False),
+    Column("order_id", Whole, primary_key=True, autoincrement=False),  # 0 at opening
+    Column("direction", String(10), primary_key=True),
+    Column("goods_number", Whole, nullable=False),
+    Column("log_time", Moment, nullable=False),
+    Index("number_log_by_order", "order_id"),
+)
+
+#: 优惠券表
+coupon = Table(
+    "trade_coupon",
+    metadata,
+    Column("coupon_id", Whole, primary_key=True, autoincrement=False),
+    Column("coupon_price", Whole, nullable=False),
+    Column("user_id", Whole, nullable=False),
+    Column("order_id", Whole),
+    Column("is_used", Integer, nullable=False),
+    Column("used_time", Moment),
+    Index("coupon_by_order", "order_id"),
+)
+
+#: 用户表
+user = Table(
+    "trade_user",
+    metadata,
+    Column("user_id", Whole, primary_key=True, autoincrement=False),
+    Column("user_name", String(64), nullable=False),
+    Column("user_mobile", String(20), nullable=False),
+    Column("user_score", Whole, nullable=False),  # 积分
+    Column("user_reg_time", Moment, nullable=False),
+    Column("user_money", Whole, nullable=False),  # balance
+)
+
+#: 用户余额日志表
+money_log = Table(
+    "trade_user_money_log",
+    metadata,
+    Column("user_id", Whole, nullable=False),
+    Column("order_id", Whole, nullable=False),  # 0 at opening
+    Column("money_log_type", Integer, nullable=False),
+    Column("use_money", Whole, nullable=False),
+    Column("create_time", Moment, nullable=False),
+    UniqueConstraint("user_id", "order_id", "money_log_type", name="money_log_once"),
+    Index("money_log_by_order", "order_id"),
+)
+
+#: 用户积分日志表
+score_log = Table(
+    "trade_user_score_log",
+    metadata,
+    Column("user_id", Whole, nullable=False),
+    Column("order_id", Whole, nullable=False),  # 0 at opening
+    Column("score_log_type", Integer, nullable=False),
+    Column("use_score", Whole, nullable=False),
+    Column("create_time", Moment, nullable=False),
+    UniqueConstraint("user_id", "order_id", "score_log_type", name="score_log_once"),
+    Index("score_log_by_order", "order_id"),
+)
+
+#: service → the tables of its database.
+TABLES = {
+    "order": (order, request, *RUNTIME_TABLES),
+    "goods": (goods, number_log, *RUNTIME_TABLES),
+    "coupon": (coupon, *RUNTIME_TABLES),
+    "user": (user, money_log, score_log, *RUNTIME_TABLES),
+}

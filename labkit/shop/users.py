@@ -1,0 +1,74 @@
+"""User service (用户服务): balance and points (积分)."""
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from labkit.results import Code, Result
+from labkit.runtime.operations import claim, undo
+from labkit.runtime.steps import Event, Transaction, step
+from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, UserFound
+from labkit.shop.tables import MONEY_PAID, MONEY_REFUNDED, money_log, score_log, user
+
+_CENTS_A_POINT = 100
+
+
+@step(reads=True)
+def find_user(tx: Transaction, query: FindUser) -> Result[UserFound]:
+    """Look a user up; another order may spend the balance a moment later."""
+    row = tx.one(select(user).where(user.c.user_id == query.user_id))
+    if row is None:
+        text = f"user_id {query.user_id}: there is no such user"
+        return Result[UserFound].no(Code.USER_MISSING, text)
+    return Result[UserFound].ok(
+        UserFound(user_id=row.user_id, user_name=row.user_name, user_money=row.user_money)
+    )
+
+
+@step(failed=Code.BALANCE_DEDUCT_FAILED)
+def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[Any]:
+    """Take money from a user's balance for an order (扣减余额), once, and never below zero."""
+    operation = claim(tx, "deduct_balance", command)
+    if operation.earlier:
+        return operation.earlier
+    enough = (user.c.user_id == command.user_id) & (user.c.user_money >= command.money_paid)
+    left = user.c.user_money - command.money_paid
+    if not tx.execute(update(user).where(enough).values(user_money=left)).rowcount:
+        text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
+        return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
+    _log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
+    return operation.apply(amount=command.money_paid)
+
+
+@step()
+def return_balance(tx: Transaction, event: Event) -> None:
+    """Give back the money that was really taken for an order (回退余额)."""
+    cents = undo(tx, "deduct_balance", event.order_id)
+    if cents is None:
+        return
+    taken = (money_log.c.order_id == event.order_id) & (money_log.c.money_log_type == MONEY_PAID)
+    user_id = tx.execute(select(money_log.c.user_id).where(taken)).scalar_one()
+    more = user.c.user_money + cents
+    tx.execute(update(user).where(user.c.user_id == user_id).values(user_money=more))
+    _log_money(tx, user_id, event.order_id, MONEY_REFUNDED, cents)
+
+
+@step()
+def add_points(tx: Transaction, event: OrderPaid) -> None:
+    """Add an order's points (增加积分): one for each whole yuan that was paid."""
+    operation = claim(tx, "add_points", event)
+    if operation.earlier:
+        return
+    points = event.pay_amount // _CENTS_A_POINT
+    operation.apply(amount=points)
+    if not points:
+        return
+    more = user.c.user_score + points
+    tx.execute(update(user).where(user.c.user_id == event.user_id).values(user_score=more))
+    row = {"user_id": event.user_id, "order_id": event.order_id, "score_log_type": MONEY_PAID}
+    tx.execute(score_log.insert(), {**row, "use_score": points, "create_time": tx.now})
+
+
+def _log_money(tx: Transaction, user_id: int, order_id: int, kind: int, cents: int) -> None:
+    row = {"user_id": user_id, "order_id": order_id, "money_log_type": kind}
+    tx.execute(money_log.insert(), {**row, "use_money": cents, "create_time": tx.now})

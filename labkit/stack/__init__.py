@@ -1,0 +1,1 @@
+"""What starts a lab, watches over it and stops it."""

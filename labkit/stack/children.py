@@ -1,0 +1,110 @@
+"""Starting processes: forked from the warm parent where that is safe, else begun anew."""
+
+import ctypes
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+FORKS = sys.platform == "linux"  # on macOS, system libraries break in a forked child
+_PR_SET_PDEATHSIG = 1
+
+
+def fork(work: Callable[[], None], log: Path, keep: tuple[int, ...] = ()) -> int:
+    """Run a function in a forked child, its output in a log file.
+
+    Args:
+        work: what to do; the child ends with it.
+        log: where its output is appended.
+        keep: descriptors that the child may use; every other one of the parent is closed in it,
+            because a lock or a pipe that a child holds on to outlives its owner.
+
+    Returns:
+        The child's process id.
+    """
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        _redirect(log)
+        _close_all_but({0, 1, 2, *keep})
+        work()
+        code = 0
+    except BaseException:  # the child must never return into the parent's code
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def spawn(module: str, spec: dict[str, object], log: Path, keep: tuple[int, ...]) -> int:
+    """Run a module in a new Python, given a JSON argument; for where forking is unsafe."""
+    with log.open("ab") as output:
+        command = [sys.executable, "-m", module, json.dumps(spec)]
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=keep
+        ).pid
+
+
+def run_program(command: list[str], log: Path) -> int:
+    """Start a program that knows nothing of lifelines; on Linux the kernel ends it with us."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            preexec_fn=_die_with_parent if FORKS else None,  # we have one thread
+        ).pid  # fmt: skip
+
+
+def birth(pid: int) -> float | None:
+    """When a process began; with the pid it names the process for ever. None where it is gone."""
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def kill_left_over(recorded: list[dict[str, float]]) -> int:
+    """End what an earlier run left behind, and only that.
+
+    Args:
+        recorded: pid and birth of each process of that run.
+
+    Returns:
+        How many were still there.
+    """
+    left = [one for one in recorded if birth(int(one["pid"])) == one["birth"]]
+    for one in left:
+        os.kill(int(one["pid"]), signal.SIGKILL)
+    return len(left)
+
+
+def _redirect(log: Path) -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(nothing, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def _close_all_but(keep: set[int]) -> None:
+    for number in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+        if number not in keep:
+            try:
+                os.close(number)
+            except OSError:  # the descriptor that listed the folder
+                continue
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

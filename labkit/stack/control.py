@@ -1,0 +1,61 @@
+"""Telling the supervisor what to do: one JSON line there, one back, with the home's secret."""
+
+import hmac
+import json
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from labkit.home import Home
+
+_MAX_LINE = 64 * 1024
+_DONE_SECONDS = 60
+
+
+class NotUp(Exception):
+    """No lab is up in this home; the message says how to start one."""
+
+
+def tell(home: Home, command: str, **arguments: Any) -> None:
+    """Have the supervisor do something, and wait until it is done.
+
+    Args:
+        home: whose supervisor.
+        command: down, reset, hold or release.
+        arguments: of the command.
+
+    Raises:
+        NotUp: no supervisor answers.
+        RuntimeError: it could not be done; the message is the supervisor's.
+    """
+    port = home.state().get("control")
+    try:
+        with socket.create_connection(("127.0.0.1", port or 0), _DONE_SECONDS) as connection:
+            line = {"secret": home.secret, "command": command, "arguments": arguments}
+            connection.sendall(json.dumps(line).encode() + b"\n")
+            answer = json.loads(connection.makefile().readline() or "{}")
+    except OSError as error:
+        text = f"no lab is up in {home.folder}: start one with: labkit up --home {home.folder}"
+        raise NotUp(text) from error
+    if answer.get("error"):
+        raise RuntimeError(answer["error"])
+
+
+def answer(
+    connection: socket.socket, secret: str, commands: Mapping[str, Callable[..., None]]
+) -> None:
+    """Do what one connection asks for, if it knows the secret. An error is its answer."""
+    connection.settimeout(2)
+    try:
+        asked = json.loads(connection.makefile().readline(_MAX_LINE))
+        if not hmac.compare_digest(str(asked.get("secret", "")), secret):
+            return
+        try:
+            commands[asked["command"]](**asked["arguments"])
+            reply: dict[str, str] = {}
+        except Exception as error:  # the asker hears what went wrong; the lab goes on
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        connection.settimeout(2)
+        connection.sendall(json.dumps(reply).encode() + b"\n")
+    except (OSError, ValueError, KeyError, AttributeError):
+        return

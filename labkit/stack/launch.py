@@ -1,0 +1,147 @@
+"""Bringing a lab up and down from outside: what the command line and the notebooks share."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+
+from labkit.home import Home, locked
+from labkit.stack import children, control
+from labkit.stack.control import NotUp
+
+_UP_SECONDS = 40
+_DOWN_SECONDS = 10
+_LAST_LINES = 400
+
+#: What `labkit status` says of a home in which nothing ever ran.
+NOTHING: dict[str, Any] = {
+    "stack": None,
+    "endpoints": {},
+    "databases": {},
+    "services": [],
+    "supervisor": None,
+}
+
+
+def status(home: Home) -> dict[str, Any]:
+    """What runs in a home, in the shape that `labkit status --json` prints."""
+    state = home.state()
+    if not is_up(home):
+        stopped = [{**one, "pid": None, "endpoint": None, "state": "down"}
+                   for one in state.get("services", [])]  # fmt: skip
+        state = {**NOTHING, **state, "supervisor": None, "services": stopped}
+    state = {**state, "home": str(home.folder)}
+    return {key: state[key] for key in ("stack", "home", "endpoints", "databases", "services",
+                                        "supervisor")}  # fmt: skip
+
+
+def is_up(home: Home) -> bool:
+    """Whether a supervisor lives in a home."""
+    state = home.state()
+    pid = state.get("supervisor")
+    return bool(pid and children.birth(pid) == state["supervisor_birth"])
+
+
+def up(
+    home: Home,
+    instances: Mapping[str, int] | None = None,
+    *,
+    dies_with_us: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> "subprocess.Popen[bytes] | None":
+    """Start everything, and return when it is ready.
+
+    Args:
+        home: where the lab lives.
+        instances: service → how many; one of each where not said.
+        dies_with_us: whether the lab goes when this process goes, however it goes.
+        progress: told what is being waited for.
+
+    Returns:
+        The supervisor's process; None where the lab was up already.
+
+    Raises:
+        RuntimeError: it cannot come up; one line that says what to do.
+    """
+    _make(home)
+    with locked(home.folder / "up.lock"):
+        if is_up(home):
+            _wait(home, None, progress)
+            return None
+        spec = {"home": str(home.folder), "instances": dict(instances or {}),
+                "dies_with_stdin": dies_with_us}  # fmt: skip
+        with (home.logs / "supervisor.log").open("ab") as output:
+            began = output.tell()
+            supervisor = subprocess.Popen(
+                [sys.executable, "-m", "labkit.stack.supervisor", json.dumps(spec)],
+                stdin=subprocess.PIPE if dies_with_us else subprocess.DEVNULL,
+                stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        try:
+            _wait(home, supervisor, progress)
+        except RuntimeError:
+            raise RuntimeError(_complaint(home, began)) from None
+        return supervisor
+
+
+def down(home: Home) -> bool:
+    """Stop everything, and return when it is gone.
+
+    Returns:
+        Whether a lab was up.
+    """
+    state = home.state()
+    if not is_up(home):
+        children.kill_left_over(state.get("processes", []))
+        return False
+    with suppress(NotUp):
+        control.tell(home, "down")
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while children.birth(state["supervisor"]) == state["supervisor_birth"]:
+        if time.monotonic() > deadline:
+            children.kill_left_over([
+                {"pid": state["supervisor"], "birth": state["supervisor_birth"]},
+                *home.state().get("processes", []),
+            ])  # fmt: skip
+        time.sleep(0.02)
+    return True
+
+
+def _make(home: Home) -> None:
+    try:
+        home.make()
+    except OSError as error:
+        text = f"cannot make the home {home.folder}: {error.strerror}; name another with --home"
+        raise RuntimeError(text) from error
+
+
+def _wait(
+    home: Home, supervisor: "subprocess.Popen[bytes] | None", progress: Callable[[str], None]
+) -> None:
+    deadline = time.monotonic() + _UP_SECONDS
+    while True:
+        state = home.state()
+        ours = supervisor is None or state.get("supervisor") == supervisor.pid
+        if ours and state.get("phase") == "up":
+            return
+        if supervisor is not None and supervisor.poll() is not None:
+            raise RuntimeError("the supervisor died")
+        if time.monotonic() > deadline:
+            raise RuntimeError("the lab did not come up in time")
+        services = state.get("services", []) if ours else []
+        waiting = [one["name"] for one in services if one["state"] != "up"]
+        progress(f"waiting for {', '.join(waiting)}" if waiting else "loading the services")
+        time.sleep(0.02)
+
+
+def _complaint(home: Home, began: int) -> str:
+    """The supervisor's own last words, in one line."""
+    log = home.logs / "supervisor.log"
+    with log.open("rb") as file:
+        file.seek(began)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    last = lines[-1][-_LAST_LINES:] if lines else "no reason given"
+    return f"the lab did not come up: {last} (log: {log})"

@@ -1,0 +1,92 @@
+"""What runs inside one service process, from its first line to its last."""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+
+import uvicorn
+import uvloop
+
+from labkit.home import Home
+from labkit.runtime.broker import Broker
+from labkit.runtime.service import Runtime
+from labkit.settings import Settings
+from labkit.shop.contracts import OrderService
+from labkit.shop.wiring import GROUPS, NAMES, SERVICES
+from labkit.web import orders as order_web
+
+#: The webs among the services, each with what makes its application.
+WEBS = ("order-web",)
+
+
+def make_broker(home: Home, settings: Settings) -> Broker:
+    """The broker of a lab, as its state file names it."""
+    state = home.state()
+    return Broker(state["endpoints"]["broker"], state["topic_prefix"], settings.group_session)
+
+
+def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | None) -> None:
+    """Run one service until it is told to stop, or its supervisor is gone.
+
+    Args:
+        home: where the lab lives.
+        name: of the service.
+        instance: which one of its kind.
+        lifeline: a pipe whose other end the supervisor holds; its end is ours.
+        web: descriptor of the socket to serve HTTP on; None for a service without HTTP.
+    """
+    threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
+    logging.basicConfig(
+        stream=sys.stdout,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    settings = Settings.model_validate_json(home.settings_file.read_text())
+    runtime = Runtime(
+        SERVICES[name], instance, home, settings, GROUPS, NAMES, make_broker(home, settings)
+    )
+    main = _serve(runtime) if web is None else _serve_web(runtime, socket.socket(fileno=web))
+    uvloop.run(main)
+
+
+def make_topics(home: Home) -> None:
+    """Make all topics of the wiring at the lab's broker."""
+    settings = Settings.model_validate_json(home.settings_file.read_text())
+    make_broker(home, settings).make_topics(GROUPS)
+
+
+async def _serve(runtime: Runtime) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    await runtime.start()
+    await stopping.wait()
+    await runtime.stop()
+
+
+async def _serve_web(runtime: Runtime, listener: socket.socket) -> None:
+    orders = runtime.calls.stub(OrderService, "order", runtime.settings.flow_timeout)
+    config = uvicorn.Config(
+        order_web.make_app(orders), lifespan="off", access_log=False, log_level="warning",
+        timeout_graceful_shutdown=1, http="httptools", server_header=False,
+    )  # fmt: skip
+    host, port = listener.getsockname()
+    runtime.announce(f"{host}:{port}")
+    await uvicorn.Server(config).serve(sockets=[listener])
+    await runtime.calls.close()
+
+
+def _die_with(lifeline: int) -> None:
+    """Read the lifeline to its end: then nobody watches over us, and we go at once."""
+    while os.read(lifeline, 1):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":  # how the supervisor starts a process where forking is unsafe
+    spec = json.loads(sys.argv[1])
+    run_process(Home(spec.pop("home")), **spec)

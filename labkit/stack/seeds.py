@@ -1,0 +1,120 @@
+"""The first data of the case, or as much as is asked for, with opening rows in the logs."""
+
+import csv
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, Table
+
+import labkit
+from labkit.home import Home
+from labkit.runtime.clock import LabClock
+from labkit.runtime.database import open_engine
+from labkit.runtime.tables import metadata
+from labkit.shop import tables as t
+
+_HERE = Path(labkit.__file__).parent
+_MOBILE = "13800000000"
+
+
+class Seeds(BaseModel):
+    """How much to seed. What is None comes from the case's first data.
+
+    Attributes:
+        goods: kinds of goods, with ids from 1.
+        users: users, with ids from 1.
+        stock: pieces of each kind.
+        balance: cents of each user.
+        coupons: coupons of 20.00, with ids from 1, dealt to the users in turn.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    goods: int | None = Field(default=None, ge=1)
+    users: int | None = Field(default=None, ge=1)
+    stock: int | None = Field(default=None, ge=0)
+    balance: int | None = Field(default=None, ge=0)
+    coupons: int | None = Field(default=None, ge=0)
+
+
+def first_data(name: str) -> list[dict[str, Any]]:
+    """The rows of one CSV file of `data/`, whole numbers as such."""
+    folder = _HERE.parent / "data"
+    folder = folder if folder.exists() else _HERE / "_data"
+    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            {field: int(value) if value.isdecimal() and field != "user_mobile" else value
+             for field, value in row.items()}
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def seed(home: Home, seeds: Seeds) -> None:
+    """Make each service's database and put the seeds in.
+
+    Args:
+        home: whose databases; they must be absent or empty.
+        seeds: how much.
+    """
+    now = LabClock(home.clock_file).now()
+    rows = _rows(seeds, now)
+    for service, tables in t.TABLES.items():
+        engine = open_engine(home.database_url(service))
+        with engine.begin() as connection:
+            metadata.create_all(connection, tables)
+            for table in tables:
+                _insert(connection, table, rows.get(table.name, []))
+        engine.dispose()
+
+
+def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def _rows(seeds: Seeds, now: datetime) -> dict[str, list[dict[str, Any]]]:
+    goods, users = _goods(seeds, now), _users(seeds, now)
+    opening = {"order_id": 0, "direction": t.OPENING, "log_time": now}
+    stock = [{**opening, "goods_id": one["goods_id"], "goods_number": one["goods_number"]}
+             for one in goods]  # fmt: skip
+    log = {"order_id": 0, "create_time": now}
+    money = [{**log, "user_id": one["user_id"], "money_log_type": t.MONEY_OPENING,
+              "use_money": one["user_money"]} for one in users]  # fmt: skip
+    score = [{**log, "user_id": one["user_id"], "score_log_type": t.MONEY_OPENING,
+              "use_score": one["user_score"]} for one in users]  # fmt: skip
+    return {
+        "trade_goods": goods, "trade_goods_number_log": stock, "trade_user": users,
+        "trade_user_money_log": money, "trade_user_score_log": score,
+        "trade_coupon": _coupons(seeds, users),
+    }  # fmt: skip
+
+
+def _goods(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
+    case = first_data("goods")
+    if seeds.goods is not None:
+        case = [{**case[0], "goods_id": number, "goods_name": f"goods {number}"}
+                for number in range(1, seeds.goods + 1)]  # fmt: skip
+    stock = {} if seeds.stock is None else {"goods_number": seeds.stock}
+    return [{**one, **stock, "add_time": now} for one in case]
+
+
+def _users(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
+    case = first_data("users")
+    if seeds.users is not None:
+        case = [{**case[0], "user_id": number, "user_name": f"user {number}",
+                 "user_mobile": _MOBILE} for number in range(1, seeds.users + 1)]  # fmt: skip
+    balance = {} if seeds.balance is None else {"user_money": seeds.balance}
+    return [{**one, **balance, "user_reg_time": now} for one in case]
+
+
+def _coupons(seeds: Seeds, users: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    case = first_data("coupons")
+    if seeds.coupons is not None:
+        ids = [one["user_id"] for one in users]
+        case = [{**case[0], "coupon_id": number, "user_id": ids[(number - 1) % len(ids)]}
+                for number in range(1, seeds.coupons + 1)]  # fmt: skip
+    owners = {one["user_id"] for one in users}
+    return [{**one, "order_id": None, "is_used": 0, "used_time": None}
+            for one in case if one["user_id"] in owners]  # fmt: skip

@@ -1,0 +1,1 @@
+"""HTTP entrances: decode, call a service, encode."""

@@ -1,0 +1,131 @@
+"""Reading requests: whatever is malformed is refused with 400 and a word on which field and why."""
+
+import asyncio
+import json
+import re
+from typing import Annotated, Any, NoReturn
+
+from fastapi import Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+_MAX_BODY = 64 * 1024
+_BODY_SECONDS = 5
+_INT64 = 2**63 - 1
+
+
+class BadRequest(Exception):
+    """A request that cannot be read; the message names the field and the reason."""
+
+
+def _whole(value: Any) -> Any:
+    """An id: a whole number, or the same in a string (JavaScript cannot hold 64 bits)."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value, re.ASCII):
+        return int(value)
+    return value
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        if any(ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in value):
+            raise ValueError("must not hold control characters or broken Unicode")
+        if not value.strip():
+            raise ValueError("must not be blank")
+    return value
+
+
+Id = Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=1, le=_INT64)]
+Amount = Annotated[int, Field(strict=True, ge=-_INT64, le=_INT64)]
+Text64 = Annotated[str, BeforeValidator(_clean), Field(strict=True, max_length=64)]
+Text255 = Annotated[str, BeforeValidator(_clean), Field(strict=True, max_length=255)]
+
+
+class Body(BaseModel):
+    """Base of request bodies: closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+async def read_body(request: Request) -> dict[str, Any]:
+    """The request's JSON object.
+
+    Raises:
+        BadRequest: too long, no JSON, not an object, a repeated field, or query parameters.
+    """
+    refuse_query(request)
+    body = await _read_bytes(request)
+    try:
+        found = json.loads(body, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"body: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadRequest("body: must be a JSON object")
+    return found
+
+
+async def _read_bytes(request: Request) -> bytes:
+    body = b""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > _MAX_BODY:
+                    raise BadRequest(f"body: longer than {_MAX_BODY} bytes")
+    except TimeoutError as error:
+        raise BadRequest(f"body: did not arrive within {_BODY_SECONDS} s") from error
+    return body
+
+
+def refuse_query(request: Request) -> None:
+    """Refuse query parameters: nothing here takes any.
+
+    Raises:
+        BadRequest: there are some.
+    """
+    if request.url.query:
+        raise BadRequest(f"{request.url.query[:80]}: query parameters are not taken here")
+
+
+def explain(error: ValidationError) -> str:
+    """What is wrong with a body, field by field, without echoing what was sent."""
+    return "; ".join(
+        f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors()[:5]
+    )
+
+
+def parse_id(field: str, text: str) -> int:
+    """An id from a path.
+
+    Raises:
+        BadRequest: it is no whole number from 1 to 2^63 - 1.
+    """
+    number = _whole(text)
+    if not isinstance(number, int) or not 1 <= number <= _INT64:
+        raise BadRequest(f"{field}: must be a whole number from 1 to {_INT64}")
+    return number
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The client's key for this request, where it sent one.
+
+    Raises:
+        BadRequest: sent twice, empty, too long, or not plain printable ASCII.
+    """
+    keys = request.headers.getlist("idempotency-key")
+    if len(keys) > 1:
+        raise BadRequest("Idempotency-Key: sent more than once")
+    if keys and not re.fullmatch(r"[\x20-\x7e]{1,128}", keys[0]):
+        raise BadRequest("Idempotency-Key: must be 1 to 128 printable ASCII characters")
+    return keys[0] if keys else None
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice[:64]!r} is repeated")
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")

@@ -1,0 +1,138 @@
+"""Order web (订单入口): the HTTP entrance for orders."""
+
+import hashlib
+import json
+import uuid
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+
+from labkit.results import Code, Result
+from labkit.runtime.steps import Unknown
+from labkit.shop import messages as m
+from labkit.shop.contracts import OrderService
+from labkit.shop.orders import undecided
+from labkit.web.intake import (
+    Amount,
+    BadRequest,
+    Body,
+    Id,
+    Text64,
+    Text255,
+    explain,
+    idempotency_key,
+    parse_id,
+    read_body,
+    refuse_query,
+)
+
+_RETRY_AFTER_SECONDS = "1"
+
+
+class PlaceOrderBody(Body):
+    """下单: amounts are cents, numbers are pieces."""
+
+    user_id: Id
+    goods_id: Id
+    goods_number: Amount
+    goods_price: Amount
+    shipping_fee: Amount
+    order_amount: Amount
+    money_paid: Amount
+    coupon_id: Id | None = None
+    address: Text255
+    consignee: Text64
+
+
+class UserBody(Body):
+    """Who cancels or returns."""
+
+    user_id: Id
+
+
+def make_app(orders: OrderService) -> FastAPI:
+    """The web application.
+
+    Args:
+        orders: the order service, as a stub whose `confirm_order` has the flow's time.
+    """
+    app = FastAPI(title="labkit order web", openapi_url=None)
+
+    @app.post("/order/confirm")
+    async def confirm(request: Request) -> Response:
+        return await _place(orders, request)
+
+    @app.get("/order/{order_id}")
+    async def find(order_id: str, request: Request) -> Response:
+        refuse_query(request)
+        return answer(await orders.find_order(m.MoveOrder(order_id=parse_id("order_id", order_id))))
+
+    @app.post("/order/{order_id}/cancel")
+    async def cancel(order_id: str, request: Request) -> Response:
+        return answer(await orders.cancel_by_user(await _user_order(order_id, request)))
+
+    @app.post("/order/{order_id}/return")
+    async def give_back(order_id: str, request: Request) -> Response:
+        return answer(await orders.return_order(await _user_order(order_id, request)))
+
+    @app.exception_handler(BadRequest)
+    async def bad(_request: Request, error: BadRequest) -> Response:
+        return answer(Result[Any].no(Code.BAD_REQUEST, str(error)))
+
+    @app.exception_handler(ValidationError)
+    async def invalid(_request: Request, error: ValidationError) -> Response:
+        return answer(Result[Any].no(Code.BAD_REQUEST, explain(error)))
+
+    @app.exception_handler(HTTPException)
+    async def unknown_path(_request: Request, error: HTTPException) -> Response:
+        return answer(Result[Any].no(Code.BAD_REQUEST, str(error.detail)), error.status_code)
+
+    @app.exception_handler(Unknown)
+    async def away(_request: Request, error: Unknown) -> Response:
+        return answer(Result[Any].no(Code.DEPENDENCY_AWAY, f"{error}; ask again"))
+
+    @app.exception_handler(Exception)
+    async def defect(_request: Request, error: Exception) -> Response:
+        text = f"{type(error).__name__} in the order web: see its log; ask again"
+        return answer(Result[Any].no(Code.DEPENDENCY_AWAY, text))
+
+    return app
+
+
+def answer(result: Result[Any], status: int | None = None) -> Response:
+    """A `Result` as an HTTP answer; 64-bit ids are strings in it."""
+    body = result.model_dump(mode="json")
+    for field, value in (body["data"] or {}).items():
+        if field.endswith("_id") and value is not None:
+            body["data"][field] = str(value)
+    status = status or result.status
+    headers = {"Retry-After": _RETRY_AFTER_SECONDS} if status in (202, 503) else None
+    text = json.dumps(body, ensure_ascii=False)
+    return Response(text, status, headers, media_type="application/json")
+
+
+async def _place(orders: OrderService, request: Request) -> Response:
+    key = idempotency_key(request) or uuid.uuid4().hex
+    asked = m.PlaceOrder(**PlaceOrderBody(**await read_body(request)).model_dump())
+    digest = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+
+    # the order id comes first, so that whatever happens later can name it
+    opened = await orders.open_order(
+        m.OpenOrder(user_id=asked.user_id, idempotency_key=key, request_hash=digest)
+    )
+    if opened.data is None:
+        return answer(opened)
+    if opened.data.answer:
+        return answer(Result[m.OrderPlaced].model_validate_json(opened.data.answer))
+    order_id = opened.data.order_id
+    try:
+        return answer(await orders.confirm_order(m.ConfirmOrder(order_id=order_id, request=asked)))
+    except Unknown:
+        return answer(undecided(order_id))
+
+
+async def _user_order(order_id: str, request: Request) -> m.UserOrder:
+    number = parse_id("order_id", order_id)
+    return m.UserOrder(order_id=number, user_id=UserBody(**await read_body(request)).user_id)
