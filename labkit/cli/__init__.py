@@ -2,7 +2,7 @@
 
 import sys
 
-from labkit.cli.app import app
+from labkit.cli.base import app
 from labkit.stack.control import NotUp
 
 

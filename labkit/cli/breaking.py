@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli.app import (
+from labkit.cli.base import (
     DEFAULT_HOME,
     HomeOption,
     JsonOption,

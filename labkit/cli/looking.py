@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from labkit.cli.app import (
+from labkit.cli.base import (
     DEFAULT_HOME,
     HomeOption,
     JsonOption,
@@ -18,9 +18,9 @@ from labkit.cli.app import (
     running,
 )
 from labkit.home import Home
-from labkit.lab import desk, flight, invariants
+from labkit.lab import flight, invariants
+from labkit.lab.columns import SHOWN
 from labkit.lab.data import HOMES_OF
-from labkit.lab.frames import SHOWN
 
 _NAMES = ", ".join(HOMES_OF)
 
@@ -115,6 +115,8 @@ def retry(
 
     Example: `labkit retry goods.383026413512351744`
     """
+    from labkit.lab import desk
+
     result = asyncio.run(desk.retry(running(home), id))
     console.print(result.message)
     raise typer.Exit(not result.success)

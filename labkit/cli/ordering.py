@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labkit.cli.app import DEFAULT_HOME, HomeOption, app, console, print_table, running
+from labkit.cli.base import DEFAULT_HOME, HomeOption, app, console, print_table, running
 from labkit.lab.client import Client
 from labkit.lab.data import Reader
 from labkit.results import Result

@@ -4,7 +4,7 @@ from typing import Any
 
 from labkit.home import Home
 from labkit.runtime.failpoints import Armoury, Failpoint, hits_of
-from labkit.runtime.service import failpoints_of
+from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
 
 

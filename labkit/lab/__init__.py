@@ -1,5 +1,17 @@
 """What a notebook uses: a lab to start, order with, look into and break."""
 
-from labkit.lab.lab import Lab
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from labkit.lab.lab import Lab
 
 __all__ = ["Lab"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load `Lab` when it is asked for: the command line reads data without waiting for pandas."""
+    if name != "Lab":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from labkit.lab.lab import Lab
+
+    return Lab

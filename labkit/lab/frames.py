@@ -7,43 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.lab.columns import KEYS, SHOWN, STATUS, WORDS
+
 _LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E"}
-#: table → the columns that say what holds. The others are one argument away (`raw=True`).
-SHOWN = {
-    "trade_order": ("order_id", "user_id", "order_status", "pay_status", "goods_number",
-                    "order_amount", "coupon_paid", "money_paid", "pay_amount", "cancel_time"),
-    "trade_order_request": ("user_id", "order_id", "add_time"),
-    "trade_goods": ("goods_id", "goods_name", "goods_number", "goods_price"),
-    "trade_goods_number_log": ("goods_id", "order_id", "direction", "goods_number", "log_time"),
-    "trade_coupon": ("coupon_id", "coupon_price", "user_id", "is_used", "order_id"),
-    "trade_user": ("user_id", "user_name", "user_money", "user_score"),
-    "trade_user_money_log": ("user_id", "order_id", "money_log_type", "use_money", "create_time"),
-    "trade_user_score_log": ("user_id", "order_id", "score_log_type", "use_score", "create_time"),
-    "trade_operation": ("service", "order_id", "operation", "outcome", "amount"),
-    "trade_mq_producer": ("service", "event_id", "topic", "msg_key", "groups", "status"),
-    "trade_mq_consumer_log": ("service", "event_id", "topic", "msg_key", "status"),
-}  # fmt: skip
-_WORDS = {
-    "order_status": {0: "unconfirmed", 1: "confirmed", 2: "cancelled", 4: "returned"},
-    "pay_status": {0: "unpaid", 2: "paid"},
-    "is_used": {0: "no", 1: "yes"},
-    "money_log_type": {0: "opening", 1: "paid", 2: "refunded"},
-    "score_log_type": {0: "opening", 1: "earned", 2: "taken back"},
-}
-_STATUS = {
-    "trade_mq_producer": {0: "unsent", 1: "sent", 2: "settled"},
-    "trade_mq_consumer_log": {0: "waiting", 1: "done", 2: "dead"},
-}
-_KEYS = {
-    "trade_order": ("order_id",), "trade_order_request": ("user_id", "order_id"),
-    "trade_goods": ("goods_id",), "trade_goods_number_log": ("goods_id", "order_id", "direction"),
-    "trade_coupon": ("coupon_id",), "trade_user": ("user_id",),
-    "trade_user_money_log": ("user_id", "order_id", "money_log_type"),
-    "trade_user_score_log": ("user_id", "order_id", "score_log_type"),
-    "trade_operation": ("service", "order_id", "operation"),
-    "trade_mq_producer": ("service", "event_id"),
-    "trade_mq_consumer_log": ("service", "event_id"),
-}  # fmt: skip
 
 
 class Aliases:
@@ -87,14 +53,14 @@ def frame(table: str, rows: Sequence[dict[str, Any]], aliases: Aliases) -> pd.Da
         aliases: names for ids; learns new ones.
     """
     aliases.learn(rows)
-    ordered = sorted(rows, key=lambda row: tuple(str(row[part]) for part in _KEYS[table]))
+    ordered = sorted(rows, key=lambda row: tuple(str(row[part]) for part in KEYS[table]))
     shown = [{column: _show(table, column, row[column], aliases) for column in SHOWN[table]}
              for row in ordered]  # fmt: skip
     return pd.DataFrame(shown, columns=list(SHOWN[table]))
 
 
 def _show(table: str, column: str, value: Any, aliases: Aliases) -> Any:
-    words = _STATUS.get(table, {}) if column == "status" else _WORDS.get(column)
+    words = STATUS.get(table, {}) if column == "status" else WORDS.get(column)
     return f"{value} {words[value]}" if words else aliases.show(column, value)
 
 
@@ -144,7 +110,7 @@ class Difference:
     def _keyed(self, table: pd.DataFrame) -> dict[tuple[str, ...], list[str]]:
         rows = [{str(column): str(value) for column, value in row.items()}
                 for row in table.to_dict("records")]  # fmt: skip
-        return {tuple(row[part] for part in _KEYS[self.table]): list(row.values()) for row in rows}
+        return {tuple(row[part] for part in KEYS[self.table]): list(row.values()) for row in rows}
 
 
 def _compare(old: list[str] | None, new: list[str] | None) -> tuple[str, list[str]]:

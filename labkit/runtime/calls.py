@@ -7,20 +7,17 @@ and a server's handlers are made from the class. A call that is not answered in 
 
 import asyncio
 import hmac
-import inspect
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from pydantic import TypeAdapter
 
+from labkit.runtime.contract import Method, methods_of
 from labkit.runtime.failpoints import Failpoints, Refused
 from labkit.runtime.registry import Registry
 from labkit.runtime.steps import Unknown
@@ -31,26 +28,6 @@ Handler = Callable[[Any], Awaitable[Any]]
 
 _SECRET = "labkit-secret"  # the header's name, not a secret
 _OPTIONS = (("grpc.enable_retries", 0), ("grpc.so_reuseport", 0))
-
-
-@dataclass(frozen=True)
-class _Method:
-    request: TypeAdapter[Any]
-    answer: TypeAdapter[Any]
-
-
-@cache
-def methods_of(contract: type) -> Mapping[str, _Method]:
-    """The methods of a contract, with what they take and give. Adapters are dear: made once."""
-    found = {}
-    for name, function in inspect.getmembers(contract, inspect.isfunction):
-        if name.startswith("_"):
-            continue
-        hints = get_type_hints(function)
-        answer = TypeAdapter(hints.pop("return"))
-        (request,) = hints.values()
-        found[name] = _Method(TypeAdapter(request), answer)
-    return found
 
 
 class Calls:
@@ -101,7 +78,7 @@ class Calls:
         for channel in self._channels.values():
             await channel.close()
 
-    def _method(self, service: str, name: str, method: _Method, timeout: float) -> Any:
+    def _method(self, service: str, name: str, method: Method, timeout: float) -> Any:
         path, boundary = f"/labkit.{service}/{name}", f"{self._caller}.{name}."
         traced = self._failpoints is not None and name not in UNTRACED
 
@@ -188,7 +165,7 @@ class Server:
         """Answer what is under way and stop."""
         await self._server.stop(grace=1)
 
-    def _handler(self, method: _Method, handle: Handler) -> Any:
+    def _handler(self, method: Method, handle: Handler) -> Any:
         async def answer(payload: bytes, context: Any) -> bytes:
             sent = dict(context.invocation_metadata()).get(_SECRET, "")
             if not hmac.compare_digest(str(sent), self._secret):

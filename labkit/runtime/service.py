@@ -1,85 +1,29 @@
-"""One service process: what it is made of (`Service`), and how it runs (`Runtime`)."""
+"""One running instance of a service, with all that its steps and flows stand on."""
 
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from labkit.home import Home
 from labkit.results import Result
 from labkit.runtime import inbox, outbox
 from labkit.runtime.broker import Broker
-from labkit.runtime.calls import Calls, Server, methods_of
+from labkit.runtime.calls import Calls, Server
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Context, Database
 from labkit.runtime.desk import Desk, RetryCommand
-from labkit.runtime.failpoints import KINDS, Failpoint, Failpoints
+from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.registry import Instance, Registry
 from labkit.runtime.relay import Relay
 from labkit.runtime.steps import Event, Flow, Step
+from labkit.runtime.wiring import Groups, Service, failpoints_of
 from labkit.settings import Settings
 
 log = logging.getLogger(__name__)
-
-Groups = Mapping[str, tuple[str, ...]]
-_RUNTIME_STEPS = (
-    outbox.claim_unsent, outbox.claim_unsettled, outbox.mark_sent, outbox.mark_settled,
-    outbox.mark_missing, outbox.postpone, outbox.hurry, inbox.keep_failure,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Service:
-    """What one kind of process does; the wiring table is made of these.
-
-    Attributes:
-        name: of the service, its database and its consumer group.
-        contract: what it offers to others; None for a web.
-        methods: contract method → the step or flow behind it.
-        handlers: event type → the step that handles it.
-        steps: further steps that its flows run.
-        sweeps: flows that run again and again.
-        calls: name in `Shop` → contract of another service.
-        emits: the events that its steps tell.
-    """
-
-    name: str
-    contract: type | None = None
-    methods: Mapping[str, Step[Any, Any] | Flow[Any, Any]] = field(default_factory=dict)
-    handlers: Mapping[type[Event], Step[Any, None]] = field(default_factory=dict)
-    steps: tuple[Step[Any, Any], ...] = ()
-    sweeps: tuple[Flow[Any, None], ...] = ()
-    calls: Mapping[str, type] = field(default_factory=dict)
-    emits: tuple[type[Event], ...] = ()
-
-    def topics(self) -> tuple[str, ...]:
-        """What the service may send to, dead letters included."""
-        kept = (inbox.DeadLetter,) if self.handlers else ()
-        return tuple(event.topic for event in (*self.emits, *kept))
-
-
-def failpoints_of(service: Service) -> list[Failpoint]:
-    """Every boundary that a service can cross, in a fixed order."""
-    return [Failpoint(service.name, step, boundary) for step, boundary in _boundaries(service)]
-
-
-def _boundaries(service: Service) -> Iterator[tuple[str, str]]:
-    steps = {one.name: one for one in service.methods.values() if isinstance(one, Step)}
-    steps |= {one.name: one for one in (*service.steps, *service.handlers.values())}
-    runtime = _RUNTIME_STEPS if service.contract else ()
-    crossed = {
-        "commit": [one.name for one in (*steps.values(), *runtime) if not one.reads],
-        "call": [name for contract in service.calls.values() for name in methods_of(contract)],
-        "send": service.topics(),
-        "offset": [event.topic for event in service.handlers],
-    }
-    for kind, names in crossed.items():
-        for name in names:
-            yield from ((name, boundary) for boundary in KINDS[kind])
 
 
 class Runtime:

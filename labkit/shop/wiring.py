@@ -1,7 +1,7 @@
 """Who does what, as data: service → contract, methods, handlers. A notebook can print it."""
 
 from labkit.runtime.inbox import DeadLetter
-from labkit.runtime.service import Service
+from labkit.runtime.wiring import Service
 from labkit.shop import coupons, goods, orders, placing, users
 from labkit.shop.contracts import CouponService, GoodsService, OrderService, UserService
 from labkit.shop.messages import OrderCancelled, OrderPaid, OrderReturned

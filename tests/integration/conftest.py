@@ -1,0 +1,34 @@
+"""One embedded lab a test file, started afresh for each test; after each: settled and checked."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labkit.lab import Lab, invariants
+from labkit.lab.data import Reader
+
+
+@pytest.fixture(scope="module")
+def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab of its own for each test file."""
+    lab = Lab.up(tmp_path_factory.mktemp("lab") / "home")
+    yield lab
+    lab.down()
+
+
+@pytest.fixture
+def lab(running_lab: Lab) -> Iterator[Lab]:
+    """The lab with the first data back; afterwards all must settle and every invariant hold."""
+    running_lab.reset()
+    yield running_lab
+    assert_whole(running_lab.home.folder)
+
+
+def assert_whole(home: Path) -> None:
+    """Settle, then look at every invariant."""
+    lab = Lab.up(home)
+    lab.settle(timeout=40)
+    reader = Reader(lab.home)
+    broken = [one for one in invariants.check(reader) if not one["held"]]
+    assert not broken, broken

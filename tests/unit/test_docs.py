@@ -1,0 +1,61 @@
+"""The reference is whole: a command, table, invariant, boundary or setting that it lacks is a failure."""
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from labkit.cli import breaking, looking, ordering, running, tour  # noqa: F401  # they register
+from labkit.cli.base import app
+from labkit.lab.data import HOMES_OF
+from labkit.lab.invariants import INVARIANTS
+from labkit.runtime.failpoints import BOUNDARIES
+from labkit.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented_with_an_example(name: str) -> None:
+    """A command stands in the reference, and its help ends with an example of itself."""
+    assert f"| `labkit {name}` |" in REFERENCE
+    assert f"Example: `labkit {name}" in (COMMANDS[name].help or "")
+
+
+@pytest.mark.parametrize("name", HOMES_OF)
+def test_every_table_is_documented(name: str) -> None:
+    """A table stands in the reference with the databases that have it."""
+    homes = HOMES_OF[name][0] if len(HOMES_OF[name]) == 1 else "every"
+    assert f"| `{name}` | {homes} |" in REFERENCE
+
+
+@pytest.mark.parametrize("one", INVARIANTS, ids=lambda one: one.name)
+def test_every_invariant_is_documented(one: object) -> None:
+    """An invariant stands in the reference with its sentence."""
+    assert f"| {one.name} |" in REFERENCE  # type: ignore[attr-defined]
+    assert one.says in REFERENCE  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_every_failpoint_boundary_is_documented(boundary: str) -> None:
+    """A boundary stands in the reference with everything that it can be made to do."""
+    (line,) = [line for line in REFERENCE.splitlines() if line.startswith(f"| `{boundary}` |")]
+    assert all(action in line for action in BOUNDARIES[boundary])
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented(name: str) -> None:
+    """A setting stands in the reference under its variable, with the default that it has."""
+    default = Settings.model_fields[name].default
+    shown = "none" if default == "" else f"{default:g}"
+    assert f"| `LABKIT_{name.upper()}` | {shown} |" in REFERENCE
+
+
+def test_the_readme_lists_every_notebook() -> None:
+    """A notebook stands in the README's table of the course."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    assert notebooks
+    assert [book.name for book in notebooks if f"(notebooks/{book.name})" not in readme] == []
