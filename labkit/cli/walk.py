@@ -11,8 +11,15 @@ from labkit.cli.base import console, print_table
 from labkit.lab.frames import Difference
 from labkit.lab.lab import Answer, Lab, Seen
 
-_WATCHED = ("trade_order", "trade_goods", "trade_coupon", "trade_user", "trade_user_money_log",
-            "trade_mq_producer", "trade_mq_consumer_log")  # fmt: skip
+_WATCHED = (
+    "trade_order",
+    "trade_goods_number_log",
+    "trade_coupon",
+    "trade_user_money_log",
+    "trade_operation",
+    "trade_mq_producer",
+    "trade_mq_consumer_log",
+)
 _CONFIRM = "order.confirm_pre_order.before_commit"
 _COLOURS = {"+": "green", "~": "yellow", "-": "red"}
 

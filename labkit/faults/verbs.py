@@ -36,6 +36,10 @@ class Faults:
         """Arm a failpoint and leave it armed; see `armed` for one that mends itself."""
         points.arm(self._home, name, action, times)
 
+    def disarm(self, name: str | None = None) -> None:
+        """Disarm one failpoint, or all."""
+        points.disarm(self._home, name)
+
     @contextmanager
     def armed(self, name: str, action: str, times: int = 1) -> Iterator[None]:
         """Arm a failpoint for a block, and disarm it after.

@@ -26,13 +26,25 @@ STATUS = {
     "trade_mq_producer": {0: "unsent", 1: "sent", 2: "settled"},
     "trade_mq_consumer_log": {0: "waiting", 1: "done", 2: "dead"},
 }
+#: table → what names a row of it.
 KEYS = {
-    "trade_order": ("order_id",), "trade_order_request": ("user_id", "order_id"),
-    "trade_goods": ("goods_id",), "trade_goods_number_log": ("goods_id", "order_id", "direction"),
-    "trade_coupon": ("coupon_id",), "trade_user": ("user_id",),
+    "trade_order": ("order_id",),
+    "trade_order_request": ("order_id",),
+    "trade_goods": ("goods_id",),
+    "trade_goods_number_log": ("goods_id", "order_id", "direction"),
+    "trade_coupon": ("coupon_id",),
+    "trade_user": ("user_id",),
     "trade_user_money_log": ("user_id", "order_id", "money_log_type"),
     "trade_user_score_log": ("user_id", "order_id", "score_log_type"),
-    "trade_operation": ("service", "order_id", "operation"),
-    "trade_mq_producer": ("service", "event_id"),
-    "trade_mq_consumer_log": ("service", "event_id"),
+    "trade_operation": ("order_id", "operation"),
+    "trade_mq_producer": ("event_id",),
+    "trade_mq_consumer_log": ("event_id", "service"),
+}
+#: Rows are shown in the order of their key; these parts of it in the order of the story.
+STORY = {
+    "operation": ("save_pre_order", "deduct_stock", "use_coupon", "deduct_balance", "confirm_order",
+                  "cancel_failed", "cancel_expired", "cancel_unpaid", "cancel_by_user",
+                  "return_order", "add_points"),
+    "service": ("order", "goods", "coupon", "user"),
+    "direction": ("opening", "deduct", "return"),
 }  # fmt: skip

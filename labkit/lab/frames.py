@@ -1,13 +1,15 @@
 """Tables as people read them: pandas frames with short names for ids, and what changed in them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
 
 import pandas as pd
+from rich.cells import cell_len
 
-from labkit.lab.columns import KEYS, SHOWN, STATUS, WORDS
+from labkit.lab.columns import KEYS, SHOWN, STATUS, STORY, WORDS
 
 _LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E"}
 
@@ -38,13 +40,12 @@ class Aliases:
         return value.strftime("%m-%d %H:%M:%S") if isinstance(value, datetime) else value
 
     def replace(self, text: str) -> str:
-        """A text with every known id replaced by its short name."""
-        for (_, number), name in self._names.items():
-            text = text.replace(str(number), name)
-        return text
+        """A text with every known id replaced by its short name; small seeded ids stay."""
+        names = {str(number): name for (_, number), name in self._names.items()}
+        return re.sub(r"\d{15,}", lambda found: names.get(found[0], found[0]), text)
 
 
-def frame(table: str, rows: Sequence[dict[str, Any]], aliases: Aliases) -> pd.DataFrame:
+def frame(table: str, rows: Sequence[dict[str, Any]], aliases: Aliases) -> "Table":
     """Rows as a frame with aliases and words for codes, the telling columns only.
 
     Args:
@@ -53,15 +54,37 @@ def frame(table: str, rows: Sequence[dict[str, Any]], aliases: Aliases) -> pd.Da
         aliases: names for ids; learns new ones.
     """
     aliases.learn(rows)
-    ordered = sorted(rows, key=lambda row: tuple(str(row[part]) for part in KEYS[table]))
+    ordered = sorted(rows, key=lambda row: [_place(part, row[part]) for part in KEYS[table]])
     shown = [{column: _show(table, column, row[column], aliases) for column in SHOWN[table]}
              for row in ordered]  # fmt: skip
-    return pd.DataFrame(shown, columns=list(SHOWN[table]))
+    return Table(shown, columns=list(SHOWN[table]))
+
+
+def _place(part: str, value: Any) -> Any:
+    return STORY[part].index(value) if part in STORY else value
 
 
 def _show(table: str, column: str, value: Any, aliases: Aliases) -> Any:
     words = STATUS.get(table, {}) if column == "status" else WORDS.get(column)
     return f"{value} {words[value]}" if words else aliases.show(column, value)
+
+
+class Table(pd.DataFrame):
+    """A frame that shows itself whole: no index, nothing cut, and a word where it has no rows."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def __repr__(self) -> str:
+        with pd.option_context("display.max_colwidth", None):
+            return str(self.to_string(index=False)) if len(self) else "(no rows)"
+
+    def _repr_html_(self) -> str:
+        if not len(self):
+            return "<p>(no rows)</p>"
+        with pd.option_context("display.max_colwidth", None):
+            return str(self.to_html(index=False, border=0))
 
 
 class Difference:
@@ -90,22 +113,30 @@ class Difference:
 
     def text(self) -> str:
         """The table in plain text, columns aligned."""
-        return "\n".join([f"{self.table}", *_aligned(self.lines())])
+        _, *rows = self.lines()
+        return "\n".join([self.caption(), *(_aligned(self.lines()) if rows else [])])
+
+    def caption(self) -> str:
+        """The table's name, and a word where there is nothing to see."""
+        _, *rows = self.lines()
+        word = "no rows" if not rows else "" if self.changed else "unchanged"
+        return f"{self.table} ({word})" if word else self.table
 
     def html(self) -> str:
         """The table in HTML; the marks stand in the first column too, not in colour alone."""
         header, *rows = self.lines()
         head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
         body = "".join(_html_row(row) for row in rows)
-        return (f"<table><caption><b>{escape(self.table)}</b></caption>"
+        caption = f'<caption style="text-align:left"><b>{escape(self.caption())}</b></caption>'
+        if not rows:
+            return f"<table>{caption}</table>"
+        return (f"<table>{caption}"
                 f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")  # fmt: skip
 
     def _rows(self) -> list[tuple[str, list[str]]]:
         old, new = self._keyed(self.before), self._keyed(self.after)
-        return [
-            _compare(old.get(key), new.get(key))
-            for key in sorted(old.keys() | new.keys())
-        ]  # fmt: skip
+        gone = [key for key in old if key not in new]
+        return [_compare(old.get(key), new.get(key)) for key in (*gone, *new)]
 
     def _keyed(self, table: pd.DataFrame) -> dict[tuple[str, ...], list[str]]:
         rows = [{str(column): str(value) for column, value in row.items()}
@@ -135,6 +166,7 @@ def _html_row(row: list[str]) -> str:
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:
-    widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+    widths = [max(cell_len(line[at]) for line in lines) for at in range(len(lines[0]))]
+    return ["  ".join(cell + " " * (width - cell_len(cell))  # Chinese letters are two wide
+                      for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in lines]  # fmt: skip

@@ -1,26 +1,27 @@
 """The lab as a notebook sees it: start, order, look before and after, break, settle, check."""
 
 import subprocess
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from html import escape
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
-
-import pandas as pd
 
 from labkit.faults import Faults
 from labkit.home import Home
 from labkit.lab import flight, invariants
 from labkit.lab.client import Client
 from labkit.lab.data import Reader
-from labkit.lab.frames import Aliases, Difference, frame
+from labkit.lab.frames import Aliases, Difference, Table, frame
 from labkit.results import Result
 from labkit.runtime.clock import LabClock
 from labkit.shop.wiring import SERVICES
 from labkit.stack import control, launch
 
+_POLL_SECONDS = 0.05
 #: When business time begins in a notebook; it moves only when the notebook advances it.
 START = datetime(2026, 1, 5, 9, 0)
 
@@ -93,7 +94,7 @@ class Lab:
         response = self.client.cancel(order_id, self._user_of(order_id))
         return Answer(response.status_code, Result[Any].model_validate_json(response.text), self)
 
-    def tables(self, *names: str, raw: bool = False) -> "pd.DataFrame | Tables":
+    def tables(self, *names: str, raw: bool = False) -> "Table | Tables":
         """Tables as frames, with short names for ids.
 
         Args:
@@ -128,39 +129,62 @@ class Lab:
         if left:
             raise NotSettled("; ".join(f"{one['what']} (order {one['order']})" for one in left[:5]))
 
-    def check(self) -> pd.DataFrame:
-        """The invariants: what must be true, whether it is, and how many rows were looked at."""
-        found = invariants.check(self._reader)
-        return pd.DataFrame([
-            {"invariant": one["name"], "held": "yes" if one["held"] else "NO",
-             "rows": one["looked_at"], "broken by": self.alias(", ".join(one["broken"])) or "–"}
-            for one in found
-        ])  # fmt: skip
+    def until(self, condition: Callable[[], bool], timeout: float = 15) -> None:
+        """Wait until something is true.
 
-    def services(self) -> pd.DataFrame:
+        Raises:
+            TimeoutError: it was not within `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"it did not come true within {timeout:.0f} s")
+            time.sleep(_POLL_SECONDS)
+
+    def check(self) -> Table:
+        """The invariants: whether each holds, how many rows were looked at, what must be true."""
+        says = {one.name: one.says for one in invariants.INVARIANTS}
+        found = invariants.check(self._reader)
+        rows = [{"invariant": one["name"], "held": "yes" if one["held"] else "NO",
+                 "rows": one["looked_at"], "what must be true": says[one["name"]]}
+                for one in found]  # fmt: skip
+        if not all(one["held"] for one in found):
+            for row, one in zip(rows, found, strict=True):
+                row["broken by"] = self.alias("; ".join(one["broken"])) or "–"
+        return Table(rows)
+
+    def stuck(self) -> Table:
+        """What waits or failed, of which order, and why; `labkit stuck` says more."""
+        rows = flight.stuck(self._reader)
+        shown = [{"what": one["what"], "order": self.alias(str(one["order"])),
+                  "cause": self.alias(one["cause"] or "–")} for one in rows]  # fmt: skip
+        return Table(shown, columns=["what", "order", "cause"])
+
+    def services(self) -> Table:
         """The processes of the lab, and what each has of its own."""
         state = launch.status(self.home)
-        return pd.DataFrame([
+        return Table([
             {"process": one["name"], "state": one["state"],
              "database": f"{one['name']}.sqlite" if state["databases"].get(one["name"]) else "–"}
             for one in state["services"]
         ])  # fmt: skip
 
-    def wiring(self) -> pd.DataFrame:
+    def wiring(self) -> Table:
         """Topic → consumer group → handler."""
-        return pd.DataFrame([
-            {"topic": event.topic, "group": service.name, "handler": handler.name}
-            for service in SERVICES.values() for event, handler in service.handlers.items()
-        ]).sort_values(["topic", "group"], ignore_index=True)  # fmt: skip
+        rows = [{"topic": event.topic, "group": service.name, "handler": handler.name}
+                for service in SERVICES.values()
+                for event, handler in service.handlers.items()]  # fmt: skip
+        return Table(sorted(rows, key=itemgetter("topic")))
 
     def alias(self, text: str) -> str:
         """A text with short names for the ids in it."""
-        self._frame("trade_order")
+        for table in ("trade_order", "trade_order_request"):
+            self._aliases.learn(self._reader.table(table))
         return self._aliases.replace(text)
 
-    def _frame(self, name: str, *, raw: bool = False) -> pd.DataFrame:
+    def _frame(self, name: str, *, raw: bool = False) -> Table:
         rows = self._reader.table(name)
-        return pd.DataFrame(rows) if raw else frame(name, rows, self._aliases)
+        return Table(rows) if raw else frame(name, rows, self._aliases)
 
     def _user_of(self, order_id: int | str) -> int:
         rows = self._reader.table("trade_order")
@@ -221,18 +245,17 @@ class Tables:
         frames: name → frame.
     """
 
-    def __init__(self, frames: Mapping[str, pd.DataFrame]) -> None:
+    def __init__(self, frames: Mapping[str, Table]) -> None:
         self.frames = frames
 
-    def __getitem__(self, name: str) -> pd.DataFrame:
+    def __getitem__(self, name: str) -> Table:
         return self.frames[name]
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{name}\n{one.to_string(index=False)}"
-                           for name, one in self.frames.items())  # fmt: skip
+        return "\n\n".join(f"{name}\n{one!r}" for name, one in self.frames.items())
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p><b>{escape(name)}</b></p>{one.to_html(index=False)}"
+        return "".join(f"<p><b>{escape(name)}</b></p>{one._repr_html_()}"
                        for name, one in self.frames.items())  # fmt: skip
 
 

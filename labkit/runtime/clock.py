@@ -69,12 +69,12 @@ class LabClock:
     def _read_if_changed(self) -> None:
         try:
             found = self._path.stat()
-        except FileNotFoundError:
+            if (found.st_ino, found.st_mtime_ns) == self._seen:
+                return
+            state = json.loads(self._path.read_text())
+        except FileNotFoundError:  # also when it is reset between the two
             self._seen, self._offset, self._stopped_at = None, timedelta(), None
             return
-        if (found.st_ino, found.st_mtime_ns) == self._seen:
-            return
-        state = json.loads(self._path.read_text())
         self._offset = timedelta(seconds=state["offset_seconds"])
         stopped = state["stopped_at"]
         self._stopped_at = datetime.fromisoformat(stopped) if stopped else None

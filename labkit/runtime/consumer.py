@@ -14,7 +14,7 @@ from labkit.runtime import inbox
 from labkit.runtime.broker import Broker, Consumer
 from labkit.runtime.database import Database
 from labkit.runtime.desk import RetryCommand
-from labkit.runtime.failpoints import Failpoints, Refused
+from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.inbox import Delivery, Failure
 from labkit.runtime.steps import Event, Step
 
@@ -116,12 +116,8 @@ class Inbox:
             except Exception as error:  # the partition moves on; the row is tried again
                 self._keep(delivery, error)
         boundaries = [f"{self._group}.{one.topic}" for one in deliveries]
-        try:
-            for boundary in boundaries:
-                self._failpoints.cross(f"{boundary}.before_offset_commit")
-        except Refused as refused:
-            log.warning("an offset of %s is not committed: %s", self._group, refused)
-            return
+        for boundary in boundaries:
+            self._failpoints.cross(f"{boundary}.before_offset_commit")
         consumer.commit()
         for boundary in boundaries:
             self._failpoints.cross(f"{boundary}.after_offset_commit")

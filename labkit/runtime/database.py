@@ -156,7 +156,7 @@ class Database:
         except Refused as refused:
             if step.failed is None:
                 raise
-            return Result[Any].no(step.failed, f"order {command.order_id}: {refused}")
+            return Result[Any].no(step.failed, _about(command, refused))
         if step.reads:
             return answer
         context.committed(tx.emitted)
@@ -188,6 +188,11 @@ class _Worker:
                 work.answer.set_result(self._run(self._engine, work))
             except Exception as error:  # every error belongs to the one who asked
                 work.answer.set_exception(error)
+
+
+def _about(command: Any, refused: Refused) -> str:
+    order_id = getattr(command, "order_id", None)
+    return f"order {order_id}: {refused}" if order_id else str(refused)
 
 
 def _is_lock(error: OperationalError) -> bool:

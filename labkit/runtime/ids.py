@@ -53,21 +53,15 @@ class IdMaker:
             ClockSteppedBack: the clock is more than 100 ms behind the last id.
         """
         with self._lock:
-            now = self._wait_for(self._last_ms)
-            if now > self._last_ms:
-                self._sequence = 0
-            elif self._sequence + 1 >> SEQUENCE_BITS:
-                now, self._sequence = self._wait_for(self._last_ms + 1), 0
-            else:
-                self._sequence += 1
+            now, sequence = self._wait_for(self._last_ms), 0
+            if now == self._last_ms:
+                sequence = self._sequence + 1
+            if sequence >> SEQUENCE_BITS:
+                now, sequence = self._wait_for(self._last_ms + 1), 0
             if now > self._reserved_ms:
                 self._reserved_ms = self._lease.reserve(now)
-            self._last_ms = now
-            return (
-                ((now - EPOCH_MS) << _SHIFT)
-                | (self._lease.worker << SEQUENCE_BITS)
-                | self._sequence
-            )
+            self._last_ms, self._sequence = now, sequence
+            return first_of(now) | self._lease.worker << SEQUENCE_BITS | sequence
 
     def _wait_for(self, earliest_ms: int) -> int:
         while (now := self._now_ms()) < earliest_ms:

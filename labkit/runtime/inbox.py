@@ -92,23 +92,26 @@ def retried(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None
 
 @step()
 def keep_failure(tx: Transaction, failure: Failure) -> None:
-    """Keep a delivery that raised, in a transaction of its own, with its cause and next try."""
+    """Keep a delivery that raised, in a transaction of its own, with its cause and next try.
+
+    The row keeps the body that came first: another body under its id is told as a dead letter, and
+    neither touches the row nor burns its tries.
+    """
     settings, delivery = tx.settings, failure.delivery
     tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
-    tries: int = 1 + tx.execute(select(inbox.c.tries).where(_row(delivery))).scalar_one()
-    dead = tries >= settings.retry_limit
-    delay = min(settings.retry_first * 2 ** (tries - 1), settings.retry_max)
-    next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
-    values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
-    row = _row(delivery) & (inbox.c.status != DONE)
-    tx.execute(update(inbox).where(row).values(**values, status=DEAD if dead else WAITING))
-    if dead:
-        tx.emit(
-            DeadLetter(
-                order_id=_order_of(delivery), group=delivery.group, event_id=delivery.event_id,
-                source=delivery.topic, body=delivery.body, error=failure.error,
-            )
-        )  # fmt: skip
+    row = tx.execute(select(inbox).where(_row(delivery))).one()
+    if row.body_hash != _hash(delivery):
+        tx.emit(_dead_letter(failure))
+    elif row.status != DONE:
+        tries = row.tries + 1
+        dead = tries >= settings.retry_limit
+        delay = min(settings.retry_first * 2 ** (tries - 1), settings.retry_max)
+        next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
+        values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
+        status = DEAD if dead else WAITING
+        tx.execute(update(inbox).where(_row(delivery)).values(**values, status=status))
+        if dead:
+            tx.emit(_dead_letter(failure))
 
 
 @step(reads=True)
@@ -139,7 +142,7 @@ def _first_time(tx: Transaction, delivery: Delivery) -> bool:
     if tx.insert_once(inbox, **values, status=DONE, tries=1, next_try=0, done_time=tx.now):
         return True
     known = tx.execute(select(inbox.c.body_hash).where(_row(delivery))).scalar_one()
-    if known != values["body_hash"]:
+    if known != _hash(delivery):
         raise BodyChanged(f"event {delivery.event_id} came before with another body")
     return False
 
@@ -148,16 +151,24 @@ def _values(tx: Transaction, delivery: Delivery) -> dict[str, Any]:
     return {
         "group_name": delivery.group, "event_id": delivery.event_id, "topic": delivery.topic,
         "tag": delivery.tag, "msg_key": delivery.key, "body": delivery.body, "add_time": tx.now,
-        "body_hash": hashlib.sha256(delivery.body.encode()).hexdigest(),
+        "body_hash": _hash(delivery),
     }  # fmt: skip
+
+
+def _hash(delivery: Delivery) -> str:
+    return hashlib.sha256(delivery.body.encode()).hexdigest()
+
+
+def _dead_letter(failure: Failure) -> DeadLetter:
+    kept = failure.delivery
+    return DeadLetter(
+        order_id=int(kept.key) if kept.key.isdecimal() else 0, group=kept.group,
+        event_id=kept.event_id, source=kept.topic, body=kept.body, error=failure.error,
+    )  # fmt: skip
 
 
 def _row(delivery: Delivery) -> Any:
     return (inbox.c.group_name == delivery.group) & (inbox.c.event_id == delivery.event_id)
-
-
-def _order_of(delivery: Delivery) -> int:
-    return int(delivery.key) if delivery.key.isdecimal() else 0
 
 
 def _delivery(row: RowMapping) -> Delivery:

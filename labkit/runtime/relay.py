@@ -47,7 +47,7 @@ class Relay:
         self._producer: Producer | None = None
         self._thread = ThreadPoolExecutor(1, "relay")
         self._loop = asyncio.get_running_loop()
-        self._sending: set[asyncio.Task[None]] = set()
+        self._sending: dict[int, asyncio.Task[None]] = {}
 
     def hand_over(self, parcels: list[Parcel]) -> None:
         """Send what a commit just wrote; called from the committer's thread."""
@@ -67,11 +67,16 @@ class Relay:
 
     def _send_all(self, parcels: list[Parcel]) -> None:
         for parcel in parcels:
-            task = self._loop.create_task(self._send(parcel))
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            if parcel.event_id not in self._sending:
+                self._sending[parcel.event_id] = self._loop.create_task(self._send(parcel))
 
     async def _send(self, parcel: Parcel) -> None:
+        try:
+            await self._send_once(parcel)
+        finally:
+            del self._sending[parcel.event_id]
+
+    async def _send_once(self, parcel: Parcel) -> None:
         boundary = f"{self._service}.{parcel.topic}."
         try:
             if await self._failpoints.cross_async(boundary + "before_send"):

@@ -6,6 +6,8 @@ Amounts are whole cents (分), numbers are pieces. No compensation ever uses an 
 from datetime import datetime
 from typing import ClassVar
 
+from pydantic import Field
+
 from labkit.results import Message
 from labkit.runtime.steps import Event
 
@@ -30,7 +32,7 @@ class DeductStock(Message):
 
     order_id: int
     goods_id: int
-    goods_number: int
+    goods_number: int = Field(gt=0)
 
 
 class FindCoupon(Message):
@@ -54,7 +56,7 @@ class UseCoupon(Message):
     order_id: int
     coupon_id: int
     user_id: int
-    coupon_price: int
+    coupon_price: int = Field(ge=0)
 
 
 class FindUser(Message):
@@ -76,7 +78,7 @@ class DeductBalance(Message):
 
     order_id: int
     user_id: int
-    money_paid: int
+    money_paid: int = Field(gt=0)
 
 
 class OpenOrder(Message):

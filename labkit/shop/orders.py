@@ -80,7 +80,7 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
     answered = select(request.c.answer).where(request.c.order_id == command.order_id)
-    if tx.execute(answered).scalar_one():
+    if tx.execute(answered).scalar_one_or_none():
         text = f"order {command.order_id}: was refused already"
         return operation.refuse(Code.ORDER_SAVE_FAILED, text)
     asked = command.request.model_dump()
@@ -161,9 +161,9 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
     if _exists(tx, command.order_id):
         return _kept_answer(tx, command.order_id)
     refusal = Result[Any].no(Code(command.code), command.message)
-    if refusal.final:
-        _answer(tx, command.order_id, refusal)
-        return _kept_answer(tx, command.order_id)
+    if refusal.final and not _answer(tx, command.order_id, refusal):
+        earlier = _kept_answer(tx, command.order_id)
+        return earlier if earlier.final else refusal
     return refusal
 
 
@@ -184,7 +184,7 @@ def record_cancelled(tx: Transaction, event: Event) -> None:
 def find_order(tx: Transaction, query: MoveOrder) -> Result[OrderFound]:
     """Look an order up; an unconfirmed one is not shown, and may still become one."""
     row = tx.one(select(order).where(order.c.order_id == query.order_id))
-    if row is None and (_too_late(tx, query.order_id) or made_at_ms(query.order_id) > tx.wall_ms):
+    if row is None and _never_will_be(tx, query.order_id):
         text = f"order {query.order_id}: there is no such order"
         return Result[OrderFound].no(Code.ORDER_NOT_FOUND, text)
     if row is None or row.order_status == UNCONFIRMED:
@@ -238,14 +238,16 @@ def _swap(tx: Transaction, order_id: int, old: tuple[int, int], **new: Any) -> b
     return bool(tx.execute(update(order).where(mine).values(**new)).rowcount)
 
 
-def _answer(tx: Transaction, order_id: int, answer: Result[Any]) -> None:
+def _answer(tx: Transaction, order_id: int, answer: Result[Any]) -> bool:
     """Keep the first final answer of a request for whoever asks again under its key."""
     mine = (request.c.order_id == order_id) & request.c.answer.is_(None)
-    tx.execute(update(request).where(mine).values(answer=answer.model_dump_json()))
+    kept = tx.execute(update(request).where(mine).values(answer=answer.model_dump_json()))
+    return bool(kept.rowcount)
 
 
 def _kept_answer(tx: Transaction, order_id: int) -> Result[Any]:
-    kept = tx.execute(select(request.c.answer).where(request.c.order_id == order_id)).scalar_one()
+    mine = select(request.c.answer).where(request.c.order_id == order_id)
+    kept = tx.execute(mine).scalar_one_or_none()
     return Result[Any].model_validate_json(kept) if kept else undecided(order_id)
 
 
@@ -268,6 +270,13 @@ def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:
 
 def _exists(tx: Transaction, order_id: int) -> bool:
     return tx.one(select(order.c.order_id).where(order.c.order_id == order_id)) is not None
+
+
+def _never_will_be(tx: Transaction, order_id: int) -> bool:
+    """Whether an order that is not there can no longer come: refused, too late, or not ours."""
+    asked = tx.one(select(request.c.answer).where(request.c.order_id == order_id))
+    refused = asked is not None and asked.answer is not None
+    return refused or _too_late(tx, order_id) or made_at_ms(order_id) > tx.wall_ms
 
 
 def _deadline(tx: Transaction) -> int:

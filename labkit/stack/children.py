@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,8 +40,9 @@ def fork(work: Callable[[], None], log: Path, keep: tuple[int, ...] = ()) -> int
         _close_all_but({0, 1, 2, *keep})
         work()
         code = 0
-    except BaseException:  # the child must never return into the parent's code
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # the child must never return into the parent's code
+        traceback.print_exc()
+        print(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", file=sys.stderr)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -63,6 +65,14 @@ def run_program(command: list[str], log: Path) -> int:
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             preexec_fn=_die_with_parent if FORKS else None,  # we have one thread
         ).pid  # fmt: skip
+
+
+def ended(pid: int) -> bool:
+    """Whether a child of ours has ended; the system then forgets it."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except ChildProcessError:  # the standard library, which started it, took note before us
+        return True
 
 
 def birth(pid: int) -> float | None:

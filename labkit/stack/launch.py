@@ -1,6 +1,7 @@
 """Bringing a lab up and down from outside: what the command line and the notebooks share."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -77,7 +78,7 @@ def up(
             began = output.tell()
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "labkit.stack.supervisor", json.dumps(spec)],
-                stdin=subprocess.PIPE if dies_with_us else subprocess.DEVNULL,
+                stdin=_lifeline() if dies_with_us else subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         try:
@@ -108,6 +109,15 @@ def down(home: Home) -> bool:
             ])  # fmt: skip
         time.sleep(0.02)
     return True
+
+
+def _lifeline() -> int:
+    """The reading end of a pipe whose writing end stays open for as long as this process lives.
+
+    A bare descriptor, so that no garbage collector closes it when a notebook's cell runs again.
+    """
+    reader, _writer = os.pipe()
+    return reader
 
 
 def _make(home: Home) -> None:

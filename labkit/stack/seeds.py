@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Table
 
 import labkit
-from labkit.home import Home
-from labkit.runtime.clock import LabClock
 from labkit.runtime.database import open_engine
 from labkit.runtime.tables import metadata
 from labkit.shop import tables as t
@@ -51,17 +49,17 @@ def first_data(name: str) -> list[dict[str, Any]]:
         ]  # fmt: skip
 
 
-def seed(home: Home, seeds: Seeds) -> None:
+def seed(folder: Path, seeds: Seeds, now: datetime) -> None:
     """Make each service's database and put the seeds in.
 
     Args:
-        home: whose databases; they must be absent or empty.
+        folder: where the databases are made; none may be there.
         seeds: how much.
+        now: business time of the opening rows.
     """
-    now = LabClock(home.clock_file).now()
     rows = _rows(seeds, now)
     for service, tables in t.TABLES.items():
-        engine = open_engine(home.database_url(service))
+        engine = open_engine(f"sqlite:///{folder / service}.sqlite")
         with engine.begin() as connection:
             metadata.create_all(connection, tables)
             for table in tables:

@@ -1,0 +1,185 @@
+"""The processes of one lab: started, watched, started again when they die."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from labkit.home import Home
+from labkit.runtime.registry import Registry
+from labkit.stack import children, process
+
+BROKER = "broker"
+_QUICK_DEATH_SECONDS = 1.0
+_STOP_SECONDS = 3.0
+
+
+@dataclass
+class Child:
+    """One process of the lab, alive, dead or held down.
+
+    Attributes:
+        name: of the service.
+        instance: which one of its kind.
+        pid: 0 where it is dead.
+        started: when, by the monotonic clock.
+        restart_at: when it is started again; None where it is alive or held.
+        held: whether a fault holds it down.
+        endpoint: where it answers; empty until it does.
+        quick_deaths: how often in a row it died soon after its start.
+    """
+
+    name: str
+    instance: int
+    pid: int = 0
+    started: float = 0.0
+    restart_at: float | None = None
+    held: bool = False
+    endpoint: str = ""
+    quick_deaths: int = 0
+
+    @property
+    def label(self) -> str:
+        """How people and logs call it: `goods-1`."""
+        return f"{self.name}-{self.instance}"
+
+    def began(self, pid: int) -> None:
+        """Note that it was started."""
+        self.pid, self.started, self.restart_at = pid, time.monotonic(), None
+        self.endpoint = ""
+
+    def died(self) -> None:
+        """Note that it is dead, and when it is due: at once, or later if that is a habit."""
+        quick = time.monotonic() - self.started < _QUICK_DEATH_SECONDS
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        self.pid, self.endpoint = 0, ""
+        wait = _QUICK_DEATH_SECONDS if self.quick_deaths > 1 else 0.0
+        self.restart_at = None if self.held else time.monotonic() + wait
+
+    def status(self) -> dict[str, Any]:
+        """What `labkit status` says of it."""
+        alive = "up" if self.endpoint else "starting"
+        state = alive if self.pid else "held" if self.held else "down"
+        return {"name": self.name, "instance": self.instance, "pid": self.pid or None,
+                "endpoint": self.endpoint or None, "state": state}  # fmt: skip
+
+
+@dataclass
+class Processes:
+    """All children of one supervisor.
+
+    Attributes:
+        home: where the lab lives.
+        lifeline: the end of the pipe that children read; they die when our end closes.
+        web: descriptor of the socket on which the order web serves.
+        children: label → child.
+    """
+
+    home: Home
+    lifeline: int
+    web: int
+    children: dict[str, Child] = field(default_factory=dict)
+
+    def start(self, child: Child) -> None:
+        """Start a service process."""
+        web = self.web if child.name in process.WEBS else None
+        spec: dict[str, Any] = {"name": child.name, "instance": child.instance,
+                                "lifeline": self.lifeline, "web": web}  # fmt: skip
+        keep = tuple(number for number in (self.lifeline, web) if number is not None)
+        if children.FORKS:
+            work = lambda: process.run_process(self.home, **spec)  # noqa: E731  # needs this spec
+            pid = children.fork(work, self.log(child.label), keep)
+        else:
+            spec["home"] = str(self.home.folder)
+            pid = children.spawn("labkit.stack.process", spec, self.log(child.label), keep)
+        child.began(pid)
+        self.children[child.label] = child
+
+    def start_broker(self, command: list[str], endpoint: str) -> None:
+        """Start the embedded broker."""
+        child = self.children.setdefault(f"{BROKER}-1", Child(BROKER, 1))
+        child.began(children.run_program(command, self.log(BROKER)))
+        child.endpoint = endpoint
+
+    def stop_all(self, how: signal.Signals) -> None:
+        """Stop everything: politely for a while where `how` is SIGTERM, and then for certain."""
+        deadline = time.monotonic() + _STOP_SECONDS
+        for child in self.children.values():
+            child.held = True
+            _kill(child, signal.SIGKILL if child.name == BROKER else how)
+        while any(child.pid for child in self.children.values()):
+            self.reap()
+            if time.monotonic() > deadline:
+                for child in self.children.values():
+                    _kill(child, signal.SIGKILL)
+            time.sleep(0.01)
+        self.children.clear()
+
+    def reap(self) -> bool:
+        """Take note of who died; whether anybody did."""
+        dead = [one for one in self.children.values() if one.pid and children.ended(one.pid)]
+        for child in dead:
+            child.died()
+        return bool(dead)
+
+    def restart_due(self, start_broker: Callable[[], None]) -> bool:
+        """Start again whoever is due; whether anybody was."""
+        now = time.monotonic()
+        due = [one for one in self.children.values() if one.restart_at and one.restart_at <= now]
+        for child in due:
+            if child.name == BROKER:
+                start_broker()
+            else:
+                self.start(child)
+        return bool(due)
+
+    def find_endpoints(self) -> bool:
+        """Learn from the registry who serves now; whether anything is new."""
+        registry, new = Registry(self.home.registry), False
+        for child in self.starting():
+            for one in registry.instances(child.name, fresh=True):
+                if one.pid == child.pid:
+                    child.endpoint, new = one.endpoint, True
+        return new
+
+    def starting(self) -> list[Child]:
+        """Who is alive and does not serve yet."""
+        return [one for one in self.children.values() if one.pid and not one.endpoint]
+
+    def called(self, name: str) -> Child:
+        """A child by its label, or by its service's name.
+
+        Raises:
+            ValueError: there is none; says which there are.
+        """
+        label = name if name in self.children else f"{name}-1"
+        if label not in self.children:
+            known = ", ".join(sorted(self.children))
+            raise ValueError(f"{name}: there is no such process; there are {known}")
+        return self.children[label]
+
+    def hold(self, name: str) -> None:
+        """Kill a process and do not start it again until it is released."""
+        child = self.called(name)
+        child.held, child.restart_at = True, None
+        _kill(child, signal.SIGKILL)
+
+    def release(self, name: str) -> None:
+        """Start a process again that was held down."""
+        child = self.called(name)
+        child.held = False
+        if not child.pid:
+            child.restart_at = time.monotonic()
+
+    def log(self, label: str) -> Any:
+        """Where a process writes its log."""
+        return self.home.logs / f"{label}.log"
+
+
+def _kill(child: Child, how: signal.Signals) -> None:
+    if child.pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, how)
