@@ -217,6 +217,13 @@ def undecided(order_id: int) -> Result[Any]:
     return Result[Any].no(Code.ORDER_UNDECIDED, text, OrderPlaced(order_id=order_id))
 
 
+def cancelled_answer(command: CancelOrder) -> Result[OrderPlaced]:
+    """What the client of a cancelled order is told, now and whenever it asks under its key."""
+    text = f"order {command.order_id}: was cancelled: {command.reason}; nothing is kept of it"
+    placed = OrderPlaced(order_id=command.order_id)
+    return Result[OrderPlaced].no(Code(command.code), text, placed)
+
+
 def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Result[Any]:
     """Cancel by compare-and-swap from an old status, with the message in the same transaction."""
     operation = claim(tx, name, command)
@@ -226,8 +233,7 @@ def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Resul
     if not _swap(tx, command.order_id, (old, UNPAID), **cancelled):
         text = f"order {command.order_id}: cannot be cancelled any more, or is cancelled already"
         return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
-    text = f"order {command.order_id}: was cancelled: {command.reason}; nothing is kept of it"
-    _answer(tx, command.order_id, Result[Any].no(Code(command.code), text))
+    _answer(tx, command.order_id, cancelled_answer(command))
     tx.emit(OrderCancelled(order_id=command.order_id))
     return operation.apply(data=OrderPlaced(order_id=command.order_id))
 

@@ -107,8 +107,7 @@ async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[Order
     cancelled = await shop.run(orders.cancel_failed, command)
     if not cancelled.success:  # somebody else decided: say what was decided
         return await shop.run(orders.find_answer, MoveOrder(order_id=order_id))
-    text = f"order {order_id}: was cancelled: {reason}; nothing is kept of it"
-    return Result[OrderPlaced].no(Code(cause.code), text, OrderPlaced(order_id=order_id))
+    return orders.cancelled_answer(command.model_copy(update={"code": cause.code}))
 
 
 @flow

@@ -54,7 +54,7 @@ def answer(
             commands[asked["command"]](**asked["arguments"])
             reply: dict[str, str] = {}
         except Exception as error:  # the asker hears what went wrong; the lab goes on
-            reply = {"error": f"{type(error).__name__}: {error}"}
+            reply = {"error": " ".join(str(error).split())}
         connection.settimeout(2)
         connection.sendall(json.dumps(reply).encode() + b"\n")
     except (OSError, ValueError, KeyError, AttributeError):

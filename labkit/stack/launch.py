@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from labkit.home import Home, locked
+from labkit.home import Home, locked, try_lock
 from labkit.stack import children, control
 from labkit.stack.control import NotUp
 
@@ -41,9 +41,13 @@ def status(home: Home) -> dict[str, Any]:
 
 def is_up(home: Home) -> bool:
     """Whether a supervisor lives in a home."""
-    state = home.state()
-    pid = state.get("supervisor")
-    return bool(pid and children.birth(pid) == state["supervisor_birth"])
+    if not home.lock_file.exists():
+        return False
+    lock = try_lock(home.lock_file, only_look=True)
+    if lock is None:
+        return True
+    os.close(lock)
+    return False
 
 
 def up(
@@ -134,7 +138,7 @@ def _wait(
     deadline = time.monotonic() + _UP_SECONDS
     while True:
         state = home.state()
-        ours = supervisor is None or state.get("supervisor") == supervisor.pid
+        ours = _is_of(state, supervisor)
         if ours and state.get("phase") == "up":
             return
         if supervisor is not None and supervisor.poll() is not None:
@@ -145,6 +149,14 @@ def _wait(
         waiting = [one["name"] for one in services if one["state"] != "up"]
         progress(f"waiting for {', '.join(waiting)}" if waiting else "loading the services")
         time.sleep(0.02)
+
+
+def _is_of(state: dict[str, Any], supervisor: "subprocess.Popen[bytes] | None") -> bool:
+    """Whether a state was written by the supervisor that lives now, and not by an earlier one."""
+    pid = state.get("supervisor")
+    if supervisor is not None:
+        return bool(pid == supervisor.pid)
+    return bool(pid and children.birth(pid) == state["supervisor_birth"])
 
 
 def _complaint(home: Home, began: int) -> str:

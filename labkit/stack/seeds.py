@@ -14,6 +14,7 @@ from labkit.runtime.tables import metadata
 from labkit.shop import tables as t
 
 _HERE = Path(labkit.__file__).parent
+_MANY, _MUCH = 1_000_000, 10**12
 _MOBILE = "13800000000"
 
 
@@ -30,11 +31,11 @@ class Seeds(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    goods: int | None = Field(default=None, ge=1)
-    users: int | None = Field(default=None, ge=1)
-    stock: int | None = Field(default=None, ge=0)
-    balance: int | None = Field(default=None, ge=0)
-    coupons: int | None = Field(default=None, ge=0)
+    goods: int | None = Field(default=None, ge=1, le=_MANY)
+    users: int | None = Field(default=None, ge=1, le=_MANY)
+    stock: int | None = Field(default=None, ge=0, le=_MUCH)
+    balance: int | None = Field(default=None, ge=0, le=_MUCH)
+    coupons: int | None = Field(default=None, ge=0, le=_MANY)
 
 
 def first_data(name: str) -> list[dict[str, Any]]:
