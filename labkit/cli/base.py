@@ -54,6 +54,11 @@ def reading(folder: Path) -> Reader:
     return Reader(home)
 
 
+def say(text: str) -> None:
+    """Print a line as it is: the terminal wraps it, not we, so that it can be copied."""
+    console.print(text, soft_wrap=True, highlight=False)
+
+
 def print_json(value: Any) -> None:
     """Print a value as JSON, without colours or line breaks of the terminal."""
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))

@@ -9,9 +9,9 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
-    console,
     print_json,
     print_table,
+    say,
 )
 from labkit.faults import points
 from labkit.home import Home
@@ -54,8 +54,8 @@ def fault(
         raise ValueError("write either: labkit fault NAME ACTION, or: labkit fault --clear")
     if clear:
         points.disarm(place)
-        return console.print("all failpoints are disarmed")
+        return say("all failpoints are disarmed")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")
     points.arm(place, name, action, times)
-    return console.print(f"{name} will {action} {times} time(s)", highlight=False)
+    return say(f"{name} will {action} {times} time(s)")

@@ -16,6 +16,7 @@ from labkit.cli.base import (
     print_table,
     reading,
     running,
+    say,
 )
 from labkit.home import Home
 from labkit.lab import flight, invariants
@@ -69,7 +70,7 @@ def check(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
         ])  # fmt: skip
         for one in found:
             for breach in one["broken"]:
-                console.print(f"[bold]{one['name']}[/bold] is broken by {breach}")
+                say(f"[bold]{one['name']}[/bold] is broken by {breach}")
     raise typer.Exit(not all(one["held"] for one in found))
 
 
@@ -88,7 +89,7 @@ def settle(
     if left:
         print_table(f"still in flight after {timeout} s", left[:50])
         raise typer.Exit(1)
-    console.print(f"settled after {time.monotonic() - began:.1f} s: nothing is in flight")
+    say(f"settled after {time.monotonic() - began:.1f} s: nothing is in flight")
 
 
 @app.command()
@@ -101,9 +102,9 @@ def stuck(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     if as_json:
         return print_json(found)
     if not found:
-        return console.print("nothing is stuck")
+        return say("nothing is stuck")
     print_table("stuck", found)
-    return console.print("drive one by hand with: labkit retry ID")
+    return say("drive one by hand with: labkit retry ID")
 
 
 @app.command()
@@ -118,7 +119,7 @@ def retry(
     from labkit.lab import desk
 
     result = asyncio.run(desk.retry(running(home), id))
-    console.print(result.message)
+    say(result.message)
     raise typer.Exit(not result.success)
 
 
@@ -138,7 +139,7 @@ def logs(
         raise ValueError(f"there is no log of {process}; there are: {', '.join(names) or 'none'}")
     for file in files:
         if process in (None, file.stem):
-            console.print(f"[bold]{file.stem}[/bold]")
+            say(f"[bold]{file.stem}[/bold]")
             text = file.read_text(errors="replace").splitlines()[-lines:]
             typer.echo("\n".join(text) or "(nothing)")
 

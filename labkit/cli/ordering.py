@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labkit.cli.base import DEFAULT_HOME, HomeOption, app, console, print_table, running
+from labkit.cli.base import DEFAULT_HOME, HomeOption, app, print_table, running, say
 from labkit.lab.client import Client
 from labkit.lab.data import Reader
 from labkit.results import Result
@@ -34,7 +34,7 @@ def order(
         wanted["goods_id"] = goods
     response = client.place(client.body(**wanted), key)
     result = Result[Any].model_validate_json(response.text)
-    console.print(f"HTTP {response.status_code} {result.name}: {result.message}", highlight=False)
+    say(f"HTTP {response.status_code} {result.name}: {result.message}")
     if result.success and result.data:
         found = client.find(result.data["order_id"]).json()["data"]
         print_table("the order", [{"field": key, "value": value} for key, value in found.items()])

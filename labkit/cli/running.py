@@ -14,10 +14,12 @@ from labkit.cli.base import (
     print_json,
     print_table,
     running,
+    say,
 )
 from labkit.home import Home
 from labkit.shop.wiring import SERVICES
 from labkit.stack import control, launch
+from labkit.stack.seeds import MANY, MUCH
 
 
 class Stack(StrEnum):
@@ -48,7 +50,7 @@ def up(
     endpoint = launch.status(place)["endpoints"]["order-web"]
     what = "the lab is up" if started else "the lab is up already"
     why = " (auto: the containers stack is not built yet)" if stack is Stack.auto else ""
-    console.print(f"{what}: embedded stack{why}, order web at {endpoint}", highlight=False)
+    say(f"{what}: embedded stack{why}, order web at {endpoint}")
 
 
 @app.command()
@@ -58,7 +60,7 @@ def down(home: HomeOption = DEFAULT_HOME) -> None:
     Example: `labkit down`
     """
     was_up = launch.down(Home(home))
-    console.print("the lab is down" if was_up else "no lab was up")
+    say("the lab is down" if was_up else "no lab was up")
 
 
 @app.command()
@@ -71,7 +73,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     if as_json:
         return print_json(state)
     if not state["services"]:
-        return console.print(f"nothing ran in {state['home']} yet: labkit up")
+        return say(f"nothing ran in {state['home']} yet: labkit up")
     print_table("processes", state["services"])
     ends = [{"what": name, "where": where} for name, where in state["endpoints"].items() if where]
     print_table("endpoints", ends)
@@ -82,13 +84,15 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
 @app.command()
 def reset(
     home: HomeOption = DEFAULT_HOME,
-    goods: Annotated[int | None, typer.Option(min=1, help="Kinds of goods, ids from 1.")] = None,
-    users: Annotated[int | None, typer.Option(min=1, help="Users, ids from 1.")] = None,
-    stock: Annotated[int | None, typer.Option(min=0, help="Pieces of each kind.")] = None,
-    balance: Annotated[int | None, typer.Option(min=0, help="Cents of each user.")] = None,
-    coupons: Annotated[int | None, typer.Option(min=0, help="Coupons, ids from 1.")] = None,
+    goods: Annotated[int | None, typer.Option(min=1, max=MANY, help="Kinds of goods.")] = None,
+    users: Annotated[int | None, typer.Option(min=1, max=MANY, help="Users.")] = None,
+    stock: Annotated[int | None, typer.Option(min=0, max=MUCH, help="Pieces of each.")] = None,
+    balance: Annotated[int | None, typer.Option(min=0, max=MUCH, help="Cents each.")] = None,
+    coupons: Annotated[int | None, typer.Option(min=0, max=MANY, help="Coupons.")] = None,
 ) -> None:
     """Put the first data back, or as much as is asked for; clear faults and the lab clock.
+
+    Seeded goods, users and coupons have ids that count from 1.
 
     Example: `labkit reset --users 100 --coupons 100`
     """
@@ -98,7 +102,7 @@ def reset(
             place, "reset",
             goods=goods, users=users, stock=stock, balance=balance, coupons=coupons,
         )  # fmt: skip
-    console.print("the first data is back")
+    say("the first data is back")
 
 
 def parse_instances(text: str) -> dict[str, int]:

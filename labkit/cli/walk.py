@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from labkit.cli.base import console, print_table
+from labkit.cli.base import console, print_table, say
 from labkit.lab.frames import Difference
 from labkit.lab.lab import Answer, Lab, Seen
 
@@ -38,7 +38,7 @@ def take() -> None:
                 lab.down()
     finally:
         shutil.rmtree(home)
-    console.print("\nEverything is stopped. Next: [bold]make lab[/bold] opens the course.")
+    say("\nEverything is stopped. Next: [bold]make lab[/bold] opens the course.")
 
 
 def _walk(lab: Lab) -> None:
@@ -52,7 +52,7 @@ def _walk(lab: Lab) -> None:
             "2. The next order takes its stock and 300.00 from the balance, and fails at confirm",
             lab, lambda: lab.order(goods_number=2, money_paid=300_00),
         )  # fmt: skip
-    console.print(
+    say(
         "The order was cancelled (取消) in one transaction with the message order_cancel; goods,\n"
         "coupon and user each gave back what they had really taken: compensation (补偿)."
     )
@@ -60,10 +60,10 @@ def _walk(lab: Lab) -> None:
 
 
 def _step(title: str, lab: Lab, order: Callable[[], Answer]) -> None:
-    console.print(f"\n[bold]{title}[/bold]")
+    say(f"\n[bold]{title}[/bold]")
     with lab.watch(*_WATCHED) as seen, console.status("waiting until all has settled"):
         answer = order()
-    console.print(f"the shop answered: {answer!r}", highlight=False)
+    say(f"the shop answered: {answer!r}")
     _print(seen)
 
 
@@ -71,11 +71,11 @@ def _print(seen: Seen) -> None:
     for difference in seen.differences:
         if difference.changed:
             _print_difference(difference)
-    console.print("(+ new row, ~ changed: before → after)", style="dim")
+    say("[dim](+ new row, ~ changed: before → after)[/dim]")
 
 
 def _print_difference(difference: Difference) -> None:
     name, *lines = difference.text().splitlines()
-    console.print(f"[bold]{name}[/bold]")
+    say(f"[bold]{name}[/bold]")
     for line in lines:
         console.print(Text(f"  {line}", style=_COLOURS.get(line[0], "")), soft_wrap=True)

@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from html import escape
 from typing import Any
 
 import pandas as pd
 from rich.cells import cell_len
 
+from labkit.lab import html
 from labkit.lab.columns import KEYS, SHOWN, STATUS, STORY, WORDS
 
 _LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E"}
@@ -81,10 +81,7 @@ class Table(pd.DataFrame):
             return str(self.to_string(index=False)) if len(self) else "(no rows)"
 
     def _repr_html_(self) -> str:
-        if not len(self):
-            return "<p>(no rows)</p>"
-        with pd.option_context("display.max_colwidth", None):
-            return str(self.to_html(index=False, border=0))
+        return html.table("", [str(column) for column in self.columns], self.to_numpy().tolist())
 
 
 class Difference:
@@ -125,13 +122,7 @@ class Difference:
     def html(self) -> str:
         """The table in HTML; the marks stand in the first column too, not in colour alone."""
         header, *rows = self.lines()
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        body = "".join(_html_row(row) for row in rows)
-        caption = f'<caption style="text-align:left"><b>{escape(self.caption())}</b></caption>'
-        if not rows:
-            return f"<table>{caption}</table>"
-        return (f"<table>{caption}"
-                f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")  # fmt: skip
+        return html.table(self.caption(), header, rows)
 
     def _rows(self) -> list[tuple[str, list[str]]]:
         old, new = self._keyed(self.before), self._keyed(self.after)
@@ -152,17 +143,6 @@ def _compare(old: list[str] | None, new: list[str] | None) -> tuple[str, list[st
     cells = [after if before == after else f"{before} → {after}"
              for before, after in zip(old, new, strict=True)]  # fmt: skip
     return ("~" if old != new else "", cells)
-
-
-def _html_row(row: list[str]) -> str:
-    colours = {"+": "#dff5e1", "~": "#fff3c9", "-": "#f9dcdc"}
-    cells = "".join(
-        f"<td><b>{escape(cell)}</b></td>" if " → " in cell else f"<td>{escape(cell)}</td>"
-        for cell in row
-    )
-    colour = colours.get(row[0])
-    style = f' style="background:{colour};color:#111"' if colour else ""
-    return f"<tr{style}>{cells}</tr>"
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:

@@ -5,14 +5,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from html import escape
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
 from labkit.faults import Faults
 from labkit.home import Home
-from labkit.lab import flight, invariants
+from labkit.lab import flight, html, invariants
 from labkit.lab.client import Client
 from labkit.lab.data import Reader
 from labkit.lab.frames import Aliases, Difference, Table, frame
@@ -255,8 +254,10 @@ class Tables:
         return "\n\n".join(f"{name}\n{one!r}" for name, one in self.frames.items())
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p><b>{escape(name)}</b></p>{one._repr_html_()}"
-                       for name, one in self.frames.items())  # fmt: skip
+        return "".join(
+            html.table(name, [str(column) for column in one.columns], one.to_numpy().tolist())
+            for name, one in self.frames.items()
+        )
 
 
 class Seen:

@@ -21,8 +21,8 @@ class OrderService(Protocol):
         """Place an order (下单)."""
         ...
 
-    async def find_order(self, query: m.MoveOrder) -> Result[m.OrderFound]:
-        """Look an order up."""
+    async def find_order(self, query: m.MoveOrder) -> Result[m.OrderFound | m.OrderPlaced]:
+        """Look an order up; an undecided one has but its id."""
         ...
 
     async def cancel_by_user(self, command: m.UserOrder) -> Result[m.OrderPlaced]:

@@ -181,7 +181,7 @@ def record_cancelled(tx: Transaction, event: Event) -> None:
 
 
 @step(reads=True)
-def find_order(tx: Transaction, query: MoveOrder) -> Result[OrderFound]:
+def find_order(tx: Transaction, query: MoveOrder) -> Result[Any]:
     """Look an order up; an unconfirmed one is not shown, and may still become one."""
     row = tx.one(select(order).where(order.c.order_id == query.order_id))
     if row is None and _never_will_be(tx, query.order_id):

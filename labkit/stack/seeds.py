@@ -14,7 +14,8 @@ from labkit.runtime.tables import metadata
 from labkit.shop import tables as t
 
 _HERE = Path(labkit.__file__).parent
-_MANY, _MUCH = 1_000_000, 10**12
+#: The most rows of a kind, and the most pieces or cents of one.
+MANY, MUCH = 1_000_000, 10**12
 _MOBILE = "13800000000"
 
 
@@ -31,11 +32,11 @@ class Seeds(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    goods: int | None = Field(default=None, ge=1, le=_MANY)
-    users: int | None = Field(default=None, ge=1, le=_MANY)
-    stock: int | None = Field(default=None, ge=0, le=_MUCH)
-    balance: int | None = Field(default=None, ge=0, le=_MUCH)
-    coupons: int | None = Field(default=None, ge=0, le=_MANY)
+    goods: int | None = Field(default=None, ge=1, le=MANY)
+    users: int | None = Field(default=None, ge=1, le=MANY)
+    stock: int | None = Field(default=None, ge=0, le=MUCH)
+    balance: int | None = Field(default=None, ge=0, le=MUCH)
+    coupons: int | None = Field(default=None, ge=0, le=MANY)
 
 
 def first_data(name: str) -> list[dict[str, Any]]:

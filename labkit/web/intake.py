@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -45,11 +45,15 @@ class Body(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-async def read_body(request: Request) -> dict[str, Any]:
-    """The request's JSON object.
+B = TypeVar("B", bound=Body)
+
+
+async def read_body(request: Request, form: type[B]) -> B:
+    """The request's JSON object, in the form that it must have.
 
     Raises:
-        BadRequest: too long, no JSON, not an object, a repeated field, or query parameters.
+        BadRequest: too long, no JSON, a field that is missing, unknown, repeated or wrong, or
+            query parameters.
     """
     refuse_query(request)
     body = await _read_bytes(request)
@@ -59,7 +63,10 @@ async def read_body(request: Request) -> dict[str, Any]:
         raise BadRequest(f"body: not JSON: {error}") from error
     if not isinstance(found, dict):
         raise BadRequest("body: must be a JSON object")
-    return found
+    try:
+        return form(**found)
+    except ValidationError as error:
+        raise BadRequest(_explain(error)) from error
 
 
 async def _read_bytes(request: Request) -> bytes:
@@ -85,7 +92,7 @@ def refuse_query(request: Request) -> None:
         raise BadRequest(f"{request.url.query[:80]}: query parameters are not taken here")
 
 
-def explain(error: ValidationError) -> str:
+def _explain(error: ValidationError) -> str:
     """What is wrong with a body, field by field, without echoing what was sent."""
     return "; ".join(
         f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors()[:5]

@@ -6,7 +6,6 @@ import uuid
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from labkit.results import Code, Result
@@ -21,7 +20,6 @@ from labkit.web.intake import (
     Id,
     Text64,
     Text255,
-    explain,
     idempotency_key,
     parse_id,
     read_body,
@@ -81,10 +79,6 @@ def make_app(orders: OrderService) -> FastAPI:
     async def bad(_request: Request, error: BadRequest) -> Response:
         return answer(Result[Any].no(Code.BAD_REQUEST, str(error)))
 
-    @app.exception_handler(ValidationError)
-    async def invalid(_request: Request, error: ValidationError) -> Response:
-        return answer(Result[Any].no(Code.BAD_REQUEST, explain(error)))
-
     @app.exception_handler(HTTPException)
     async def unknown_path(_request: Request, error: HTTPException) -> Response:
         return answer(Result[Any].no(Code.BAD_REQUEST, str(error.detail)), error.status_code)
@@ -115,7 +109,7 @@ def answer(result: Result[Any], status: int | None = None) -> Response:
 
 async def _place(orders: OrderService, request: Request) -> Response:
     key = idempotency_key(request) or uuid.uuid4().hex
-    asked = m.PlaceOrder(**PlaceOrderBody(**await read_body(request)).model_dump())
+    asked = m.PlaceOrder(**(await read_body(request, PlaceOrderBody)).model_dump())
     digest = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
 
     # the order id comes first, so that whatever happens later can name it
@@ -135,4 +129,4 @@ async def _place(orders: OrderService, request: Request) -> Response:
 
 async def _user_order(order_id: str, request: Request) -> m.UserOrder:
     number = parse_id("order_id", order_id)
-    return m.UserOrder(order_id=number, user_id=UserBody(**await read_body(request)).user_id)
+    return m.UserOrder(order_id=number, user_id=(await read_body(request, UserBody)).user_id)

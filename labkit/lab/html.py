@@ -1,0 +1,45 @@
+"""Tables in HTML that JupyterLab shows without scrolling sideways: headers may wrap at underscores.
+
+What is marked in colour is marked in text too.
+"""
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+_LEFT = "text-align:left"
+_COLOURS = {"+": "#dff5e1", "~": "#fff3c9", "-": "#f9dcdc"}
+
+
+def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """One table.
+
+    Args:
+        caption: its name; empty for none.
+        header: names of the columns.
+        rows: of cells; where the first cell is a mark (`+`, `~`, `-`), the row has its colour.
+    """
+    name = f'<caption style="{_LEFT}"><b>{escape(caption)}</b></caption>' if caption else ""
+    if not rows:
+        return f"<table>{name}<tbody><tr><td>(no rows)</td></tr></tbody></table>"
+    head = "".join(f'<th style="{_LEFT}">{_breakable(cell)}</th>' for cell in header)
+    body = "".join(_row(row) for row in rows)
+    return f"<table>{name}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _row(row: Sequence[Any]) -> str:
+    colour = _COLOURS.get(row[0])
+    style = f' style="background:{colour};color:#111"' if colour else ""
+    return f"<tr{style}>{''.join(map(_cell, row))}</tr>"
+
+
+def _cell(value: Any) -> str:
+    text = _breakable(str(value))
+    if isinstance(value, int):
+        return f"<td>{text}</td>"
+    bold = f"<b>{text}</b>" if " → " in text else text
+    return f'<td style="{_LEFT}">{bold}</td>'
+
+
+def _breakable(text: str) -> str:
+    return escape(text).replace("_", "_<wbr>").replace(",", ",<wbr>")
