@@ -11,13 +11,23 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from labkit.results import Code, Message, Result
 from labkit.runtime.steps import Transaction
 from labkit.runtime.tables import operation as table
 
 APPLIED, REFUSED, BLOCKED, UNDONE = "applied", "refused", "blocked", "undone"
+
+_MINE = (table.c.order_id == bindparam("of_order")) & (table.c.operation == bindparam("named"))
+_FIND = select(table.c.outcome, table.c.amount, table.c.body_hash, table.c.result).where(_MINE)
+_END = (
+    update(table)
+    .where(_MINE)
+    .values(outcome=bindparam("outcome"), amount=bindparam("amount"), result=bindparam("result"))
+)
+_FORGET = delete(table).where(_MINE)
+_UNDO = update(table).where(_MINE, table.c.outcome == APPLIED).values(outcome=UNDONE)
 
 
 class Command(Protocol):
@@ -47,7 +57,7 @@ class Operation:
         self, tx: Transaction, key: Mapping[str, Any], earlier: Result[Any] | None
     ) -> None:
         self._tx = tx
-        self._row = (table.c.order_id == key["order_id"]) & (table.c.operation == key["operation"])
+        self._key = {"of_order": key["order_id"], "named": key["operation"]}
         self.earlier = earlier
 
     def apply(self, amount: int = 0, data: Message | None = None) -> Result[Any]:
@@ -62,13 +72,13 @@ class Operation:
         """
         result = Result[Any].no(code, message)
         if not result.final:
-            self._tx.execute(delete(table).where(self._row))
+            self._tx.execute(_FORGET, self._key)
             return result
         return self._end(REFUSED, 0, result)
 
     def _end(self, outcome: str, amount: int, result: Result[Any]) -> Result[Any]:
-        values = {"outcome": outcome, "amount": amount, "result": result.model_dump_json()}
-        self._tx.execute(update(table).where(self._row).values(values))
+        ended = {"outcome": outcome, "amount": amount, "result": result.model_dump_json()}
+        self._tx.execute(_END, {**self._key, **ended})
         return result
 
 
@@ -102,19 +112,15 @@ def undo(tx: Transaction, name: str, order_id: int) -> int | None:
     blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}
     if tx.insert_once(table, **key, **blocked):
         return None
-    row = (table.c.order_id == order_id) & (table.c.operation == name)
-    swapped = tx.execute(
-        update(table).where(row, table.c.outcome == APPLIED).values(outcome=UNDONE)
-    ).rowcount
-    if not swapped:
+    mine = {"of_order": order_id, "named": name}
+    if not tx.execute(_UNDO, mine).rowcount:
         return None
-    amount: int = tx.execute(select(table.c.amount).where(row)).scalar_one()
+    amount: int = tx.execute(_FIND, mine).one().amount
     return amount
 
 
 def _earlier(tx: Transaction, key: Mapping[str, Any], digest: str) -> Result[Any]:
-    row = (table.c.order_id == key["order_id"]) & (table.c.operation == key["operation"])
-    found = tx.execute(select(table.c.outcome, table.c.body_hash, table.c.result).where(row)).one()
+    found = tx.execute(_FIND, {"of_order": key["order_id"], "named": key["operation"]}).one()
     what = f"order {key['order_id']}: {key['operation']}"
     if found.outcome in (BLOCKED, UNDONE):
         return Result[Any].no(Code.ORDER_CANCELLED, f"{what} was compensated; it is not done again")

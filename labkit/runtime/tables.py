@@ -1,5 +1,6 @@
 """The three tables that every service database has beside its own, and how tables are written."""
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -8,6 +9,7 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Index,
+    Insert,
     Integer,
     MetaData,
     String,
@@ -86,9 +88,12 @@ def insert_once(connection: Connection, table: Table, row: dict[str, Any]) -> bo
     Returns:
         Whether the row is new.
     """
-    if connection.dialect.name == "sqlite":
-        once: Any = sqlite.insert(table).on_conflict_do_nothing()
-    else:
-        key = next(iter(table.primary_key)).name
-        once = mysql.insert(table).on_duplicate_key_update({key: table.c[key]})
-    return bool(connection.execute(once, row).rowcount == 1)
+    return connection.execute(_insert_once(table, connection.dialect.name), row).rowcount == 1
+
+
+@cache
+def _insert_once(table: Table, dialect: str) -> Insert:
+    if dialect == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    key = next(iter(table.primary_key)).name
+    return mysql.insert(table).on_duplicate_key_update({key: table.c[key]})
