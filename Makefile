@@ -25,7 +25,7 @@ tour: $(VENV)/.core ## be shown the running shop, in the terminal
 	@$(BIN)/labkit tour
 
 lab: $(VENV)/.dev ## open the course in JupyterLab
-	@$(BIN)/jupyter lab notebooks/
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/
 
 test: check ## check, then run every test
 	@$(BIN)/pytest -n 2 --dist loadfile
@@ -41,10 +41,10 @@ lock: $(VENV)/.dev ## make the lock files anew from pyproject.toml
 		--output-file requirements-dev.lock
 
 clean: ## stop the lab here and remove all that was made
-	@for home in .lab notebooks/.lab; do \
+	@for home in .lab notebooks/.lab notebooks/.labs/*; do \
 		if [ -d $$home ] && [ -x $(BIN)/labkit ]; then $(BIN)/labkit down --home $$home || true; fi; \
 	done
-	@rm -rf $(VENV) .lab notebooks/.lab dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf $(VENV) .lab notebooks/.lab notebooks/.labs dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
 
 # $(call install,LOCK FILE,HOW LONG)

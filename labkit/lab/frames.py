@@ -113,6 +113,8 @@ class Difference:
         _, *rows = self.lines()
         return "\n".join([self.caption(), *(_aligned(self.lines()) if rows else [])])
 
+    __repr__ = text
+
     def caption(self) -> str:
         """The table's name, and a word where there is nothing to see."""
         _, *rows = self.lines()
@@ -123,6 +125,8 @@ class Difference:
         """The table in HTML; the marks stand in the first column too, not in colour alone."""
         header, *rows = self.lines()
         return html.table(self.caption(), header, rows)
+
+    _repr_html_ = html
 
     def _rows(self) -> list[tuple[str, list[str]]]:
         old, new = self._keyed(self.before), self._keyed(self.after)

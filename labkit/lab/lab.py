@@ -274,6 +274,12 @@ class Seen:
     def __getitem__(self, table: str) -> Difference:
         return next(one for one in self.differences if one.table == table)
 
+    def only(self, *tables: str) -> "Seen":
+        """The same step, in these tables alone."""
+        part = Seen()
+        part.differences = [self[table] for table in tables]
+        return part
+
     def __repr__(self) -> str:
         return "\n\n".join(one.text() for one in self.differences)
 

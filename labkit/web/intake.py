@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import unicodedata
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Request
@@ -26,7 +27,7 @@ def _whole(value: Any) -> Any:
 
 def _clean(value: Any) -> Any:
     if isinstance(value, str):
-        if any(ord(letter) < 32 or 0xD800 <= ord(letter) <= 0xDFFF for letter in value):
+        if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
             raise ValueError("must not hold control characters or broken Unicode")
         if not value.strip():
             raise ValueError("must not be blank")

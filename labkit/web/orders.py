@@ -56,7 +56,7 @@ def make_app(orders: OrderService) -> FastAPI:
     Args:
         orders: the order service, as a stub whose `confirm_order` has the flow's time.
     """
-    app = FastAPI(title="labkit order web", openapi_url=None)
+    app = FastAPI(title="labkit order web", openapi_url=None, redirect_slashes=False)
 
     @app.post("/order/confirm")
     async def confirm(request: Request) -> Response:
