@@ -70,12 +70,12 @@ class Faults:
     def killed(self, process: str) -> Iterator[None]:
         """Kill a process with −9 and keep it down for a block."""
         self._process(process)
-        control.tell(self._home, "hold", label=process)
+        control.tell(self._home, "hold", name=process)
         try:
             self._until(lambda: not self._process(process)["pid"], f"{process} did not die")
             yield
         finally:
-            control.tell(self._home, "release", label=process)
+            control.tell(self._home, "release", name=process)
             self._until(lambda: self._serves(process), f"{process} did not come back")
 
     @contextmanager

@@ -177,7 +177,9 @@ class Server:
             # The work goes on when the caller stops waiting: what was begun ends, known or not.
             work = asyncio.ensure_future(handle(command))
             try:
-                return method.answer.dump_json(await asyncio.shield(work))
+                answered = await asyncio.shield(work)
+                # a stored answer comes back with plain data: the same JSON, another Python type
+                return method.answer.dump_json(answered, warnings=False)
             except Exception as error:  # the caller must hear that it failed, whatever it was
                 log.warning("a call of %s failed: %s", self._service, error)
                 await context.abort(grpc.StatusCode.ABORTED, f"{type(error).__name__}: {error}")

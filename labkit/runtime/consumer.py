@@ -21,6 +21,7 @@ from labkit.runtime.steps import Event, Step
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.2
+_RETRY_SECONDS = 0.3
 _PAUSE_SECONDS = 0.5
 
 #: topic → what its events are read as, and the handler.
@@ -68,7 +69,7 @@ class Inbox:
                     await self._try_again(delivery)
             except OperationalError as error:  # the database is away: that burns no tries
                 log.warning("retries of %s pause: %s", self._group, error.orig)
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def retry(self, command: RetryCommand) -> Result[None]:
         """Drive one kept event by hand, whether it waits or is dead."""

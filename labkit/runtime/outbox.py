@@ -72,6 +72,13 @@ def parcel_of(event_id: int, event: Event, groups: tuple[str, ...]) -> Parcel:
     )
 
 
+@step(reads=True)
+def is_due(tx: Transaction, _command: None) -> bool:
+    """Whether there is anything to claim: looking costs less than claiming nothing."""
+    due = outbox.c.status.in_((UNSENT, SENT)) & (outbox.c.next_try <= tx.wall_ms)
+    return tx.one(select(outbox.c.event_id).where(due).limit(1)) is not None
+
+
 @step()
 def claim_unsent(tx: Transaction, _command: None) -> list[Parcel]:
     """Take over unsent rows whose lease is over: their process died, or sending failed."""

@@ -19,7 +19,7 @@ from labkit.runtime.tables import SENT, UNSENT
 
 log = logging.getLogger(__name__)
 
-_SCAN_SECONDS = 0.2
+_SCAN_SECONDS = 0.3
 _POSTPONE_SECONDS = 0.5
 
 
@@ -59,8 +59,9 @@ class Relay:
         self._database = database
         while True:
             try:
-                self._send_all(await database.run(outbox.claim_unsent, None))
-                await self._audit(await database.run(outbox.claim_unsettled, None))
+                if await database.run(outbox.is_due, None):
+                    self._send_all(await database.run(outbox.claim_unsent, None))
+                    await self._audit(await database.run(outbox.claim_unsettled, None))
             except Exception:  # the relay outlives a database or a subscriber that is away
                 log.exception("the relay of %s will look again", self._service)
             await asyncio.sleep(_SCAN_SECONDS)
