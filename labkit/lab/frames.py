@@ -73,8 +73,8 @@ class Table(pd.DataFrame):
     """A frame that shows itself whole: no index, nothing cut, and a word where it has no rows."""
 
     @property
-    def _constructor(self) -> type[pd.DataFrame]:
-        return pd.DataFrame
+    def _constructor(self) -> "type[Table]":
+        return Table
 
     def __repr__(self) -> str:
         with pd.option_context("display.max_colwidth", None):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, case, select, update
 
 from labkit.results import Message
 from labkit.runtime.steps import Event, Transaction, step
@@ -93,8 +93,8 @@ def claim_unsettled(tx: Transaction, _command: None) -> list[Parcel]:
 
 @step()
 def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
-    """The broker acknowledged: audit the subscribers a little later."""
-    audit = tx.wall_ms + int(tx.settings.audit_delay * 1000)
+    """The broker acknowledged: audit the subscribers a little later, then later and later."""
+    audit = _later(tx, tx.settings.audit_delay)
     _move(tx, event_ids, UNSENT, status=SENT, sent_time=tx.now, next_try=audit, last_error=None)
 
 
@@ -107,13 +107,14 @@ def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
 @step()
 def mark_missing(tx: Transaction, event_ids: list[int]) -> None:
     """A group lacks what the broker had acknowledged: send again, now."""
-    _move(tx, event_ids, SENT, status=UNSENT, next_try=tx.wall_ms, last_error="lost by the broker")
+    again = {"status": UNSENT, "next_try": tx.wall_ms, "tries": outbox.c.tries + 1}
+    _move(tx, event_ids, SENT, **again, last_error="lost by the broker, or not read yet")
 
 
 @step()
 def postpone(tx: Transaction, command: Postponed) -> None:
     """Sending or auditing failed: try again later, and keep the cause for people to see."""
-    later = tx.wall_ms + int(command.delay * 1000)
+    later = _later(tx, command.delay)
     _move(
         tx, command.event_ids, command.status,
         tries=outbox.c.tries + 1, next_try=later, last_error=command.error,
@@ -135,6 +136,12 @@ def _claim(tx: Transaction, status: int) -> list[Parcel]:
         until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
         tx.execute(update(outbox).where(outbox.c.event_id.in_(ids)).values(next_try=until))
     return [_parcel(row) for row in rows]
+
+
+def _later(tx: Transaction, seconds: float) -> Any:
+    """A wall-clock time that is put off further with each try, up to tenfold."""
+    tries = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
+    return tx.wall_ms + int(seconds * 1000) * (1 + tries)
 
 
 def _move(tx: Transaction, event_ids: Any, old: int, **values: Any) -> None:

@@ -23,6 +23,7 @@ from labkit.shop.messages import (
     OrderPaid,
     OrderPlaced,
     OrderReturned,
+    PlaceOrder,
     PreOrder,
     RefuseOrder,
     UserOrder,
@@ -165,6 +166,19 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
         earlier = _kept_answer(tx, command.order_id)
         return earlier if earlier.final else refusal
     return refusal
+
+
+@step(reads=True)
+def find_pre_order(tx: Transaction, query: MoveOrder) -> PreOrder | None:
+    """The order as it was saved unconfirmed, for a flow that is run again after it died."""
+    unconfirmed = (order.c.order_id == query.order_id) & (order.c.order_status == UNCONFIRMED)
+    row = tx.one(select(order).where(unconfirmed))
+    if row is None:
+        return None
+    found = dict(row._mapping)
+    asked = PlaceOrder(**{field: found[field] for field in PlaceOrder.model_fields})
+    worked_out = {field: found[field] for field in PreOrder.model_fields if field in found}
+    return PreOrder(request=asked, **worked_out)
 
 
 @step(reads=True)

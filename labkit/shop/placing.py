@@ -30,10 +30,10 @@ async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced
     order_id = command.order_id
 
     # 1. check the request against goods, user and coupon as they are now
-    try:
-        checked = await _check(shop, command)
-    except Unknown as unknown:
-        checked = Result[Any].no(Code.DEPENDENCY_AWAY, f"order {order_id}: {unknown}")
+    checked = await _check(shop, command)
+    if isinstance(checked, Result):  # perhaps what this order took before its flow died
+        saved_before = await shop.run(orders.find_pre_order, MoveOrder(order_id=order_id))
+        checked = saved_before or checked
     if isinstance(checked, Result):
         refusal = RefuseOrder(order_id=order_id, code=checked.code, message=checked.message)
         return await shop.run(orders.refuse_order, refusal)
@@ -60,11 +60,14 @@ async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced
 async def _check(shop: Shop, command: ConfirmOrder) -> PreOrder | Result[Any]:
     """Ask for goods, user and coupon at once, and apply the rules."""
     asked = command.request
-    goods, user, coupon = await asyncio.gather(
-        shop.goods.find_goods(FindGoods(goods_id=asked.goods_id)),
-        shop.users.find_user(FindUser(user_id=asked.user_id)),
-        _find_coupon(shop, asked.coupon_id),
-    )
+    try:
+        goods, user, coupon = await asyncio.gather(
+            shop.goods.find_goods(FindGoods(goods_id=asked.goods_id)),
+            shop.users.find_user(FindUser(user_id=asked.user_id)),
+            _find_coupon(shop, asked.coupon_id),
+        )
+    except Unknown as unknown:
+        return Result[Any].no(Code.DEPENDENCY_AWAY, f"order {command.order_id}: {unknown}")
     for found in (goods, user, coupon):
         if not found.success:
             return found
