@@ -32,6 +32,10 @@ class Faults:
         """Every failpoint: name, service, boundary, actions, hits."""
         return points.list_all(self._home)
 
+    def hits(self, name: str) -> int:
+        """How often a failpoint was crossed since the last reset, armed or not."""
+        return next(int(one["hits"]) for one in self.list() if one["name"] == name)
+
     def arm(self, name: str, action: str, times: int = 1) -> None:
         """Arm a failpoint and leave it armed; see `armed` for one that mends itself."""
         points.arm(self._home, name, action, times)
