@@ -135,13 +135,14 @@ def logs(
     """
     files = sorted(Home(home).logs.glob("*.log"))
     names = [file.stem for file in files]
-    if process and process not in names:
-        raise ValueError(f"there is no log of {process}; there are: {', '.join(names) or 'none'}")
-    for file in files:
-        if process in (None, file.stem):
-            say(f"[bold]{file.stem}[/bold]")
-            text = file.read_text(errors="replace").splitlines()[-lines:]
-            typer.echo("\n".join(text) or "(nothing)")
+    wanted = [file for file in files if process in (None, file.stem, file.stem.rpartition("-")[0])]
+    if not wanted:
+        known = ", ".join(names) or "none"
+        raise ValueError(f"there is no log of {process or 'anything'}; there are: {known}")
+    for file in wanted:
+        say(f"[bold]{file.stem}[/bold]")
+        text = file.read_text(errors="replace").splitlines()[-lines:]
+        typer.echo("\n".join(text) or "(nothing)")
 
 
 def _keyed(row: dict[str, str]) -> int | None:

@@ -33,7 +33,8 @@ def status(home: Home) -> dict[str, Any]:
     if not is_up(home):
         stopped = [{**one, "pid": None, "endpoint": None, "state": "down"}
                    for one in state.get("services", [])]  # fmt: skip
-        state = {**NOTHING, **state, "supervisor": None, "services": stopped}
+        gone = dict.fromkeys(state.get("endpoints", {}))
+        state = {**NOTHING, **state, "supervisor": None, "services": stopped, "endpoints": gone}
     state = {**state, "home": str(home.folder)}
     return {key: state[key] for key in ("stack", "home", "endpoints", "databases", "services",
                                         "supervisor")}  # fmt: skip

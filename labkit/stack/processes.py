@@ -101,7 +101,7 @@ class Processes:
     def start_broker(self, command: list[str], endpoint: str) -> None:
         """Start the embedded broker."""
         child = self.children.setdefault(f"{BROKER}-1", Child(BROKER, 1))
-        child.began(children.run_program(command, self.log(BROKER)))
+        child.began(children.run_program(command, self.log(f"{BROKER}-1")))
         child.endpoint = endpoint
 
     def stop_all(self, how: signal.Signals) -> None:
@@ -116,7 +116,6 @@ class Processes:
                 for child in self.children.values():
                     _kill(child, signal.SIGKILL)
             time.sleep(0.01)
-        self.children.clear()
 
     def reap(self) -> bool:
         """Take note of who died; whether anybody did."""

@@ -205,6 +205,7 @@ class Supervisor:
         """
         wanted = Seeds(**seeds)
         self._processes.stop_all(signal.SIGKILL)
+        self._processes.children.clear()
         self._listen_anew()
         shutil.rmtree(self.home.faults)
         self.home.faults.mkdir()
