@@ -7,6 +7,7 @@ import pytest
 
 from labkit.lab import Lab, invariants
 from labkit.lab.data import Reader
+from tests.history import History
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +24,15 @@ def lab(running_lab: Lab) -> Iterator[Lab]:
     running_lab.reset()
     yield running_lab
     assert_whole(running_lab.home.folder)
+
+
+@pytest.fixture
+def history(lab: Lab) -> Iterator[History]:
+    """Places orders and remembers the answers; afterwards they are compared with the tables."""
+    history = History(lab.home.folder)
+    yield history
+    lab.settle(timeout=40)
+    history.check()
 
 
 def assert_whole(home: Path) -> None:

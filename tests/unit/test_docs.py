@@ -1,4 +1,4 @@
-"""The reference is whole: a command, table, invariant, boundary or setting that it lacks is a failure."""
+"""The reference is whole: what it lacks (a command, a table, a setting …) is a failure."""
 
 from pathlib import Path
 
