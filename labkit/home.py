@@ -9,6 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+#: What `labkit status` names; what does not exist is null.
+ENDPOINTS = ("order-web", "pay-web", "platform", "console", "broker", "registry")
+DATABASES = ("order", "goods", "coupon", "user", "pay", "log", "platform")
+
 
 class Home:
     """Paths of one lab; two homes never touch each other.

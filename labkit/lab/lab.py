@@ -177,13 +177,15 @@ class Lab:
 
     def alias(self, text: str) -> str:
         """A text with short names for the ids in it."""
-        for table in ("trade_order", "trade_order_request"):
-            self._aliases.learn(self._reader.table(table))
+        self._aliases.learn(self._reader.table("trade_order_request"))
         return self._aliases.replace(text)
 
     def _frame(self, name: str, *, raw: bool = False) -> Table:
         rows = self._reader.table(name)
-        return Table(rows) if raw else frame(name, rows, self._aliases)
+        if raw:
+            return Table(rows)
+        self._aliases.learn(self._reader.table("trade_order_request"))  # orders by birth, always
+        return frame(name, rows, self._aliases)
 
     def _user_of(self, order_id: int | str) -> int:
         rows = self._reader.table("trade_order")

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 PARTITIONS = 4
+_LONGEST = 64  # letters of a key or a tag
 BrokerError = KafkaError
 _RECOVER = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500, "request_timeout_ms": 3000}
 
@@ -114,8 +115,9 @@ class Consumer:
         for record in (record for records in batches.values() for record in records):
             try:
                 yield self._delivery(record)
-            except (KeyError, ValueError, AttributeError) as error:
-                log.warning("a record in %s is not ours, passed over: %r", record.topic, error)
+            except (KeyError, ValueError, TypeError, AttributeError) as error:
+                where = f"{record.topic}, partition {record.partition}, offset {record.offset}"
+                log.warning("a record is not ours and is passed over: %s: %r", where, error)
 
     def commit(self) -> None:
         """Tell the broker that all that was polled is taken care of."""

@@ -67,8 +67,8 @@ class Inbox:
             try:
                 for delivery in await self._database.run(inbox.find_due, None):
                     await self._try_again(delivery)
-            except OperationalError as error:  # the database is away: that burns no tries
-                log.warning("retries of %s pause: %s", self._group, error.orig)
+            except Exception as error:  # above all a database that is away: that burns no tries
+                log.warning("retries of %s pause: %s", self._group, error)
             await asyncio.sleep(_RETRY_SECONDS)
 
     async def retry(self, command: RetryCommand) -> Result[None]:

@@ -47,7 +47,7 @@ def body_hash(command: Command) -> str:
 
 
 class Operation:
-    """One claimed operation. Ends with `apply` or `refuse`, in the claiming transaction.
+    """One claimed operation. It ends with `apply`, `refuse` or `answer_with`, where it was claimed.
 
     Attributes:
         earlier: the answer that stands already, where the operation was claimed before.
@@ -71,10 +71,14 @@ class Operation:
         same command may be tried again.
         """
         result = Result[Any].no(code, message)
-        if not result.final:
-            self._tx.execute(_FORGET, self._key)
-            return result
-        return self._end(REFUSED, 0, result)
+        if result.final:
+            return self._end(REFUSED, 0, result)
+        return self.answer_with(result)
+
+    def answer_with(self, result: Result[Any]) -> Result[Any]:
+        """Nothing was done, and nothing is kept: somebody else's answer, or one that may pass."""
+        self._tx.execute(_FORGET, self._key)
+        return result
 
     def _end(self, outcome: str, amount: int, result: Result[Any]) -> Result[Any]:
         ended = {"outcome": outcome, "amount": amount, "result": result.model_dump_json()}

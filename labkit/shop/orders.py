@@ -80,10 +80,9 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
     if _too_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
-    answered = select(request.c.answer).where(request.c.order_id == command.order_id)
-    if tx.execute(answered).scalar_one_or_none():
-        text = f"order {command.order_id}: was refused already"
-        return operation.refuse(Code.ORDER_SAVE_FAILED, text)
+    kept = _kept_answer(tx, command.order_id)
+    if kept.final:  # the same request, run at the same time, was refused
+        return operation.answer_with(kept)
     asked = command.request.model_dump()
     worked_out = command.model_dump(exclude={"request"})
     state = {"order_status": UNCONFIRMED, "pay_status": UNPAID, "shipping_status": 0}

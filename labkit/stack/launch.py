@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from labkit.home import Home, locked, try_lock
+from labkit.home import DATABASES, ENDPOINTS, Home, locked, try_lock
 from labkit.stack import children, control
 from labkit.stack.control import NotUp
 
@@ -20,10 +20,9 @@ _LAST_LINES = 400
 #: What `labkit status` says of a home in which nothing ever ran.
 NOTHING: dict[str, Any] = {
     "stack": None,
-    "endpoints": {},
-    "databases": {},
+    "endpoints": dict.fromkeys(ENDPOINTS),
+    "databases": dict.fromkeys(DATABASES),
     "services": [],
-    "supervisor": None,
 }
 
 
@@ -33,8 +32,8 @@ def status(home: Home) -> dict[str, Any]:
     if not is_up(home):
         stopped = [{**one, "pid": None, "endpoint": None, "state": "down"}
                    for one in state.get("services", [])]  # fmt: skip
-        gone = dict.fromkeys(state.get("endpoints", {}))
-        state = {**NOTHING, **state, "supervisor": None, "services": stopped, "endpoints": gone}
+        gone = {"endpoints": dict.fromkeys(ENDPOINTS), "services": stopped, "supervisor": None}
+        state = {**NOTHING, **state, **gone}
     state = {**state, "home": str(home.folder)}
     return {key: state[key] for key in ("stack", "home", "endpoints", "databases", "services",
                                         "supervisor")}  # fmt: skip

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from labkit.home import Home, try_lock, write_whole
+from labkit.home import DATABASES, ENDPOINTS, Home, try_lock, write_whole
 from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
 from labkit.shop.tables import TABLES
@@ -28,7 +28,6 @@ from labkit.stack.seeds import Seeds, seed
 
 _READY_SECONDS = 20
 _MAX_QUICK_DEATHS = 3
-_DATABASES = ("order", "goods", "coupon", "user", "pay", "log", "platform")
 
 
 class CannotStart(Exception):
@@ -238,7 +237,7 @@ class Supervisor:
             "control": self._desk.getsockname()[1], "topic_prefix": self._topic_prefix(),
             "endpoints": self._endpoints(),
             "databases": {name: self.home.database_url(name) if name in TABLES else None
-                          for name in _DATABASES},
+                          for name in DATABASES},
             "services": [child.status() for child in self._processes.children.values()],
             "processes": [{"pid": pid, "birth": children.birth(pid)} for pid in alive],
         }  # fmt: skip
@@ -246,8 +245,8 @@ class Supervisor:
 
     def _endpoints(self) -> dict[str, Any]:
         web = "http://{}:{}".format(*self._web.getsockname())
-        return {"order-web": web, "pay-web": None, "platform": None, "console": None,
-                "broker": self._broker, "registry": str(self.home.registry)}  # fmt: skip
+        known = {"order-web": web, "broker": self._broker, "registry": str(self.home.registry)}
+        return {name: known.get(name) for name in ENDPOINTS}
 
     def _topic_prefix(self) -> str:
         """Labs may share a broker that is not theirs, and a reset must not see what was before."""

@@ -95,9 +95,11 @@ def refuse_query(request: Request) -> None:
 
 def _explain(error: ValidationError) -> str:
     """What is wrong with a body, field by field, without echoing what was sent."""
-    return "; ".join(
-        f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors()[:5]
-    )
+    return "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors()[:5])
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part)[:64] for part in loc) or "body"
 
 
 def parse_id(field: str, text: str) -> int:
