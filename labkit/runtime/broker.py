@@ -129,8 +129,10 @@ class Consumer:
 
     def _delivery(self, record: Any) -> Delivery:
         headers = dict(record.headers)
+        event_id, key, tag = int(headers["event_id"]), record.key.decode(), headers["tag"].decode()
+        if not 0 < event_id < 1 << 63 or max(len(key), len(tag)) > _LONGEST:
+            raise ValueError("its event id, key or tag fits no inbox")
         return Delivery(
-            group=self._group, event_id=int(headers["event_id"]),
-            topic=record.topic.removeprefix(self._prefix), tag=headers["tag"].decode(),
-            key=record.key.decode(), body=record.value.decode(),
+            group=self._group, event_id=event_id, topic=record.topic.removeprefix(self._prefix),
+            tag=tag, key=key, body=record.value.decode(),
         )  # fmt: skip
