@@ -119,8 +119,9 @@ def retry(
     from labkit.lab import desk
 
     result = asyncio.run(desk.retry(running(home), id))
+    if not result.success:
+        raise ValueError(f"{result.message}; see: labkit stuck")
     say(result.message)
-    raise typer.Exit(not result.success)
 
 
 @app.command()

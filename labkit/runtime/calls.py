@@ -56,19 +56,21 @@ class Calls:
         self._timeout = timeout
         self._channels: dict[str, grpc.aio.Channel] = {}
 
-    def stub(self, contract: type[C], service: str, timeout: float | None = None) -> C:
+    def stub(
+        self, contract: type[C], service: str, timeouts: Mapping[str, float] | None = None
+    ) -> C:
         """An object with the contract's methods, each of which calls the service.
 
         Args:
             contract: the Protocol class.
             service: its name in the registry.
-            timeout: seconds that each call has, where it is not the usual time.
+            timeouts: method → seconds, where it has not the usual time.
 
         Returns:
             The stub. Its methods raise `Unknown` where no answer came in time.
         """
         methods: dict[str, Any] = {
-            name: self._method(service, name, method, timeout or self._timeout)
+            name: self._method(service, name, method, (timeouts or {}).get(name, self._timeout))
             for name, method in methods_of(cast(type, contract)).items()
         }
         return cast(C, type(f"{contract.__name__}Stub", (), methods)())
