@@ -1,0 +1,101 @@
+"""A command for every step that writes, and the state in which the step applies.
+
+The wiring says which steps there are; a step without a case here is a failure, so that whoever adds
+a step says how it is run, and all that is proven of every step is proven of it.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from labkit.results import Code
+from labkit.runtime.steps import Event, Step
+from labkit.shop import messages as m
+from labkit.shop.wiring import SERVICES
+from tests.unit import shopping as s
+from tests.unit.store import COUPON, Store
+
+ORDER = 1001
+Case = Callable[[Store], Any]
+
+
+def _steps(service: Any) -> list[tuple[Step[Any, Any], type[Event] | None]]:
+    methods = [(one, None) for one in service.methods.values() if isinstance(one, Step)]
+    handlers = [(one, event) for event, one in service.handlers.items()]
+    return [*methods, *((one, None) for one in service.steps), *handlers]
+
+
+#: "service.step" or "service.step(event)" → service, step, event type of a handler.
+WRITING: dict[str, tuple[str, Step[Any, Any], type[Event] | None]] = {
+    f"{service.name}.{step.name}" + (f"({event.__name__})" if event else ""): (
+        service.name,
+        step,
+        event,
+    )
+    for service in SERVICES.values()
+    for step, event in _steps(service)
+    if not step.reads
+}
+
+
+def case_of(name: str) -> Case:
+    """How a step is run; KeyError where nobody has said so yet."""
+    return CASES[name.partition("(")[0]]
+
+
+def _cancels(confirmed: bool) -> Case:
+    def prepare(store: Store) -> m.CancelOrder:
+        order_id = s.confirmed(store) if confirmed else s.unconfirmed(store)
+        return m.CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason="a reason")
+
+    return prepare
+
+
+def _gives_back(step: str, command: Any) -> Case:
+    def prepare(store: Store) -> int:
+        assert store.run(WRITING[step][1], command).success
+        return ORDER
+
+    return prepare
+
+
+_STOCK = m.DeductStock(order_id=ORDER, goods_id=1, goods_number=3)
+_COUPON = m.UseCoupon(order_id=ORDER, coupon_id=1, user_id=1, coupon_price=COUPON)
+_MONEY = m.DeductBalance(order_id=ORDER, user_id=1, money_paid=100_00)
+
+#: step → what brings the store into a state where it applies, and gives its command; for a
+#: handler, the order id of its event.
+CASES: dict[str, Case] = {
+    "order.open_order": lambda _: m.OpenOrder(user_id=1, idempotency_key="k", request_hash="h"),
+    "order.save_pre_order": lambda store: s.pre_order(s.opened(store).data.order_id),
+    "order.confirm_pre_order": lambda store: m.MoveOrder(
+        order_id=s.unconfirmed(store, pay_amount=0)
+    ),
+    "order.refuse_order": lambda store: m.RefuseOrder(
+        order_id=s.opened(store).data.order_id, code=Code.STOCK_SHORT, message="a reason"
+    ),
+    "order.cancel_failed": _cancels(confirmed=False),
+    "order.cancel_expired": _cancels(confirmed=False),
+    "order.cancel_unpaid": _cancels(confirmed=True),
+    "order.cancel_by_user": lambda store: m.UserOrder(order_id=s.confirmed(store), user_id=1),
+    "order.return_order": lambda store: m.UserOrder(
+        order_id=s.confirmed(store, pay_amount=0), user_id=1
+    ),
+    "order.record_cancelled": s.unconfirmed,
+    "goods.deduct_stock": lambda _: _STOCK,
+    "goods.return_stock": _gives_back("goods.deduct_stock", _STOCK),
+    "coupon.use_coupon": lambda _: _COUPON,
+    "coupon.return_coupon": _gives_back("coupon.use_coupon", _COUPON),
+    "user.deduct_balance": lambda _: _MONEY,
+    "user.return_balance": _gives_back("user.deduct_balance", _MONEY),
+    "user.add_points": lambda _: ORDER,
+}
+
+
+def command_of(name: str, store: Store) -> Any:
+    """Prepare the store and make the command, or the event, of a step."""
+    made = case_of(name)(store)
+    event = WRITING[name][2]
+    if event is None:
+        return made
+    further = {"user_id": 1, "pay_amount": 12_00} if event is m.OrderPaid else {}
+    return event(order_id=made, **further)

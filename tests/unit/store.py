@@ -1,0 +1,162 @@
+"""One service's database in memory: what a step needs, with clocks that the test moves."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from labkit.runtime import outbox
+from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.contract import methods_of
+from labkit.runtime.database import open_engine
+from labkit.runtime.ids import IdMaker
+from labkit.runtime.registry import FileWorkerLease
+from labkit.runtime.steps import Step, Transaction
+from labkit.runtime.tables import metadata
+from labkit.settings import Settings
+from labkit.shop.tables import DEDUCT, MONEY_OPENING, OPENING, RETURN, TABLES
+from labkit.shop.wiring import GROUPS, SERVICES
+
+NOON = datetime(2026, 1, 1, 12)
+PRICE, STOCK, COUPON, BALANCE, POINTS = 60_00, 10, 20_00, 900_00, 100
+
+USERS = [
+    {
+        "user_id": number, "user_name": f"user {number}", "user_mobile": "13800000000",
+        "user_score": POINTS, "user_reg_time": NOON, "user_money": BALANCE,
+    }
+    for number in (1, 2)
+]  # fmt: skip
+_OPENING = {"order_id": 0, "create_time": NOON}
+
+#: Goods 1, users 1 and 2, coupon 1 of user 1 and coupon 2 of user 2, with their opening rows.
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "trade_goods": [
+        {
+            "goods_id": 1, "goods_name": "华为P30", "goods_number": STOCK, "goods_price": PRICE,
+            "goods_desc": "", "add_time": NOON,
+        }
+    ],
+    "trade_goods_number_log": [
+        {
+            "goods_id": 1, "order_id": 0, "direction": OPENING, "goods_number": STOCK,
+            "log_time": NOON,
+        }
+    ],
+    "trade_coupon": [
+        {
+            "coupon_id": number, "coupon_price": COUPON, "user_id": number, "order_id": None,
+            "is_used": 0, "used_time": None,
+        }
+        for number in (1, 2)
+    ],
+    "trade_user": USERS,
+    "trade_user_money_log": [
+        {**_OPENING, "user_id": one["user_id"], "money_log_type": MONEY_OPENING,
+         "use_money": BALANCE} for one in USERS
+    ],
+    "trade_user_score_log": [
+        {**_OPENING, "user_id": one["user_id"], "score_log_type": MONEY_OPENING,
+         "use_score": POINTS} for one in USERS
+    ],
+}  # fmt: skip
+
+Rows = list[dict[str, Any]]
+
+
+class Store:
+    """The database of one service, seeded, and the clocks and ids of its process.
+
+    Args:
+        service: whose tables.
+        folder: for the lab clock and the lease of the worker number.
+        url: of the database; in memory where none is given.
+    """
+
+    def __init__(self, service: str, folder: Path, url: str = "sqlite://") -> None:
+        self.service = service
+        self.settings = Settings()
+        self.engine = open_engine(url)
+        self.clock = LabClock(folder / "clock.json")
+        self.clock.stop(NOON)
+        self._late_ms = 0
+        self.ids = IdMaker(FileWorkerLease(folder / "0.reserved", 0, 60_000), self.wall_ms)
+        self._write_outbox = outbox.writer(GROUPS)
+        contract = SERVICES[service].contract
+        self._methods = methods_of(contract) if contract else {}
+        with self.engine.begin() as connection:
+            metadata.create_all(connection, TABLES[service])
+            for table in TABLES[service]:
+                if table.name in ROWS:
+                    connection.execute(table.insert(), ROWS[table.name])
+
+    def wall_ms(self) -> int:
+        """The wall clock, as far as `wait` has moved it."""
+        return wall_ms() + self._late_ms
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, by the wall clock and by the lab clock."""
+        self._late_ms += int(seconds * 1000)
+        self.clock.advance(timedelta(seconds=seconds))
+
+    def run(self, step: Step[Any, Any], command: Any) -> Any:
+        """Run a step and commit, outbox included; what it raises leaves nothing."""
+        with self.engine.begin() as connection:
+            tx = Transaction(connection, self.clock.now(), self.wall_ms(), self.ids, self.settings)
+            answer = step(tx, command)
+            self._write_outbox(tx)
+        if method := self._methods.get(step.name):  # what a caller gets must be able to travel
+            assert (
+                method.answer.validate_json(method.answer.dump_json(answer, warnings=False))
+                is not None
+            )
+        return answer
+
+    def rows(self, table: str, **where: Any) -> Rows:
+        """The rows of a table whose columns have these values, in the order of their insertion."""
+        found = metadata.tables[table]
+        with self.engine.begin() as connection:
+            every = [dict(row._mapping) for row in connection.execute(found.select())]
+        return [row for row in every if all(row[name] == value for name, value in where.items())]
+
+    def row(self, table: str, **where: Any) -> dict[str, Any]:
+        """The one row of a table whose columns have these values."""
+        [row] = self.rows(table, **where)
+        return row
+
+    def everything(self) -> dict[str, Rows]:
+        """All rows of all tables, to be compared before and after."""
+        return {table.name: self.rows(table.name) for table in TABLES[self.service]}
+
+    def business(self) -> dict[str, Rows]:
+        """The same without the rows of operations."""
+        return {name: rows for name, rows in self.everything().items() if name != "trade_operation"}
+
+    def outcome(self, operation: str, order_id: int) -> tuple[str, int]:
+        """Outcome and recorded amount of an operation."""
+        row = self.row("trade_operation", operation=operation, order_id=order_id)
+        return row["outcome"], row["amount"]
+
+    def emitted(self) -> list[tuple[str, str]]:
+        """Topic and key of the events in the outbox."""
+        return [(row["topic"], row["msg_key"]) for row in self.rows("trade_mq_producer")]
+
+
+OpenStore = Callable[[str], Store]
+
+
+def outstanding(store: Store, order_id: int) -> int:
+    """The pieces that the number log says are taken for an order and not given back."""
+    signs = {DEDUCT: 1, RETURN: -1, OPENING: 0}
+    log = store.rows("trade_goods_number_log", order_id=order_id)
+    return sum(signs[row["direction"]] * row["goods_number"] for row in log)
+
+
+def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
+    """What a condition gives as soon as it gives something true, asked until a deadline."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not true after {seconds} s: {condition}"
+        time.sleep(0.01)
+    return found

@@ -1,0 +1,276 @@
+"""The inbox: each event is handled once; what fails is kept, tried again, and at last given up."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import update
+
+from labkit.faults.points import catalogue
+from labkit.runtime import inbox, outbox
+from labkit.runtime.broker import Broker
+from labkit.runtime.consumer import Inbox
+from labkit.runtime.database import Context, Database
+from labkit.runtime.desk import RetryCommand
+from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints
+from labkit.runtime.inbox import BodyChanged, Delivery, Failure, MissingQuery
+from labkit.runtime.steps import Transaction, step
+from labkit.runtime.tables import DEAD, DONE, WAITING
+from labkit.shop.messages import OrderCancelled
+from labkit.shop.tables import goods
+from labkit.shop.wiring import GROUPS
+from tests.unit.store import STOCK, OpenStore, Store, eventually
+
+ORDER, POISON = 1001, 666
+TABLE = "trade_mq_consumer_log"
+
+
+@step()
+def give_one(tx: Transaction, event: OrderCancelled) -> None:
+    """A handler that is not safe to repeat: once handled, one piece more. One order is poison."""
+    tx.execute(update(goods).values(goods_number=goods.c.goods_number + 1))
+    if event.order_id == POISON:
+        raise ZeroDivisionError("poison")
+
+
+FIRST = inbox.guarded(give_one, OrderCancelled)
+AGAIN = inbox.retried(give_one, OrderCancelled)
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    """The goods database."""
+    return open_store("goods")
+
+
+def delivery(event_id: int = 1, order_id: int = ORDER, body: str | None = None) -> Delivery:
+    body = body or OrderCancelled(order_id=order_id).model_dump_json()
+    return Delivery(
+        group="goods", event_id=event_id, topic="order_cancel", tag="cancelled",
+        key=str(order_id), body=body,
+    )  # fmt: skip
+
+
+def fail(store: Store, one: Delivery, error: str = "ZeroDivisionError: poison") -> dict[str, Any]:
+    """Keep a failure; the row."""
+    store.run(inbox.keep_failure, Failure(delivery=one, error=error))
+    return store.row(TABLE, event_id=one.event_id)
+
+
+def given_out(store: Store) -> int:
+    """How often the handler has done its work."""
+    return store.row("trade_goods")["goods_number"] - STOCK
+
+
+def test_an_event_is_handled_once(store: Store) -> None:
+    """The second delivery of an event changes nothing, whatever the handler would do."""
+    store.run(FIRST, delivery())
+    assert (given_out(store), store.row(TABLE)["status"]) == (1, DONE)
+    before = store.everything()
+    store.wait(60)
+    store.run(FIRST, delivery())
+    assert store.everything() == before
+
+
+def test_row_and_change_commit_together(store: Store) -> None:
+    """A handler that raises leaves neither its change nor the row: the event was not handled."""
+    before = store.everything()
+    with pytest.raises(ZeroDivisionError):
+        store.run(FIRST, delivery(order_id=POISON))
+    assert store.everything() == before
+
+
+def test_a_body_that_cannot_be_read_raises(store: Store) -> None:
+    """An event that is not what its topic says is not handled."""
+    with pytest.raises(ValueError, match="order_id"):
+        store.run(FIRST, delivery(body='{"order": 1}'))
+    assert store.rows(TABLE) == []
+
+
+def test_the_same_event_with_another_body_is_refused(store: Store) -> None:
+    """It is kept out, told as a dead letter, and the row of the first body is not touched."""
+    store.run(FIRST, delivery())
+    before = store.rows(TABLE)
+    changed = delivery(body=OrderCancelled(order_id=ORDER + 1).model_dump_json())
+
+    with pytest.raises(BodyChanged):
+        store.run(FIRST, changed)
+    fail(store, changed, "BodyChanged")
+
+    assert store.rows(TABLE) == before
+    letter = json.loads(store.row("trade_mq_producer")["body"])
+    assert (letter["event_id"], letter["body"]) == (1, changed.body)
+
+
+def test_a_failure_is_kept_with_its_cause_and_next_try(store: Store) -> None:
+    """Its row says what it was, why it failed and when it is tried again: not before."""
+    row = fail(store, delivery())
+    assert (row["status"], row["tries"], row["body"]) == (WAITING, 1, delivery().body)
+    assert row["last_error"] == "ZeroDivisionError: poison"
+    assert store.run(inbox.find_due, None) == []
+    store.wait(store.settings.retry_first)
+    assert store.run(inbox.find_due, None) == [delivery()]
+
+
+def test_delays_grow_up_to_a_limit(store: Store) -> None:
+    """Each try waits up to twice as long as the one before, with jitter, never beyond the limit."""
+    settings = store.settings
+    for tries in range(1, settings.retry_limit):
+        longest = min(settings.retry_first * 2 ** (tries - 1), settings.retry_max) * 1000
+        before = store.wall_ms()
+        row = fail(store, delivery())
+        assert row["tries"] == tries
+        assert before + longest / 2 - 1 <= row["next_try"] <= store.wall_ms() + longest
+
+
+def test_after_the_last_try_it_is_dead(store: Store) -> None:
+    """The row is dead and never due again, and one dead letter tells what and why."""
+    for _ in range(store.settings.retry_limit):
+        assert store.rows("trade_mq_producer") == []
+        row = fail(store, delivery())
+    store.wait(3600)
+
+    assert row["status"] == DEAD
+    assert store.run(inbox.find_due, None) == []
+    told = store.row("trade_mq_producer")
+    letter = json.loads(told["body"])
+    assert (told["topic"], letter["group"], letter["event_id"]) == ("dead_letter", "goods", 1)
+    assert (letter["source"], letter["order_id"]) == ("order_cancel", ORDER)
+    assert letter["error"] == "ZeroDivisionError: poison"
+
+
+@pytest.mark.parametrize("failures", [1, 8], ids=["waiting", "dead"])
+def test_a_kept_event_can_be_handled_later(store: Store, failures: int) -> None:
+    """A waiting or dead row that works when tried again is done, once, its error forgotten."""
+    for _ in range(failures):
+        fail(store, delivery())
+    assert store.run(inbox.find_delivery, 1) == delivery()
+    store.run(AGAIN, delivery())
+    row = store.row(TABLE)
+    assert (given_out(store), row["status"], row["last_error"]) == (1, DONE, None)
+    before = store.everything()
+    store.wait(60)
+
+    store.run(AGAIN, delivery())
+    store.run(FIRST, delivery())
+    fail(store, delivery())
+    assert store.everything() == before
+    assert store.run(inbox.find_delivery, 1) is None
+
+
+def test_a_waiting_event_that_comes_again_still_waits(store: Store) -> None:
+    """A duplicate from the broker neither handles nor forgets what waits for its next try."""
+    fail(store, delivery())
+    before = store.everything()
+    store.run(FIRST, delivery())
+    assert store.everything() == before
+
+
+def test_a_retry_that_fails_leaves_the_row_waiting(store: Store) -> None:
+    """The retried row and its handler's change are undone together."""
+    fail(store, delivery(order_id=POISON))
+    before = store.everything()
+    with pytest.raises(ZeroDivisionError):
+        store.run(AGAIN, delivery(order_id=POISON))
+    assert store.everything() == before
+
+
+def test_the_audit_hears_what_is_missing(store: Store) -> None:
+    """A row in any state counts as there; another group's does not."""
+    store.run(FIRST, delivery(1))
+    fail(store, delivery(2))
+    for _ in range(store.settings.retry_limit):
+        fail(store, delivery(3))
+    ask = MissingQuery(group="goods", event_ids=(1, 2, 3, 4))
+    assert store.run(inbox.find_missing, ask) == (4,)
+    other = MissingQuery(group="user", event_ids=(1, 4))
+    assert store.run(inbox.find_missing, other) == (1, 4)
+
+
+@given(
+    comings=st.lists(
+        st.tuples(st.sampled_from(["first", "again", "fail"]), st.integers(1, 3)), max_size=15
+    )
+)
+def test_however_events_come_each_is_handled_once(
+    open_store: OpenStore, comings: list[tuple[str, int]]
+) -> None:
+    """Deliveries, retries and failures in any order: a done event was handled once, others not."""
+    store = open_store("goods")
+    for how, number in comings:
+        one = delivery(number, order_id=number)
+        if how == "fail":
+            fail(store, one)
+        else:
+            store.run(FIRST if how == "first" else AGAIN, one)
+    assert given_out(store) == len(store.rows(TABLE, status=DONE))
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[Inbox, Store, Database]]:
+    """The inbox of goods as its service runs it; no broker is asked for anything here."""
+    url = f"sqlite:///{tmp_path / 'goods'}.sqlite"
+    store = Store("goods", tmp_path, url)
+    points = [one for one in catalogue().values() if one.service == "goods"]
+    points += [Failpoint("goods", "give_one", boundary) for boundary in KINDS["commit"]]
+    failpoints = Failpoints(tmp_path, "goods-1", points)
+    context = Context(
+        service="goods", clock=store.clock, ids=store.ids, settings=store.settings,
+        failpoints=failpoints, write_outbox=outbox.writer(GROUPS), committed=lambda _: None,
+    )  # fmt: skip
+    database = Database(url, context)
+    handlers = {"order_cancel": (OrderCancelled, give_one)}
+    broker = Broker("127.0.0.1:1", "", 3)
+    yield Inbox("goods", handlers, broker, database, failpoints), store, database
+    database.close()
+    store.engine.dispose()
+
+
+async def _until(condition: Any, work: Any) -> None:
+    """Let the loop of retries work until a condition holds."""
+    task = asyncio.create_task(work)
+    await asyncio.to_thread(eventually, lambda: task.done() or condition())
+    assert not task.done(), task.exception()
+    task.cancel()
+
+
+def test_poison_stops_nobody(running: tuple[Inbox, Store, Database], tmp_path: Path) -> None:
+    """One row that fails for ever, retried first: the others are handled, it goes on waiting; and
+    a failure that cannot be kept at once does not end the retries."""
+    work, store, _ = running
+    fail(store, delivery(100, order_id=POISON))
+    for number in range(1, 6):
+        fail(store, delivery(number, order_id=number))
+    Armoury(tmp_path).arm("goods.keep_failure.before_commit", "refuse")
+
+    def handled() -> bool:
+        done = {row["event_id"] for row in store.rows(TABLE, status=DONE)}
+        return done == {1, 2, 3, 4, 5} and store.row(TABLE, event_id=100)["tries"] >= 3
+
+    asyncio.run(_until(handled, work.run_retries()))
+    assert given_out(store) == 5
+    assert store.row(TABLE, event_id=100)["status"] == WAITING
+
+
+def test_a_kept_event_is_driven_by_hand(running: tuple[Inbox, Store, Database]) -> None:
+    """By hand a dead event is done where its cause is gone, says why where not, and an event
+    that waits nowhere is refused."""
+    work, store, _ = running
+    for _ in range(store.settings.retry_limit):
+        fail(store, delivery(1))
+    fail(store, delivery(2, order_id=POISON))
+
+    async def drive() -> list[Any]:
+        return [await work.retry(RetryCommand(event_id=number)) for number in (1, 2, 3)]
+
+    done, failed, unknown = asyncio.run(drive())
+    assert (done.success, given_out(store)) == (True, 1)
+    assert "ZeroDivisionError: poison" in failed.message
+    assert store.row(TABLE, event_id=2)["tries"] == 2
+    assert "3" in unknown.message
+    assert not unknown.success

@@ -1,0 +1,192 @@
+"""The outbox: an event leaves with its transaction, and its row stays until all have it."""
+
+import json
+
+import pytest
+
+from labkit.runtime import outbox
+from labkit.runtime.inbox import DeadLetter
+from labkit.runtime.outbox import Parcel, Postponed, parcel_of
+from labkit.runtime.steps import Event, Transaction, step
+from labkit.runtime.tables import SENT, SETTLED, UNSENT
+from labkit.shop.messages import OrderCancelled
+from labkit.shop.wiring import GROUPS
+from tests.unit.store import NOON, OpenStore, Store
+
+ORDER = 1001
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    """The order database, whose service emits."""
+    return open_store("order")
+
+
+@step()
+def tell(tx: Transaction, orders: list[int]) -> None:
+    """Tell that these orders were cancelled."""
+    for order_id in orders:
+        tx.emit(OrderCancelled(order_id=order_id))
+
+
+@step()
+def tell_of_nothing(tx: Transaction, _command: None) -> None:
+    """Tell an event that stands in no wiring."""
+
+    class Unheard(Event):
+        topic = "unheard"
+
+    tx.emit(Unheard(order_id=ORDER))
+
+
+def told(store: Store, *orders: int) -> list[int]:
+    """Tell of some orders; the event ids."""
+    store.run(tell, list(orders or (ORDER,)))
+    return [row["event_id"] for row in store.rows("trade_mq_producer")]
+
+
+def sent(store: Store, *orders: int) -> list[int]:
+    """The same, acknowledged by the broker."""
+    ids = told(store, *orders)
+    store.run(outbox.mark_sent, ids)
+    return ids
+
+
+def ids_of(parcels: list[Parcel]) -> list[int]:
+    return [parcel.event_id for parcel in parcels]
+
+
+def test_an_event_leaves_with_its_transaction(store: Store) -> None:
+    """Its row holds the body, the key of its order, and every group that must have it."""
+    [event_id] = told(store)
+    row = store.row("trade_mq_producer")
+    assert json.loads(row["body"]) == {"order_id": ORDER}
+    assert (row["topic"], row["msg_key"]) == ("order_cancel", str(ORDER))
+    assert row["groups"].split(",") == list(GROUPS["order_cancel"])
+    assert (row["status"], row["tries"], row["add_time"]) == (UNSENT, 0, NOON)
+    assert event_id > 0
+
+
+def test_an_event_of_a_failed_transaction_never_was(store: Store) -> None:
+    """What is told to nobody in the wiring is a defect: it raises, and nothing stays."""
+    with pytest.raises(KeyError):
+        store.run(tell_of_nothing, None)
+    assert store.rows("trade_mq_producer") == []
+
+
+def test_events_of_one_transaction_have_ids_of_their_own(store: Store) -> None:
+    """Two events told together are two rows, in the order in which they were told."""
+    first, second = told(store, ORDER, ORDER)
+    assert first < second
+
+
+def test_what_is_handed_over_is_what_is_stored(store: Store) -> None:
+    """The parcel that leaves right after the commit equals the one that is read back later."""
+    [event_id] = told(store)
+    handed = parcel_of(event_id, OrderCancelled(order_id=ORDER), GROUPS["order_cancel"])
+    store.wait(60)
+    assert store.run(outbox.claim_unsent, None) == [handed]
+
+
+def test_unsent_rows_are_taken_over_when_their_lease_is_over(store: Store) -> None:
+    """Its writer has it first; then one other takes it, and nobody else while that one has it."""
+    ids = told(store)
+    assert store.run(outbox.claim_unsent, None) == []
+    store.wait(store.settings.outbox_lease)
+    assert ids_of(store.run(outbox.claim_unsent, None)) == ids
+    assert store.run(outbox.claim_unsent, None) == []
+    store.wait(store.settings.outbox_lease)
+    assert ids_of(store.run(outbox.claim_unsent, None)) == ids
+
+
+def test_a_sent_row_is_audited_a_little_later(store: Store) -> None:
+    """Acknowledged, it is not sent again, and comes up for the audit after its delay."""
+    ids = sent(store)
+    assert store.run(outbox.claim_unsettled, None) == []
+    store.wait(max(store.settings.audit_delay, store.settings.outbox_lease))
+    assert store.run(outbox.claim_unsent, None) == []
+    assert ids_of(store.run(outbox.claim_unsettled, None)) == ids
+    assert store.run(outbox.claim_unsettled, None) == []
+
+
+def test_a_settled_row_is_at_its_end(store: Store) -> None:
+    """When every group has it, nobody sends, audits, loses or hurries it any more."""
+    ids = sent(store)
+    store.run(outbox.mark_settled, ids)
+    before = store.everything()
+    assert before["trade_mq_producer"][0]["status"] == SETTLED
+
+    store.wait(3600)
+    for again in (outbox.mark_sent, outbox.mark_settled, outbox.mark_missing):
+        store.run(again, ids)
+    store.run(outbox.postpone, Postponed(event_ids=tuple(ids), status=SENT, error="x", delay=1))
+    assert store.run(outbox.claim_unsent, None) == store.run(outbox.claim_unsettled, None) == []
+    assert store.run(outbox.hurry, ids[0]) is False
+    assert store.everything() == before
+
+
+def test_an_unsent_row_cannot_be_settled(store: Store) -> None:
+    """Only what the broker had can be at its end: a late audit does not settle what was resent."""
+    ids = told(store)
+    store.run(outbox.mark_settled, ids)
+    assert store.row("trade_mq_producer")["status"] == UNSENT
+
+
+def test_what_the_broker_lost_is_sent_again_now(store: Store) -> None:
+    """A group lacks it: the row is unsent and due at once, and says why."""
+    ids = sent(store, 1, 2)
+    store.run(outbox.mark_missing, ids[:1])
+    assert ids_of(store.run(outbox.claim_unsent, None)) == ids[:1]
+    lost = store.row("trade_mq_producer", event_id=ids[0])
+    assert lost["status"] == UNSENT
+    assert "lost by the broker" in lost["last_error"]
+    assert store.row("trade_mq_producer", event_id=ids[1])["status"] == SENT
+
+
+def test_a_failed_send_waits_and_says_why(store: Store) -> None:
+    """It counts the try, keeps the cause, and comes again after the delay; then all is forgiven."""
+    ids = told(store)
+    failed = Postponed(event_ids=tuple(ids), status=UNSENT, error="broker away", delay=5)
+    store.run(outbox.postpone, failed)
+    row = store.row("trade_mq_producer")
+    assert (row["tries"], row["last_error"]) == (1, "broker away")
+    store.wait(4)
+    assert store.run(outbox.claim_unsent, None) == []
+    store.wait(1)
+    assert ids_of(store.run(outbox.claim_unsent, None)) == ids
+    store.run(outbox.mark_sent, ids)
+    assert store.row("trade_mq_producer")["last_error"] is None
+
+
+def test_a_late_failure_does_not_take_back_what_was_sent(store: Store) -> None:
+    """Postponing a send does nothing to a row that was acknowledged meanwhile."""
+    ids = sent(store)
+    before = store.everything()
+    late = Postponed(event_ids=tuple(ids), status=UNSENT, error="timeout", delay=5)
+    store.run(outbox.postpone, late)
+    assert store.everything() == before
+
+
+def test_a_row_can_be_hurried_by_hand(store: Store) -> None:
+    """A waiting row is due now; an unknown one is not there."""
+    ids = told(store)
+    assert store.run(outbox.hurry, ids[0]) is True
+    assert ids_of(store.run(outbox.claim_unsent, None)) == ids
+    assert store.run(outbox.hurry, 1) is False
+
+
+def test_the_most_overdue_come_first(store: Store) -> None:
+    """More rows than a batch: the oldest are taken first, and none is left out for ever."""
+    ids = told(store, *range(1, 251))
+    store.wait(60)
+    taken = []
+    while parcels := store.run(outbox.claim_unsent, None):
+        assert len(parcels) <= 100
+        taken += ids_of(parcels)
+    assert sorted(taken) == ids
+    assert len(taken) == 250
+
+
+def test_a_dead_letter_waits_for_nobody() -> None:
+    """No group must have a dead letter: it is settled when the broker has it."""
+    assert GROUPS[DeadLetter.topic] == ()

@@ -1,0 +1,90 @@
+"""The one shape of every answer, and the catalogue of codes."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from labkit.results import HTTP_STATUS, Code, Message, Result
+
+
+class Data(Message):
+    """Something handed over."""
+
+    order_id: int
+
+
+def test_codes_are_unique() -> None:
+    """No number stands for two things: an enumeration would make the second an alias."""
+    assert len(Code.__members__) == len({int(code) for code in Code})
+
+
+def test_codes_come_in_families() -> None:
+    """Success is 1, a bad request -1, everything else five digits whose first is the family."""
+    families = {
+        int(code) // 10_000 for code in Code if code not in (Code.SUCCESS, Code.BAD_REQUEST)
+    }
+    assert (int(Code.SUCCESS), int(Code.BAD_REQUEST)) == (1, -1)
+    assert families == {1, 2, 3, 4, 5, 6, 7}
+
+
+def test_the_three_payment_codes_differ() -> None:
+    """Not found, already paid and pay error are told apart."""
+    assert len({Code.PAYMENT_NOT_FOUND, Code.PAYMENT_ALREADY_PAID, Code.PAYMENT_ERROR}) == 3
+
+
+@pytest.mark.parametrize("code", Code)
+def test_every_code_has_a_status(code: Code) -> None:
+    """Each code is answered with one of the statuses that clients know, never 500."""
+    status = Result[Any].no(code, "").status
+    assert status in {200, 202, 400, 404, 409, 422, 503}
+    assert (status == 200) == (code is Code.SUCCESS)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (Code.SUCCESS, 200),
+        (Code.ORDER_UNDECIDED, 202),
+        (Code.BAD_REQUEST, 400),
+        (Code.ORDER_NOT_FOUND, 404),
+        (Code.ORDER_STATUS_UPDATE_FAILED, 409),
+        (Code.IDEMPOTENCY_KEY_REUSED, 409),
+        (Code.STOCK_SHORT, 422),
+        (Code.ORDER_CANCELLED, 422),
+        (Code.DEPENDENCY_AWAY, 503),
+    ],
+)
+def test_status_by_kind(code: Code, status: int) -> None:
+    """Undecided, malformed, unknown, wrong state, broken rule and absent service differ; and only
+    what would be answered the same for ever may be stored."""
+    result = Result[Any].no(code, "")
+    assert result.status == status
+    assert result.final == (status in (200, 422))
+
+
+def test_no_status_without_a_code() -> None:
+    """The table of statuses names codes of the catalogue only."""
+    assert set(HTTP_STATUS) <= set(Code)
+
+
+def test_an_answer_says_its_code_by_number_and_name() -> None:
+    """Success and refusal carry number and name of the same code, and the data."""
+    ok = Result[Data].ok(Data(order_id=7))
+    assert (ok.success, ok.code, ok.name, ok.data) == (True, 1, "SUCCESS", Data(order_id=7))
+    no = Result[Data].no(Code.STOCK_SHORT, "why")
+    assert (no.success, no.code, no.name, no.message) == (False, 20003, "STOCK_SHORT", "why")
+
+
+def test_an_answer_survives_the_wire() -> None:
+    """Written as JSON and read again it is the same, with a 64-bit id unharmed."""
+    sent = Result[Data].ok(Data(order_id=2**63 - 1), "done")
+    assert Result[Data].model_validate_json(sent.model_dump_json()) == sent
+
+
+def test_messages_are_frozen_and_closed() -> None:
+    """A message cannot be changed, and does not take fields that it does not know."""
+    with pytest.raises(ValidationError, match="frozen"):
+        Data(order_id=1).order_id = 2
+    with pytest.raises(ValidationError, match="unknown"):
+        Data(order_id=1, unknown=2)
