@@ -4,11 +4,13 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+_LOOKING_SECONDS = 1.0
 #: What `labkit status` names; what does not exist is null.
 ENDPOINTS = ("order-web", "pay-web", "platform", "console", "broker", "registry")
 DATABASES = ("order", "goods", "coupon", "user", "pay", "log", "platform")
@@ -108,4 +110,12 @@ def try_lock(path: Path, *, only_look: bool = False) -> int | None:
     except BlockingIOError:
         os.close(descriptor)
         return None
+    return descriptor
+
+
+def take_lock(path: Path) -> int | None:
+    """Take a file lock as `try_lock` does, but let who only looks at it finish looking."""
+    deadline = time.monotonic() + _LOOKING_SECONDS
+    while (descriptor := try_lock(path)) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
     return descriptor

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from labkit.home import try_lock, write_whole
+from labkit.home import take_lock, try_lock, write_whole
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.ids import WORKERS
 
@@ -67,11 +67,8 @@ class Registry:
             RuntimeError: another living process has announced the same instance.
         """
         lock = self._lease(instance.service, instance.instance)
-        deadline = time.monotonic() + 1
-        while try_lock(lock) is None:  # a reader that looks whether we live holds it for a moment
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{instance.service}-{instance.instance} is running already")
-            time.sleep(0.01)
+        if take_lock(lock) is None:
+            raise RuntimeError(f"{instance.service}-{instance.instance} is running already")
         write_whole(lock.with_suffix(".json"), json.dumps(asdict(instance)))
 
     def instances(self, service: str, *, fresh: bool = False) -> list[Instance]:

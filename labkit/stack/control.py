@@ -21,7 +21,7 @@ def tell(home: Home, command: str, **arguments: Any) -> None:
 
     Args:
         home: whose supervisor.
-        command: down, reset, hold or release.
+        command: ping, down, reset, hold or release.
         arguments: of the command.
 
     Raises:
@@ -34,11 +34,13 @@ def tell(home: Home, command: str, **arguments: Any) -> None:
             line = {"secret": home.secret, "command": command, "arguments": arguments}
             connection.sendall(json.dumps(line).encode() + b"\n")
             answer = json.loads(connection.makefile().readline() or "{}")
-    except OSError as error:
+    except (OSError, ValueError) as error:
         text = f"no lab is up in {home.folder}: start one with: labkit up --home {home.folder}"
         raise NotUp(text) from error
     if answer.get("error"):
         raise RuntimeError(answer["error"])
+    if not answer.get("done"):
+        raise NotUp(f"the lab in {home.folder} ended before it answered")
 
 
 def answer(
@@ -52,7 +54,7 @@ def answer(
             return
         try:
             commands[asked["command"]](**asked["arguments"])
-            reply: dict[str, str] = {}
+            reply: dict[str, Any] = {"done": True}
         except Exception as error:  # the asker hears what went wrong; the lab goes on
             reply = {"error": " ".join(str(error).split())}
         connection.settimeout(2)

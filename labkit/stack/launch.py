@@ -73,7 +73,7 @@ def up(
     """
     _make(home)
     with locked(home.folder / "up.lock"):
-        if is_up(home):
+        if _somebody_answers(home):
             _wait(home, None, progress)
             return None
         spec = {"home": str(home.folder), "instances": dict(instances or {}),
@@ -113,6 +113,22 @@ def down(home: Home) -> bool:
             ])  # fmt: skip
         time.sleep(0.02)
     return True
+
+
+def _somebody_answers(home: Home) -> bool:
+    """Whether a supervisor answers; one that is dying holds its lock for a moment and does not."""
+    deadline = time.monotonic() + _DOWN_SECONDS
+    while is_up(home):
+        try:
+            control.tell(home, "ping")
+        except NotUp:
+            if time.monotonic() > deadline:
+                text = f"the supervisor of {home.folder} hangs: labkit down --home {home.folder}"
+                raise RuntimeError(text) from None
+            time.sleep(0.02)
+        else:
+            return True
+    return False
 
 
 def _lifeline() -> int:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from labkit.home import DATABASES, ENDPOINTS, Home, try_lock, write_whole
+from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, write_whole
 from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
 from labkit.shop.tables import TABLES
@@ -55,7 +55,7 @@ class Supervisor:
         self._instances = instances
         self._phase = "starting"
         self._generation = 0
-        self._lock = try_lock(home.lock_file)
+        self._lock = take_lock(home.lock_file)
         if self._lock is None:
             raise CannotStart(f"a lab is up in {home.folder} already")
         before = home.state()
@@ -188,11 +188,14 @@ class Supervisor:
     def _command(self) -> None:
         connection, _ = self._desk.accept()
         commands: dict[str, Callable[..., None]] = {
-            "down": self._down, "reset": self._reset,
+            "ping": self._ping, "down": self._down, "reset": self._reset,
             "hold": self._processes.hold, "release": self._processes.release,
         }  # fmt: skip
         with connection:
             control.answer(connection, self.home.secret, commands)
+
+    def _ping(self) -> None:
+        """An answer says that somebody lives here, which a lock of a dying process does not."""
 
     def _down(self) -> None:
         self._phase = "stopping"
