@@ -1,0 +1,60 @@
+"""The notebooks as files, and how a test runs one: shared by the tests of this folder."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = [path.name for path in sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))]
+
+Cell = dict[str, Any]
+
+
+def read(name: str) -> dict[str, Any]:
+    """A notebook as its file holds it."""
+    notebook: dict[str, Any] = json.loads((FOLDER / name).read_text(encoding="utf-8"))
+    return notebook
+
+
+def source(cell: Cell) -> str:
+    return "".join(cell["source"])
+
+
+def prose(name: str) -> list[str]:
+    """The texts of a notebook, top to bottom."""
+    return [source(cell) for cell in read(name)["cells"] if cell["cell_type"] == "markdown"]
+
+
+def code(name: str, *tags: str) -> list[Cell]:
+    """The code cells of a notebook; only those with one of the tags, where some are named."""
+    cells = [cell for cell in read(name)["cells"] if cell["cell_type"] == "code"]
+    return [cell for cell in cells if not tags or set(tags) & set(cell["metadata"].get("tags", []))]
+
+
+def solution(name: str) -> str:
+    """The solutions to a notebook's exercises: functions of the names that its stubs have."""
+    return (FOLDER / "solutions" / name).with_suffix(".py").read_text(encoding="utf-8")
+
+
+def copy_to(folder: Path) -> Path:
+    """The notebooks where they can be run without a trace in the clone: homes lie beside them."""
+    copied = folder / "notebooks"
+    shutil.copytree(FOLDER, copied, ignore=shutil.ignore_patterns(".*"))
+    return copied
+
+
+def run_strictly(folder: Path, names: Sequence[str]) -> None:
+    """Run notebooks, each in a kernel of its own, and compare every output with the kept one."""
+    command = [
+        *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env"),
+        *("--nbval-cell-timeout=120", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"),
+        *names,
+    ]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

@@ -1,0 +1,114 @@
+"""The exercises: the check takes the solution, refuses a wrong one, and bears an untouched stub."""
+
+import ast
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebooks.course import NOTEBOOKS, code, copy_to, read, run_strictly, solution, source
+
+pytestmark = pytest.mark.timeout(300)
+
+#: exercise → an answer that looks right and is not.
+WRONG = {
+    "endpoint_of": """
+        def endpoint_of(registry, service):  # reads the address of a dead process too
+            import json
+            return json.loads((registry.folder / f"{service}.1.json").read_text())["endpoint"]
+        """,
+    "balance_from": """
+        def balance_from(log):  # forgets that a refund comes back
+            return 900_00 - log.query("money_log_type == '1 paid'")["use_money"].sum()
+        """,
+    "pay_amount": """
+        def pay_amount(price, number, money_paid, coupon_paid):  # charges no shipping
+            return price * number - money_paid - coupon_paid
+        """,
+    "buy_outright": """
+        def buy_outright(lab):  # leaves the coupon's 20.00 to pay
+            return lab.order(money_paid=4980_00)
+        """,
+    "click_sixteen_times": """
+        def click_sixteen_times(lab):  # sixteen orders, each with a key of its own
+            return [lab.order() for _ in range(16)]
+        """,
+    "fail_with_two_messages": """
+        def fail_with_two_messages(lab):  # fails, but its message is sent once
+            with lab.faults.armed("order.confirm_pre_order.before_commit", "refuse"):
+                return lab.order(money_paid=100_00)
+        """,
+    "order_while_goods_dies": """
+        def order_while_goods_dies(lab):  # dies before the commit, which is harmless
+            with lab.faults.armed("goods.deduct_stock.before_commit", "crash"):
+                return lab.order()
+        """,
+    "first_to_fail": """
+        def first_to_fail():  # stock is taken by then
+            return "coupon.use_coupon.before_commit"
+        """,
+}
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_checks_tell_right_from_wrong(name: str, tmp_path: Path) -> None:
+    """An untouched stub is not solved, a wrong answer is told why, the solution passes."""
+    folder = copy_to(tmp_path)
+    cells = code(name, "setup")
+    for number, (stub, check) in enumerate(_exercises(name), 1):
+        cells += [
+            stub, _cell(source(check), f"Exercise {number} is not solved yet.\n"),
+            _cell(_plain(WRONG[_name(stub)])), _cell(_complaint(check), "the check complains\n"),
+            _cell(solution(name)), _cell(_first_words(check), f"Exercise {number} is solved\n"),
+        ]  # fmt: skip
+    cells += code(name, "teardown")
+    for at, cell in enumerate(cells, 1):
+        cell["execution_count"] = at  # without one, nothing is compared
+        cell["id"] = f"cell-{at}"
+    (folder / name).write_text(json.dumps({**read(name), "cells": cells}))
+    run_strictly(folder, [name])
+
+
+def test_every_exercise_is_whole() -> None:
+    """Every stub has a check, a hint, a solution and a wrong answer that this file tries."""
+    stubs = [_name(stub) for name in NOTEBOOKS for stub, _ in _exercises(name)]
+    assert sorted(stubs) == sorted(WRONG)
+    for name in NOTEBOOKS:
+        assert len(_exercises(name)) >= 2
+        solved = {one.name for one in ast.parse(solution(name)).body
+                  if isinstance(one, ast.FunctionDef)}  # fmt: skip
+        assert {_name(stub) for stub, _ in _exercises(name)} <= solved
+
+
+def _exercises(name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    return list(zip(code(name, "exercise"), code(name, "check"), strict=True))
+
+
+def _name(stub: dict[str, Any]) -> str:
+    found = re.match(r"def (\w+)\(", source(stub))
+    assert found, source(stub)
+    return found[1]
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"(?m)^ {8}", "", text).strip()
+
+
+def _complaint(check: dict[str, Any]) -> str:
+    """The check, where only that it complains counts; and it must say something to a person."""
+    return (f"try:\n    exec({source(check)!r})\nexcept AssertionError as complaint:\n"
+            f"    assert str(complaint)\n    print('the check complains')")  # fmt: skip
+
+
+def _first_words(check: dict[str, Any]) -> str:
+    return (f"from contextlib import redirect_stdout\nfrom io import StringIO\n\n"
+            f"with redirect_stdout(StringIO()) as said:\n    exec({source(check)!r})\n"
+            f"print(said.getvalue()[:len('Exercise 1 is solved')])")  # fmt: skip
+
+
+def _cell(text: str, prints: str = "") -> dict[str, Any]:
+    stream = {"name": "stdout", "output_type": "stream", "text": prints}
+    return {"cell_type": "code", "metadata": {}, "source": text,
+            "outputs": [stream] if prints else []}  # fmt: skip
