@@ -13,7 +13,7 @@ from tests.unit.store import OpenStore, Store
 settings.register_profile(
     "unit",
     deadline=None,
-    max_examples=40,
+    max_examples=30,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("unit")

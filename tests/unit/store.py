@@ -68,6 +68,9 @@ Rows = list[dict[str, Any]]
 class Store:
     """The database of one service, seeded, and the clocks and ids of its process.
 
+    In memory its clocks stand still, so that nothing depends on how busy the machine is. A file is
+    shared with real runners, so there the wall clock runs.
+
     Args:
         service: whose tables.
         folder: for the lab clock and the lease of the worker number.
@@ -81,6 +84,7 @@ class Store:
         self.clock = LabClock(folder / "clock.json")
         self.clock.stop(NOON)
         self._late_ms = 0
+        self._stands_at = wall_ms() if url == "sqlite://" else None
         self.ids = IdMaker(FileWorkerLease(folder / "0.reserved", 0, 60_000), self.wall_ms)
         self._write_outbox = outbox.writer(GROUPS)
         contract = SERVICES[service].contract
@@ -93,7 +97,7 @@ class Store:
 
     def wall_ms(self) -> int:
         """The wall clock, as far as `wait` has moved it."""
-        return wall_ms() + self._late_ms
+        return (self._stands_at or wall_ms()) + self._late_ms
 
     def wait(self, seconds: float) -> None:
         """Let time pass, by the wall clock and by the lab clock."""

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.runtime.clock import wall_ms
@@ -92,6 +92,7 @@ def test_a_clock_that_steps_back_far_is_refused() -> None:
     assert ids.next() > first
 
 
+@settings(max_examples=100)
 @given(steps=st.lists(st.integers(-150, 50), max_size=40))
 def test_whatever_the_clock_does_ids_grow(steps: list[int]) -> None:
     """Under any steps of the clock each id is larger than the one before, and within what was

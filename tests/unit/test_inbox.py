@@ -144,6 +144,16 @@ def test_after_the_last_try_it_is_dead(store: Store) -> None:
     assert letter["error"] == "ZeroDivisionError: poison"
 
 
+def test_rows_that_fail_again_and_again_do_not_fill_the_batch(store: Store) -> None:
+    """The row that is due longest comes first, though a hundred failing ones are older."""
+    fail(store, delivery(101))
+    for number in range(1, 101):
+        for _ in range(3):
+            fail(store, delivery(number))
+    store.wait(60)
+    assert store.run(inbox.find_due, None)[0] == delivery(101)
+
+
 @pytest.mark.parametrize("failures", [1, 8], ids=["waiting", "dead"])
 def test_a_kept_event_can_be_handled_later(store: Store, failures: int) -> None:
     """A waiting or dead row that works when tried again is done, once, its error forgotten."""

@@ -175,8 +175,8 @@ def test_a_row_can_be_hurried_by_hand(store: Store) -> None:
     assert store.run(outbox.hurry, 1) is False
 
 
-def test_the_most_overdue_come_first(store: Store) -> None:
-    """More rows than a batch: the oldest are taken first, and none is left out for ever."""
+def test_no_row_is_left_out_for_ever(store: Store) -> None:
+    """More rows than a batch are all taken, batch by batch."""
     ids = told(store, *range(1, 251))
     store.wait(60)
     taken = []
@@ -185,6 +185,15 @@ def test_the_most_overdue_come_first(store: Store) -> None:
         taken += ids_of(parcels)
     assert sorted(taken) == ids
     assert len(taken) == 250
+
+
+def test_rows_that_fail_again_and_again_do_not_fill_the_batch(store: Store) -> None:
+    """The row that waits longest comes first, though a hundred failing ones are older."""
+    *failing, healthy = told(store, *range(1, 102))
+    failed = Postponed(event_ids=tuple(failing), status=UNSENT, error="x", delay=5)
+    store.run(outbox.postpone, failed)
+    store.wait(60)
+    assert ids_of(store.run(outbox.claim_unsent, None))[0] == healthy
 
 
 def test_a_dead_letter_waits_for_nobody() -> None:

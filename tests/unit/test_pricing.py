@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.results import Code, Result
@@ -116,6 +116,7 @@ def honest_requests(draw: st.DrawFn) -> m.PlaceOrder:
     return asked(**figures)
 
 
+@settings(max_examples=500)
 @given(
     request=honest_requests() | requests,
     stock=st.integers(0, 12),

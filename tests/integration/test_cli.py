@@ -1,0 +1,228 @@
+"""The command line: starting, stopping, what it says of a home, and what it says when it fails."""
+
+import json
+import socket
+import stat
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.history import History
+from tests.raw import ask_status, labkit
+
+ENDPOINTS = {"order-web", "pay-web", "platform", "console", "broker", "registry"}
+DATABASES = {"order", "goods", "coupon", "user", "pay", "log", "platform"}
+PROCESSES = ["broker", "coupon", "goods", "goods", "order", "order-web", "user"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home in which a lab was brought up by the command line, with two goods services."""
+    home = tmp_path_factory.mktemp("cli") / "new" / "home"
+    up = labkit("up", "--instances", "goods=2", "--stack", "embedded", home=home)
+    assert up.returncode == 0, up.stderr
+    assert "the lab is up: embedded stack" in up.stdout
+    yield home
+    assert labkit("down", home=home).returncode == 0
+
+
+def status(home: Path) -> dict[str, Any]:
+    ask_status.cache_clear()
+    return ask_status(home)
+
+
+def complaint(done: "subprocess.CompletedProcess[str]") -> str:
+    """What a command that failed says: one line and exit code 1, no traceback, nothing else."""
+    assert done.returncode == 1, done
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("labkit: "), done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_status_says_what_runs(home: Path) -> None:
+    """Stack, endpoints, databases, services, supervisor: in the fixed shape, and all true."""
+    said = status(home)
+    assert list(said) == ["stack", "home", "endpoints", "databases", "services", "supervisor"]
+    assert (said["stack"], said["home"]) == ("embedded", str(home))
+    assert said["endpoints"].keys() == ENDPOINTS
+    assert said["databases"].keys() == DATABASES
+    assert [name for name in sorted(DATABASES) if said["databases"][name]] == [
+        "coupon", "goods", "order", "user"
+    ]  # fmt: skip
+    for one in said["services"]:
+        assert one.keys() == {"name", "instance", "pid", "endpoint", "state"}
+        assert one["state"] == "up"
+        host, _, port = one["endpoint"].removeprefix("http://").rpartition(":")
+        assert host == "127.0.0.1"
+        socket.create_connection((host, int(port)), timeout=5).close()
+    assert sorted(one["name"] for one in said["services"]) == PROCESSES
+    assert sorted(one["instance"] for one in said["services"] if one["name"] == "goods") == [1, 2]
+    assert alive(said["supervisor"])
+    assert httpx.get(f"{said['endpoints']['order-web']}/order/1").status_code == 404
+    assert Path(said["endpoints"]["registry"]).is_dir()
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
+def test_a_second_up_says_that_it_is_up(home: Path) -> None:
+    """Nothing is started twice, not even by two at once."""
+    before = status(home)
+    with ThreadPoolExecutor(2) as pool:
+        for up in pool.map(lambda _: labkit("up", home=home), range(2)):
+            assert up.returncode == 0, up.stderr
+            assert "the lab is up already" in up.stdout
+    assert status(home) == before
+
+
+def test_down_and_up_again(home: Path) -> None:
+    """Down stops every process and keeps the data; up finds it, on other ports where need be."""
+    history = History(home)
+    placed = history.place(key="k")
+    before = status(home)
+    down = labkit("down", home=home)
+    assert (down.returncode, down.stdout) == (0, "the lab is down\n")
+    pids = [before["supervisor"], *(one["pid"] for one in before["services"])]
+    assert not [pid for pid in pids if alive(pid)]
+    said = status(home)
+    assert (said["supervisor"], said["databases"]) == (None, before["databases"])
+    assert {(one["pid"], one["endpoint"], one["state"]) for one in said["services"]} == {
+        (None, None, "down")
+    }
+    assert said["endpoints"]["order-web"] is None
+    assert labkit("down", home=home).stdout == "no lab was up\n"
+    assert labkit("check", home=home).returncode == 0  # the data can be looked at
+
+    taken = before["endpoints"]["order-web"].rpartition(":")[2]
+    with socket.create_server(("127.0.0.1", int(taken))):
+        assert labkit("up", home=home).returncode == 0
+    after = status(home)
+    assert after["endpoints"]["order-web"] != before["endpoints"]["order-web"]
+    again = History(home)
+    again.answers.append(again.send(placed.body, "k"))
+    assert again.answers[-1] == placed
+
+
+def test_a_home_that_never_ran(tmp_path: Path) -> None:
+    """Status is null where nothing exists; other commands say how to start; nothing is made."""
+    home = tmp_path / "never"
+    said = status(home)
+    assert (said["stack"], said["home"], said["services"]) == (None, str(home), [])
+    assert said["supervisor"] is None
+    assert said["endpoints"] == dict.fromkeys(ENDPOINTS)
+    assert said["databases"] == dict.fromkeys(DATABASES)
+    for command in ("reset", "order", "check", "settle"):
+        assert f"labkit up --home {home}" in complaint(labkit(command, home=home)), command
+    assert labkit("down", home=home).stdout == "no lab was up\n"
+    assert not home.exists()
+
+
+def test_two_homes_never_touch_each_other(home: Path, tmp_path: Path) -> None:
+    """Another home has its own processes, ports and data; its down stops nothing here."""
+    mine = status(home)
+    other = tmp_path / "other"
+    assert labkit("up", home=other).returncode == 0
+    try:
+        theirs = status(other)
+        assert History(other).place().placed
+    finally:
+        assert labkit("down", home=other).returncode == 0
+    for what in ("services", "endpoints", "databases"):
+        assert not set(map(str, values(mine[what]))) & set(map(str, values(theirs[what])))
+    assert status(home) == mine
+
+
+def values(found: Any) -> list[Any]:
+    """What must differ between two labs: pids, ports and files."""
+    rows = [one["pid"] for one in found] if isinstance(found, list) else found.values()
+    return [one for one in rows if one is not None]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["up", "--instances", "goods=x"], "'goods=x': write SERVICE=1 to 9"),
+        (["up", "--instances", "pay=2"], "'pay=2': write SERVICE=1 to 9; services are"),
+        (["up", "--stack", "containers"], "use --stack embedded"),
+        (["fault", "goods.nothing.before_commit", "crash"], "list them with: labkit failpoints"),
+        (["fault", "goods.deduct_stock.before_commit", "explode"], "can crash, refuse, delay"),
+        (["fault", "goods.deduct_stock.before_commit", "delay"], "delay:2.5"),
+        (["fault", "goods.deduct_stock.before_commit"], "labkit fault NAME ACTION"),
+        (["fault"], "labkit fault --clear"),
+        (["retry", "goods.17"], "labkit stuck"),
+        (["retry", "nonsense"], "labkit stuck"),
+        (["logs", "nothing"], "there are: "),
+        (["tables", "nothing"], "trade_order"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_one_line_that_says_what_to_do(
+    home: Path, words: list[str], said: str
+) -> None:
+    """What cannot be done is one line on standard error, with exit code 1."""
+    assert said in complaint(labkit(*words, home=home))
+
+
+def test_a_home_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:
+    """Where a file lies in the way, the line names it and another way."""
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    for home, command in ((file, "up"), (file, "failpoints"), (file / "below", "up")):
+        assert str(home) in complaint(labkit(command, home=home)), command
+
+
+def test_an_order_from_the_command_line(home: Path) -> None:
+    """Placed over HTTP and shown; a refusal is exit code 1 and the shop's own words."""
+    placed = labkit(
+        "order", "--number", "2", "--coupon", "--balance", "100", "--key", "o", home=home
+    )
+    assert placed.returncode == 0, placed.stderr
+    assert "HTTP 200 SUCCESS" in placed.stdout
+    assert "9979.00" in placed.stdout or "997900" in placed.stdout  # what is left to pay
+    refused = labkit("order", "--number", "1000", home=home)
+    assert (refused.returncode, refused.stderr) == (1, "")
+    assert "HTTP 422 STOCK_SHORT" in refused.stdout
+
+
+def test_tables_and_logs_are_shown(home: Path) -> None:
+    """Raw rows as JSON, by name or all; the last lines of one process or of each."""
+    found = json.loads(labkit("tables", "--json", home=home).stdout)
+    assert {"trade_order", "trade_user", "trade_coupon", "trade_mq_producer"} <= found.keys()
+    assert [row["goods_name"] for row in found["trade_goods"]] == ["华为P30"]
+    shown = labkit("tables", "trade_goods", home=home).stdout
+    assert "华为P30" in shown
+    assert "trade_user" not in shown
+    logs = labkit("logs", "--lines", "1", home=home).stdout
+    for process in ("order-1", "goods-1", "goods-2", "order-web-1", "broker", "supervisor"):
+        assert process in logs
+
+
+def test_the_tour_shows_it_all_and_leaves_nothing(tmp_path: Path) -> None:
+    """An order, one that fails at confirm, all given back, all invariants; then all is gone."""
+    tour = labkit("tour", TMPDIR=str(tmp_path))
+    assert tour.returncode == 0, tour.stderr
+    for words in ("200 SUCCESS", "422 ORDER_CONFIRM_FAILED", "stock is conserved", "make lab"):
+        assert words in tour.stdout, words
+    assert not list(tmp_path.glob("labkit*"))
+
+
+def test_failpoints_are_listed_even_before_a_start(tmp_path: Path) -> None:
+    """Every boundary of every service, with what can be made to happen there."""
+    done = labkit("failpoints", "--json", home=tmp_path / "never")
+    found = json.loads(done.stdout)
+    assert len(found) == len({one["name"] for one in found}) > 100
+    for one in found:
+        assert {"name", "service", "boundary", "actions", "hits"} <= one.keys()
+        assert one["name"].startswith(f"{one['service']}.")
+        assert one["name"].endswith(f".{one['boundary']}")
+        assert set(one["actions"]) <= {"crash", "refuse", "delay", "duplicate"}
+        assert one["hits"] == 0
+    assert {one["service"] for one in found} == {"order", "goods", "coupon", "user", "order-web"}

@@ -1,0 +1,173 @@
+"""Messages that come again, fail, are not ours, or changed on their way."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kafka import KafkaProducer
+
+from labkit.lab import Lab, flight
+from labkit.lab.data import Reader
+from labkit.shop.messages import OrderCancelled
+from labkit.shop.wiring import SERVICES
+from tests.history import History
+from tests.telling import placed, quick_lab
+from tests.waiting import until
+
+HANDLERS = {
+    service.name: service.handlers[OrderCancelled].name
+    for service in SERVICES.values() if OrderCancelled in service.handlers
+}  # fmt: skip
+# a client of the broker reads its own schemas in an old way
+pytestmark = pytest.mark.filterwarnings("ignore:.*_text is deprecated:DeprecationWarning")
+ALL = {"coupon": True, "money_paid": 1_00}
+PARTITIONS = range(4)
+GOOD = b'{"order_id": 5}'
+
+
+@pytest.fixture(scope="module")
+def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
+        yield lab
+
+
+@pytest.fixture
+def produce(lab: Lab) -> Iterator[Callable[..., None]]:
+    """Puts a record into every partition of `order_cancel`, past everything of the lab."""
+    producer = KafkaProducer(
+        bootstrap_servers=lab.home.state()["endpoints"]["broker"], acks="all",
+        enable_idempotence=False,
+    )  # fmt: skip
+
+    def send(value: bytes | None, key: bytes | None = b"5", **headers: bytes) -> None:
+        for partition in PARTITIONS:
+            producer.send("order_cancel", value, key, list(headers.items()), partition)
+        producer.flush()
+
+    yield send
+    producer.close()
+
+
+def hits(lab: Lab, name: str) -> int:
+    return next(one["hits"] for one in lab.faults.list() if one["name"] == name)
+
+
+@pytest.mark.parametrize("service", HANDLERS)
+def test_a_message_that_is_delivered_again_is_handled_once(
+    lab: Lab, history: History, service: str
+) -> None:
+    """Its offset was not committed and the consumer died: the broker hands it out again."""
+    handed_out = f"{service}.order_cancel.before_offset_commit"
+    lab.faults.arm(handed_out, "crash")
+    assert history.cancel(placed(history, **ALL).order_id).status_code == 200
+    until(lambda: hits(lab, handed_out) > 1, "the message is handed out twice")
+    lab.settle()
+    sql = "SELECT tries, status FROM trade_mq_consumer_log"
+    assert history.tables.rows(service, sql) == [{"tries": 1, "status": 1}]
+
+
+@pytest.mark.parametrize("service", HANDLERS)
+def test_a_handler_that_fails_some_times_then_succeeds(
+    lab: Lab, history: History, service: str
+) -> None:
+    """It waits, is seen in `stuck` with its cause, is tried again on its own, and is done once."""
+    answered = placed(history, **ALL)
+    failing = f"{service}.{HANDLERS[service]}.before_commit"
+    reader = Reader(lab.home)
+    with lab.faults.armed(failing, "refuse", times=3):
+        assert history.cancel(answered.order_id).status_code == 200
+        seen = until(lambda: stuck(reader, failing), "it is seen as stuck")
+        assert (seen[0]["order"], seen[0]["id"].partition(".")[0]) == (answered.order_id, service)
+        lab.settle()
+    (row,) = history.tables.rows(service, "SELECT * FROM trade_mq_consumer_log")
+    assert (row["status"], row["tries"], row["last_error"]) == (1, 3, None)
+
+
+def stuck(reader: Reader, cause: str) -> list[dict[str, Any]]:
+    return [one for one in flight.stuck(reader) if cause in (one["cause"] or "")]
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "no headers": {"value": GOOD},
+    "no body": {"value": None, "event_id": b"7", "tag": b"cancelled"},
+    "no key": {"value": GOOD, "key": None, "event_id": b"7", "tag": b"cancelled"},
+    "no text": {"value": b"\xff\xfe", "event_id": b"7", "tag": b"cancelled"},
+    "an event id that is no number": {"value": GOOD, "event_id": b"seven", "tag": b"cancelled"},
+    "an event id beyond 64 bits": {"value": GOOD, "event_id": b"9" * 30, "tag": b"cancelled"},
+    "a negative event id": {"value": GOOD, "event_id": b"-7", "tag": b"cancelled"},
+    "an endless key": {"value": GOOD, "key": b"5" * 5000, "event_id": b"7", "tag": b"cancelled"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_what_is_not_ours_is_passed_over(
+    lab: Lab, history: History, produce: Callable[..., None], foreign: str
+) -> None:
+    """A record that no outbox wrote changes nothing and holds up nobody, not even for a restart."""
+    restarts = count_restarts(lab)
+    produce(**FOREIGN[foreign])
+    assert history.cancel(placed(history, **ALL).order_id).status_code == 200
+    lab.settle()
+    for service in HANDLERS:
+        assert len(history.tables.rows(service, "SELECT * FROM trade_mq_consumer_log")) == 1
+    assert count_restarts(lab) == restarts
+
+
+def count_restarts(lab: Lab) -> int:
+    """How often a consumer gave up and began anew, by the logs."""
+    logs = [(lab.home.logs / f"{service}-1.log").read_text() for service in HANDLERS]
+    return sum(log.count("made anew") for log in logs)
+
+
+POISON = {
+    "no JSON": b"{",
+    "no object": b"[1]",
+    "an order id that is no number": b'{"order_id": "x"}',
+    "an order id beyond 64 bits": b'{"order_id": 99999999999999999999999}',
+    "an unknown field": b'{"order_id": 5, "extra": 1}',
+}
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_poison_dies_and_healthy_orders_go_on(
+    lab: Lab, produce: Callable[..., None], poison: str
+) -> None:
+    """It is given up after its tries, seen in `stuck` with its cause, and stops nobody."""
+    history, reader = History(lab.home.folder), Reader(lab.home)
+    produce(POISON[poison], event_id=b"7", tag=b"cancelled")
+    until(lambda: waiting(history, 7), "the poison waits for another try")
+    assert history.cancel(placed(history, **ALL).order_id).status_code == 200
+    lab.settle()  # dead is not in flight
+    history.check()
+    dead = [one for one in flight.stuck(reader) if "is dead" in one["what"]]
+    assert {one["id"] for one in dead} == {f"{service}.7" for service in HANDLERS}
+    assert all(one["cause"] and one["tries"] == 4 for one in dead)
+    lab.reset()  # an event that nobody sent, and that is dead, rightly breaks two invariants
+
+
+def waiting(history: History, event_id: int) -> bool:
+    sql = "SELECT * FROM trade_mq_consumer_log WHERE event_id = :id"
+    return all(history.tables.rows(service, sql, id=event_id) for service in HANDLERS)
+
+
+def test_an_event_id_with_another_body_is_kept_out(
+    lab: Lab, history: History, produce: Callable[..., None]
+) -> None:
+    """The same id comes again and names an order that stands: that order keeps all it has."""
+    stands = placed(history, **ALL)
+    assert history.cancel(placed(history, money_paid=1_00).order_id).status_code == 200
+    lab.settle()
+    before = history.tables.everything()
+    (row,) = before["goods.trade_mq_consumer_log"]
+    seen = hits(lab, "goods.order_cancel.after_offset_commit")
+    changed = b'{"order_id": %d}' % (stands.order_id or 0)
+    produce(changed, str(stands.order_id).encode(),
+            event_id=str(row["event_id"]).encode(), tag=b"cancelled")  # fmt: skip
+    for service in HANDLERS:
+        name = f"{service}.order_cancel.after_offset_commit"
+        until(lambda name=name: hits(lab, name) >= seen + len(PARTITIONS), "it was handed out")
+    lab.settle()
+    for name, rows in before.items():
+        if not name.endswith(("trade_mq_producer", "trade_mq_consumer_log")):
+            assert history.tables.everything()[name] == rows
+    assert row in history.tables.everything()["goods.trade_mq_consumer_log"]

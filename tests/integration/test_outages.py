@@ -1,0 +1,180 @@
+"""A part is away, hangs, or forgets everything: honest answers, and nothing is lost by it."""
+
+import sqlite3
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import httpx
+import psutil
+import pytest
+
+from labkit.lab import Lab, flight
+from labkit.lab.data import Reader
+from labkit.runtime.clock import wall_ms
+from labkit.runtime.ids import made_at_ms
+from tests.history import Answered, History
+from tests.telling import placed, quick_lab
+from tests.waiting import until
+
+ALL = {"coupon": True, "money_paid": 7_00, "goods_number": 2}
+CONFIRM = "order.confirm_pre_order.before_commit"
+
+
+@pytest.fixture(scope="module")
+def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
+        yield lab
+
+
+def find(lab: Lab, answered: Answered) -> httpx.Response:
+    """What is answered when an order is asked for by its id."""
+    return lab.client.find(answered.order_id or 0)
+
+
+def pid_of(lab: Lab, service: str) -> int:
+    found = lab.home.state()["services"]
+    return next(one["pid"] for one in found if one["name"] == service)
+
+
+def test_the_broker_loses_all_it_holds_under_load(lab: Lab, history: History) -> None:
+    """Killed three times with its memory, messages on their way: each arrives, once."""
+    lab.faults.arm(CONFIRM, "refuse", times=10**6)
+    with history.buying(clients=4, money_paid=1, goods_number=2) as answered:
+        for _ in range(3):
+            so_far = len(answered)
+            lab.faults.lose_broker()
+            until(lambda more=so_far + 20: len(answered) >= more, "orders go on without a broker")
+    assert {one.name for one in answered} == {"ORDER_CONFIRM_FAILED"}
+
+
+@pytest.mark.parametrize("service", ["goods", "coupon", "user", "order"])
+def test_a_part_that_is_away_is_told_as_503(lab: Lab, history: History, service: str) -> None:
+    """Each request is answered in time with 503 and when to ask again; then all goes on."""
+    with lab.faults.killed(service):
+        told = history.place_all([ALL] * 4, clients=4)
+        assert [one.status for one in told] == [503] * 4
+        assert all(service in one.message for one in told)
+        response = lab.client.place(history.body(**ALL))
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+    lab.settle()
+    assert placed(history, **ALL)
+
+
+@pytest.mark.parametrize("service", ["goods", "coupon", "user"])
+def test_a_part_that_goes_while_an_order_is_placed(
+    lab: Lab, history: History, service: str
+) -> None:
+    """Checked and saved, then a step finds nobody: the order is decided and told at once."""
+    last = {"goods": "find_goods", "coupon": "deduct_stock", "user": "use_coupon"}[service]
+    with placing(lab, history, f"order.{last}.after_call") as late, lab.faults.killed(service):
+        assert late.result().status == 503
+        assert find(lab, late.result()).json()["data"]["order_status"] == 2
+
+
+def test_the_order_service_goes_while_an_order_is_placed(lab: Lab, history: History) -> None:
+    """The client is told 202 with the id; within 10 s of the return the order is decided."""
+    with placing(lab, history, "order.deduct_stock.after_call") as late:
+        with lab.faults.killed("order"):
+            assert late.result().status == 202
+            assert find(lab, late.result()).status_code == 503
+        found = until(lambda: decided(lab, late.result()), "the order is decided", seconds=10)
+        assert found["order_status"] == 2
+
+
+@contextmanager
+def placing(lab: Lab, history: History, stop: str) -> Iterator["Future[Answered]"]:
+    """An order that is held up at a failpoint for a moment, when the block begins."""
+    lab.faults.arm(stop, "delay:2")
+    with ThreadPoolExecutor() as pool:
+        answered = pool.submit(history.place, **ALL)
+        points = lab.faults.list
+        until(lambda: not any(one["armed"] for one in points()), f"the order is at {stop}")
+        yield answered
+
+
+def decided(lab: Lab, answered: Answered) -> dict[str, int] | None:
+    response = find(lab, answered)
+    return response.json()["data"] if response.status_code == 200 else None
+
+
+@pytest.mark.parametrize("service", ["goods", "coupon", "user"])
+def test_a_subscriber_that_was_down_gets_its_message(
+    lab: Lab, history: History, service: str
+) -> None:
+    """An order is cancelled while a subscriber is down: the message waits, seen, for its return."""
+    answered, reader = placed(history, **ALL), Reader(lab.home)
+    with lab.faults.killed(service):
+        assert history.cancel(answered.order_id).status_code == 200
+        seen = until(lambda: stuck(reader, service), "the message is seen as stuck")
+        assert {one["order"] for one in seen} == {answered.order_id}
+    lab.settle()
+
+
+def stuck(reader: Reader, cause: str) -> list[dict[str, str]]:
+    return [one for one in flight.stuck(reader) if cause in (one["cause"] or "")]
+
+
+def test_a_flow_that_is_paused_past_its_deadline(lab: Lab, history: History) -> None:
+    """The order service stands still, orders in flight, for longer than an order may take."""
+    with ThreadPoolExecutor() as pool:
+        lab.faults.arm("order.deduct_stock.after_call", "delay:1", times=4)
+        late = [pool.submit(history.place, **ALL) for _ in range(4)]
+        sql = "SELECT order_id FROM trade_order"
+        until(lambda: len(history.tables.rows("order", sql)) == 4, "all are saved")
+        with lab.faults.paused("order"):
+            youngest = max(row["order_id"] for row in history.tables.rows("order", sql))
+            until(lambda: wall_ms() > made_at_ms(youngest) + 5000, "the deadline is over")
+        answered = [one.result() for one in late]
+    for one in answered:
+        until(lambda one=one: find(lab, one).status_code == 200, "it is decided", seconds=10)
+
+
+def test_a_part_that_hangs_is_not_waited_for(lab: Lab, history: History) -> None:
+    """Goods service stands still for longer than a call may take: 503, and nothing is taken."""
+    with lab.faults.paused("goods"):
+        assert [one.status for one in history.place_all([ALL] * 4, clients=4)] == [503] * 4
+    lab.settle()
+    assert placed(history, **ALL)
+
+
+def test_a_database_that_is_locked_for_a_while(lab: Lab, history: History) -> None:
+    """Somebody holds the goods database for 3 s: orders are told 503, a message waits, not dead."""
+    answered = placed(history, **ALL)
+    locked = sqlite3.connect(lab.home.databases / "goods.sqlite", isolation_level=None)
+    locked.execute("BEGIN IMMEDIATE")
+    began = wall_ms()
+    try:
+        assert history.cancel(answered.order_id).status_code == 200
+        assert history.place(money_paid=7_00).status == 503
+        until(lambda: wall_ms() > began + 3000, "3 s are over")
+    finally:
+        locked.close()
+    lab.settle()
+    assert handled(history, "goods") == [{"tries": 1, "status": 1}] * 2
+
+
+@pytest.mark.parametrize("service", ["order", "goods"])
+def test_a_full_disk(lab: Lab, history: History, service: str) -> None:
+    """A process can write no more (on Linux: a limit on file size): honest answers, until it can.
+
+    Its messages are not handled, and not given up: a database that is away burns no tries.
+    """
+    answered = placed(history, **ALL)
+    process = psutil.Process(pid_of(lab, service))
+    free = process.rlimit(psutil.RLIMIT_FSIZE)
+    process.rlimit(psutil.RLIMIT_FSIZE, (0, free[1]))
+    try:
+        told = history.place_all([{"money_paid": 7_00}] * 4, clients=4)
+        assert [one.status for one in told] == [503] * 4
+        cancelled = history.cancel(answered.order_id)
+        assert cancelled.status_code == {"order": 503, "goods": 200}[service]
+    finally:
+        process.rlimit(psutil.RLIMIT_FSIZE, free)
+    assert placed(history, money_paid=7_00)
+    lab.settle()
+    assert {row["tries"] for row in handled(history, service)} <= {1}
+
+
+def handled(history: History, service: str) -> list[dict[str, int]]:
+    return history.tables.rows(service, "SELECT tries, status FROM trade_mq_consumer_log")

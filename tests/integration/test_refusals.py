@@ -1,0 +1,54 @@
+"""Each boundary refuses once, or does what it does twice: the same result."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from labkit.runtime.failpoints import BOUNDARIES
+from tests.telling import Teller, quick_lab
+from tests.waiting import until
+
+
+def that_can(action: str) -> list[str]:
+    return [boundary for boundary, actions in BOUNDARIES.items() if action in actions]
+
+
+@pytest.fixture(scope="module")
+def teller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teller]:
+    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
+        yield Teller(lab)
+
+
+@pytest.fixture(scope="module")
+def crossed(teller: Teller) -> list[str]:
+    """Found by telling the story, not picked by hand."""
+    return teller.crossed()
+
+
+@pytest.mark.parametrize("boundary", that_can("refuse"))
+def test_a_refusal_at_any_boundary(teller: Teller, crossed: list[str], boundary: str) -> None:
+    """Every commit, call, send and offset is refused once: decided, settled, all there."""
+    names = {name for name in crossed if name.endswith(f".{boundary}")}
+    assert names
+    for name in names:
+        teller.lab.faults.arm(name, "refuse")
+    for _ in range(len(names)):  # a refusal early in a story keeps it from what comes later
+        teller.story()
+        teller.check()
+        names = {name for name in names if teller.armed(name)}
+        if not names:
+            return
+    pytest.fail(f"never reached: {names}")
+
+
+@pytest.mark.parametrize("boundary", that_can("duplicate"))
+def test_everything_is_done_twice(teller: Teller, crossed: list[str], boundary: str) -> None:
+    """Each step is run, each call made, each message sent twice: as if it had been once."""
+    names = [name for name in crossed if name.endswith(f".{boundary}")]
+    assert names
+    for name in names:
+        teller.lab.faults.arm(name, "duplicate", times=2)
+    teller.story()
+    until(lambda: all(teller.armed(name) < 2 for name in names), f"all are reached: {names}")
+    teller.lab.faults.disarm()
+    teller.check()
