@@ -57,8 +57,9 @@ def test_every_process_killed_at_once_under_load(tmp_path: Path) -> None:
         assert set(found["held"]) == {"yes"}, found.to_string()
         history.check()
     finally:
+        last = processes(lab.home.folder)
         lab.down()
-    assert gone(processes(lab.home.folder))
+    assert gone(last)
 
 
 def test_nothing_outlives_its_supervisor(tmp_path: Path) -> None:
