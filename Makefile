@@ -27,8 +27,9 @@ tour: $(VENV)/.core ## be shown the running shop, in the terminal
 lab: $(VENV)/.dev ## open the course in JupyterLab
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/
 
+# The longest files come first, so that no core waits for the other at the end.
 test: check ## check, then run every test
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/unit
 
 check: $(VENV)/.dev ## lint, formatting and types
 	@$(BIN)/ruff check

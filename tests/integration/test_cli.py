@@ -126,27 +126,6 @@ def test_a_home_that_never_ran(tmp_path: Path) -> None:
     assert not home.exists()
 
 
-def test_two_homes_never_touch_each_other(home: Path, tmp_path: Path) -> None:
-    """Another home has its own processes, ports and data; its down stops nothing here."""
-    mine = status(home)
-    other = tmp_path / "other"
-    assert labkit("up", home=other).returncode == 0
-    try:
-        theirs = status(other)
-        assert History(other).place().placed
-    finally:
-        assert labkit("down", home=other).returncode == 0
-    for what in ("services", "endpoints", "databases"):
-        assert not set(map(str, values(mine[what]))) & set(map(str, values(theirs[what])))
-    assert status(home) == mine
-
-
-def values(found: Any) -> list[Any]:
-    """What must differ between two labs: pids, ports and files."""
-    rows = [one["pid"] for one in found] if isinstance(found, list) else found.values()
-    return [one for one in rows if one is not None]
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -203,15 +182,6 @@ def test_tables_and_logs_are_shown(home: Path) -> None:
     logs = labkit("logs", "--lines", "1", home=home).stdout
     for process in ("order-1", "goods-1", "goods-2", "order-web-1", "broker", "supervisor"):
         assert process in logs
-
-
-def test_the_tour_shows_it_all_and_leaves_nothing(tmp_path: Path) -> None:
-    """An order, one that fails at confirm, all given back, all invariants; then all is gone."""
-    tour = labkit("tour", TMPDIR=str(tmp_path))
-    assert tour.returncode == 0, tour.stderr
-    for words in ("200 SUCCESS", "422 ORDER_CONFIRM_FAILED", "stock is conserved", "make lab"):
-        assert words in tour.stdout, words
-    assert not list(tmp_path.glob("labkit*"))
 
 
 def test_failpoints_are_listed_even_before_a_start(tmp_path: Path) -> None:
