@@ -46,6 +46,10 @@ class Inbox:
         self._group = group
         self._first = {topic: inbox.guarded(step, kind) for topic, (kind, step) in handlers.items()}
         self._again = {topic: inbox.retried(step, kind) for topic, (kind, step) in handlers.items()}
+        self._by_hand = {
+            topic: inbox.retried(step, kind, by_hand=True)
+            for topic, (kind, step) in handlers.items()
+        }
         self._broker = broker
         self._database = database
         self._failpoints = failpoints
@@ -66,7 +70,7 @@ class Inbox:
         while True:
             try:
                 for delivery in await self._database.run(inbox.find_due, None):
-                    await self._try_again(delivery)
+                    await self._try_again(self._again, delivery)
             except Exception as error:  # above all a database that is away: that burns no tries
                 log.warning("retries of %s pause: %s", self._group, error)
             await asyncio.sleep(_RETRY_SECONDS)
@@ -77,14 +81,16 @@ class Inbox:
         if delivery is None:
             text = f"event {command.event_id} waits nowhere in {self._group}"
             return Result[None].no(Code.BAD_REQUEST, text)
-        error = await self._try_again(delivery)
+        error = await self._try_again(self._by_hand, delivery)
         if error:
             return Result[None].no(Code.MQ_SEND_FAILED, f"event {command.event_id}: {error}")
         return Result[None].ok(message=f"event {command.event_id} is done in {self._group}")
 
-    async def _try_again(self, delivery: Delivery) -> str | None:
+    async def _try_again(
+        self, steps: Mapping[str, Step[Any, None]], delivery: Delivery
+    ) -> str | None:
         try:
-            await self._database.run(self._again[delivery.topic], delivery)
+            await self._database.run(steps[delivery.topic], delivery)
         except OperationalError:
             raise
         except Exception as error:  # kept with its cause, for people to see

@@ -78,12 +78,15 @@ def guarded(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None
     return Step(handle, handler.name)
 
 
-def retried(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None]:
-    """The same for a row that waits, or is dead and is driven by hand."""
+def retried(
+    handler: Step[Any, None], event_type: type[Event], *, by_hand: bool = False
+) -> Step[Any, None]:
+    """The same for a row that waits; a dead one is driven by hand alone."""
+    statuses = (WAITING, DEAD) if by_hand else (WAITING,)
 
     def handle(tx: Transaction, delivery: Delivery) -> None:
         done = {"status": DONE, "done_time": tx.now, "last_error": None}
-        row = _row(delivery) & (inbox.c.status != DONE)
+        row = _row(delivery) & inbox.c.status.in_(statuses)
         if tx.execute(update(inbox).where(row).values(**done)).rowcount:
             handler.function(tx, event_type.model_validate_json(delivery.body))
 
@@ -104,13 +107,13 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
         tx.emit(_dead_letter(failure))
     elif row.status != DONE:
         tries = row.tries + 1
-        dead = tries >= settings.retry_limit
+        dead = row.status == DEAD or tries >= settings.retry_limit
         delay = min(settings.retry_first * 2 ** (tries - 1), settings.retry_max)
         next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
         values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
         status = DEAD if dead else WAITING
         tx.execute(update(inbox).where(_row(delivery)).values(**values, status=status))
-        if dead:
+        if dead and row.status != DEAD:
             tx.emit(_dead_letter(failure))
 
 

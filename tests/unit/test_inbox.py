@@ -19,7 +19,7 @@ from labkit.runtime.database import Context, Database
 from labkit.runtime.desk import RetryCommand
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints
 from labkit.runtime.inbox import BodyChanged, Delivery, Failure, MissingQuery
-from labkit.runtime.steps import Transaction, step
+from labkit.runtime.steps import Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.tables import goods
@@ -40,6 +40,7 @@ def give_one(tx: Transaction, event: OrderCancelled) -> None:
 
 FIRST = inbox.guarded(give_one, OrderCancelled)
 AGAIN = inbox.retried(give_one, OrderCancelled)
+BY_HAND = inbox.retried(give_one, OrderCancelled, by_hand=True)
 
 
 @pytest.fixture
@@ -154,13 +155,24 @@ def test_rows_that_fail_again_and_again_do_not_fill_the_batch(store: Store) -> N
     assert store.run(inbox.find_due, None)[0] == delivery(101)
 
 
-@pytest.mark.parametrize("failures", [1, 8], ids=["waiting", "dead"])
-def test_a_kept_event_can_be_handled_later(store: Store, failures: int) -> None:
-    """A waiting or dead row that works when tried again is done, once, its error forgotten."""
+def test_a_dead_event_is_not_tried_again_by_itself(store: Store) -> None:
+    """A retry that was on its way when the row became dead changes nothing."""
+    for _ in range(8):
+        fail(store, delivery())
+    before = store.everything()
+    store.run(AGAIN, delivery())
+    assert store.everything() == before
+
+
+@pytest.mark.parametrize(("failures", "again"), [(1, AGAIN), (1, BY_HAND), (8, BY_HAND)])
+def test_a_kept_event_can_be_handled_later(
+    store: Store, failures: int, again: Step[Any, None]
+) -> None:
+    """A waiting row, or by hand a dead one, that works when tried again is done, once."""
     for _ in range(failures):
         fail(store, delivery())
     assert store.run(inbox.find_delivery, 1) == delivery()
-    store.run(AGAIN, delivery())
+    store.run(again, delivery())
     row = store.row(TABLE)
     assert (given_out(store), row["status"], row["last_error"]) == (1, DONE, None)
     before = store.everything()
