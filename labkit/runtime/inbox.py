@@ -105,15 +105,17 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
     row = tx.execute(select(inbox).where(_row(delivery))).one()
     if row.body_hash != _hash(delivery):
         tx.emit(_dead_letter(failure))
-    elif row.status != DONE:
+    elif row.status == DEAD:  # it is given up already: only the cause may be new
+        tx.execute(update(inbox).where(_row(delivery)).values(last_error=failure.error))
+    elif row.status == WAITING:
         tries = row.tries + 1
-        dead = row.status == DEAD or tries >= settings.retry_limit
+        dead = tries >= settings.retry_limit
         delay = min(settings.retry_first * 2 ** (tries - 1), settings.retry_max)
         next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
         values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
         status = DEAD if dead else WAITING
         tx.execute(update(inbox).where(_row(delivery)).values(**values, status=status))
-        if dead and row.status != DEAD:
+        if dead:
             tx.emit(_dead_letter(failure))
 
 
