@@ -8,6 +8,7 @@ import pytest
 from labkit.lab import Lab, invariants
 from labkit.lab.data import Reader
 from tests.history import History
+from tests.telling import Teller, quick_lab
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +43,16 @@ def assert_whole(home: Path) -> None:
     reader = Reader(lab.home)
     broken = [one for one in invariants.check(reader) if not one["held"]]
     assert not broken, broken
+
+
+@pytest.fixture(scope="module")
+def teller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teller]:
+    """Tells one story on a lab of its own, and finds what it crosses."""
+    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
+        yield Teller(lab)
+
+
+@pytest.fixture(scope="module")
+def crossed(teller: Teller) -> list[str]:
+    """Found by telling the story, not picked by hand."""
+    return teller.crossed()

@@ -1,26 +1,12 @@
 """Goods, coupon, user service and order web die at any boundary they cross."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from labkit.faults.points import catalogue
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import SERVICES
-from tests.telling import Teller, quick_lab
+from tests.telling import Teller
 from tests.waiting import until
-
-
-@pytest.fixture(scope="module")
-def teller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teller]:
-    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
-        yield Teller(lab)
-
-
-@pytest.fixture(scope="module")
-def crossed(teller: Teller) -> list[str]:
-    """Found by telling the story, not picked by hand."""
-    return teller.crossed()
 
 
 @pytest.mark.timeout(300)

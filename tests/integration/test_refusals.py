@@ -1,28 +1,14 @@
 """Each boundary refuses once, or does what it does twice: the same result."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from labkit.runtime.failpoints import BOUNDARIES
-from tests.telling import Teller, quick_lab
+from tests.telling import Teller
 from tests.waiting import until
 
 
 def that_can(action: str) -> list[str]:
     return [boundary for boundary, actions in BOUNDARIES.items() if action in actions]
-
-
-@pytest.fixture(scope="module")
-def teller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teller]:
-    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
-        yield Teller(lab)
-
-
-@pytest.fixture(scope="module")
-def crossed(teller: Teller) -> list[str]:
-    """Found by telling the story, not picked by hand."""
-    return teller.crossed()
 
 
 @pytest.mark.parametrize("boundary", that_can("refuse"))
