@@ -9,13 +9,30 @@ import hashlib
 import random
 from typing import Any, ClassVar
 
-from sqlalchemy import RowMapping, select, update
+from sqlalchemy import select, update
 
 from labkit.results import Message
+from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING, inbox
 
 _BATCH = 100
+
+
+@statement
+def _kept(group: str, event_id: int) -> Any:
+    return select(inbox).where(inbox.c.group_name == group, inbox.c.event_id == event_id)
+
+
+@statement
+def _undone(event_id: int) -> Any:
+    return select(inbox).where(inbox.c.event_id == event_id, inbox.c.status != DONE)
+
+
+@statement
+def _due(now_ms: int) -> Any:
+    due = (inbox.c.status == WAITING) & (inbox.c.next_try <= now_ms)
+    return select(inbox).where(due).order_by(inbox.c.next_try).limit(_BATCH)
 
 
 class Delivery(Message):
@@ -102,7 +119,7 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
     """
     settings, delivery = tx.settings, failure.delivery
     tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
-    row = tx.execute(select(inbox).where(_row(delivery))).one()
+    row = tx.run(_kept(delivery.group, delivery.event_id)).one()
     if row.body_hash != _hash(delivery):
         tx.emit(_dead_letter(failure))
     elif row.status == DEAD:  # it is given up already: only the cause may be new
@@ -122,16 +139,14 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
 @step(reads=True)
 def find_due(tx: Transaction, _command: None) -> list[Delivery]:
     """Waiting rows whose time has come, the most overdue first, so that none starves."""
-    due = (inbox.c.status == WAITING) & (inbox.c.next_try <= tx.wall_ms)
-    rows = tx.execute(select(inbox).where(due).order_by(inbox.c.next_try).limit(_BATCH))
-    return [_delivery(row._mapping) for row in rows]
+    return [_delivery(row) for row in tx.run(_due(tx.wall_ms)).found]
 
 
 @step(reads=True)
 def find_delivery(tx: Transaction, event_id: int) -> Delivery | None:
     """The kept delivery of one event that is not done, for driving it by hand."""
-    row = tx.one(select(inbox).where(inbox.c.event_id == event_id, inbox.c.status != DONE))
-    return _delivery(row._mapping) if row else None
+    row = tx.one(_undone(event_id))
+    return _delivery(row) if row else None
 
 
 @step(reads=True)
@@ -146,8 +161,7 @@ def _first_time(tx: Transaction, delivery: Delivery) -> bool:
     values = _values(tx, delivery)
     if tx.insert_once(inbox, **values, status=DONE, tries=1, next_try=0, done_time=tx.now):
         return True
-    known = tx.execute(select(inbox.c.body_hash).where(_row(delivery))).scalar_one()
-    if known != _hash(delivery):
+    if tx.run(_kept(delivery.group, delivery.event_id)).one().body_hash != _hash(delivery):
         raise BodyChanged(f"event {delivery.event_id} came before with another body")
     return False
 
@@ -176,8 +190,8 @@ def _row(delivery: Delivery) -> Any:
     return (inbox.c.group_name == delivery.group) & (inbox.c.event_id == delivery.event_id)
 
 
-def _delivery(row: RowMapping) -> Delivery:
+def _delivery(row: Any) -> Delivery:
     return Delivery(
-        group=row["group_name"], event_id=row["event_id"], topic=row["topic"], tag=row["tag"],
-        key=row["msg_key"], body=row["body"],
+        group=row.group_name, event_id=row.event_id, topic=row.topic, tag=row.tag,
+        key=row.msg_key, body=row.body,
     )  # fmt: skip

@@ -11,23 +11,41 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import delete, select, update
 
 from labkit.results import Code, Message, Result
+from labkit.runtime.statements import statement
 from labkit.runtime.steps import Transaction
 from labkit.runtime.tables import operation as table
 
 APPLIED, REFUSED, BLOCKED, UNDONE = "applied", "refused", "blocked", "undone"
 
-_MINE = (table.c.order_id == bindparam("of_order")) & (table.c.operation == bindparam("named"))
-_FIND = select(table.c.outcome, table.c.amount, table.c.body_hash, table.c.result).where(_MINE)
-_END = (
-    update(table)
-    .where(_MINE)
-    .values(outcome=bindparam("outcome"), amount=bindparam("amount"), result=bindparam("result"))
-)
-_FORGET = delete(table).where(_MINE)
-_UNDO = update(table).where(_MINE, table.c.outcome == APPLIED).values(outcome=UNDONE)
+
+@statement
+def _find(order_id: int, operation: str) -> Any:
+    columns = (table.c.outcome, table.c.amount, table.c.body_hash, table.c.result)
+    return select(*columns).where(_key(order_id, operation))
+
+
+@statement
+def _end(order_id: int, operation: str, outcome: str, amount: int, result: str) -> Any:
+    ended = {"outcome": outcome, "amount": amount, "result": result}
+    return update(table).where(_key(order_id, operation)).values(ended)
+
+
+@statement
+def _forget(order_id: int, operation: str) -> Any:
+    return delete(table).where(_key(order_id, operation))
+
+
+@statement
+def _undo(order_id: int, operation: str) -> Any:
+    applied = _key(order_id, operation) & (table.c.outcome == APPLIED)
+    return update(table).where(applied).values(outcome=UNDONE)
+
+
+def _key(order_id: int, operation: str) -> Any:
+    return (table.c.order_id == order_id) & (table.c.operation == operation)
 
 
 class Command(Protocol):
@@ -57,7 +75,7 @@ class Operation:
         self, tx: Transaction, key: Mapping[str, Any], earlier: Result[Any] | None
     ) -> None:
         self._tx = tx
-        self._key = {"of_order": key["order_id"], "named": key["operation"]}
+        self._key = key
         self.earlier = earlier
 
     def apply(self, amount: int = 0, data: Message | None = None) -> Result[Any]:
@@ -77,12 +95,12 @@ class Operation:
 
     def answer_with(self, result: Result[Any]) -> Result[Any]:
         """Nothing was done, and nothing is kept: somebody else's answer, or one that may pass."""
-        self._tx.execute(_FORGET, self._key)
+        self._tx.run(_forget(**self._key))
         return result
 
     def _end(self, outcome: str, amount: int, result: Result[Any]) -> Result[Any]:
-        ended = {"outcome": outcome, "amount": amount, "result": result.model_dump_json()}
-        self._tx.execute(_END, {**self._key, **ended})
+        text = result.model_dump_json()
+        self._tx.run(_end(**self._key, outcome=outcome, amount=amount, result=text))
         return result
 
 
@@ -112,19 +130,18 @@ def undo(tx: Transaction, name: str, order_id: int) -> int | None:
         The recorded amount to give back; None where nothing was taken, or all is back already.
         An operation that never came is now blocked and will be refused when it comes.
     """
-    key = {"order_id": order_id, "operation": name}
+    key: dict[str, Any] = {"order_id": order_id, "operation": name}
     blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}
     if tx.insert_once(table, **key, **blocked):
         return None
-    mine = {"of_order": order_id, "named": name}
-    if not tx.execute(_UNDO, mine).rowcount:
+    if not tx.change(_undo(**key)):
         return None
-    amount: int = tx.execute(_FIND, mine).one().amount
+    amount: int = tx.run(_find(**key)).one().amount
     return amount
 
 
 def _earlier(tx: Transaction, key: Mapping[str, Any], digest: str) -> Result[Any]:
-    found = tx.execute(_FIND, {"of_order": key["order_id"], "named": key["operation"]}).one()
+    found = tx.run(_find(**key)).one()
     what = f"order {key['order_id']}: {key['operation']}"
     if found.outcome in (BLOCKED, UNDONE):
         return Result[Any].no(Code.ORDER_CANCELLED, f"{what} was compensated; it is not done again")

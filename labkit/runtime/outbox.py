@@ -12,12 +12,19 @@ from typing import Any
 from sqlalchemy import Row, case, select, update
 
 from labkit.results import Message
+from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.runtime.tables import SENT, SETTLED, UNSENT, outbox
 
 _BATCH = 100
 _ROW = select(outbox.c.event_id, outbox.c.topic, outbox.c.tag, outbox.c.msg_key, outbox.c.body,
               outbox.c.groups)  # fmt: skip
+
+
+@statement
+def _due(now_ms: int) -> Any:
+    open_still = (outbox.c.status == UNSENT) | (outbox.c.status == SENT)
+    return select(outbox.c.event_id).where(open_still, outbox.c.next_try <= now_ms).limit(1)
 
 
 @dataclass(frozen=True)
@@ -50,17 +57,13 @@ def writer(groups: Mapping[str, tuple[str, ...]]) -> Callable[[Transaction], Non
 
     def write(tx: Transaction) -> None:
         lease = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
-        rows = [
-            {
-                "event_id": event_id, "topic": event.topic, "tag": event.tag,
-                "msg_key": str(event.order_id), "body": event.model_dump_json(),
-                "groups": ",".join(groups[event.topic]), "status": UNSENT, "tries": 0,
-                "next_try": lease, "add_time": tx.now,
-            }
-            for event_id, event in tx.emitted
-        ]  # fmt: skip
-        if rows:
-            tx.execute(outbox.insert(), rows)
+        for event_id, event in tx.emitted:
+            tx.insert(
+                outbox, event_id=event_id, topic=event.topic, tag=event.tag,
+                msg_key=str(event.order_id), body=event.model_dump_json(),
+                groups=",".join(groups[event.topic]), status=UNSENT, tries=0,
+                next_try=lease, add_time=tx.now,
+            )  # fmt: skip
 
     return write
 
@@ -75,8 +78,7 @@ def parcel_of(event_id: int, event: Event, groups: tuple[str, ...]) -> Parcel:
 @step(reads=True)
 def is_due(tx: Transaction, _command: None) -> bool:
     """Whether there is anything to claim: looking costs less than claiming nothing."""
-    due = outbox.c.status.in_((UNSENT, SENT)) & (outbox.c.next_try <= tx.wall_ms)
-    return tx.one(select(outbox.c.event_id).where(due).limit(1)) is not None
+    return tx.one(_due(tx.wall_ms)) is not None
 
 
 @step()

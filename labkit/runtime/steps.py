@@ -7,13 +7,14 @@ commits. A **flow** is asynchronous and awaits steps of its own database and cal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Row, Table
+from sqlalchemy import Connection, CursorResult, Executable, Table
 
 from labkit.results import Code, Message
 from labkit.runtime.ids import IdMaker
-from labkit.runtime.tables import insert_once
+from labkit.runtime.statements import Bound, Rows, cursor_of, insertion
 from labkit.settings import Settings
 
 A = TypeVar("A")
@@ -59,22 +60,44 @@ class Transaction:
     settings: Settings
     emitted: list[tuple[int, Event]] = field(default_factory=list)
 
-    def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
-        """Run one statement in this transaction."""
-        done: Any = self.connection.execute(statement, values)
-        return done  # type: ignore[no-any-return]  # Core statements give cursor results
+    @cached_property
+    def cursor(self) -> Any:
+        """The driver's cursor, which statements that were built once run on."""
+        return cursor_of(self.connection)
 
-    def one(self, statement: Executable) -> Row[Any] | None:
-        """The first row that a query finds, or None."""
-        return self.execute(statement).first()
+    def run(self, bound: Bound) -> Rows:
+        """Run a statement that was built once."""
+        compiled = bound.statement.on(self.connection.dialect)
+        return compiled.execute(self.cursor, bound.values)
+
+    def one(self, bound: Bound) -> Any:
+        """The first row that a query finds, its columns as attributes; None where there is none."""
+        return self.run(bound).first()
+
+    def change(self, bound: Bound) -> int:
+        """Run a conditional update: how many rows met the condition and were changed."""
+        return self.run(bound).rowcount
+
+    def insert(self, table: Table, **row: Any) -> None:
+        """Insert a row."""
+        self._insert(table, row, once=False)
 
     def insert_once(self, table: Table, **row: Any) -> bool:
         """Insert a row; False, and nothing done, where its key is there already."""
-        return insert_once(self.connection, table, row)
+        return self._insert(table, row, once=True) == 1
+
+    def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
+        """Run any other statement of SQLAlchemy Core: with lists in it, or seldom."""
+        done: Any = self.connection.execute(statement, values)
+        return done  # type: ignore[no-any-return]  # Core statements give cursor results
 
     def emit(self, event: Event) -> None:
         """Tell other services, if and only if this transaction commits (transactional outbox)."""
         self.emitted.append((self.ids.next(), event))
+
+    def _insert(self, table: Table, row: dict[str, Any], *, once: bool) -> int:
+        compiled = insertion(table, tuple(row), self.connection.dialect, once)
+        return compiled.execute(self.cursor, row).rowcount
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,17 @@
-"""The three tables that every service database has beside its own, and how tables are written."""
-
-from functools import cache
-from typing import Any
+"""The three tables that every service database has beside its own."""
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    Connection,
     DateTime,
     Index,
-    Insert,
     Integer,
     MetaData,
     String,
     Table,
     Text,
 )
-from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.dialects import mysql
 
 metadata = MetaData()
 
@@ -80,20 +75,3 @@ inbox = Table(
 WAITING, DONE, DEAD = 0, 1, 2
 
 RUNTIME_TABLES = (operation, outbox, inbox)
-
-
-def insert_once(connection: Connection, table: Table, row: dict[str, Any]) -> bool:
-    """Insert a row, or do nothing where its key is there already.
-
-    Returns:
-        Whether the row is new.
-    """
-    return connection.execute(_insert_once(table, connection.dialect.name), row).rowcount == 1
-
-
-@cache
-def _insert_once(table: Table, dialect: str) -> Insert:
-    if dialect == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    key = next(iter(table.primary_key)).name
-    return mysql.insert(table).on_duplicate_key_update({key: table.c[key]})

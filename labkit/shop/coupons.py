@@ -1,20 +1,44 @@
 """Coupon service (优惠券服务): one order uses a coupon, and it alone gives it back."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
 
 from labkit.results import Code, Result
 from labkit.runtime.operations import claim, undo
+from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop.messages import CouponFound, FindCoupon, UseCoupon
 from labkit.shop.tables import coupon
 
 
+@statement
+def _coupon(coupon_id: int) -> Any:
+    return select(coupon).where(coupon.c.coupon_id == coupon_id)
+
+
+@statement
+def _use(coupon_id: int, user_id: int, price: int, order_id: int, now: datetime) -> Any:
+    unused = (
+        (coupon.c.coupon_id == coupon_id)
+        & (coupon.c.user_id == user_id)
+        & (coupon.c.coupon_price == price)
+        & (coupon.c.is_used == 0)
+    )
+    return update(coupon).where(unused).values(is_used=1, order_id=order_id, used_time=now)
+
+
+@statement
+def _give_back(order_id: int) -> Any:
+    unused = {"is_used": 0, "order_id": None, "used_time": None}
+    return update(coupon).where(coupon.c.order_id == order_id).values(unused)
+
+
 @step(reads=True)
 def find_coupon(tx: Transaction, query: FindCoupon) -> Result[CouponFound]:
     """Look a coupon up; another order may use it a moment later."""
-    row = tx.one(select(coupon).where(coupon.c.coupon_id == query.coupon_id))
+    row = tx.one(_coupon(query.coupon_id))
     if row is None:
         text = f"coupon_id {query.coupon_id}: there is no such coupon"
         return Result[CouponFound].no(Code.COUPON_MISSING, text)
@@ -32,14 +56,8 @@ def use_coupon(tx: Transaction, command: UseCoupon) -> Result[Any]:
     operation = claim(tx, "use_coupon", command)
     if operation.earlier:
         return operation.earlier
-    unused = (
-        (coupon.c.coupon_id == command.coupon_id)
-        & (coupon.c.user_id == command.user_id)
-        & (coupon.c.coupon_price == command.coupon_price)
-        & (coupon.c.is_used == 0)
-    )
-    used = {"is_used": 1, "order_id": command.order_id, "used_time": tx.now}
-    if not tx.execute(update(coupon).where(unused).values(**used)).rowcount:
+    use = _use(command.coupon_id, command.user_id, command.coupon_price, command.order_id, tx.now)
+    if not tx.change(use):
         text = f"coupon_id {command.coupon_id} is used already, or is not the user's"
         return operation.refuse(Code.COUPON_ALREADY_USED, f"order {command.order_id}: {text}")
     return operation.apply(amount=command.coupon_price)
@@ -50,5 +68,4 @@ def return_coupon(tx: Transaction, event: Event) -> None:
     """Give an order's coupon back (回退优惠券): its owner keeps it."""
     if undo(tx, "use_coupon", event.order_id) is None:
         return
-    unused = {"is_used": 0, "order_id": None, "used_time": None}
-    tx.execute(update(coupon).where(coupon.c.order_id == event.order_id).values(**unused))
+    tx.change(_give_back(event.order_id))

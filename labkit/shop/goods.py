@@ -6,15 +6,39 @@ from sqlalchemy import select, update
 
 from labkit.results import Code, Result
 from labkit.runtime.operations import claim, undo
+from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop.messages import DeductStock, FindGoods, GoodsFound
 from labkit.shop.tables import DEDUCT, RETURN, goods, number_log
 
 
+@statement
+def _goods(goods_id: int) -> Any:
+    return select(goods).where(goods.c.goods_id == goods_id)
+
+
+@statement
+def _take(goods_id: int, pieces: int) -> Any:
+    enough = (goods.c.goods_id == goods_id) & (goods.c.goods_number >= pieces)
+    return update(goods).where(enough).values(goods_number=goods.c.goods_number - pieces)
+
+
+@statement
+def _give_back(goods_id: int, pieces: int) -> Any:
+    more = goods.c.goods_number + pieces
+    return update(goods).where(goods.c.goods_id == goods_id).values(goods_number=more)
+
+
+@statement
+def _taken(order_id: int) -> Any:
+    taken = (number_log.c.order_id == order_id) & (number_log.c.direction == DEDUCT)
+    return select(number_log.c.goods_id).where(taken)
+
+
 @step(reads=True)
 def find_goods(tx: Transaction, query: FindGoods) -> Result[GoodsFound]:
     """Look goods up; what is found may be sold a moment later."""
-    row = tx.one(select(goods).where(goods.c.goods_id == query.goods_id))
+    row = tx.one(_goods(query.goods_id))
     if row is None:
         text = f"goods_id {query.goods_id}: there are no such goods"
         return Result[GoodsFound].no(Code.GOODS_MISSING, text)
@@ -32,9 +56,7 @@ def deduct_stock(tx: Transaction, command: DeductStock) -> Result[Any]:
     operation = claim(tx, "deduct_stock", command)
     if operation.earlier:
         return operation.earlier
-    enough = (goods.c.goods_id == command.goods_id) & (goods.c.goods_number >= command.goods_number)
-    left = goods.c.goods_number - command.goods_number
-    if not tx.execute(update(goods).where(enough).values(goods_number=left)).rowcount:
+    if not tx.change(_take(command.goods_id, command.goods_number)):
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
     _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
@@ -47,13 +69,11 @@ def return_stock(tx: Transaction, event: Event) -> None:
     pieces = undo(tx, "deduct_stock", event.order_id)
     if pieces is None:
         return
-    taken = (number_log.c.order_id == event.order_id) & (number_log.c.direction == DEDUCT)
-    goods_id = tx.execute(select(number_log.c.goods_id).where(taken)).scalar_one()
-    more = goods.c.goods_number + pieces
-    tx.execute(update(goods).where(goods.c.goods_id == goods_id).values(goods_number=more))
+    goods_id = tx.run(_taken(event.order_id)).one().goods_id
+    tx.change(_give_back(goods_id, pieces))
     _log(tx, goods_id, event.order_id, RETURN, pieces)
 
 
 def _log(tx: Transaction, goods_id: int, order_id: int, direction: str, pieces: int) -> None:
     row = {"goods_id": goods_id, "order_id": order_id, "direction": direction}
-    tx.execute(number_log.insert(), {**row, "goods_number": pieces, "log_time": tx.now})
+    tx.insert(number_log, **row, goods_number=pieces, log_time=tx.now)

@@ -5,7 +5,7 @@ from typing import Any
 
 from labkit.results import Code, Result
 from labkit.runtime.steps import Unknown, flow
-from labkit.shop import orders, pricing
+from labkit.shop import lookups, orders, pricing
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import (
     CancelOrder,
@@ -32,7 +32,7 @@ async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced
     # 1. check the request against goods, user and coupon as they are now
     checked = await _check(shop, command)
     if isinstance(checked, Result):  # perhaps what this order took before its flow died
-        saved_before = await shop.run(orders.find_pre_order, MoveOrder(order_id=order_id))
+        saved_before = await shop.run(lookups.find_pre_order, MoveOrder(order_id=order_id))
         checked = saved_before or checked
     if isinstance(checked, Result):
         refusal = RefuseOrder(order_id=order_id, code=checked.code, message=checked.message)
@@ -109,14 +109,14 @@ async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[Order
     command = CancelOrder(order_id=order_id, code=final, reason=reason[:255])
     cancelled = await shop.run(orders.cancel_failed, command)
     if not cancelled.success:  # somebody else decided: say what was decided
-        return await shop.run(orders.find_answer, MoveOrder(order_id=order_id))
+        return await shop.run(lookups.find_answer, MoveOrder(order_id=order_id))
     return orders.cancelled_answer(command.model_copy(update={"code": cause.code}))
 
 
 @flow
 async def sweep_unconfirmed(shop: Shop, _command: None) -> None:
     """Cancel the orders whose flow died: hazard 27, which the original does not know."""
-    for order_id in await shop.run(orders.find_expired, None):
+    for order_id in await shop.run(lookups.find_expired, None):
         reason = "it was not confirmed in its time"
         command = CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason=reason)
         await shop.run(orders.cancel_expired, command)
@@ -125,7 +125,7 @@ async def sweep_unconfirmed(shop: Shop, _command: None) -> None:
 @flow
 async def sweep_unpaid(shop: Shop, _command: None) -> None:
     """Cancel the orders whose time to pay is over."""
-    for order_id in await shop.run(orders.find_unpaid, None):
+    for order_id in await shop.run(lookups.find_unpaid, None):
         reason = "it was not paid in its time"
         command = CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason=reason)
         await shop.run(orders.cancel_unpaid, command)

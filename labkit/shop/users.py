@@ -6,6 +6,7 @@ from sqlalchemy import select, update
 
 from labkit.results import Code, Result
 from labkit.runtime.operations import claim, undo
+from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, UserFound
 from labkit.shop.tables import MONEY_PAID, MONEY_REFUNDED, money_log, score_log, user
@@ -13,10 +14,39 @@ from labkit.shop.tables import MONEY_PAID, MONEY_REFUNDED, money_log, score_log,
 _CENTS_A_POINT = 100
 
 
+@statement
+def _user(user_id: int) -> Any:
+    return select(user).where(user.c.user_id == user_id)
+
+
+@statement
+def _take(user_id: int, cents: int) -> Any:
+    enough = (user.c.user_id == user_id) & (user.c.user_money >= cents)
+    return update(user).where(enough).values(user_money=user.c.user_money - cents)
+
+
+@statement
+def _give_back(user_id: int, cents: int) -> Any:
+    more = user.c.user_money + cents
+    return update(user).where(user.c.user_id == user_id).values(user_money=more)
+
+
+@statement
+def _taken(order_id: int) -> Any:
+    taken = (money_log.c.order_id == order_id) & (money_log.c.money_log_type == MONEY_PAID)
+    return select(money_log.c.user_id).where(taken)
+
+
+@statement
+def _add_points(user_id: int, points: int) -> Any:
+    more = user.c.user_score + points
+    return update(user).where(user.c.user_id == user_id).values(user_score=more)
+
+
 @step(reads=True)
 def find_user(tx: Transaction, query: FindUser) -> Result[UserFound]:
     """Look a user up; another order may spend the balance a moment later."""
-    row = tx.one(select(user).where(user.c.user_id == query.user_id))
+    row = tx.one(_user(query.user_id))
     if row is None:
         text = f"user_id {query.user_id}: there is no such user"
         return Result[UserFound].no(Code.USER_MISSING, text)
@@ -31,9 +61,7 @@ def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[Any]:
     operation = claim(tx, "deduct_balance", command)
     if operation.earlier:
         return operation.earlier
-    enough = (user.c.user_id == command.user_id) & (user.c.user_money >= command.money_paid)
-    left = user.c.user_money - command.money_paid
-    if not tx.execute(update(user).where(enough).values(user_money=left)).rowcount:
+    if not tx.change(_take(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     _log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
@@ -46,10 +74,8 @@ def return_balance(tx: Transaction, event: Event) -> None:
     cents = undo(tx, "deduct_balance", event.order_id)
     if cents is None:
         return
-    taken = (money_log.c.order_id == event.order_id) & (money_log.c.money_log_type == MONEY_PAID)
-    user_id = tx.execute(select(money_log.c.user_id).where(taken)).scalar_one()
-    more = user.c.user_money + cents
-    tx.execute(update(user).where(user.c.user_id == user_id).values(user_money=more))
+    user_id = tx.run(_taken(event.order_id)).one().user_id
+    tx.change(_give_back(user_id, cents))
     _log_money(tx, user_id, event.order_id, MONEY_REFUNDED, cents)
 
 
@@ -63,12 +89,11 @@ def add_points(tx: Transaction, event: OrderPaid) -> None:
     operation.apply(amount=points)
     if not points:
         return
-    more = user.c.user_score + points
-    tx.execute(update(user).where(user.c.user_id == event.user_id).values(user_score=more))
+    tx.change(_add_points(event.user_id, points))
     row = {"user_id": event.user_id, "order_id": event.order_id, "score_log_type": MONEY_PAID}
-    tx.execute(score_log.insert(), {**row, "use_score": points, "create_time": tx.now})
+    tx.insert(score_log, **row, use_score=points, create_time=tx.now)
 
 
 def _log_money(tx: Transaction, user_id: int, order_id: int, kind: int, cents: int) -> None:
     row = {"user_id": user_id, "order_id": order_id, "money_log_type": kind}
-    tx.execute(money_log.insert(), {**row, "use_money": cents, "create_time": tx.now})
+    tx.insert(money_log, **row, use_money=cents, create_time=tx.now)

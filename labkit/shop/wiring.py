@@ -2,7 +2,7 @@
 
 from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.wiring import Service
-from labkit.shop import coupons, goods, orders, placing, users
+from labkit.shop import coupons, goods, lookups, orders, placing, users
 from labkit.shop.contracts import CouponService, GoodsService, OrderService, UserService
 from labkit.shop.messages import OrderCancelled, OrderPaid, OrderReturned
 
@@ -15,7 +15,7 @@ SERVICES = {
             methods={
                 "open_order": orders.open_order,
                 "confirm_order": placing.confirm_order,
-                "find_order": orders.find_order,
+                "find_order": lookups.find_order,
                 "cancel_by_user": orders.cancel_by_user,
                 "return_order": orders.return_order,
             },

@@ -12,7 +12,7 @@ from labkit.results import Code, Result
 from labkit.runtime.steps import Unknown
 from labkit.shop import messages as m
 from labkit.shop.contracts import OrderService
-from labkit.shop.orders import undecided
+from labkit.shop.order_rows import undecided
 from labkit.web.intake import (
     Amount,
     BadRequest,

@@ -6,8 +6,8 @@ import pytest
 
 from labkit.results import Code
 from labkit.runtime.ids import made_at_ms
+from labkit.shop import lookups, orders
 from labkit.shop import messages as m
-from labkit.shop import orders
 from tests.unit import shopping as s
 from tests.unit.store import OpenStore, Store
 
@@ -24,7 +24,7 @@ def too_late(store: Store) -> None:
 
 
 def find(store: Store, order_id: int) -> Code:
-    return Code(store.run(orders.find_order, m.MoveOrder(order_id=order_id)).code)
+    return Code(store.run(lookups.find_order, m.MoveOrder(order_id=order_id)).code)
 
 
 def refuse(store: Store, order_id: int, code: Code = Code.STOCK_SHORT) -> Code:
@@ -126,7 +126,7 @@ def test_an_order_is_shown_when_it_is_decided(store: Store) -> None:
     store.run(orders.save_pre_order, s.pre_order(order_id))
     assert find(store, order_id) == Code.ORDER_UNDECIDED
     s.confirm(store, order_id)
-    found = store.run(orders.find_order, m.MoveOrder(order_id=order_id)).data
+    found = store.run(lookups.find_order, m.MoveOrder(order_id=order_id)).data
     assert found.model_dump() == store.row("trade_order", order_id=order_id)
 
 
@@ -142,10 +142,10 @@ def test_an_unknown_order_is_not_found(store: Store) -> None:
 def test_unconfirmed_orders_expire_by_the_wall_clock(store: Store) -> None:
     """The sweeper finds unconfirmed orders past their deadline, and no others."""
     old, decided = s.unconfirmed(store, "a"), s.confirmed(store, "b")
-    assert store.run(orders.find_expired, None) == []
+    assert store.run(lookups.find_expired, None) == []
     too_late(store)
     s.unconfirmed(store, "c")
-    assert store.run(orders.find_expired, None) == [old]
+    assert store.run(lookups.find_expired, None) == [old]
     assert decided != old
 
 
@@ -155,8 +155,8 @@ def test_unpaid_orders_expire_by_the_lab_clock(store: Store) -> None:
     s.confirmed(store, "b", pay_amount=0)
     ttl = timedelta(seconds=store.settings.unpaid_order_ttl)
     store.clock.advance(ttl - timedelta(seconds=1))
-    assert store.run(orders.find_unpaid, None) == []
+    assert store.run(lookups.find_unpaid, None) == []
     store.clock.advance(timedelta(seconds=1))
-    assert store.run(orders.find_unpaid, None) == [unpaid]
+    assert store.run(lookups.find_unpaid, None) == [unpaid]
     s.cancel(store, unpaid, "unpaid")
-    assert store.run(orders.find_unpaid, None) == []
+    assert store.run(lookups.find_unpaid, None) == []

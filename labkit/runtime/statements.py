@@ -1,0 +1,158 @@
+"""Statements that are built once: a function of the values that differ from run to run.
+
+Building a statement of SQLAlchemy Core and having it executed cost 190 µs, executing one that
+stands cost 60, and the same SQL on the driver's own cursor 6 (measured on SQLite). An order runs
+two dozen statements, so here each is built from Core once, compiled once a dialect, and then only
+bound. What Core is there for stays: one source for SQLite and MySQL, types that are converted, and
+no SQL put together from strings.
+"""
+
+import inspect
+from collections import namedtuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Generic, ParamSpec
+
+from sqlalchemy import Connection, Dialect, Insert, Table, bindparam
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+P = ParamSpec("P")
+_PREFIX = "its_"  # a parameter must not have the name of a column that is set
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A statement with its values, ready to be executed."""
+
+    statement: "Statement[Any]"
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a statement found, and how many rows it changed."""
+
+    found: list[Any]
+    rowcount: int
+
+    def first(self) -> Any:
+        """The first row, its columns as attributes; None where there is none."""
+        return self.found[0] if self.found else None
+
+    def one(self) -> Any:
+        """The only row.
+
+        Raises:
+            LookupError: there is none, or more than one.
+        """
+        if len(self.found) != 1:
+            raise LookupError(f"one row was expected, {len(self.found)} were found")
+        return self.found[0]
+
+    def column(self) -> list[Any]:
+        """The first column of all rows."""
+        return [row[0] for row in self.found]
+
+
+class Statement(Generic[P]):
+    """A statement that is built once; called with its values it gives a `Bound`.
+
+    Args:
+        build: makes the Core statement, given a placeholder for each of its parameters.
+    """
+
+    def __init__(self, build: Callable[P, Any]) -> None:
+        self.__doc__ = build.__doc__
+        self._build: Callable[..., Any] = build
+        self._names = tuple(inspect.signature(build).parameters)
+        self.on = cache(self._compile)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Bound:
+        """Bind the values, in order or by name."""
+        return Bound(self, {**dict(zip(self._names, args, strict=False)), **kwargs})
+
+    def _compile(self, dialect: Dialect) -> "Compiled":
+        core = self._build(**{name: bindparam(_PREFIX + name) for name in self._names})
+        return Compiled(core.compile(dialect=dialect), dialect, _PREFIX)
+
+
+def statement(build: Callable[P, Any]) -> Statement[P]:
+    """Mark a function that builds a Core statement out of its parameters."""
+    return Statement(build)
+
+
+class Compiled:
+    """The text of a statement in one dialect, and how its values and rows are converted.
+
+    Args:
+        compiled: by SQLAlchemy.
+        dialect: for which.
+        prefix: of the names of the parameters that are to be bound; all others are fixed.
+    """
+
+    def __init__(self, compiled: Any, dialect: Dialect, prefix: str) -> None:
+        self._text = str(compiled)
+        self._error: Any = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine's has one
+        into = {name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+                for name, bind in compiled.binds.items()}  # fmt: skip
+        self._binds = [
+            (name, name[len(prefix):] if name.startswith(prefix) else None, compiled.params[name],
+             into[name])
+            for name in compiled.positiontup or compiled.params
+        ]  # fmt: skip
+        self._positional: bool = compiled.positional
+        selected = list(getattr(compiled.statement, "selected_columns", ()))
+        self._row: Any = namedtuple("Row", [one.name for one in selected]) if selected else None
+        kinds = [one.type.dialect_impl(dialect) for one in selected]
+        self._out_of = [(at, process) for at, kind in enumerate(kinds)
+                        if (process := kind.result_processor(dialect, None))]  # fmt: skip
+
+    def execute(self, cursor: Any, values: Mapping[str, Any]) -> Rows:
+        """Run it on a driver's cursor.
+
+        Raises:
+            DBAPIError: what SQLAlchemy makes of the driver's error.
+        """
+        try:
+            cursor.execute(self._text, self._parameters(values))
+            found = [self._convert(row) for row in cursor.fetchall()] if self._row else []
+        except self._error as error:
+            raise DBAPIError.instance(self._text, None, error, self._error) from error
+        return Rows(found, cursor.rowcount)
+
+    def _parameters(self, values: Mapping[str, Any]) -> Any:
+        bound = []
+        for _, own, fixed, into in self._binds:
+            value = fixed if own is None else values[own]
+            bound.append(into(value) if into else value)
+        if self._positional:
+            return bound
+        return {name: value for (name, *_), value in zip(self._binds, bound, strict=True)}
+
+    def _convert(self, row: Any) -> Any:
+        if self._out_of:
+            row = list(row)
+            for at, process in self._out_of:
+                row[at] = process(row[at])
+        return self._row._make(row)
+
+
+@cache
+def insertion(table: Table, columns: tuple[str, ...], dialect: Dialect, once: bool) -> Compiled:
+    """An insert of one row; `once` does nothing where the row's key is there already."""
+    core = _once(table, dialect) if once else table.insert()
+    return Compiled(core.compile(dialect=dialect, column_keys=list(columns)), dialect, "")
+
+
+def _once(table: Table, dialect: Dialect) -> Insert:
+    if dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    key = next(iter(table.primary_key)).name
+    return mysql.insert(table).on_duplicate_key_update({key: table.c[key]})
+
+
+def cursor_of(connection: Connection) -> Any:
+    """The driver's cursor of a transaction that SQLAlchemy has begun."""
+    return connection.connection.cursor()

@@ -1,0 +1,127 @@
+"""The rows of the order database: the statements that the order service's steps are made of.
+
+Every change of state is a compare-and-swap on the old state, so that of a confirm, a sweeper's
+cancel and a user's cancel that meet, exactly one wins.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from labkit.results import Code, Result
+from labkit.runtime.ids import first_of
+from labkit.runtime.statements import statement
+from labkit.runtime.steps import Transaction
+from labkit.shop.messages import OrderPlaced
+from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNCONFIRMED, UNPAID, order
+from labkit.shop.tables import request as asked
+
+
+@statement
+def find(order_id: int) -> Any:
+    """An order, whole."""
+    return select(order).where(order.c.order_id == order_id)
+
+
+@statement
+def confirm(order_id: int, now: datetime) -> Any:
+    """Unconfirmed → confirmed."""
+    return _swap(order_id, UNCONFIRMED, UNPAID).values(order_status=CONFIRMED, confirm_time=now)
+
+
+@statement
+def cancel(order_id: int, old: int, reason: str) -> Any:
+    """Unconfirmed or confirmed, and not paid → cancelled."""
+    return _swap(order_id, old, UNPAID).values(order_status=CANCELLED, cancel_reason=reason)
+
+
+@statement
+def give_back(order_id: int) -> Any:
+    """Confirmed and paid → returned."""
+    return _swap(order_id, CONFIRMED, PAID).values(order_status=RETURNED)
+
+
+@statement
+def pay_if_nothing_is_left(order_id: int, now: datetime) -> Any:
+    """Unpaid → paid, where balance and coupon have paid it all."""
+    free = (order.c.order_id == order_id) & (order.c.pay_amount == 0)
+    return update(order).where(free).values(pay_status=PAID, pay_time=now)
+
+
+@statement
+def note_cancelled(order_id: int, now: datetime) -> Any:
+    """The cancel message went round: note when, once."""
+    mine = (order.c.order_id == order_id) & order.c.cancel_time.is_(None)
+    return update(order).where(mine).values(cancel_time=now)
+
+
+@statement
+def request_of_key(user_id: int, idempotency_key: str) -> Any:
+    """What an idempotency key stands for."""
+    return select(asked).where(_of_key(user_id, idempotency_key))
+
+
+@statement
+def bind_key_anew(user_id: int, idempotency_key: str, order_id: int) -> Any:
+    """Let an idempotency key stand for another order id."""
+    return update(asked).where(_of_key(user_id, idempotency_key)).values(order_id=order_id)
+
+
+@statement
+def answer_of(order_id: int) -> Any:
+    """The final answer to an order's request, where there is one."""
+    return select(asked.c.answer).where(asked.c.order_id == order_id)
+
+
+@statement
+def _keep_first_answer(order_id: int, answer: str) -> Any:
+    mine = (asked.c.order_id == order_id) & asked.c.answer.is_(None)
+    return update(asked).where(mine).values(answer=answer)
+
+
+def _swap(order_id: int, order_status: int, pay_status: int) -> Any:
+    old = (order.c.order_status == order_status) & (order.c.pay_status == pay_status)
+    return update(order).where(order.c.order_id == order_id, old)
+
+
+def _of_key(user_id: int, idempotency_key: str) -> Any:
+    return (asked.c.user_id == user_id) & (asked.c.idempotency_key == idempotency_key)
+
+
+def keep_answer(tx: Transaction, order_id: int, answer: Result[Any]) -> bool:
+    """Keep the first final answer of a request for whoever asks again under its key.
+
+    Returns:
+        Whether this is the first.
+    """
+    return bool(tx.change(_keep_first_answer(order_id, answer.model_dump_json())))
+
+
+def kept_answer(tx: Transaction, order_id: int) -> Result[Any]:
+    """The final answer to an order's request; undecided where there is none yet."""
+    kept = tx.one(answer_of(order_id))
+    if kept is None or kept.answer is None:
+        return undecided(order_id)
+    return Result[Any].model_validate_json(kept.answer)
+
+
+def exists(tx: Transaction, order_id: int) -> bool:
+    """Whether an order was saved, in whatever state."""
+    return tx.one(find(order_id)) is not None
+
+
+def deadline(tx: Transaction) -> int:
+    """Ids below this one are of orders past the unconfirmed deadline (wall clock)."""
+    return first_of(tx.wall_ms - int(tx.settings.unconfirmed_deadline * 1000))
+
+
+def too_late(tx: Transaction, order_id: int) -> bool:
+    """Whether an order that is not there yet may not be saved any more."""
+    return order_id < deadline(tx)
+
+
+def undecided(order_id: int) -> Result[Any]:
+    """The order may come to be or not: ask for it."""
+    text = f"order {order_id}: is not decided yet; ask for it with GET /order/{order_id}"
+    return Result[Any].no(Code.ORDER_UNDECIDED, text, OrderPlaced(order_id=order_id))
