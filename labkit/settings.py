@@ -19,6 +19,7 @@ class Settings(BaseSettings):
         retry_limit: tries before an event is given up as dead.
         group_session: after this silence the broker gives a consumer's partitions to another.
         worker_reserve: how far ahead of use the time of ids is reserved on disk.
+        queue_limit: how many orders, steps or calls may wait at one place; the next is refused.
     """
 
     model_config = SettingsConfigDict(env_prefix="LABKIT_", frozen=True)
@@ -36,3 +37,4 @@ class Settings(BaseSettings):
     retry_limit: int = 8
     group_session: float = 3.0
     worker_reserve: float = 5.0
+    queue_limit: int = 1000

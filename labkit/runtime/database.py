@@ -1,34 +1,22 @@
-"""The database runner: opens, commits and repeats the transactions that steps run in.
+"""The database runner: what business code awaits to have a step run and committed.
 
-Steps are queued; one thread an instance takes them and commits. Business code never sees a
-connection being opened, a commit, or a lock that had to be waited for.
+Steps are queued; one thread an instance commits them in groups, another one answers what only
+reads. Business code never sees a connection, a commit, or a lock that had to be waited for.
 """
 
 import asyncio
-import logging
-import queue
-import threading
-import time
-from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
-from labkit.results import Result
-from labkit.runtime.clock import LabClock, wall_ms
-from labkit.runtime.failpoints import Failpoints, Refused
-from labkit.runtime.ids import IdMaker
-from labkit.runtime.steps import Event, Step, Transaction
-from labkit.settings import Settings
+from labkit.runtime.committer import Committer, Context, Ends, Work
+from labkit.runtime.steps import Step
 
 A = TypeVar("A")
-log = logging.getLogger(__name__)
 
-_TRIES_WHEN_LOCKED = 5
 _BUSY_MS = 2000
 
 
@@ -70,26 +58,6 @@ def open_reader(url: str) -> Engine:
     return engine
 
 
-@dataclass(frozen=True)
-class Context:
-    """What a database hands to every transaction, and tells after each commit."""
-
-    service: str
-    clock: LabClock
-    ids: IdMaker
-    settings: Settings
-    failpoints: Failpoints
-    write_outbox: Callable[[Transaction], None]
-    committed: Callable[[list[tuple[int, Event]]], None]
-
-
-@dataclass(frozen=True)
-class _Work:
-    step: Step[Any, Any]
-    command: Any
-    answer: "Future[Any]"
-
-
 class Database:
     """Runs the steps of one service process on its database.
 
@@ -99,31 +67,39 @@ class Database:
     """
 
     def __init__(self, url: str, context: Context) -> None:
-        self._context = context
-        self._writer = _Worker(open_engine(url), self._run_one)
-        self._reader = _Worker(open_engine(url, "BEGIN"), self._run_one)
+        self._writer = Committer(open_engine(url), context, self._deliver)
+        self._reader = Committer(open_engine(url, "BEGIN"), context, self._deliver)
 
     async def run(self, step: Step[Any, A], command: Any) -> A:
-        """Run a step and commit.
+        """Run a step and commit; the same as `ask`, for whoever waits as long as it takes."""
+        return await self.ask(step, command)
+
+    def ask(
+        self, step: Step[Any, A], command: Any, expires: float = float("inf")
+    ) -> "asyncio.Future[A]":
+        """Have a step run and committed.
 
         Args:
             step: the step.
             command: what it is asked to do.
+            expires: when nobody waits for it any more (monotonic clock); then it is not begun.
 
         Returns:
-            The step's answer, after the commit.
+            A future of the step's answer, after the commit. It may raise what the step raised,
+            `OperationalError` where the database is away, full, or locked for too long, and
+            `Refused` where a failpoint refused a step that has no code for that.
 
         Raises:
-            OperationalError: the database is away, full, or locked for too long.
-            Refused: a failpoint refused a step that has no code for that.
+            Overloaded: too many steps wait already.
         """
-        return await asyncio.wrap_future(self.submit(step, command))
+        answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._worker(step).put(Work(step, command, answer, expires), bounded=True)
+        return answer
 
     def submit(self, step: Step[Any, A], command: Any) -> "Future[A]":
-        """The same from a thread: a future of the answer."""
+        """The same from a thread that waits for what it submits, so that it bounds itself."""
         answer: Future[A] = Future()
-        worker = self._reader if step.reads else self._writer
-        worker.queue.put(_Work(step, command, answer))
+        self._worker(step).put(Work(step, command, answer), bounded=False)
         return answer
 
     def close(self) -> None:
@@ -131,69 +107,23 @@ class Database:
         self._writer.close()
         self._reader.close()
 
-    def _run_one(self, engine: Engine, work: _Work) -> Any:
-        for tries in range(1, _TRIES_WHEN_LOCKED + 1):
-            try:
-                return self._attempt(engine, work.step, work.command)
-            except OperationalError as error:
-                if tries == _TRIES_WHEN_LOCKED or not _is_lock(error):
-                    raise
-                time.sleep(0.02 * tries)
-        raise AssertionError("unreachable: the last try returns or raises")
+    def _worker(self, step: Step[Any, Any]) -> Committer:
+        return self._reader if step.reads else self._writer
 
-    def _attempt(self, engine: Engine, step: Step[Any, Any], command: Any) -> Any:
-        context = self._context
-        boundary = f"{context.service}.{step.name}."
-        try:
-            with engine.begin() as connection:
-                tx = Transaction(
-                    connection, context.clock.now(), wall_ms(), context.ids, context.settings
-                )
-                answer = step.function(tx, command)
-                context.write_outbox(tx)
-                if not step.reads:
-                    context.failpoints.cross(boundary + "before_commit")
-        except Refused as refused:
-            if step.failed is None:
-                raise
-            return Result[Any].no(step.failed, _about(command, refused))
-        if step.reads:
-            return answer
-        context.committed(tx.emitted)
-        if context.failpoints.cross(boundary + "after_commit"):
-            return self._attempt(engine, step, command)
-        return answer
+    def _deliver(self, ends: Ends) -> None:
+        """Hand out the answers of a group, from the committer's thread: the loop is woken once."""
+        for_loop = [end for end in ends if isinstance(end[0].answer, asyncio.Future)]
+        if for_loop:
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits
+                for_loop[0][0].answer.get_loop().call_soon_threadsafe(_settle_all, for_loop)
+        _settle_all([end for end in ends if isinstance(end[0].answer, Future)])
 
 
-class _Worker:
-    """One thread with one queue and one connection at a time."""
-
-    def __init__(self, engine: Engine, run: Callable[[Engine, _Work], Any]) -> None:
-        self.queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._engine = engine
-        self._run = run
-        self._thread = threading.Thread(target=self._loop, daemon=True, name="committer")
-        self._thread.start()
-
-    def close(self) -> None:
-        self.queue.put(None)
-        self._thread.join()
-        self._engine.dispose()
-
-    def _loop(self) -> None:
-        while work := self.queue.get():
-            if not work.answer.set_running_or_notify_cancel():
-                continue
-            try:
-                work.answer.set_result(self._run(self._engine, work))
-            except Exception as error:  # every error belongs to the one who asked
-                work.answer.set_exception(error)
-
-
-def _about(command: Any, refused: Refused) -> str:
-    order_id = getattr(command, "order_id", None)
-    return f"order {order_id}: {refused}" if order_id else str(refused)
-
-
-def _is_lock(error: OperationalError) -> bool:
-    return "locked" in str(error.orig) or "deadlock" in str(error.orig).lower()
+def _settle_all(ends: Ends) -> None:
+    for work, end in ends:
+        if work.answer.done():  # whoever waited has gone
+            continue
+        if isinstance(end, Exception):
+            work.answer.set_exception(end)
+        else:
+            work.answer.set_result(end)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from labkit.home import locked, write_whole
 
@@ -62,6 +63,21 @@ class Failpoint:
     def actions(self) -> tuple[str, ...]:
         """What the failpoint can be armed with."""
         return BOUNDARIES[self.boundary]
+
+
+class Action(NamedTuple):
+    """What an armed failpoint asks of the one who crosses it.
+
+    Attributes:
+        twice: what is being done shall be done twice.
+        seconds: how late.
+    """
+
+    twice: bool = False
+    seconds: float = 0.0
+
+
+_NOTHING = Action()
 
 
 class Armoury:
@@ -131,47 +147,57 @@ class Failpoints:
         self._turn = -1
         self._armed: frozenset[str] = frozenset()
 
+    def count(self, name: str) -> None:
+        """Note that a boundary is crossed, on which nothing may act now.
+
+        Raises:
+            KeyError: the boundary is not in the catalogue: a defect of the runtime.
+        """
+        self._hits.add(self._index[name])
+
+    def is_armed(self, name: str) -> bool:
+        """Whether something would happen at a crossing."""
+        if self._armoury.turn.read(0) != self._turn:
+            self._turn = self._armoury.turn.read(0)
+            self._armed = frozenset(self._armoury.armed())
+        return name in self._armed
+
+    def act(self, name: str) -> "Action":
+        """Cross a boundary: count it, and do what it is armed with; a delay is the caller's.
+
+        Raises:
+            Refused: the failpoint is armed with `refuse`.
+        """
+        self.count(name)
+        if not self.is_armed(name):
+            return _NOTHING
+        action, _, seconds = (self._armoury.take(name) or "").partition(":")
+        if action == "crash":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if action == "refuse":
+            raise Refused(f"the failpoint {name} refused")
+        return Action(action == "duplicate", float(seconds or 0))
+
     def cross(self, name: str) -> bool:
-        """Cross a boundary from a thread.
+        """Cross a boundary from a thread, which a delay holds up.
 
         Returns:
             Whether what is about to be done shall be done twice.
 
         Raises:
             Refused: the failpoint is armed with `refuse`.
-            KeyError: the boundary is not in the catalogue: a defect of the runtime.
         """
-        self._hits.add(self._index[name])
-        if self._armoury.turn.read(0) != self._turn:
-            self._look()
-        if name not in self._armed:
-            return False
-        action, seconds = self._take(name)
-        time.sleep(seconds)
-        return action == "duplicate"
+        action = self.act(name)
+        if action.seconds:
+            time.sleep(action.seconds)
+        return action.twice
 
     async def cross_async(self, name: str) -> bool:
         """The same from a coroutine: a delay holds up nothing but the caller."""
-        self._hits.add(self._index[name])
-        if self._armoury.turn.read(0) != self._turn:
-            self._look()
-        if name not in self._armed:
-            return False
-        action, seconds = self._take(name)
-        await asyncio.sleep(seconds)
-        return action == "duplicate"
-
-    def _look(self) -> None:
-        self._turn = self._armoury.turn.read(0)
-        self._armed = frozenset(self._armoury.armed())
-
-    def _take(self, name: str) -> tuple[str, float]:
-        action, _, seconds = (self._armoury.take(name) or "").partition(":")
-        if action == "crash":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if action == "refuse":
-            raise Refused(f"the failpoint {name} refused")
-        return action, float(seconds or 0)
+        action = self.act(name)
+        if action.seconds:
+            await asyncio.sleep(action.seconds)
+        return action.twice
 
 
 def hits_of(folder: Path, process: str, size: int) -> "_Counters":

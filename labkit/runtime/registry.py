@@ -71,6 +71,10 @@ class Registry:
             raise RuntimeError(f"{instance.service}-{instance.instance} is running already")
         write_whole(lock.with_suffix(".json"), json.dumps(asdict(instance)))
 
+    def withdraw(self, service: str, instance: int) -> None:
+        """Say that this process serves no more; calls go elsewhere from now on."""
+        self._lease(service, instance).with_suffix(".json").unlink(missing_ok=True)
+
     def instances(self, service: str, *, fresh: bool = False) -> list[Instance]:
         """The living instances of a service; `fresh` looks at the leases now."""
         seen = self._seen.get(service)

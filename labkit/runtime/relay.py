@@ -31,6 +31,7 @@ class Relay:
         broker: where to.
         failpoints: crossed for each parcel.
         desk_of: group → the desk of the service that consumes for it.
+        limit: how many events may be on their way.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class Relay:
         broker: Broker,
         failpoints: Failpoints,
         desk_of: Callable[[str], Desk],
+        limit: int,
     ) -> None:
         self._service = service
         self._broker = broker
         self._failpoints = failpoints
         self._desk_of = desk_of
+        self._limit = limit
         self._producer: Producer | None = None
         self._thread = ThreadPoolExecutor(1, "relay")
         self._loop = asyncio.get_running_loop()
@@ -67,8 +70,9 @@ class Relay:
             await asyncio.sleep(_SCAN_SECONDS)
 
     def _send_all(self, parcels: list[Parcel]) -> None:
+        """Begin to send; what is too much now stays in the outbox until its lease is over."""
         for parcel in parcels:
-            if parcel.event_id not in self._sending:
+            if parcel.event_id not in self._sending and len(self._sending) < self._limit:
                 self._sending[parcel.event_id] = self._loop.create_task(self._send(parcel))
 
     async def _send(self, parcel: Parcel) -> None:

@@ -10,15 +10,17 @@ from labkit.home import Home
 from labkit.results import Result
 from labkit.runtime import inbox, outbox
 from labkit.runtime.broker import Broker
-from labkit.runtime.calls import Calls, Server
+from labkit.runtime.calls import Calls
 from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.committer import Context
 from labkit.runtime.consumer import Inbox
-from labkit.runtime.database import Context, Database
+from labkit.runtime.database import Database
 from labkit.runtime.desk import Desk, RetryCommand
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.registry import Instance, Registry
 from labkit.runtime.relay import Relay
+from labkit.runtime.server import Handler, Server
 from labkit.runtime.steps import Event, Flow, Step
 from labkit.runtime.wiring import Groups, Service, failpoints_of
 from labkit.settings import Settings
@@ -55,8 +57,9 @@ class Runtime:
         process = f"{service.name}-{instance}"
         self._failpoints = Failpoints(home.faults, process, failpoints_of(service))
         self.calls = Calls(
-            service.name, self.registry, home.secret, self._failpoints, settings.call_timeout
-        )
+            service.name, self.registry, home.secret, self._failpoints,
+            settings.call_timeout, settings.queue_limit,
+        )  # fmt: skip
         for name, contract in service.calls.items():
             setattr(self, name, self.calls.stub(contract, names[contract]))
 
@@ -66,7 +69,10 @@ class Runtime:
 
     async def start(self) -> None:
         """Open the database, serve, relay and consume; then tell the registry."""
-        relay = Relay(self.service.name, self._broker, self._failpoints, self._desk_of)
+        relay = Relay(
+            self.service.name, self._broker, self._failpoints, self._desk_of,
+            self.settings.queue_limit,
+        )  # fmt: skip
         self._database = Database(
             self.home.database_url(self.service.name), self._context(relay.hand_over)
         )
@@ -91,9 +97,10 @@ class Runtime:
 
     async def stop(self) -> None:
         """Answer what is under way, leave the consumer group, close."""
+        self.registry.withdraw(self.service.name, self.instance)
+        await self._server.stop()
         for task in self._tasks:
             task.cancel()
-        await self._server.stop()
         await asyncio.to_thread(self._inbox.stop)
         await self.calls.close()
         await asyncio.to_thread(self._database.close)
@@ -116,28 +123,27 @@ class Runtime:
             committed=committed,
         )
 
-    def _methods(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
-        def handler(function: Step[Any, Any] | Flow[Any, Any]) -> Callable[[Any], Awaitable[Any]]:
+    def _methods(self) -> dict[str, Handler]:
+        def handler(function: Step[Any, Any] | Flow[Any, Any]) -> Handler:
             if isinstance(function, Flow):
-                return lambda command: self._run_flow(function, command)
-            return lambda command: self.run(function, command)
+                return lambda command, _expires: self._run_flow(function, command)
+            return lambda command, expires: self._database.ask(function, command, expires)
 
         return {name: handler(function) for name, function in self.service.methods.items()}
 
-    async def _run_flow(self, flow: Flow[Any, Any], command: Any) -> Any:
+    def _run_flow(self, flow: Flow[Any, Any], command: Any) -> Awaitable[Any]:
         """Run a flow; who asks for the same while it runs waits for the same answer."""
         key = (flow.name, command.order_id)
         running = self._flows.get(key)
         if running is None:
             running = self._flows[key] = asyncio.ensure_future(flow.function(self, command))
             running.add_done_callback(lambda _: self._flows.pop(key))
-        return await asyncio.shield(running)
+        return asyncio.shield(running)
 
-    async def _find_missing(self, query: inbox.MissingQuery) -> tuple[int, ...]:
-        found: tuple[int, ...] = await self.run(inbox.find_missing, query)
-        return found
+    def _find_missing(self, query: inbox.MissingQuery, expires: float) -> Awaitable[Any]:
+        return self._database.ask(inbox.find_missing, query, expires)
 
-    async def _retry(self, command: RetryCommand) -> Result[None]:
+    async def _retry(self, command: RetryCommand, _expires: float) -> Result[None]:
         """Drive one event by hand, wherever in this service it waits."""
         if await self.run(outbox.hurry, command.event_id):
             return Result[None].ok(message=f"event {command.event_id} is sent again now")

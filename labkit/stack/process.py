@@ -73,7 +73,8 @@ async def _serve_web(runtime: Runtime, listener: socket.socket) -> None:
     times = {"confirm_order": flow, "open_order": flow / 2}  # together well below 10 s
     orders = runtime.calls.stub(OrderService, "order", times)
     config = uvicorn.Config(
-        order_web.make_app(orders), lifespan="off", access_log=False, log_level="warning",
+        order_web.make_app(orders, runtime.settings.queue_limit),
+        lifespan="off", access_log=False, log_level="warning",
         timeout_graceful_shutdown=1, http="httptools", server_header=False,
     )  # fmt: skip
     host, port = listener.getsockname()

@@ -50,17 +50,26 @@ class UserBody(Body):
     user_id: Id
 
 
-def make_app(orders: OrderService) -> FastAPI:
+def make_app(orders: OrderService, limit: int) -> FastAPI:
     """The web application.
 
     Args:
         orders: the order service, as a stub whose `confirm_order` has the flow's time.
+        limit: how many orders may be on their way; the next is told to come again.
     """
     app = FastAPI(title="labkit order web", openapi_url=None, redirect_slashes=False)
+    on_their_way: set[Request] = set()
 
     @app.post("/order/confirm")
     async def confirm(request: Request) -> Response:
-        return await _place(orders, request)
+        if len(on_their_way) >= limit:  # before anything is begun: this answer costs nothing
+            text = f"{limit} orders are on their way already; ask again"
+            return answer(Result[Any].no(Code.DEPENDENCY_AWAY, text))
+        on_their_way.add(request)
+        try:
+            return await _place(orders, request)
+        finally:
+            on_their_way.remove(request)
 
     @app.get("/order/{order_id}")
     async def find(order_id: str, request: Request) -> Response:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from labkit.results import Message, Result
-from labkit.runtime.calls import Calls, Server
+from labkit.runtime.calls import Calls
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.registry import Instance, Registry
+from labkit.runtime.server import Server
 
 SECRET = "the secret of this home"
 
@@ -60,7 +61,7 @@ class Counting:
 async def serving(folder: Path, add: Handle, instance: int = 1) -> AsyncIterator[str]:
     """A server of the contract, announced; its endpoint."""
     server = Server("counter", SECRET)
-    server.add(Counter, {"add": add})
+    server.add(Counter, {"add": lambda command, _expires: add(command)})
     endpoint = await server.start()
     Registry(folder).announce(Instance("counter", instance, endpoint, os.getpid()))
     try:

@@ -14,8 +14,9 @@ from sqlalchemy import update
 from labkit.faults.points import catalogue
 from labkit.runtime import inbox, outbox
 from labkit.runtime.broker import Broker
+from labkit.runtime.committer import Context
 from labkit.runtime.consumer import Inbox
-from labkit.runtime.database import Context, Database
+from labkit.runtime.database import Database
 from labkit.runtime.desk import RetryCommand
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints
 from labkit.runtime.inbox import BodyChanged, Delivery, Failure, MissingQuery

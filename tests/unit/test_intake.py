@@ -38,7 +38,7 @@ def send(orders: Orders, method: str, path: str, **how: Any) -> httpx.Response:
     """One request to the real application, without a network in between."""
 
     async def main() -> httpx.Response:
-        transport = httpx.ASGITransport(make_app(orders), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(make_app(orders, 10), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://web") as client:
             return await client.request(method, path, **how)
 

@@ -1,0 +1,135 @@
+"""The side of a service that answers calls: one gRPC stream a caller, many calls in a message."""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from labkit.runtime.committer import Overloaded
+from labkit.runtime.contract import Method, methods_of
+from labkit.runtime.link import OPTIONS, SECRET
+from labkit.runtime.wire import PING, Answer, Call, Outcome, calls_of, pack
+
+log = logging.getLogger(__name__)
+
+#: Does what a command asks, given the time when nobody waits any more (monotonic clock).
+Handler = Callable[[Any, float], Awaitable[Any]]
+_PATIENCE = 1.0  # seconds that what is under way has when the service stops
+
+
+class Server:
+    """Serves contracts on a free port of the loopback, with the standard health service.
+
+    Args:
+        service: its name in the registry, which is its name on the wire too.
+        secret: of the home.
+    """
+
+    def __init__(self, service: str, secret: str) -> None:
+        self._service = service
+        self._secret = secret
+        self._methods: dict[str, tuple[Method, Handler]] = {}
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self._leaving = False
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=OPTIONS)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        calls: grpc.RpcMethodHandler[bytes, bytes]
+        calls = grpc.stream_stream_rpc_method_handler(self._serve)
+        handler = grpc.method_handlers_generic_handler(f"labkit.{service}", {"calls": calls})
+        self._server.add_generic_rpc_handlers((handler,))
+
+    def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
+        """Serve each method of a contract."""
+        for name, method in methods_of(contract).items():
+            self._methods[name] = method, handlers[name]
+
+    async def start(self) -> str:
+        """Listen, and return the endpoint `host:port`."""
+        port = self._server.add_insecure_port("127.0.0.1:0")
+        await self._server.start()
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        return f"127.0.0.1:{port}"
+
+    async def stop(self) -> None:
+        """Begin nothing more, answer what is under way, and stop."""
+        self._leaving = True
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_PATIENCE)
+            await asyncio.sleep(0.01)  # the last answers go out
+        await self._server.stop(grace=None)
+
+    async def _serve(self, _requests: object, context: Any) -> None:
+        """One caller's stream, from its first call to its end."""
+        sent = dict(context.invocation_metadata()).get(SECRET, "")
+        if not hmac.compare_digest(str(sent), self._secret):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this lab's secret is missing")
+        line = _Line(context)
+        try:
+            while (message := await context.read()) is not grpc.aio.EOF:
+                for call in calls_of(message):
+                    self._begin(call, line)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a message: {error}")
+        finally:
+            line.close()
+
+    def _begin(self, call: Call, line: "_Line") -> None:
+        if call.method == PING:
+            return line.say(call, Outcome.DONE, b"")
+        if self._leaving:
+            return line.say(call, Outcome.LEAVING, b"")
+        try:
+            method, handle = self._methods[call.method]
+            command = method.request.validate_json(call.body)
+            # The work goes on when the caller stops waiting: what was begun ends, known or not.
+            work = asyncio.ensure_future(handle(command, time.monotonic() + call.left / 1000))
+        except Overloaded as overloaded:
+            return line.say(call, Outcome.BUSY, str(overloaded).encode())
+        except (KeyError, ValueError) as error:
+            text = f"{call.method} of {self._service}: {type(error).__name__}: {error}"
+            return line.say(call, Outcome.FAILED, text.encode())
+        self._under_way.add(work)
+        work.add_done_callback(lambda done: self._end(call, method, done, line))
+        return None
+
+    def _end(self, call: Call, method: Method, work: "asyncio.Future[Any]", line: "_Line") -> None:
+        self._under_way.discard(work)
+        try:
+            # a stored answer comes back with plain data: the same JSON, another Python type
+            line.say(call, Outcome.DONE, method.answer.dump_json(work.result(), warnings=False))
+        except Overloaded as overloaded:
+            line.say(call, Outcome.BUSY, str(overloaded).encode())
+        except Exception as error:  # the caller must hear that it failed, whatever it was
+            log.warning("%s of %s failed: %s", call.method, self._service, error)
+            line.say(call, Outcome.FAILED, f"{type(error).__name__}: {error}".encode())
+
+
+class _Line:
+    """What goes back to one caller: all answers that are ready go out together."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._ready: list[Answer] = []
+        self._wake = asyncio.Event()
+        self._task = asyncio.ensure_future(self._write())
+
+    def say(self, call: Call, outcome: Outcome, body: bytes) -> None:
+        self._ready.append(Answer(call.number, outcome, body))
+        self._wake.set()
+
+    def close(self) -> None:
+        self._task.cancel()
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            ready, self._ready = self._ready, []
+            await self._context.write(pack(ready))

@@ -1,0 +1,69 @@
+"""What travels between two services: calls and answers, many in one message of a gRPC stream."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import msgpack
+
+#: A call that only asks whether anybody is there; it reaches no service.
+PING = ""
+
+
+class Call(NamedTuple):
+    """One call among those that travel together.
+
+    Attributes:
+        number: of the call on its link; the answer bears it.
+        method: of the contract, or `PING`.
+        left: milliseconds after which nobody waits for the answer.
+        trace: the caller's trace context (W3C traceparent); empty where nothing is traced.
+        body: the command, as JSON.
+    """
+
+    number: int
+    method: str
+    left: int
+    trace: str
+    body: bytes
+
+
+class Outcome(IntEnum):
+    """How a call ended."""
+
+    DONE = 0  # the body is the answer, as JSON
+    FAILED = 1  # it raised: whether it had an effect is not known
+    BUSY = 2  # too much waits: it was not begun
+    LEAVING = 3  # the instance is stopping: it was not begun
+
+
+class Answer(NamedTuple):
+    """The end of one call; `body` is the answer, or the cause in words."""
+
+    number: int
+    outcome: int
+    body: bytes
+
+
+def pack(items: Sequence[Call] | Sequence[Answer]) -> bytes:
+    """One message for all that goes out together."""
+    packed: bytes = msgpack.packb(items)
+    return packed
+
+
+def calls_of(message: bytes) -> list[Call]:
+    """The calls in a message.
+
+    Raises:
+        ValueError: it is not one of ours.
+    """
+    return [Call(*fields) for fields in msgpack.unpackb(message)]
+
+
+def answers_of(message: bytes) -> list[Answer]:
+    """The answers in a message.
+
+    Raises:
+        ValueError: it is not one of ours.
+    """
+    return [Answer(*fields) for fields in msgpack.unpackb(message)]
