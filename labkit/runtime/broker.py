@@ -67,7 +67,7 @@ class Broker:
         client = KafkaConsumer(
             *(self._prefix + topic for topic in topics),
             **self._common, group_id=self._prefix + group, client_id=f"{group}-{os.getpid()}",
-            enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=100,
+            enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=250,
             session_timeout_ms=self._session_ms, heartbeat_interval_ms=self._session_ms // 6,
             max_poll_records=200,
         )  # fmt: skip

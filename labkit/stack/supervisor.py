@@ -5,6 +5,7 @@ forked service is ready in a fraction of a second. It is told what to do over a 
 by who knows the home's secret.
 """
 
+import gc
 import json
 import os
 import selectors
@@ -261,6 +262,8 @@ class Supervisor:
 def main() -> None:
     """Run a supervisor: `python -m labkit.stack.supervisor '{"home": …}'`."""
     spec = json.loads(sys.argv[1])
+    gc.collect()
+    gc.freeze()  # what is imported stays: no collection of a child walks over it, or unshares it
     try:
         Supervisor(
             Home(spec["home"]).make(), Settings(), spec["instances"],

@@ -78,12 +78,29 @@ def test_a_step_that_comes_after_its_compensation_is_refused(
 
 @pytest.mark.parametrize("service", LATE)
 def test_a_step_that_outlasts_its_call_is_undone(lab: Lab, history: History, service: str) -> None:
-    """A call timed out and its order was cancelled, then its step commits: all is given back."""
-    with lab.faults.armed(f"{service}.{LATE[service]}.before_commit", "delay:2.5"):
+    """A step commits and its answer is late: the order is cancelled, and all is given back."""
+    with lab.faults.armed(f"{service}.{LATE[service]}.after_commit", "delay:2.5"):
         answered = history.place(**WANTED)
     assert answered.status == 503
     lab.settle()
     assert outcome(history, service, answered.order_id) == "undone"
+
+
+@pytest.mark.parametrize("service", LATE)
+def test_a_step_that_comes_after_its_compensation_is_refused(
+    lab: Lab, history: History, service: str
+) -> None:
+    """A step hangs before its commit, and the order is cancelled meanwhile: when it comes at last
+    it finds itself blocked, and takes nothing (a hanging step, 悬挂)."""
+    commit = f"{service}.{LATE[service]}.before_commit"
+    with lab.faults.armed(commit, "delay:2.5"):
+        answered = history.place(**WANTED)
+        lab.until(lambda: outcome(history, service, answered.order_id) == "blocked")
+        come = lab.faults.hits(commit)
+        lab.until(lambda: lab.faults.hits(commit) > come)
+    assert answered.status == 503
+    lab.settle()
+    assert outcome(history, service, answered.order_id) == "blocked"
 
 
 @pytest.mark.parametrize("service", RACES)
