@@ -21,6 +21,8 @@ C = TypeVar("C")
 
 #: Calls of the runtime itself, which no order waits for: they have no failpoints.
 UNTRACED = ("find_missing", "retry")
+#: How old may be what is known of the instances, in seconds; less where one did not answer.
+_FRESH, _FRESHER = 1.0, 0.05
 
 
 class Calls:
@@ -73,45 +75,43 @@ class Calls:
 
     def _method(self, service: str, name: str, method: Method, timeout: float) -> Any:
         before, after = (f"{self._caller}.{name}.{when}_call" for when in ("before", "after"))
-        traced = self._failpoints is not None and name not in UNTRACED
+        failpoints = None if name in UNTRACED else self._failpoints
 
         async def call(_self: object, command: Any) -> Any:
             body = method.request.dump_json(command)
             expires = time.monotonic() + timeout
-            if traced and await self._cross(before):
-                await self._ask(service, name, body, expires)
-            answer = await self._ask(service, name, body, expires)
-            if traced:
-                await self._cross(after)
+            try:
+                if failpoints and await failpoints.cross_async(before):
+                    await self._ask(service, name, body, expires)
+                answer = await self._ask(service, name, body, expires)
+                if failpoints:
+                    await failpoints.cross_async(after)
+            except Refused as refused:
+                raise Unknown(str(refused)) from refused
             return method.answer.validate_json(answer)
 
         return call
 
-    async def _cross(self, name: str) -> bool:
-        assert self._failpoints  # only traced calls cross
-        try:
-            return await self._failpoints.cross_async(name)
-        except Refused as refused:
-            raise Unknown(str(refused)) from refused
-
     async def _ask(self, service: str, method: str, body: bytes, expires: float) -> bytes:
         """Ask one instance after another until the deadline: the key makes that safe."""
         cause: object = "no instance is registered"
+        fresh = _FRESH
         while time.monotonic() < expires:
-            link = self._pick(service)
+            link = self._pick(service, fresh)
             if link:
                 try:
                     return await link.ask(method, body, expires)
                 except Broken as broken:
-                    cause = broken
+                    cause, fresh = broken, _FRESHER
                 except Busy as busy:
                     raise Unknown(f"{service} is overloaded: {busy}") from busy
             await asyncio.sleep(random.uniform(0.01, 0.03))  # jitter
         raise Unknown(f"{service} gave no answer to {method}: {cause}")
 
-    def _pick(self, service: str) -> Link | None:
+    def _pick(self, service: str, fresh: float) -> Link | None:
         """The line to the instance with the least to do, of those that are well if any is."""
-        links = [self._link(one.endpoint, service) for one in self._registry.instances(service)]
+        instances = self._registry.instances(service, fresh)
+        links = [self._link(one.endpoint, service) for one in instances]
         if len(links) == 1:
             return links[0]
         well = [link for link in links if link.well] or links
@@ -122,7 +122,7 @@ class Calls:
         if link is None or link.broken:
 
             def silent(link: Link) -> None:
-                if len(self._registry.instances(service)) > 1:
+                if len(self._registry.instances(service, _FRESHER)) > 1:
                     link.give_up("it does not answer")  # what waits there is asked elsewhere
 
             link = Link(endpoint, service, self._secret, self._limit, silent)

@@ -22,6 +22,7 @@ from labkit.results import Result
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.failpoints import Failpoints, Refused
 from labkit.runtime.ids import IdMaker
+from labkit.runtime.statements import cursor_of
 from labkit.runtime.steps import Event, Step, Transaction
 from labkit.settings import Settings
 
@@ -160,11 +161,13 @@ class Committer:
         context, ends, emitted = self._context, [], []
         now, wall = context.clock.now(), wall_ms()
         with self._engine.begin() as connection:
+            cursor = cursor_of(connection)
             for work in group:
-                tx = Transaction(connection, now, wall, context.ids, context.settings)
+                tx = Transaction(connection, now, wall, context.ids, context.settings, cursor)
                 ends.append((work, work.step.function(tx, work.command)))
-                context.write_outbox(tx)
-                emitted += tx.emitted
+                if tx.emitted:
+                    context.write_outbox(tx)
+                    emitted += tx.emitted
                 self._before_commit(work, alone=len(group) == 1)
         if emitted:
             context.committed(emitted)

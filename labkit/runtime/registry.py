@@ -54,8 +54,6 @@ class Registry:
         folder: where the leases lie.
     """
 
-    _FRESH_SECONDS = 0.1
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._seen: dict[str, tuple[float, list[Instance]]] = {}
@@ -75,10 +73,10 @@ class Registry:
         """Say that this process serves no more; calls go elsewhere from now on."""
         self._lease(service, instance).with_suffix(".json").unlink(missing_ok=True)
 
-    def instances(self, service: str, *, fresh: bool = False) -> list[Instance]:
-        """The living instances of a service; `fresh` looks at the leases now."""
+    def instances(self, service: str, fresh: float = 0) -> list[Instance]:
+        """The living instances of a service, as they were `fresh` seconds ago at the oldest."""
         seen = self._seen.get(service)
-        if seen and not fresh and time.monotonic() - seen[0] < self._FRESH_SECONDS:
+        if seen and time.monotonic() - seen[0] < fresh:
             return seen[1]
         found = [self._read(path) for path in sorted(self.folder.glob(f"{service}.*.json"))]
         living = [one for one in found if one]

@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -18,8 +18,8 @@ from labkit.runtime.wire import PING, Answer, Call, Outcome, calls_of, pack
 
 log = logging.getLogger(__name__)
 
-#: Does what a command asks, given the time when nobody waits any more (monotonic clock).
-Handler = Callable[[Any, float], Awaitable[Any]]
+#: Begins what a command asks, given the time when nobody waits any more (monotonic clock).
+Handler = Callable[[Any, float], "asyncio.Future[Any]"]
 _PATIENCE = 1.0  # seconds that what is under way has when the service stops
 
 
@@ -89,7 +89,7 @@ class Server:
             method, handle = self._methods[call.method]
             command = method.request.validate_json(call.body)
             # The work goes on when the caller stops waiting: what was begun ends, known or not.
-            work = asyncio.ensure_future(handle(command, time.monotonic() + call.left / 1000))
+            work = handle(command, time.monotonic() + call.left / 1000)
         except Overloaded as overloaded:
             return line.say(call, Outcome.BUSY, str(overloaded).encode())
         except (KeyError, ValueError) as error:

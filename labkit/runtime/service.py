@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from labkit.home import Home
@@ -83,7 +83,11 @@ class Runtime:
         self._server = Server(self.service.name, self.home.secret)
         assert self.service.contract  # a service without a contract is a web
         self._server.add(self.service.contract, self._methods())
-        self._server.add(Desk, {"find_missing": self._find_missing, "retry": self._retry})
+        desk: dict[str, Handler] = {
+            "find_missing": self._find_missing,
+            "retry": lambda command, _expires: asyncio.ensure_future(self._retry(command)),
+        }
+        self._server.add(Desk, desk)
         self.announce(await self._server.start())
         self._inbox.start()
         sweeps = [self._sweep(sweep) for sweep in self.service.sweeps]
@@ -131,19 +135,21 @@ class Runtime:
 
         return {name: handler(function) for name, function in self.service.methods.items()}
 
-    def _run_flow(self, flow: Flow[Any, Any], command: Any) -> Awaitable[Any]:
+    def _run_flow(self, flow: Flow[Any, Any], command: Any) -> "asyncio.Task[Any]":
         """Run a flow; who asks for the same while it runs waits for the same answer."""
         key = (flow.name, command.order_id)
         running = self._flows.get(key)
         if running is None:
             running = self._flows[key] = asyncio.ensure_future(flow.function(self, command))
             running.add_done_callback(lambda _: self._flows.pop(key))
-        return asyncio.shield(running)
+        return running
 
-    def _find_missing(self, query: inbox.MissingQuery, expires: float) -> Awaitable[Any]:
+    def _find_missing(
+        self, query: inbox.MissingQuery, expires: float
+    ) -> "asyncio.Future[tuple[int, ...]]":
         return self._database.ask(inbox.find_missing, query, expires)
 
-    async def _retry(self, command: RetryCommand, _expires: float) -> Result[None]:
+    async def _retry(self, command: RetryCommand) -> Result[None]:
         """Drive one event by hand, wherever in this service it waits."""
         if await self.run(outbox.hurry, command.event_id):
             return Result[None].ok(message=f"event {command.event_id} is sent again now")

@@ -71,7 +71,7 @@ class Statement(Generic[P]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Bound:
         """Bind the values, in order or by name."""
-        return Bound(self, {**dict(zip(self._names, args, strict=False)), **kwargs})
+        return Bound(self, dict(zip(self._names, args, strict=False), **kwargs))
 
     def _compile(self, dialect: Dialect) -> "Compiled":
         core = self._build(**{name: bindparam(_PREFIX + name) for name in self._names})

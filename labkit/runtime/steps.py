@@ -7,7 +7,6 @@ commits. A **flow** is asynchronous and awaits steps of its own database and cal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Table
@@ -50,6 +49,7 @@ class Transaction:
         wall_ms: the wall clock, for stored deadlines.
         ids: makes ids.
         settings: the lab's settings.
+        cursor: the driver's, which statements that were built once run on; made where not given.
         emitted: the events that leave with this transaction.
     """
 
@@ -58,12 +58,11 @@ class Transaction:
     wall_ms: int
     ids: IdMaker
     settings: Settings
+    cursor: Any = None
     emitted: list[tuple[int, Event]] = field(default_factory=list)
 
-    @cached_property
-    def cursor(self) -> Any:
-        """The driver's cursor, which statements that were built once run on."""
-        return cursor_of(self.connection)
+    def __post_init__(self) -> None:
+        self.cursor = self.cursor or cursor_of(self.connection)
 
     def run(self, bound: Bound) -> Rows:
         """Run a statement that was built once."""

@@ -139,7 +139,7 @@ class Processes:
         """Learn from the registry who serves now; whether anything is new."""
         registry, new = Registry(self.home.registry), False
         for child in self.starting():
-            for one in registry.instances(child.name, fresh=True):
+            for one in registry.instances(child.name):
                 if one.pid == child.pid:
                     child.endpoint, new = one.endpoint, True
         return new

@@ -87,7 +87,7 @@ def test_a_step_that_outlasts_its_call_is_undone(lab: Lab, history: History, ser
 
 
 @pytest.mark.parametrize("service", LATE)
-def test_a_step_that_comes_after_its_compensation_is_refused(
+def test_a_step_that_hangs_is_overtaken_and_refused(
     lab: Lab, history: History, service: str
 ) -> None:
     """A step hangs before its commit, and the order is cancelled meanwhile: when it comes at last

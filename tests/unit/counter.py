@@ -61,7 +61,7 @@ class Counting:
 async def serving(folder: Path, add: Handle, instance: int = 1) -> AsyncIterator[str]:
     """A server of the contract, announced; its endpoint."""
     server = Server("counter", SECRET)
-    server.add(Counter, {"add": lambda command, _expires: add(command)})
+    server.add(Counter, {"add": lambda command, _expires: asyncio.ensure_future(add(command))})
     endpoint = await server.start()
     Registry(folder).announce(Instance("counter", instance, endpoint, os.getpid()))
     try:

@@ -228,13 +228,13 @@ from labkit.runtime.registry import Instance, Registry
 from labkit.runtime.server import Server
 from tests.unit.counter import SECRET, Counter
 
-async def hang(_command, _expires):
+async def hang():
     print("asked", flush=True)
     await asyncio.Event().wait()
 
 async def main():
     server = Server("counter", SECRET)
-    server.add(Counter, {"add": hang})
+    server.add(Counter, {"add": lambda _command, _expires: asyncio.ensure_future(hang())})
     endpoint = await server.start()
     Registry(Path(sys.argv[1])).announce(Instance("counter", 1, endpoint, os.getpid()))
     print("serving", flush=True)

@@ -40,7 +40,7 @@ def serving(folder: Path, instance: int, port: int = 1) -> Iterator[subprocess.P
 
 def goods(folder: Path) -> list[int]:
     """The numbers of the living instances, looked at now."""
-    return [one.instance for one in Registry(folder).instances("goods", fresh=True)]
+    return [one.instance for one in Registry(folder).instances("goods")]
 
 
 def test_who_announced_is_found(tmp_path: Path) -> None:
