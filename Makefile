@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group buil
 	--universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help tour lab test check lock clean
+.PHONY: help tour lab test bench check lock clean
 
 help: ## say what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ lab: $(VENV)/.dev ## open the course in JupyterLab
 # The longest files come first, so that no core waits for the other at the end.
 test: check ## check, then run every test
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/unit
+
+bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
+	@$(BIN)/labkit bench
 
 check: $(VENV)/.dev ## lint, formatting and types
 	@$(BIN)/ruff check

@@ -1,0 +1,53 @@
+"""What a measurement gives: figures with a name, a unit and perhaps a target."""
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_TARGET = re.compile(r"(<=|>=|<|>)([0-9.]+)")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        name: what was measured; a name stands once in a run.
+        value: None where it cannot be measured here, or is left out of a quick run.
+        unit: of the value.
+        target: as `>=600`; None where there is none.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    target: str | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where there is no target, or no value."""
+        if self.target is None or self.value is None:
+            return None
+        found = _TARGET.fullmatch(self.target)
+        assert found, self.target
+        sign, number = found[1], float(found[2])
+        above = self.value > number if sign[0] == ">" else self.value < number
+        return above or (sign.endswith("=") and self.value == number)
+
+    def as_json(self) -> dict[str, Any]:
+        """The shape that `labkit bench --json` prints; four digits are more than it is worth."""
+        value = None if self.value is None else float(f"{self.value:.4g}")
+        return {**asdict(self), "value": value}
+
+    def as_row(self) -> dict[str, str]:
+        """The same for people."""
+        says = {None: "–", True: "met", False: "MISSED"}[self.met]
+        return {"figure": self.name, "value": shown(self.value), "unit": self.unit,
+                "target": self.target or "–", "is": says}  # fmt: skip
+
+
+def shown(value: float | None) -> str:
+    """A value in three digits, thousands whole."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,77 @@
+"""Commands that put load on a lab: replay real purchases, measure. What they need is much."""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from labkit.cli.base import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    app,
+    console,
+    print_json,
+    print_table,
+    running,
+    say,
+)
+from labkit.cli.running import Stack
+
+
+@app.command()
+def replay(
+    home: HomeOption = DEFAULT_HOME,
+    rate: Annotated[float, typer.Option(min=0.1, max=10_000, help="Orders a second.")] = 100.0,
+    limit: Annotated[int, typer.Option(min=1, help="How many purchases, from the first.")] = 1000,
+) -> None:
+    """Replay real purchases of a music shop as orders, and check the history at the end.
+
+    The lab starts afresh with the customers of that shop; what was in it is gone. Exit code 1 when
+    an answer does not go with the tables, or an invariant is broken.
+
+    Example: `labkit replay --rate 200 --limit 2000`
+    """
+    from labkit.cli import replaying
+
+    raise typer.Exit(not replaying.replay(running(home), rate, limit))
+
+
+@app.command()
+def bench(
+    home: HomeOption = DEFAULT_HOME,
+    stack: Annotated[Stack, typer.Option(help="The ground to measure.")] = Stack.auto,
+    quick: Annotated[bool, typer.Option("--quick", help="A minute, rougher.")] = False,
+    write: Annotated[
+        Path | None, typer.Option(help="A page to renew, with a chart beside it.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure orders a second, latency, memory, recovery and what safety costs, beside the floor.
+
+    It runs in new homes below the home's folder, and leaves nothing behind. Nothing else should
+    run on the machine meanwhile.
+
+    Example: `labkit bench --quick`
+    """
+    if stack is Stack.containers:
+        raise ValueError("the containers stack is not built yet: use --stack embedded")
+    from labkit.bench import measures, page
+
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=home) as folder,
+        console.status("measuring") as status,
+    ):
+        pace = measures.QUICK if quick else measures.FULL
+        one = measures.Bench(Path(folder).absolute(), pace, status.update)
+        figures = list(one.run())
+    if as_json:
+        print_json([figure.as_json() for figure in figures])
+    else:
+        print_table("figures", [figure.as_row() for figure in figures])
+        for what, times in one.failures().items():
+            say(f"{times} × {what}")
+    if write:
+        page.renew(write, figures)

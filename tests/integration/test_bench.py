@@ -1,0 +1,95 @@
+"""The bench measures what it says, prints each figure once, and says what it cannot do."""
+
+import json
+import re
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from labkit.bench.figures import Figure
+from labkit.bench.measures import Bench, Pace
+from labkit.home import Home
+from labkit.stack import launch
+from tests.raw import Tables, labkit
+
+#: As short as it goes: what is measured says nothing, but all of it is measured.
+MOMENT = Pace(warm=0, load=0.3, floor=0.1, idle=0.1, ups=1, rounds=1, failing=2, orders_before=1000)
+#: What a machine that is no Linux cannot measure.
+LINUX_ONLY = {
+    "memory of the stack, idle (PSS)", "safety: orders/s that it costs, 64 clients",
+    "safety: share of an order's CPU",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the labs of the bench lie, down, after it ran."""
+    return tmp_path_factory.mktemp("bench")
+
+
+@pytest.fixture(scope="module")
+def figures(folder: Path) -> list[Figure]:
+    """All figures of one run."""
+    bench = Bench(folder, MOMENT, lambda _: None)
+    figures = list(bench.run())
+    assert figures[-1].name == "answers other than 200 under load"
+    assert figures[-1].value == sum(bench.failures().values())
+    return figures
+
+
+def test_every_figure_stands_once_in_the_fixed_shape(figures: list[Figure]) -> None:
+    """Name, value, unit, target; each name once; none without a value that can be measured."""
+    found = json.loads(json.dumps([one.as_json() for one in figures]))
+    names = [one["name"] for one in found]
+    assert len(names) == len(set(names))
+    for one in found:
+        assert list(one) == ["name", "value", "unit", "target"]
+        assert one["target"] is None or re.fullmatch(r"(<|<=|>|>=)[0-9.]+", one["target"])
+        unknown = one["name"] in LINUX_ONLY and sys.platform != "linux"
+        assert (one["value"] is None) == unknown, one
+    assert {f"orders, {n} clients" for n in (8, 64, 128)} | {"orders, 1 client"} <= set(names)
+    targets = {one["name"]: one["target"] for one in found}
+    assert targets["orders, 64 clients"] == ">=600"
+    assert targets["orders, 128 clients"] == ">=700"
+    assert targets["orders, 64 clients, of the floor"] == ">=0.3"
+
+
+def test_nothing_is_left_running(figures: list[Figure], folder: Path) -> None:
+    """Every lab that the bench started is down when it ends."""
+    assert figures
+    homes = [path.parent for path in folder.rglob("lab.json")]
+    assert len(homes) >= 2
+    assert [str(home) for home in homes if launch.is_up(Home(home))] == []
+
+
+def test_the_lab_without_safety_really_has_none(figures: list[Figure], folder: Path) -> None:
+    """There orders are confirmed and paid for, and not one operation is written."""
+    assert figures
+    if sys.platform == "linux":
+        assert operations(folder / "unsafe") == Counter()
+    assert operations(folder / "lab") > Counter(
+        save_pre_order=1, confirm_order=1, deduct_stock=1, use_coupon=1, deduct_balance=1
+    )
+
+
+def operations(home: Path) -> Counter[str]:
+    """Of the orders that a lab placed, by name."""
+    urls = {one: Home(home).database_url(one) for one in ("order", "goods", "coupon", "user")}
+    tables = Tables(urls)
+    assert tables.rows("order", "SELECT * FROM trade_order WHERE order_status = 1 LIMIT 1")
+    assert tables.rows("user", "SELECT * FROM trade_user_money_log WHERE order_id LIMIT 1")
+    return Counter(
+        row["operation"]
+        for service in urls
+        for row in tables.rows(service, "SELECT operation FROM trade_operation")
+    )
+
+
+def test_the_containers_stack_is_refused_clearly(tmp_path: Path) -> None:
+    """What is not built yet is one line, and nothing is made."""
+    done = labkit("bench", "--stack", "containers", "--json", home=tmp_path / "never")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("labkit: the containers stack is not built yet: use --stack embedded\n")
+    assert not (tmp_path / "never").exists()
