@@ -49,6 +49,24 @@ WRONG = {
         def first_to_fail():  # stock is taken by then
             return "coupon.use_coupon.before_commit"
         """,
+    "handle": """
+        def handle(shop, event_id):  # remembers in a transaction of its own, and then dies
+            new = shop.execute("INSERT OR IGNORE INTO inbox VALUES (?)", [event_id]).rowcount
+            shop.commit()
+            if new:
+                shop.execute("UPDATE stock SET pieces = pieces + 2")
+                shop.commit()
+        """,
+    "lacking": """
+        def lacking(outbox, inbox):  # forgets that every group must have it, not just one
+            known = set(inbox["event_id"])
+            return {(row.event_id, group) for row in outbox.itertuples()
+                    for group in row.groups.split(",") if row.event_id not in known}
+        """,
+    "lose_the_answer": """
+        def lose_the_answer():  # loses the question, so that nothing is taken
+            return "order.deduct_balance.before_call"
+        """,
 }
 
 
