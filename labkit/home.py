@@ -29,6 +29,7 @@ class Home:
         self.registry = self.folder / "registry"
         self.faults = self.folder / "faults"
         self.logs = self.folder / "logs"
+        self.traces = self.folder / "traces"
         self.state_file = self.folder / "lab.json"
         self.settings_file = self.folder / "settings.json"
         self.clock_file = self.folder / "clock.json"
@@ -43,7 +44,7 @@ class Home:
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
-        for folder in (self.databases, self.registry, self.faults, self.logs):
+        for folder in (self.databases, self.registry, self.faults, self.logs, self.traces):
             folder.mkdir(exist_ok=True)
         if not self.secret_file.exists():
             write_whole(self.secret_file, secrets.token_urlsafe(32))

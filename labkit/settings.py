@@ -1,6 +1,13 @@
 """One settings object: an environment variable `LABKIT_…` over a default that fits a laptop."""
 
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _share(text: Any) -> Any:
+    return {"on": 1, "off": 0}.get(text, text)
 
 
 class Settings(BaseSettings):
@@ -20,6 +27,7 @@ class Settings(BaseSettings):
         group_session: after this silence the broker gives a consumer's partitions to another.
         worker_reserve: how far ahead of use the time of ids is reserved on disk.
         queue_limit: how many orders, steps or calls may wait at one place; the next is refused.
+        tracing: share of the requests that are traced, 0 to 1; `on` and `off` are 1 and 0.
     """
 
     model_config = SettingsConfigDict(env_prefix="LABKIT_", frozen=True)
@@ -38,3 +46,4 @@ class Settings(BaseSettings):
     group_session: float = 3.0
     worker_reserve: float = 5.0
     queue_limit: int = 1000
+    tracing: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] = 0.0

@@ -16,6 +16,7 @@ from tests.waiting import until
 
 #: An outage heals in about a second instead of five, so that a hundred fit into a test run.
 QUICK = {
+    "LABKIT_TRACING": "off",
     "LABKIT_GROUP_SESSION": "0.6",
     "LABKIT_AUDIT_DELAY": "0.2",
     "LABKIT_UNCONFIRMED_DEADLINE": "4",
@@ -25,10 +26,10 @@ FAIL = "order.confirm_pre_order.before_commit"
 
 
 @contextmanager
-def quick_lab(home: Path) -> Iterator[Lab]:
-    """A lab with short times, for a block."""
+def quick_lab(home: Path, **settings: str) -> Iterator[Lab]:
+    """A lab with short times, or those that are given, for a block."""
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in QUICK.items():
+        for name, value in (QUICK | settings).items():
             environment.setenv(name, value)
         lab = Lab.up(home)
     try:

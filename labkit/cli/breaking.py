@@ -1,4 +1,4 @@
-"""Commands that break: list failpoints, arm and disarm them."""
+"""Commands that break: list failpoints, arm and disarm them, make the broker forget."""
 
 from typing import Annotated
 
@@ -11,9 +11,10 @@ from labkit.cli.base import (
     app,
     print_json,
     print_table,
+    running,
     say,
 )
-from labkit.faults import points
+from labkit.faults import Faults, points
 from labkit.home import Home
 
 
@@ -59,3 +60,18 @@ def fault(
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")
     points.arm(place, name, action, times)
     return say(f"{name} will {action} {times} time(s)")
+
+
+@app.command()
+def lose_broker(
+    home: HomeOption = DEFAULT_HOME,
+    seed: Annotated[
+        int | None, typer.Option(help="Lose only a random tail of each partition, drawn with it.")
+    ] = None,
+) -> None:
+    """Make the broker forget what it had acknowledged, and say how many records that were.
+
+    Example: `labkit lose-broker --seed 7`
+    """
+    lost = Faults(running(home)).lose_broker(seed)
+    say(f"records that the broker lost: {lost}")

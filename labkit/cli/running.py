@@ -17,8 +17,8 @@ from labkit.cli.base import (
     say,
 )
 from labkit.home import Home
-from labkit.shop.wiring import SERVICES
 from labkit.stack import control, launch
+from labkit.stack.instances import parse_instances
 from labkit.stack.seeds import MANY, MUCH
 
 
@@ -64,6 +64,22 @@ def down(home: HomeOption = DEFAULT_HOME) -> None:
 
 
 @app.command()
+def scale(
+    instances: Annotated[list[str], typer.Argument(help="How many of a service: goods=2 user=1.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Start more processes of a service, or have the last ones finish and go.
+
+    Example: `labkit scale goods=2`
+    """
+    numbers = parse_instances(",".join(instances))
+    place = running(home)
+    with console.status("scaling"):
+        control.tell(place, "scale", **numbers)
+    say(", ".join(f"{name} has {number}" for name, number in numbers.items()))
+
+
+@app.command()
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """Say what runs: processes, endpoints, databases.
 
@@ -103,19 +119,3 @@ def reset(
             goods=goods, users=users, stock=stock, balance=balance, coupons=coupons,
         )  # fmt: skip
     say("the first data is back")
-
-
-def parse_instances(text: str) -> dict[str, int]:
-    """Read `goods=2,user=2`.
-
-    Raises:
-        ValueError: an unknown service, or no number from 1 to 9; says what there is.
-    """
-    found = {}
-    for part in filter(None, text.split(",")):
-        name, _, number = part.partition("=")
-        if name not in SERVICES or not (number.isdecimal() and 1 <= int(number) <= 9):
-            names = ", ".join(SERVICES)
-            raise ValueError(f"--instances {part!r}: write SERVICE=1 to 9; services are {names}")
-        found[name] = int(number)
-    return found

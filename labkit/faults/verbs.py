@@ -4,10 +4,12 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
-from labkit.faults import points
+import psutil
+
+from labkit.faults import broker_loss, points
 from labkit.home import Home
 from labkit.stack import control, launch
 
@@ -84,17 +86,49 @@ class Faults:
 
     @contextmanager
     def paused(self, process: str) -> Iterator[None]:
-        """Stop a process in its tracks for a block: it keeps its locks and its connections."""
+        """Stop a process in its tracks for a block: it keeps its locks and its connections.
+
+        Where the lock of a database is among them, and another instance needs it, the supervisor
+        ends the process after a second or two.
+        """
         pid = self._process(process)["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
             yield
         finally:
-            os.kill(pid, signal.SIGCONT)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
-    def lose_broker(self) -> None:
-        """Kill the broker with everything that it holds, and wait until an empty one serves."""
-        self.kill("broker")
+    def lose_broker(self, seed: int | None = None) -> int:
+        """Make the broker forget what it had acknowledged: everything, or a random tail of it.
+
+        The services stand still meanwhile, so that what is lost can be counted.
+
+        Args:
+            seed: of the tail that each partition loses; without one, everything is lost.
+
+        Returns:
+            How many records were lost: none means that the fault was not reached.
+        """
+        log = broker_loss.BrokerLog(self._home.state()["endpoints"]["broker"])
+        with self._services_stopped():
+            held = log.read()
+            self.kill("broker")
+            kept = [] if seed is None else broker_loss.heads(held, seed)
+            log.write(kept)
+        return len(held) - len(kept)
+
+    @contextmanager
+    def _services_stopped(self) -> Iterator[None]:
+        """Stop all services for a block, and wake those that ran before."""
+        services = [one for one in launch.status(self._home)["services"] if one["name"] != "broker"]
+        stopped = [one["pid"] for one in services if one["pid"] and _stop(one["pid"])]
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def _process(self, name: str) -> dict[str, Any]:
         for one in launch.status(self._home)["services"]:
@@ -113,3 +147,15 @@ class Faults:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{complaint} within {_BACK_SECONDS:.0f} s")
             time.sleep(0.02)
+
+
+def _stop(pid: int) -> bool:
+    """Stop a process in its tracks; False where it stands already, or is gone."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_STOPPED:
+            return False
+        process.suspend()
+    except psutil.NoSuchProcess:
+        return False
+    return True

@@ -53,6 +53,11 @@ class Reader:
             raise KeyError(f"there is no table {name}; there are {', '.join(sorted(_BY_NAME))}")
         return [row for service in HOMES_OF[name] for row in self._rows(service, _BY_NAME[name])]
 
+    def columns(self, name: str) -> list[str]:
+        """The names of the columns of `table`, which it has without a row as well."""
+        shared = ["service"] if _BY_NAME[name] in RUNTIME_TABLES else []
+        return [*shared, *_BY_NAME[name].columns.keys()]
+
     def close(self) -> None:
         """Let go of the databases."""
         for engine in self._engines.values():

@@ -11,9 +11,10 @@ from typing import Any, Self
 
 from labkit.faults import Faults
 from labkit.home import Home
-from labkit.lab import flight, html, invariants
+from labkit.lab import flight, html, invariants, trace
 from labkit.lab.client import Client
 from labkit.lab.data import Reader
+from labkit.lab.diagram import Diagram
 from labkit.lab.frames import Aliases, Difference, Table, frame
 from labkit.results import Result
 from labkit.runtime.clock import LabClock
@@ -58,7 +59,7 @@ class Lab:
             RuntimeError: it cannot come up; one line that says what to do.
         """
         where = Home(home)
-        return cls(where, launch.up(where, instances, dies_with_us=True))
+        return cls(where, launch.up(where, instances, dies_with_us=True, traced=True))
 
     def down(self) -> None:
         """Stop everything."""
@@ -77,6 +78,18 @@ class Lab:
         control.tell(self.home, "reset", clock=START.isoformat(), **seeds)
         self._aliases = Aliases()
         self._reader.close()
+
+    def scale(self, **instances: int) -> None:
+        """Start more processes of a service, or have the last ones finish and go.
+
+        Args:
+            instances: service → how many, as `scale(goods=2)`; `order_web` stands for `order-web`.
+
+        Raises:
+            RuntimeError: there is no such service, or it cannot have so many.
+        """
+        named = {name.replace("_", "-"): number for name, number in instances.items()}
+        control.tell(self.home, "scale", **named)
 
     def order(self, *, key: str | None = None, **wanted: Any) -> "Answer":
         """Place an order over HTTP (下单).
@@ -127,6 +140,20 @@ class Lab:
         left = flight.settle(self._reader, timeout)
         if left:
             raise NotSettled("; ".join(f"{one['what']} (order {one['order']})" for one in left[:5]))
+
+    def trace(self, order_id: int | str, *, settle: bool = True) -> Diagram:
+        """Draw what happened to one order, in every process, as a sequence diagram.
+
+        Args:
+            order_id: of which order.
+            settle: wait until nothing is in flight, so that its messages are in the picture.
+
+        Raises:
+            NotTraced: the order left no trace; a lab that `Lab.up` started traces every request.
+        """
+        if settle:
+            self.settle()
+        return trace.draw(self.home.traces, str(order_id), self.alias)
 
     def until(self, condition: Callable[[], bool], timeout: float = 15) -> None:
         """Wait until something is true.
@@ -183,8 +210,9 @@ class Lab:
     def _frame(self, name: str, *, raw: bool = False) -> Table:
         rows = self._reader.table(name)
         if raw:
-            return Table(rows)
-        self._aliases.learn(self._reader.table("trade_order_request"))  # orders by birth, always
+            return Table(rows, columns=self._reader.columns(name))
+        for first in ("trade_order_request", "trade_mq_producer"):  # by birth, whatever is shown
+            self._aliases.learn(self._reader.table(first))
         return frame(name, rows, self._aliases)
 
     def _user_of(self, order_id: int | str) -> int:

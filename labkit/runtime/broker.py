@@ -7,12 +7,18 @@ the embedded broker lost its memory, and duplicates do no harm.
 
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer
+from kafka.errors import (
+    CommitFailedError,
+    KafkaError,
+    RebalanceInProgressError,
+    TopicAlreadyExistsError,
+)
 
 from labkit.runtime.inbox import Delivery
 from labkit.runtime.outbox import Parcel
@@ -21,8 +27,10 @@ log = logging.getLogger(__name__)
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 PARTITIONS = 4
+_JOINED_SECONDS = 2.0
 _LONGEST = 64  # letters of a key or a tag
 BrokerError = KafkaError
+_TRACE = 55  # letters of a traceparent
 _RECOVER = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500, "request_timeout_ms": 3000}
 
 
@@ -65,13 +73,28 @@ class Broker:
     def consumer(self, group: str, topics: Iterable[str]) -> "Consumer":
         """A member of a consumer group that commits offsets only when told to."""
         client = KafkaConsumer(
-            *(self._prefix + topic for topic in topics),
             **self._common, group_id=self._prefix + group, client_id=f"{group}-{os.getpid()}",
             enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=250,
             session_timeout_ms=self._session_ms, heartbeat_interval_ms=self._session_ms // 6,
             max_poll_records=200,
         )  # fmt: skip
-        return Consumer(client, group, self._prefix)
+        membership = Membership()
+        client.subscribe([self._prefix + topic for topic in topics], listener=membership)
+        return Consumer(client, group, self._prefix, membership)
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
+    """Whether a consumer is a settled member of its group, or still joins it (again)."""
+
+    joining = True
+
+    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002  # the client's interface
+        """The group hands its partitions round anew."""
+        self.joining = True
+
+    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002  # the same
+        """The group has settled, perhaps with nothing for us."""
+        self.joining = False
 
 
 class Producer:
@@ -91,6 +114,8 @@ class Producer:
             BrokerError: the broker is away for longer than the client waits.
         """
         headers = [("event_id", str(parcel.event_id).encode()), ("tag", parcel.tag.encode())]
+        if parcel.trace:
+            headers.append(("traceparent", parcel.trace.encode()))
         return self._client.send(
             self._prefix + parcel.topic, value=parcel.body.encode(), key=parcel.key.encode(),
             headers=headers,
@@ -104,8 +129,9 @@ class Producer:
 class Consumer:
     """Reads deliveries of one group; used by one thread."""
 
-    def __init__(self, client: Any, group: str, prefix: str) -> None:
+    def __init__(self, client: Any, group: str, prefix: str, membership: Membership) -> None:
         self._client = client
+        self._membership = membership
         self._group = group
         self._prefix = prefix
 
@@ -120,11 +146,22 @@ class Consumer:
                 log.warning("a record is not ours and is passed over: %s: %r", where, error)
 
     def commit(self) -> None:
-        """Tell the broker that all that was polled is taken care of."""
-        self._client.commit()
+        """Tell the broker that all that was polled is taken care of.
+
+        Where the partitions are being handed round, others will read it again: the inbox knows it.
+        """
+        with suppress(CommitFailedError, RebalanceInProgressError):
+            self._client.commit()
 
     def close(self) -> None:
-        """Leave the group."""
+        """Leave the group, but not while joining it.
+
+        The embedded broker may make who leaves then the leader of the group, for whom the others
+        wait for ever.
+        """
+        deadline = time.monotonic() + _JOINED_SECONDS
+        while self._membership.joining and time.monotonic() < deadline:
+            self._client.poll(timeout_ms=50)  # nothing of it is committed: it comes again
         self._client.close(autocommit=False)
 
     def _delivery(self, record: Any) -> Delivery:
@@ -135,4 +172,10 @@ class Consumer:
         return Delivery(
             group=self._group, event_id=event_id, topic=record.topic.removeprefix(self._prefix),
             tag=tag, key=key, body=record.value.decode(),
+            trace=_trace(headers.get("traceparent", b"")),
         )  # fmt: skip
+
+
+def _trace(header: bytes) -> str:
+    """A `traceparent` of the length that fits an inbox; what else stands there is no matter."""
+    return header.decode("ascii", "replace") if len(header) == _TRACE else ""

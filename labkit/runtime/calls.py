@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 
+from labkit.runtime import tracing
 from labkit.runtime.contract import Method, methods_of
 from labkit.runtime.failpoints import Failpoints, Refused
 from labkit.runtime.link import Broken, Busy, Link
@@ -19,7 +20,7 @@ from labkit.runtime.steps import Unknown
 
 C = TypeVar("C")
 
-#: Calls of the runtime itself, which no order waits for: they have no failpoints.
+#: Calls of the runtime itself, which no order waits for: they have no failpoints, and no spans.
 UNTRACED = ("find_missing", "retry")
 #: How old may be what is known of the instances, in seconds; less where one did not answer.
 _FRESH, _FRESHER = 1.0, 0.05
@@ -77,7 +78,7 @@ class Calls:
         before, after = (f"{self._caller}.{name}.{when}_call" for when in ("before", "after"))
         failpoints = None if name in UNTRACED else self._failpoints
 
-        async def call(_self: object, command: Any) -> Any:
+        async def ask(command: Any) -> Any:
             body = method.request.dump_json(command)
             expires = time.monotonic() + timeout
             try:
@@ -90,6 +91,13 @@ class Calls:
                 raise Unknown(str(refused)) from refused
             return method.answer.validate_json(answer)
 
+        async def call(_self: object, command: Any) -> Any:
+            if not tracing.on or name in UNTRACED:
+                return await ask(command)
+            return await tracing.within(
+                lambda: ask(command), name, tracing.CALL, command, peer=service
+            )
+
         return call
 
     async def _ask(self, service: str, method: str, body: bytes, expires: float) -> bytes:
@@ -100,11 +108,14 @@ class Calls:
             link = self._pick(service, fresh)
             if link:
                 try:
-                    return await link.ask(method, body, expires)
+                    return await link.ask(method, body, expires, tracing.inject())
                 except Broken as broken:
                     cause, fresh = broken, _FRESHER
                 except Busy as busy:
                     raise Unknown(f"{service} is overloaded: {busy}") from busy
+                except Unknown as unknown:
+                    cause = unknown
+                    break
             await asyncio.sleep(random.uniform(0.01, 0.03))  # jitter
         raise Unknown(f"{service} gave no answer to {method}: {cause}")
 
@@ -125,6 +136,9 @@ class Calls:
                 if len(self._registry.instances(service, _FRESHER)) > 1:
                     link.give_up("it does not answer")  # what waits there is asked elsewhere
 
+            before = link
             link = Link(endpoint, service, self._secret, self._limit, silent)
+            if before and not before.well:
+                link.doubt()
             self._links[endpoint] = link
         return link

@@ -10,12 +10,13 @@ Processing, 1992.
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from labkit.results import Result
@@ -44,7 +45,7 @@ class Context:
     settings: Settings
     failpoints: Failpoints
     write_outbox: Callable[[Transaction], None]
-    committed: Callable[[list[tuple[int, Event]]], None]
+    committed: Callable[[list[tuple[int, Event, str]]], None]
 
 
 @dataclass
@@ -56,6 +57,7 @@ class Work:
         command: what it is asked to do.
         answer: where its answer goes, after the commit; a future of a thread or of the loop.
         expires: when nobody waits for it any more, by the monotonic clock.
+        trace: of the request, as text; empty where it is not traced.
         crossed: whether a failpoint has acted on it; then no other does.
     """
 
@@ -63,6 +65,7 @@ class Work:
     command: Any
     answer: Any = field(default_factory=Future)
     expires: float = float("inf")
+    trace: str = ""
     crossed: bool = False
 
 
@@ -81,6 +84,7 @@ class Committer:
 
     def __init__(self, engine: Engine, context: Context, deliver: Callable[[Ends], None]) -> None:
         self._engine = engine
+        self._connection: Connection | None = None
         self._context = context
         self._deliver = deliver
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
@@ -108,13 +112,16 @@ class Committer:
         """Finish what waits, and close the connection."""
         self._queue.put(None)
         self._thread.join()
+        if self._connection:
+            self._connection.close()
         self._engine.dispose()
 
     def _loop(self) -> None:
         while group := self._take():
             now = time.monotonic()
             late = [work for work in group if work.expires < now]
-            self._deliver([(work, Overloaded("its caller's time is over")) for work in late])
+            if late:
+                self._deliver([(work, Overloaded("its caller's time is over")) for work in late])
             awaited = [work for work in group if work.expires >= now]
             armed = [work for work in awaited if self._is_armed(work)]
             self._run([work for work in awaited if work not in armed])
@@ -160,18 +167,31 @@ class Committer:
     def _transact(self, group: list[Work]) -> Ends:
         context, ends, emitted = self._context, [], []
         now, wall = context.clock.now(), wall_ms()
-        with self._engine.begin() as connection:
+        with self._connected() as connection, connection.begin():
             cursor = cursor_of(connection)
             for work in group:
-                tx = Transaction(connection, now, wall, context.ids, context.settings, cursor)
+                tx = Transaction(
+                    connection, now, wall, context.ids, context.settings, cursor, work.trace
+                )
                 ends.append((work, work.step.function(tx, work.command)))
                 if tx.emitted:
                     context.write_outbox(tx)
-                    emitted += tx.emitted
+                    emitted += [(*one, work.trace) for one in tx.emitted]
                 self._before_commit(work, alone=len(group) == 1)
         if emitted:
             context.committed(emitted)
         return ends
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        """The connection, which stays open; after an error a new one is made."""
+        connection, self._connection = self._connection or self._engine.connect(), None
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
 
     # failpoints
 

@@ -5,12 +5,13 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
 from labkit.results import Code, Result
-from labkit.runtime import inbox
+from labkit.runtime import inbox, tracing
 from labkit.runtime.broker import Broker, Consumer
 from labkit.runtime.database import Database
 from labkit.runtime.desk import RetryCommand
@@ -90,7 +91,7 @@ class Inbox:
         self, steps: Mapping[str, Step[Any, None]], delivery: Delivery
     ) -> str | None:
         try:
-            await self._database.run(steps[delivery.topic], delivery)
+            await self._run(steps[delivery.topic], delivery)
         except OperationalError:
             raise
         except Exception as error:  # kept with its cause, for people to see
@@ -116,7 +117,7 @@ class Inbox:
         deliveries = list(consumer.poll(_POLL_SECONDS))
         if not deliveries:
             return
-        futures = [self._database.submit(self._first[one.topic], one) for one in deliveries]
+        futures = [self._submit(self._first[one.topic], one) for one in deliveries]
         for delivery, future in zip(deliveries, futures, strict=True):
             try:
                 future.result()
@@ -129,6 +130,20 @@ class Inbox:
         for boundary in boundaries:
             self._failpoints.cross(f"{boundary}.after_offset_commit")
 
+    def _submit(self, step: Step[Any, None], delivery: Delivery) -> "Future[None]":
+        if not (tracing.on and delivery.trace):
+            return self._database.submit(step, delivery)
+        span = tracing.begin(step.name, tracing.RECEIVE, delivery.trace, **_about(delivery))
+        future = self._database.submit(step, delivery, span.trace)
+        future.add_done_callback(span.end_with)
+        return future
+
+    async def _run(self, step: Step[Any, None], delivery: Delivery) -> None:
+        if not (tracing.on and delivery.trace):
+            return await self._database.run(step, delivery)
+        with tracing.span(step.name, tracing.RECEIVE, delivery.trace, **_about(delivery)):
+            return await self._database.run(step, delivery)
+
     def _keep(self, delivery: Delivery, error: Exception) -> None:
         """Store a failed delivery; where the database itself is away, wait and ask it again."""
         while isinstance(error, OperationalError) and not self._stopping.is_set():
@@ -140,6 +155,11 @@ class Inbox:
                 error = again
         self._database.submit(inbox.keep_failure, _failure(delivery, error)).result()
         return None
+
+
+def _about(delivery: Delivery) -> dict[str, Any]:
+    """What a span says of a delivery."""
+    return {"topic": delivery.topic, "order_id": delivery.key, "event_id": delivery.event_id}
 
 
 def _failure(delivery: Delivery, error: Exception) -> Failure:

@@ -5,13 +5,14 @@ reads. Business code never sees a connection, a commit, or a lock that had to be
 """
 
 import asyncio
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
+from labkit.runtime import tracing
 from labkit.runtime.committer import Committer, Context, Ends, Work
 from labkit.runtime.steps import Step
 
@@ -93,13 +94,13 @@ class Database:
             Overloaded: too many steps wait already.
         """
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        self._worker(step).put(Work(step, command, answer, expires), bounded=True)
+        self._worker(step).put(Work(step, command, answer, expires, tracing.inject()), bounded=True)
         return answer
 
-    def submit(self, step: Step[Any, A], command: Any) -> "Future[A]":
+    def submit(self, step: Step[Any, A], command: Any, trace: str = "") -> "Future[A]":
         """The same from a thread that waits for what it submits, so that it bounds itself."""
         answer: Future[A] = Future()
-        self._worker(step).put(Work(step, command, answer), bounded=False)
+        self._worker(step).put(Work(step, command, answer, trace=trace), bounded=False)
         return answer
 
     def close(self) -> None:
@@ -121,9 +122,10 @@ class Database:
 
 def _settle_all(ends: Ends) -> None:
     for work, end in ends:
-        if work.answer.done():  # whoever waited has gone
-            continue
-        if isinstance(end, Exception):
-            work.answer.set_exception(end)
-        else:
-            work.answer.set_result(end)
+        with suppress(asyncio.InvalidStateError, InvalidStateError):  # whoever waited has gone
+            if isinstance(end, StopIteration):  # which no future takes: it would end its waiter
+                work.answer.set_exception(RuntimeError(f"a step raised {end!r}"))
+            elif isinstance(end, Exception):
+                work.answer.set_exception(end)
+            else:
+                work.answer.set_result(end)

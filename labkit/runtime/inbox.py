@@ -44,6 +44,7 @@ class Delivery(Message):
     tag: str
     key: str
     body: str
+    trace: str = ""
 
 
 class Failure(Message):
@@ -170,7 +171,7 @@ def _values(tx: Transaction, delivery: Delivery) -> dict[str, Any]:
     return {
         "group_name": delivery.group, "event_id": delivery.event_id, "topic": delivery.topic,
         "tag": delivery.tag, "msg_key": delivery.key, "body": delivery.body, "add_time": tx.now,
-        "body_hash": _hash(delivery),
+        "body_hash": _hash(delivery), "trace": delivery.trace or None,
     }  # fmt: skip
 
 
@@ -193,5 +194,5 @@ def _row(delivery: Delivery) -> Any:
 def _delivery(row: Any) -> Delivery:
     return Delivery(
         group=row.group_name, event_id=row.event_id, topic=row.topic, tag=row.tag,
-        key=row.msg_key, body=row.body,
+        key=row.msg_key, body=row.body, trace=row.trace or "",
     )  # fmt: skip

@@ -5,7 +5,6 @@ that breaks makes every unanswered call *unknown*, never failed.
 """
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Callable
@@ -19,8 +18,6 @@ import grpc.aio
 from labkit.runtime.steps import Unknown
 from labkit.runtime.wire import PING, Call, Outcome, answers_of, pack
 
-log = logging.getLogger(__name__)
-
 SECRET = "labkit-secret"  # the header's name, not a secret
 #: A channel of its own for each link, so that one instance's past is not another's.
 OPTIONS = (
@@ -33,6 +30,7 @@ _HOPELESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT)
 _TOGETHER = 100
 _TICK = 0.05
 _SILENCE = 0.25  # seconds without a word, after which we ask whether anybody is there
+_PATIENCE = 1.0  # seconds without an answer to that, after which a new line is tried
 
 
 class Broken(Exception):
@@ -63,7 +61,6 @@ class Link:
     def __init__(
         self, endpoint: str, service: str, secret: str, limit: int, silent: "Callable[[Link], None]"
     ) -> None:
-        self.endpoint = endpoint
         self._silent = silent
         self.well = True
         self.broken = False
@@ -105,7 +102,7 @@ class Link:
             Busy: too many wait on this line already.
         """
         if len(self._waiting) >= self._limit:
-            raise Busy(f"{self._limit} calls wait for {self.endpoint}")
+            raise Busy(f"{self._limit} calls wait for it")
         answer: asyncio.Future[bytes] = self._loop.create_future()
         now = time.monotonic()
         self._send(Call(self._last + 1, method, int((expires - now) * 1000), trace, body))
@@ -120,7 +117,13 @@ class Link:
         waiting, self._waiting = self._waiting, {}
         for one in waiting.values():
             if not one.answer.done():
-                one.answer.set_exception(error(f"{self.endpoint}: {cause}"))
+                one.answer.set_exception(error(cause))
+
+    def doubt(self) -> None:
+        """Take the instance for silent until it is heard: the line before this one was."""
+        self.well = False
+        self._ping()
+        self._tick_soon()
 
     async def close(self) -> None:
         """Close the line."""
@@ -167,13 +170,17 @@ class Link:
             if outcome == Outcome.DONE:
                 one.answer.set_result(body)
             elif outcome == Outcome.LEAVING:
-                one.answer.set_exception(Broken(f"{self.endpoint} is stopping"))
+                one.answer.set_exception(Broken("it is stopping"))
             elif outcome == Outcome.BUSY:
                 one.answer.set_exception(Busy(body.decode()))
             else:
                 one.answer.set_exception(Unknown(body.decode()))
 
     # time
+
+    def _ping(self) -> None:
+        self._pinged = time.monotonic()
+        self._send(Call(self._last + 1, PING, 0, "", b""))
 
     def _tick_soon(self) -> None:
         if not self._ticking:
@@ -187,12 +194,13 @@ class Link:
         for number in [number for number, one in self._waiting.items() if one.expires <= now]:
             one = self._waiting.pop(number)
             if not one.answer.done():
-                one.answer.set_exception(Unknown(f"{self.endpoint} gave no answer in time"))
+                one.answer.set_exception(Unknown("its time is over"))
         if self.well and self._pinged and now - self._pinged > _SILENCE:
             self.well = False
             self._silent(self)
         elif self._waiting and not self._pinged and now - self._heard > _SILENCE:
-            self._pinged = now
-            self._send(Call(self._last + 1, PING, 0, "", b""))
-        if self._waiting or (self._pinged and self.well):
+            self._ping()
+        if self._pinged and now - self._pinged > _PATIENCE:
+            self._closing = asyncio.ensure_future(self.close())  # perhaps only the line is dead
+        elif self._waiting or self._pinged:
             self._tick_soon()

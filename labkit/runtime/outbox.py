@@ -17,8 +17,10 @@ from labkit.runtime.steps import Event, Transaction, step
 from labkit.runtime.tables import SENT, SETTLED, UNSENT, outbox
 
 _BATCH = 100
+#: topic → the consumer groups that must have its events.
+Groups = Mapping[str, tuple[str, ...]]
 _ROW = select(outbox.c.event_id, outbox.c.topic, outbox.c.tag, outbox.c.msg_key, outbox.c.body,
-              outbox.c.groups)  # fmt: skip
+              outbox.c.groups, outbox.c.trace)  # fmt: skip
 
 
 @statement
@@ -37,6 +39,7 @@ class Parcel:
     key: str
     body: str
     groups: tuple[str, ...] = ()
+    trace: str = ""
 
 
 class Postponed(Message):
@@ -48,11 +51,11 @@ class Postponed(Message):
     delay: float
 
 
-def writer(groups: Mapping[str, tuple[str, ...]]) -> Callable[[Transaction], None]:
+def writer(groups: Groups) -> Callable[[Transaction], None]:
     """Make the function that writes a transaction's events to its outbox.
 
     Args:
-        groups: topic → the consumer groups that must have its events.
+        groups: who must have its events.
     """
 
     def write(tx: Transaction) -> None:
@@ -62,17 +65,18 @@ def writer(groups: Mapping[str, tuple[str, ...]]) -> Callable[[Transaction], Non
                 outbox, event_id=event_id, topic=event.topic, tag=event.tag,
                 msg_key=str(event.order_id), body=event.model_dump_json(),
                 groups=",".join(groups[event.topic]), status=UNSENT, tries=0,
-                next_try=lease, add_time=tx.now,
+                next_try=lease, add_time=tx.now, trace=tx.trace or None,
             )  # fmt: skip
 
     return write
 
 
-def parcel_of(event_id: int, event: Event, groups: tuple[str, ...]) -> Parcel:
+def parcel_of(event_id: int, event: Event, groups: tuple[str, ...], trace: str = "") -> Parcel:
     """What is sent for an event that was just committed, without reading it back."""
     return Parcel(
-        event_id, event.topic, event.tag, str(event.order_id), event.model_dump_json(), groups
-    )
+        event_id, event.topic, event.tag, str(event.order_id), event.model_dump_json(), groups,
+        trace,
+    )  # fmt: skip
 
 
 @step(reads=True)
@@ -130,6 +134,24 @@ def hurry(tx: Transaction, event_id: int) -> bool:
     return bool(tx.execute(update(outbox).where(waits).values(next_try=tx.wall_ms)).rowcount)
 
 
+@step()
+def readdress(tx: Transaction, groups: Groups) -> None:
+    """Address what is not settled to the groups that were wired since it was written, too.
+
+    A group that is wired no more keeps what was addressed to it: a start with the wrong wiring
+    must not lose anything.
+    """
+    unsettled = outbox.c.status != SETTLED
+    kinds = select(outbox.c.topic, outbox.c.groups).where(unsettled).distinct()
+    for row in tx.execute(kinds).all():
+        topic, written = row.topic, row.groups
+        known = [group for group in written.split(",") if group]
+        added = [group for group in groups.get(topic, ()) if group not in known]
+        if added:
+            these = unsettled & (outbox.c.topic == topic) & (outbox.c.groups == written)
+            tx.execute(update(outbox).where(these).values(groups=",".join(known + added)))
+
+
 def _claim(tx: Transaction, status: int) -> list[Parcel]:
     due = (outbox.c.status == status) & (outbox.c.next_try <= tx.wall_ms)
     rows = tx.execute(_ROW.where(due).order_by(outbox.c.next_try).limit(_BATCH)).all()
@@ -153,4 +175,4 @@ def _move(tx: Transaction, event_ids: Any, old: int, **values: Any) -> None:
 
 def _parcel(row: Row[Any]) -> Parcel:
     groups = tuple(group for group in row.groups.split(",") if group)
-    return Parcel(row.event_id, row.topic, row.tag, row.msg_key, row.body, groups)
+    return Parcel(row.event_id, row.topic, row.tag, row.msg_key, row.body, groups, row.trace or "")

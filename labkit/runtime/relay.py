@@ -5,15 +5,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
-from labkit.runtime import outbox
+from labkit.runtime import outbox, tracing
 from labkit.runtime.broker import Broker, BrokerError, Producer
 from labkit.runtime.database import Database
 from labkit.runtime.desk import Desk
 from labkit.runtime.failpoints import Failpoints, Refused
 from labkit.runtime.inbox import MissingQuery
-from labkit.runtime.outbox import Parcel, Postponed
+from labkit.runtime.outbox import Groups, Parcel, Postponed
 from labkit.runtime.steps import Unknown
 from labkit.runtime.tables import SENT, UNSENT
 
@@ -57,12 +58,16 @@ class Relay:
         if parcels:
             self._loop.call_soon_threadsafe(self._send_all, parcels)
 
-    async def run(self, database: Database) -> None:
+    async def run(self, database: Database, groups: Groups) -> None:
         """Work until cancelled: what commits hand over, what was left behind, what is unsettled."""
         self._database = database
+        addressed = False
         while True:
             try:
-                if await database.run(outbox.is_due, None):
+                if not addressed:
+                    await database.run(outbox.readdress, groups)
+                    addressed = True
+                while await database.run(outbox.is_due, None):
                     self._send_all(await database.run(outbox.claim_unsent, None))
                     await self._audit(await database.run(outbox.claim_unsettled, None))
             except Exception:  # the relay outlives a database or a subscriber that is away
@@ -82,16 +87,24 @@ class Relay:
             del self._sending[parcel.event_id]
 
     async def _send_once(self, parcel: Parcel) -> None:
-        boundary = f"{self._service}.{parcel.topic}."
         try:
-            if await self._failpoints.cross_async(boundary + "before_send"):
-                await self._until_acknowledged(parcel)
-            await self._until_acknowledged(parcel)
-            await self._failpoints.cross_async(boundary + "after_ack")
+            await (self._carry_traced if tracing.on and parcel.trace else self._carry)(parcel)
         except (BrokerError, Refused) as error:
             await self._postpone([parcel], UNSENT, f"{type(error).__name__}: {error}")
         else:
             await self._mark_sent(parcel)
+
+    async def _carry(self, parcel: Parcel) -> None:
+        boundary = f"{self._service}.{parcel.topic}."
+        if await self._failpoints.cross_async(boundary + "before_send"):
+            await self._until_acknowledged(parcel)
+        await self._until_acknowledged(parcel)
+        await self._failpoints.cross_async(boundary + "after_ack")
+
+    async def _carry_traced(self, parcel: Parcel) -> None:
+        about = {"order_id": parcel.key, "event_id": parcel.event_id}
+        with tracing.span(parcel.topic, tracing.SEND, parcel.trace, **about) as span:
+            await self._carry(replace(parcel, trace=span.trace))
 
     async def _mark_sent(self, parcel: Parcel) -> None:
         try:

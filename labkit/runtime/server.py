@@ -5,12 +5,14 @@ import hmac
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from labkit.runtime import tracing
 from labkit.runtime.committer import Overloaded
 from labkit.runtime.contract import Method, methods_of
 from labkit.runtime.link import OPTIONS, SECRET
@@ -89,7 +91,9 @@ class Server:
             method, handle = self._methods[call.method]
             command = method.request.validate_json(call.body)
             # The work goes on when the caller stops waiting: what was begun ends, known or not.
-            work = handle(command, time.monotonic() + call.left / 1000)
+            expires = time.monotonic() + call.left / 1000
+            start = _traced if tracing.on else _plain
+            work = start(call, handle, command, expires)
         except Overloaded as overloaded:
             return line.say(call, Outcome.BUSY, str(overloaded).encode())
         except (KeyError, ValueError) as error:
@@ -109,6 +113,17 @@ class Server:
         except Exception as error:  # the caller must hear that it failed, whatever it was
             log.warning("%s of %s failed: %s", call.method, self._service, error)
             line.say(call, Outcome.FAILED, f"{type(error).__name__}: {error}".encode())
+
+
+def _plain(_call: Call, handle: Handler, command: Any, expires: float) -> "asyncio.Future[Any]":
+    return handle(command, expires)
+
+
+def _traced(call: Call, handle: Handler, command: Any, expires: float) -> "asyncio.Future[Any]":
+    work = partial(handle, command, expires)
+    return asyncio.ensure_future(
+        tracing.within(work, call.method, tracing.SERVE, command, call.trace)
+    )
 
 
 class _Line:

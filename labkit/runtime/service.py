@@ -8,7 +8,7 @@ from typing import Any
 
 from labkit.home import Home
 from labkit.results import Result
-from labkit.runtime import inbox, outbox
+from labkit.runtime import inbox, outbox, tracing
 from labkit.runtime.broker import Broker
 from labkit.runtime.calls import Calls
 from labkit.runtime.clock import LabClock, wall_ms
@@ -18,11 +18,12 @@ from labkit.runtime.database import Database
 from labkit.runtime.desk import Desk, RetryCommand
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
+from labkit.runtime.outbox import Groups
 from labkit.runtime.registry import Instance, Registry
 from labkit.runtime.relay import Relay
 from labkit.runtime.server import Handler, Server
 from labkit.runtime.steps import Event, Flow, Step
-from labkit.runtime.wiring import Groups, Service, failpoints_of
+from labkit.runtime.wiring import Service, failpoints_of
 from labkit.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,10 @@ class Runtime:
 
     async def run(self, step: Step[Any, Any], command: Any) -> Any:
         """Run a step on this service's own database."""
+        if tracing.on and not step.reads:
+            return await tracing.within(
+                lambda: self._database.run(step, command), step.name, tracing.STEP, command
+            )
         return await self._database.run(step, command)
 
     async def start(self) -> None:
@@ -91,7 +96,7 @@ class Runtime:
         self.announce(await self._server.start())
         self._inbox.start()
         sweeps = [self._sweep(sweep) for sweep in self.service.sweeps]
-        for work in (relay.run(self._database), self._inbox.run_retries(), *sweeps):
+        for work in (relay.run(self._database, self._groups), self._inbox.run_retries(), *sweeps):
             self._tasks.append(asyncio.create_task(work))
 
     def announce(self, endpoint: str) -> None:
@@ -110,10 +115,10 @@ class Runtime:
         await asyncio.to_thread(self._database.close)
 
     def _context(self, hand_over: Callable[[list[outbox.Parcel]], None]) -> Context:
-        def committed(emitted: list[tuple[int, Event]]) -> None:
+        def committed(emitted: list[tuple[int, Event, str]]) -> None:
             hand_over([
-                outbox.parcel_of(event_id, event, self._groups[event.topic])
-                for event_id, event in emitted
+                outbox.parcel_of(event_id, event, self._groups[event.topic], trace)
+                for event_id, event, trace in emitted
             ])  # fmt: skip
 
         lease = self.registry.lease_worker(int(self.settings.worker_reserve * 1000))

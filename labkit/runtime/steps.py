@@ -50,6 +50,7 @@ class Transaction:
         ids: makes ids.
         settings: the lab's settings.
         cursor: the driver's, which statements that were built once run on; made where not given.
+        trace: of the request, as text, for the events that leave; empty where it is not traced.
         emitted: the events that leave with this transaction.
     """
 
@@ -59,6 +60,7 @@ class Transaction:
     ids: IdMaker
     settings: Settings
     cursor: Any = None
+    trace: str = ""
     emitted: list[tuple[int, Event]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

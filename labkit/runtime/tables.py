@@ -49,6 +49,7 @@ outbox = Table(
     Column("sent_time", Moment),
     Column("settled_time", Moment),
     Column("last_error", Text),
+    Column("trace", String(55)),  # traceparent of the step that told it, where it was traced
     Index("producer_due", "status", "next_try"),
 )
 UNSENT, SENT, SETTLED = 0, 1, 2
@@ -70,6 +71,7 @@ inbox = Table(
     Column("add_time", Moment, nullable=False),
     Column("done_time", Moment),
     Column("last_error", Text),
+    Column("trace", String(55)),  # as it came with the message
     Index("consumer_due", "status", "next_try"),
 )
 WAITING, DONE, DEAD = 0, 1, 2

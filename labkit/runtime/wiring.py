@@ -9,10 +9,9 @@ from labkit.runtime.contract import methods_of
 from labkit.runtime.failpoints import KINDS, Failpoint
 from labkit.runtime.steps import Event, Flow, Step
 
-Groups = Mapping[str, tuple[str, ...]]
 _RUNTIME_STEPS = (
     outbox.claim_unsent, outbox.claim_unsettled, outbox.mark_sent, outbox.mark_settled,
-    outbox.mark_missing, outbox.postpone, outbox.hurry, inbox.keep_failure,
+    outbox.mark_missing, outbox.postpone, outbox.hurry, outbox.readdress, inbox.keep_failure,
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ def tell(home: Home, command: str, **arguments: Any) -> None:
 
     Args:
         home: whose supervisor.
-        command: ping, down, reset, hold or release.
+        command: ping, down, reset, scale, hold or release.
         arguments: of the command.
 
     Raises:

@@ -55,6 +55,7 @@ def up(
     instances: Mapping[str, int] | None = None,
     *,
     dies_with_us: bool = False,
+    traced: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> "subprocess.Popen[bytes] | None":
     """Start everything, and return when it is ready.
@@ -63,6 +64,7 @@ def up(
         home: where the lab lives.
         instances: service → how many; one of each where not said.
         dies_with_us: whether the lab goes when this process goes, however it goes.
+        traced: whether every request is traced, where `LABKIT_TRACING` does not say.
         progress: told what is being waited for.
 
     Returns:
@@ -84,6 +86,7 @@ def up(
                 [sys.executable, "-m", "labkit.stack.supervisor", json.dumps(spec)],
                 stdin=_lifeline() if dies_with_us else subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True,
+                env=_environment(traced),
             )  # fmt: skip
         try:
             _wait(home, supervisor, progress)
@@ -138,6 +141,12 @@ def _lifeline() -> int:
     """
     reader, _writer = os.pipe()
     return reader
+
+
+def _environment(traced: bool) -> dict[str, str]:
+    """The supervisor's: where spans are to be exported, they are made. What is set stays."""
+    exported = os.environ.get("OTEL_TRACES_EXPORTER", "none") != "none"
+    return {"LABKIT_TRACING": "on" if traced or exported else "off", **os.environ}
 
 
 def _make(home: Home) -> None:

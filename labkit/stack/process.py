@@ -14,6 +14,7 @@ import uvicorn
 import uvloop
 
 from labkit.home import Home
+from labkit.runtime import tracing
 from labkit.runtime.broker import Broker
 from labkit.runtime.service import Runtime
 from labkit.settings import Settings
@@ -52,11 +53,13 @@ def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | 
     )
     gc.set_threshold(*_COLLECT)
     settings = Settings.model_validate_json(home.settings_file.read_text())
+    tracing.start(home.traces, name, instance, settings.tracing)
     runtime = Runtime(
         SERVICES[name], instance, home, settings, GROUPS, NAMES, make_broker(home, settings)
     )
     main = _serve(runtime) if web is None else _serve_web(runtime, socket.socket(fileno=web))
     uvloop.run(main)
+    tracing.stop()
 
 
 def make_topics(home: Home) -> None:

@@ -4,17 +4,20 @@ import contextlib
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.home import Home
 from labkit.runtime.registry import Registry
-from labkit.stack import children, process
+from labkit.stack import children, fencing, process
 
 BROKER = "broker"
 _QUICK_DEATH_SECONDS = 1.0
 _STOP_SECONDS = 3.0
+_LEAVE_SECONDS = 8.0
+_BLOCKING_SECONDS = 1.0
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Child:
         held: whether a fault holds it down.
         endpoint: where it answers; empty until it does.
         quick_deaths: how often in a row it died soon after its start.
+        leaves_by: when it must be gone for good; None where it stays.
+        blocks_since: since when it stands still with its database locked; None where it does not.
     """
 
     name: str
@@ -40,6 +45,8 @@ class Child:
     held: bool = False
     endpoint: str = ""
     quick_deaths: int = 0
+    leaves_by: float | None = None
+    blocks_since: float | None = None
 
     @property
     def label(self) -> str:
@@ -49,6 +56,7 @@ class Child:
     def began(self, pid: int) -> None:
         """Note that it was started."""
         self.pid, self.started, self.restart_at = pid, time.monotonic(), None
+        self.blocks_since = None
         self.endpoint = ""
 
     def died(self) -> None:
@@ -172,6 +180,44 @@ class Processes:
         child.held = False
         if not child.pid:
             child.restart_at = time.monotonic()
+
+    def scale(self, name: str, number: int) -> list[Child]:
+        """Start more of a service, or have the last ones finish and go.
+
+        Returns:
+            Who starts, and who goes; `bury` forgets these.
+        """
+        have = [child for child in self.children.values() if child.name == name]
+        more = [Child(name, instance) for instance in range(len(have) + 1, number + 1)]
+        for child in more:
+            self.start(child)
+        for child in have[number:]:
+            child.held, child.restart_at = True, None
+            child.leaves_by = time.monotonic() + _LEAVE_SECONDS
+            _kill(child, signal.SIGTERM)
+        return more + have[number:]
+
+    def bury(self) -> bool:
+        """Forget who left for good, and end who takes too long; whether anybody was forgotten."""
+        leaving = [one for one in self.children.values() if one.leaves_by]
+        for child in leaving:
+            if not child.pid:
+                del self.children[child.label]
+            elif child.leaves_by and child.leaves_by < time.monotonic():
+                _kill(child, signal.SIGKILL)
+        return any(not child.pid for child in leaving)
+
+    def fence(self) -> None:
+        """End who stands still, and for long, with a database locked that others need."""
+        kinds = Counter(child.name for child in self.children.values() if child.pid)
+        for child in (one for one in self.children.values() if one.pid and kinds[one.name] > 1):
+            now = time.monotonic()
+            if not fencing.blocks(child.pid, self.home.databases / f"{child.name}.sqlite"):
+                child.blocks_since = None
+            elif child.blocks_since is None:
+                child.blocks_since = now
+            elif now - child.blocks_since > _BLOCKING_SECONDS:
+                _kill(child, signal.SIGKILL)
 
     def log(self, label: str) -> Any:
         """Where a process writes its log."""

@@ -19,11 +19,13 @@ from datetime import datetime
 from typing import Any
 
 from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, write_whole
+from labkit.runtime import tracing
 from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import SERVICES
 from labkit.stack import broker_binary, children, control, ports, process
+from labkit.stack.instances import check_instances
 from labkit.stack.processes import BROKER, Child, Processes
 from labkit.stack.seeds import Seeds, seed
 
@@ -62,6 +64,7 @@ class Supervisor:
         before = home.state()
         children.kill_left_over(before.get("processes", []))
         write_whole(home.settings_file, settings.model_dump_json())
+        tracing.warm(settings.tracing)
         known = before.get("endpoints", {})
         self._broker = settings.broker or f"127.0.0.1:{ports.free(ports.of(known.get(BROKER)))}"
         self._web = ports.listen(ports.of(known.get("order-web")))
@@ -178,7 +181,9 @@ class Supervisor:
         self._tend()
 
     def _tend(self) -> None:
+        self._processes.fence()
         changed = self._processes.reap()
+        changed |= self._processes.bury()
         changed |= self._processes.restart_due(self._start_broker_again)
         changed |= self._processes.find_endpoints()
         if changed:
@@ -190,7 +195,7 @@ class Supervisor:
         connection, _ = self._desk.accept()
         commands: dict[str, Callable[..., None]] = {
             "ping": self._ping, "down": self._down, "reset": self._reset,
-            "hold": self._processes.hold, "release": self._processes.release,
+            "hold": self._processes.hold, "release": self._processes.release, "scale": self._scale,
         }  # fmt: skip
         with connection:
             control.answer(connection, self.home.secret, commands)
@@ -201,6 +206,20 @@ class Supervisor:
     def _down(self) -> None:
         self._phase = "stopping"
 
+    def _scale(self, **wanted: int) -> None:
+        """Have so many of each service from now on; wait until the new serve and the old went."""
+        self._instances |= check_instances(wanted)
+        changed = [child for name, number in wanted.items()
+                   for child in self._processes.scale(name, number)]  # fmt: skip
+        self._write_state(self._phase)
+
+        def done() -> bool:
+            self._tend()
+            living = self._processes.children.values()
+            return all(one.endpoint and not one.leaves_by for one in changed if one in living)
+
+        self._await(done, "not all came up or went")
+
     def _reset(self, clock: str | None = None, **seeds: int | None) -> None:
         """Kill everything, empty everything, begin again: nothing from before can come later.
 
@@ -210,8 +229,9 @@ class Supervisor:
         self._processes.stop_all(signal.SIGKILL)
         self._processes.children.clear()
         self._listen_anew()
-        shutil.rmtree(self.home.faults)
-        self.home.faults.mkdir()
+        for folder in (self.home.faults, self.home.traces):
+            shutil.rmtree(folder)
+            folder.mkdir()
         lab_clock = LabClock(self.home.clock_file)
         lab_clock.reset()
         if clock:
@@ -242,10 +262,15 @@ class Supervisor:
             "endpoints": self._endpoints(),
             "databases": {name: self.home.database_url(name) if name in TABLES else None
                           for name in DATABASES},
-            "services": [child.status() for child in self._processes.children.values()],
+            "services": [child.status() for child in self._in_order()],
             "processes": [{"pid": pid, "birth": children.birth(pid)} for pid in alive],
         }  # fmt: skip
         write_whole(self.home.state_file, json.dumps(state, indent=1))
+
+    def _in_order(self) -> list[Child]:
+        """All children, those of one service together however they came."""
+        order = [BROKER, *SERVICES]
+        return sorted(self._processes.children.values(), key=lambda one: order.index(one.name))
 
     def _endpoints(self) -> dict[str, Any]:
         web = "http://{}:{}".format(*self._web.getsockname())
@@ -266,7 +291,7 @@ def main() -> None:
     gc.freeze()  # what is imported stays: no collection of a child walks over it, or unshares it
     try:
         Supervisor(
-            Home(spec["home"]).make(), Settings(), spec["instances"],
+            Home(spec["home"]).make(), Settings(), check_instances(spec["instances"]),
             dies_with_stdin=spec["dies_with_stdin"],
         ).run()  # fmt: skip
     except (CannotStart, OSError, ValueError) as error:

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from labkit.results import Code, Result
+from labkit.runtime import tracing
 from labkit.runtime.steps import Unknown
 from labkit.shop import messages as m
 from labkit.shop.contracts import OrderService
@@ -57,7 +58,11 @@ def make_app(orders: OrderService, limit: int) -> FastAPI:
         orders: the order service, as a stub whose `confirm_order` has the flow's time.
         limit: how many orders may be on their way; the next is told to come again.
     """
-    app = FastAPI(title="labkit order web", openapi_url=None, redirect_slashes=False)
+    app = FastAPI(
+        title="labkit order web", openapi_url=None, redirect_slashes=False,
+        telemetry={"tracing": tracing.on, "operation_spans": False,
+                   "metrics": False, "logs": False},
+    )  # fmt: skip
     on_their_way: set[Request] = set()
 
     async def confirm(request: Request) -> Response:
@@ -109,6 +114,8 @@ def make_app(orders: OrderService, limit: int) -> FastAPI:
 
 def answer(result: Result[Any], status: int | None = None) -> Response:
     """A `Result` as an HTTP answer; 64-bit ids are strings in it."""
+    if tracing.on:
+        tracing.note(result)
     body = result.model_dump(mode="json")
     for field, value in (body["data"] or {}).items():
         if field.endswith("_id") and value is not None:

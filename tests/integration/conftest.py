@@ -13,8 +13,10 @@ from tests.telling import Teller, quick_lab
 
 @pytest.fixture(scope="module")
 def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab of its own for each test file."""
-    lab = Lab.up(tmp_path_factory.mktemp("lab") / "home")
+    """A lab of its own for each test file; not traced, as outside of notebooks."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("LABKIT_TRACING", "off")
+        lab = Lab.up(tmp_path_factory.mktemp("lab") / "home")
     yield lab
     lab.down()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from labkit.results import Message, Result
 from labkit.runtime.calls import Calls
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.registry import Instance, Registry
-from labkit.runtime.server import Server
+from labkit.runtime.server import Handler, Server
 
 SECRET = "the secret of this home"
 
@@ -58,25 +59,57 @@ class Counting:
 
 
 @asynccontextmanager
-async def serving(folder: Path, add: Handle, instance: int = 1) -> AsyncIterator[str]:
-    """A server of the contract, announced; its endpoint."""
+async def offering(handle: Handler) -> AsyncIterator[tuple[Server, str]]:
+    """A server of the contract, and its endpoint, which nobody knows yet."""
     server = Server("counter", SECRET)
-    server.add(Counter, {"add": lambda command, _expires: asyncio.ensure_future(add(command))})
+    server.add(Counter, {"add": handle})
     endpoint = await server.start()
-    Registry(folder).announce(Instance("counter", instance, endpoint, os.getpid()))
     try:
-        yield endpoint
+        yield server, endpoint
     finally:
         await server.stop()
 
 
+def announce(folder: Path, endpoint: str, instance: int = 1) -> None:
+    """Tell callers where an instance answers."""
+    folder.mkdir(exist_ok=True)
+    Registry(folder).announce(Instance("counter", instance, endpoint, os.getpid()))
+
+
+@asynccontextmanager
+async def serving(folder: Path, add: Handle, instance: int = 1) -> AsyncIterator[str]:
+    """A server of the contract, announced; its endpoint."""
+    async with offering(as_handler(add)) as (_, endpoint):
+        announce(folder, endpoint, instance)
+        yield endpoint
+
+
+def as_handler(add: Handle) -> Handler:
+    """A handler whose calls are tasks of their own."""
+    return lambda command, _expires: asyncio.ensure_future(add(command))
+
+
 @asynccontextmanager
 async def calling(
-    folder: Path, *, secret: str = SECRET, timeout: float = 30, failpoints: Failpoints | None = None
-) -> AsyncIterator[Counter]:
+    folder: Path, *, secret: str = SECRET, timeout: float = 30,
+    failpoints: Failpoints | None = None, limit: int = 1000,
+) -> AsyncIterator[Counter]:  # fmt: skip
     """A stub of the contract."""
-    calls = Calls("tests", Registry(folder), secret, failpoints, timeout)
+    calls = Calls("tests", Registry(folder), secret, failpoints, timeout, limit)
     try:
         yield calls.stub(Counter, "counter")
     finally:
         await calls.close()
+
+
+async def _answer_until_told(folder: Path, instance: int) -> None:
+    async def add(_command: Add) -> Result[Total]:
+        return Result[Total].ok(Total(amount=instance))
+
+    async with serving(folder, add, instance):
+        print("serving", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":  # a process of its own, which answers with the number of its instance
+    asyncio.run(_answer_until_told(Path(sys.argv[1]), int(sys.argv[2])))

@@ -145,7 +145,7 @@ def test_a_late_answer_is_unknown(tmp_path: Path) -> None:
         counting = Counting()
         counting.free.clear()
         async with serving(tmp_path, counting.add), calling(tmp_path, timeout=1) as counter:
-            with pytest.raises(Unknown, match="gave no answer in time"):
+            with pytest.raises(Unknown, match="its time is over"):
                 await counter.add(ONE)
             counting.free.set()
 

@@ -25,7 +25,7 @@ from tests.unit.cases import WRITING, command_of
 from tests.unit.store import BALANCE, STOCK, Store
 
 OpenDatabase = Callable[[str], tuple[Database, Store]]
-TOLD: list[tuple[int, Event]] = []
+TOLD: list[tuple[int, Event, str]] = []
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_what_is_told_was_committed(open_database: OpenDatabase) -> None:
     database, store = open_database("order")
     command = command_of("order.cancel_failed", store)
     run(database, WRITING["order.cancel_failed"][1], command)
-    assert [event_id for event_id, _ in TOLD] == [store.row("trade_mq_producer")["event_id"]]
+    assert [event_id for event_id, *_ in TOLD] == [store.row("trade_mq_producer")["event_id"]]
 
 
 def test_two_writers_lose_no_update(open_database: OpenDatabase) -> None:
@@ -257,7 +257,7 @@ def test_a_doubled_commit(open_database: OpenDatabase, tmp_path: Path, name: str
     assert Armoury(tmp_path).armed() == {}
     assert store.everything() == after
     assert again == doubled
-    told = [(event.topic, str(event.order_id)) for _, event in TOLD]
+    told = [(event.topic, str(event.order_id)) for _, event, _ in TOLD]
     assert [*told_before, *told] == store.emitted()
 
 

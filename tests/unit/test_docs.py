@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 import typer
 
-from labkit.cli import breaking, looking, ordering, running, tour  # noqa: F401  # they register
+from labkit.cli import (  # noqa: F401  # they register
+    benching,
+    breaking,
+    looking,
+    ordering,
+    running,
+    tour,
+)
 from labkit.cli.base import app
 from labkit.lab.data import HOMES_OF
 from labkit.lab.invariants import INVARIANTS
