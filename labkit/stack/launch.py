@@ -13,7 +13,7 @@ from labkit.home import DATABASES, ENDPOINTS, Home, locked, try_lock
 from labkit.stack import children, control
 from labkit.stack.control import NotUp
 
-_UP_SECONDS = 40
+_UP_SECONDS = 90  # a whole class may press the button at once
 _DOWN_SECONDS = 10
 _LAST_LINES = 400
 

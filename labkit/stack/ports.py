@@ -1,6 +1,7 @@
 """Ports of the loopback: kept over restarts where they are free."""
 
 import socket
+import sys
 
 
 def of(endpoint: str | None) -> int:
@@ -20,11 +21,30 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def free(wanted: int) -> int:
-    """A port that nobody listens on, the wanted one if it is."""
-    with listen(wanted) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+def reserve(wanted: int) -> tuple[int, socket.socket]:
+    """A port for a program that is told its number and listens there itself.
+
+    On Linux nobody is given the port by chance for as long as the socket is open, not even while
+    the program is down: ten labs that start at once would else now and then meet at one port. The
+    program must set SO_REUSEADDR, as servers do.
+
+    Args:
+        wanted: taken where nobody has it; 0 for any.
+
+    Returns:
+        The port, and what keeps it; on macOS, where two cannot have one port, that is closed.
+    """
+    keeper = socket.socket()
+    try:
+        keeper.bind(("127.0.0.1", wanted))
+    except OSError:
+        keeper.bind(("127.0.0.1", 0))
+    port: int = keeper.getsockname()[1]
+    # Only now: with it, we would have shared a port that another lab keeps.
+    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform != "linux":
+        keeper.close()
+    return port, keeper
 
 
 def answers(endpoint: str) -> bool:

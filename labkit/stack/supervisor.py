@@ -66,7 +66,8 @@ class Supervisor:
         write_whole(home.settings_file, settings.model_dump_json())
         tracing.warm(settings.tracing)
         known = before.get("endpoints", {})
-        self._broker = settings.broker or f"127.0.0.1:{ports.free(ports.of(known.get(BROKER)))}"
+        port, self._port_keeper = ports.reserve(ports.of(known.get(BROKER)))
+        self._broker = settings.broker or f"127.0.0.1:{port}"
         self._web = ports.listen(ports.of(known.get("order-web")))
         self._lifeline, self._our_end_of_it = os.pipe()
         self._processes = Processes(home, self._lifeline, self._web.fileno())
