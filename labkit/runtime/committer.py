@@ -11,66 +11,22 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from labkit.results import Result
-from labkit.runtime.clock import LabClock, wall_ms
-from labkit.runtime.failpoints import Failpoints, Refused
-from labkit.runtime.ids import IdMaker
+from labkit.runtime.clock import wall_ms
+from labkit.runtime.failpoints import Refused
 from labkit.runtime.statements import cursor_of
-from labkit.runtime.steps import Event, Step, Transaction
-from labkit.settings import Settings
+from labkit.runtime.steps import Transaction
+from labkit.runtime.work import Context, Ends, Overloaded, Work
 
 _GROUP = 100
 _TRIES_WHEN_LOCKED = 5
-
-
-class Overloaded(Exception):
-    """Too much waits already: this was not begun, and leaves nothing behind."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a database hands to every transaction, and tells after each commit."""
-
-    service: str
-    clock: LabClock
-    ids: IdMaker
-    settings: Settings
-    failpoints: Failpoints
-    write_outbox: Callable[[Transaction], None]
-    committed: Callable[[list[tuple[int, Event, str]]], None]
-
-
-@dataclass
-class Work:
-    """A step that was asked for.
-
-    Attributes:
-        step: the step.
-        command: what it is asked to do.
-        answer: where its answer goes, after the commit; a future of a thread or of the loop.
-        expires: when nobody waits for it any more, by the monotonic clock.
-        trace: of the request, as text; empty where it is not traced.
-        crossed: whether a failpoint has acted on it; then no other does.
-    """
-
-    step: Step[Any, Any]
-    command: Any
-    answer: Any = field(default_factory=Future)
-    expires: float = float("inf")
-    trace: str = ""
-    crossed: bool = False
-
-
-#: What became of some works: each with its answer, or with what was raised.
-Ends = list[tuple[Work, Any]]
 
 
 class Committer:

@@ -13,8 +13,9 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.pool import StaticPool
 
 from labkit.runtime import tracing
-from labkit.runtime.committer import Committer, Context, Ends, Work
+from labkit.runtime.committer import Committer
 from labkit.runtime.steps import Step
+from labkit.runtime.work import Context, Ends, Work
 
 A = TypeVar("A")
 

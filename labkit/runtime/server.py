@@ -13,10 +13,10 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from labkit.runtime import tracing
-from labkit.runtime.committer import Overloaded
 from labkit.runtime.contract import Method, methods_of
 from labkit.runtime.link import OPTIONS, SECRET
 from labkit.runtime.wire import PING, Answer, Call, Outcome, calls_of, pack
+from labkit.runtime.work import Overloaded
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from labkit.runtime import inbox, outbox, tracing
 from labkit.runtime.broker import Broker
 from labkit.runtime.calls import Calls
 from labkit.runtime.clock import LabClock, wall_ms
-from labkit.runtime.committer import Context
 from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
 from labkit.runtime.desk import Desk, RetryCommand
@@ -24,6 +23,7 @@ from labkit.runtime.relay import Relay
 from labkit.runtime.server import Handler, Server
 from labkit.runtime.steps import Event, Flow, Step
 from labkit.runtime.wiring import Service, failpoints_of
+from labkit.runtime.work import Context
 from labkit.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -79,7 +79,10 @@ class Statement(Generic[P]):
 
 
 def statement(build: Callable[P, Any]) -> Statement[P]:
-    """Mark a function that builds a Core statement out of its parameters."""
+    """Mark a function that builds a Core statement out of its parameters.
+
+    A parameter that may be None must not be compared with `==`: that would be `= NULL`, never true.
+    """
     return Statement(build)
 
 

@@ -14,10 +14,10 @@ from sqlalchemy.exc import OperationalError
 
 from labkit.faults.points import catalogue
 from labkit.runtime import outbox
-from labkit.runtime.committer import Context
 from labkit.runtime.database import Database, open_reader
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints, Refused
 from labkit.runtime.steps import Event, Transaction, step
+from labkit.runtime.work import Context
 from labkit.shop.messages import DeductStock, OrderCancelled
 from labkit.shop.tables import goods, user
 from labkit.shop.wiring import GROUPS

@@ -14,7 +14,6 @@ from sqlalchemy import update
 from labkit.faults.points import catalogue
 from labkit.runtime import inbox, outbox
 from labkit.runtime.broker import Broker
-from labkit.runtime.committer import Context
 from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
 from labkit.runtime.desk import RetryCommand
@@ -22,6 +21,7 @@ from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints
 from labkit.runtime.inbox import BodyChanged, Delivery, Failure, MissingQuery
 from labkit.runtime.steps import Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING
+from labkit.runtime.work import Context
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.tables import goods
 from labkit.shop.wiring import GROUPS
