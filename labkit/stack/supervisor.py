@@ -29,7 +29,7 @@ from labkit.stack.instances import check_instances
 from labkit.stack.processes import BROKER, Child, Processes
 from labkit.stack.seeds import Seeds, seed
 
-_READY_SECONDS = 20
+_READY_SECONDS = 60  # a whole class may start at once
 _MAX_QUICK_DEATHS = 3
 
 

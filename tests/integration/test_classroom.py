@@ -1,0 +1,217 @@
+"""A class on one machine: ten labs, started at the same moment, that never meet.
+
+Five belong to us and five to five other users, where we may start processes as others (we are root,
+and others can run this Python); elsewhere all ten are ours.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from labkit.home import Home
+from labkit.lab import Lab, invariants
+from labkit.lab.data import Reader
+from labkit.stack import broker_binary, launch, ports
+from tests.processes import gone, processes
+from tests.waiting import until
+
+ROOT = Path(__file__).parents[2]
+LEARNERS = 10
+UP = "import sys; from labkit.stack.launch import Home, up; up(Home(sys.argv[1]))"
+STRANGERS_UID = 20_001  # of no account: a user is a number
+
+
+@dataclass(frozen=True)
+class Learner:
+    """One of the class.
+
+    Attributes:
+        folder: of the user, like /home/wang.
+        uid: None where it is ours.
+    """
+
+    folder: Path
+    uid: int | None
+
+    @property
+    def home(self) -> Home:
+        return Home(self.folder / "lab")
+
+    def run(self, *words: str) -> "subprocess.Popen[str]":
+        """Run Python as this user."""
+        other: dict[str, Any] = {}
+        if self.uid:
+            other = {"user": self.uid, "group": self.uid, "extra_groups": []}
+        env = {**os.environ, "HOME": str(self.folder if self.uid else Path.home())}
+        output: dict[str, Any] = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
+        command = [sys.executable, *words]
+        return subprocess.Popen(command, cwd=ROOT, env=env, **output, **other)
+
+
+def uid_of(number: int) -> int | None:
+    """Every second learner is another user, where that is possible."""
+    return STRANGERS_UID + number if number % 2 and others_can_run() else None
+
+
+def others_can_run() -> bool:
+    if os.geteuid():
+        return False
+    nobody = {"user": STRANGERS_UID, "group": STRANGERS_UID, "extra_groups": []}
+    try:
+        command = [sys.executable, "-c", "import labkit"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, **nobody).returncode == 0
+    except PermissionError:
+        return False
+
+
+def enrol(base: Path, number: int) -> Learner:
+    """Make a user's folder, which nobody else can enter."""
+    learner = Learner(base / f"learner-{number}", uid_of(number))
+    learner.folder.mkdir(mode=0o700)
+    if learner.uid:
+        os.chown(learner.folder, learner.uid, learner.uid)
+    return learner
+
+
+@pytest.fixture(scope="module")
+def classroom() -> Iterator[list[Learner]]:
+    """Ten labs that were started at the same moment."""
+    base = Path(tempfile.mkdtemp(prefix="classroom-"))  # pytest's own is ours alone
+    base.chmod(0o711)
+    learners = [enrol(base, number) for number in range(LEARNERS)]
+    try:
+        starting = [one.run("-c", UP, str(one.home.folder)) for one in learners]
+        said = [one.communicate() for one in starting]
+        assert [one.returncode for one in starting] == [0] * LEARNERS, said
+        yield learners
+    finally:
+        with ThreadPoolExecutor(LEARNERS) as pool:
+            downs = list(pool.map(lambda one: launch.down(one.home), learners))
+        shutil.rmtree(base)
+    assert all(downs)
+
+
+@pytest.fixture
+def labs(classroom: list[Learner]) -> Iterator[list[Lab]]:
+    """The ten, to order in."""
+    with ExitStack() as stack:
+        labs = [Lab(one.home) for one in classroom]
+        for lab in labs:
+            stack.callback(lab.client.http.close)
+        yield labs
+
+
+def listening(pid: int) -> set[int]:
+    """The ports on which a process listens."""
+    found = psutil.Process(pid).net_connections("inet")
+    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+
+
+def test_ten_come_up_at_once(classroom: list[Learner]) -> None:
+    """All serve, each process belongs to its learner, and no two labs share a process or a port."""
+    pids, taken = [], []
+    for one in classroom:
+        assert {each["state"] for each in launch.status(one.home)["services"]} == {"up"}
+        mine = processes(one.home.folder)
+        assert {psutil.Process(pid).uids().real for pid in mine.values()} == {
+            one.uid or os.getuid()
+        }
+        pids += mine.values()
+        # processes of one lab may share a socket: the supervisor hands the web its own
+        taken += set().union(*map(listening, mine.values()))
+    assert len(pids) == len(set(pids))
+    assert len(taken) == len(set(taken))
+
+
+def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
+    """Learner number n places n orders and cancels one, all at once: each has just its own."""
+
+    def buy(number: int) -> int:
+        orders = [labs[number].order(money_paid=1_00).order_id for _ in range(number + 1)]
+        labs[number].cancel(orders[0])
+        labs[number].settle(timeout=60)
+        return len(orders)
+
+    with ThreadPoolExecutor(LEARNERS) as pool:
+        placed = list(pool.map(buy, range(LEARNERS)))
+    for number, lab in enumerate(labs):
+        reader = Reader(lab.home)
+        rows = {name: len(reader.table(name)) for name in ("trade_order", "trade_mq_producer")}
+        assert rows == {"trade_order": placed[number], "trade_mq_producer": 1}
+        assert len(reader.table("trade_mq_consumer_log")) == 4  # goods, coupon, user and order
+        assert all(one["held"] for one in invariants.check(reader))
+        reader.close()
+
+
+def test_the_end_of_one_lab_is_nobody_elses(classroom: list[Learner], labs: list[Lab]) -> None:
+    """All processes of a lab die with −9, and come up again; the others never notice."""
+    others = [processes(one.home.folder) for one in classroom[1:]]
+    mine = processes(classroom[0].home.folder)
+    os.killpg(mine["supervisor"], signal.SIGKILL)
+    until(lambda: gone(mine), "the lab is gone")
+    assert all(lab.order().order_id for lab in labs[1:])
+    again = classroom[0].run("-c", UP, str(classroom[0].home.folder))
+    assert again.wait(60) == 0
+    assert [processes(one.home.folder) for one in classroom[1:]] == others
+
+
+def test_a_reserved_port_is_one_labs_alone() -> None:
+    """Between choosing the broker's port and its start, nobody else gets it; the broker does.
+
+    Only Linux can keep a port for another program.
+    """
+    port, keeper = ports.reserve(0)
+    other, others_keeper = ports.reserve(port)
+    assert (other != port) == (sys.platform == "linux")
+    with (
+        keeper,
+        others_keeper,
+        subprocess.Popen(
+            broker_binary.command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as broker,
+    ):
+        until(lambda: ports.answers(f"127.0.0.1:{port}"), "the broker listens at its port")
+        assert broker.poll() is None
+        broker.kill()
+
+
+def test_what_a_neighbour_gets_at(classroom: list[Learner]) -> None:
+    """Neither the home nor a process, no call and no command; but the web and the broker answer.
+
+    Where all labs are ours, home and processes are ours as well: then only the guessed secret
+    is tried.
+    """
+    neighbour, lab = classroom[1], classroom[3].home
+    before = processes(lab.folder)
+    state = lab.state()
+    goods = next(one["endpoint"] for one in state["services"] if one["name"] == "goods")
+    ends = state["endpoints"]
+    target = {"home": str(lab.folder), "pid": state["supervisor"], "control": state["control"],
+              "goods": goods, "web": ends["order-web"].removeprefix("http://"),
+              "broker": ends["broker"]}  # fmt: skip
+    told, errors = neighbour.run("-m", "tests.stranger", json.dumps(target)).communicate()
+    said = json.loads(told or f'"{errors}"')
+    if neighbour.uid:
+        locked = {said[what] for what in ("list", "secret", "order", "kill")}
+        assert locked == {"PermissionError"}
+    assert said["down"] == "NotUp"
+    assert "UNAUTHENTICATED" in said["call"]
+    assert (said["web"], said["broker"]) == ("True", "True")
+    assert processes(lab.folder) == before
