@@ -100,7 +100,8 @@ class Committer:
         try:
             ends = self._attempt(group) if group else []
         except _Delayed as delayed:
-            self._later(delayed.seconds, self._queue.put, replace(group[0], crossed=True))
+            again = replace(group[0], crossed=True, expires=float("inf"))  # what was begun ends
+            self._later(delayed.seconds, self._queue.put, again)
         except Exception as error:  # every error belongs to the one who asked
             if len(group) > 1 and not _is_lock(error):
                 for work in group:

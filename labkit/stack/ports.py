@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from contextlib import ExitStack
 
 
 def of(endpoint: str | None) -> int:
@@ -21,10 +22,10 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def reserve(wanted: int) -> tuple[int, socket.socket]:
+def reserve(wanted: int) -> tuple[int, ExitStack]:
     """A port for a program that is told its number and listens there itself.
 
-    On Linux nobody is given the port by chance for as long as the socket is open, not even while
+    On Linux nobody is given the port by chance for as long as the keeper is open, not even while
     the program is down: ten labs that start at once would else now and then meet at one port. The
     program must set SO_REUSEADDR, as servers do.
 
@@ -34,17 +35,31 @@ def reserve(wanted: int) -> tuple[int, socket.socket]:
     Returns:
         The port, and what keeps it; on macOS, where two cannot have one port, that is closed.
     """
-    keeper = socket.socket()
-    try:
-        keeper.bind(("127.0.0.1", wanted))
-    except OSError:
-        keeper.bind(("127.0.0.1", 0))
-    port: int = keeper.getsockname()[1]
-    # Only now: with it, we would have shared a port that another lab keeps.
-    keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept = _keep(wanted) if wanted else None
+    while kept is None:
+        kept = _keep(0)
     if sys.platform != "linux":
-        keeper.close()
-    return port, keeper
+        kept[1].close()
+    return kept
+
+
+def _keep(wanted: int) -> tuple[int, ExitStack] | None:
+    """Bind a port and do not listen; None where somebody has it."""
+    keeper = socket.socket()
+    with ExitStack() as held:
+        held.enter_context(keeper)
+        if wanted:  # connections of our last broker may linger there
+            keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            keeper.bind(("127.0.0.1", wanted))
+            port: int = keeper.getsockname()[1]
+            if sys.platform == "linux":  # two keepers could share the port, but never this name
+                name = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                name.bind(f"\0labkit-port-{port}")
+        except OSError:
+            return None
+        keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return port, held.pop_all()
 
 
 def answers(endpoint: str) -> bool:

@@ -3,7 +3,7 @@
 
 def endpoint_of(registry, service):
     """The endpoint of a living instance of a service, or None."""
-    living = registry.instances(service, fresh=True)
+    living = registry.instances(service)
     return living[0].endpoint if living else None
 
 
