@@ -193,7 +193,8 @@ def test_concurrent_calls_travel_together(tmp_path: Path, monkeypatch: pytest.Mo
 
     with counting_messages(monkeypatch) as counts:
         asyncio.run(main())
-    assert counts["in calls_of"] == counts["in answers_of"] == 200
+    # a slow machine may be asked in between whether it is there: one more
+    assert 200 <= counts["in answers_of"] <= counts["in calls_of"] <= 201
     assert counts["calls_of"] <= 20
     assert counts["answers_of"] <= 20
 
