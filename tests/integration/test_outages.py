@@ -1,6 +1,7 @@
 """A part is away, hangs, or forgets everything: honest answers, and nothing is lost by it."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -38,14 +39,19 @@ def pid_of(lab: Lab, service: str) -> int:
 
 
 def test_the_broker_loses_all_it_holds_under_load(lab: Lab, history: History) -> None:
-    """Killed three times with its memory, messages on their way: each arrives, once."""
+    """Killed three times with its memory, messages on their way: each arrives, once.
+
+    A call that the fault held up for its whole time is told as 503, and its order is cancelled too.
+    """
     lab.faults.arm(CONFIRM, "refuse", times=10**6)
     with history.buying(clients=4, money_paid=1, goods_number=2) as answered:
         for _ in range(3):
             so_far = len(answered)
             lab.faults.lose_broker()
             until(lambda more=so_far + 20: len(answered) >= more, "orders go on without a broker")
-    assert {one.name for one in answered} == {"ORDER_CONFIRM_FAILED"}
+    names = Counter(one.name for one in answered)
+    assert set(names) <= {"ORDER_CONFIRM_FAILED", "DEPENDENCY_AWAY"}
+    assert names["ORDER_CONFIRM_FAILED"] >= names.total() / 2
 
 
 @pytest.mark.parametrize("service", ["goods", "coupon", "user", "order"])
