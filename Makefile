@@ -29,7 +29,7 @@ lab: $(VENV)/.dev ## open the course in JupyterLab
 
 # The longest files come first, so that no core waits for the other at the end.
 test: check ## check, then run every test
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/unit
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/browser tests/unit
 
 bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
 	@$(BIN)/labkit bench

@@ -8,7 +8,7 @@ caller asks again under the same key, or cancels.
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from labkit.runtime import tracing
@@ -19,6 +19,8 @@ from labkit.runtime.registry import Registry
 from labkit.runtime.steps import Unknown
 
 C = TypeVar("C")
+#: What asks somebody, until a time of the monotonic clock, and gives the answer.
+Ask = Callable[[Any, float], Awaitable[Any]]
 
 #: Calls of the runtime itself, which no order waits for: they have no failpoints, and no spans.
 UNTRACED = ("find_missing", "retry")
@@ -74,28 +76,54 @@ class Calls:
         for link in self._links.values():
             await link.close()
 
+    def outside(self, contract: type[C], service: str, client: C) -> C:
+        """Put the boundaries of a call around a client of a system that is not ours.
+
+        Args:
+            contract: the Protocol class.
+            service: what the system is called.
+            client: does what the contract says, in its own way.
+
+        Returns:
+            An object with the contract's methods.
+        """
+
+        def asking(name: str) -> Ask:
+            return lambda command, _expires: getattr(client, name)(command)
+
+        methods = {name: self._crossing(service, name, asking(name), self._timeout)
+                   for name in methods_of(cast(type, contract))}  # fmt: skip
+        return cast(C, type(f"{contract.__name__}Client", (), methods)())
+
     def _method(self, service: str, name: str, method: Method, timeout: float) -> Any:
+        async def ask(command: Any, expires: float) -> Any:
+            body = method.request.dump_json(command)
+            return method.answer.validate_json(await self._ask(service, name, body, expires))
+
+        return self._crossing(service, name, ask, timeout)
+
+    def _crossing(self, service: str, name: str, ask: Ask, timeout: float) -> Any:
+        """A call as a method, with its failpoints and its span around what does it."""
         before, after = (f"{self._caller}.{name}.{when}_call" for when in ("before", "after"))
         failpoints = None if name in UNTRACED else self._failpoints
 
-        async def ask(command: Any) -> Any:
-            body = method.request.dump_json(command)
+        async def cross(command: Any) -> Any:
             expires = time.monotonic() + timeout
             try:
                 if failpoints and await failpoints.cross_async(before):
-                    await self._ask(service, name, body, expires)
-                answer = await self._ask(service, name, body, expires)
+                    await ask(command, expires)
+                answer = await ask(command, expires)
                 if failpoints:
                     await failpoints.cross_async(after)
             except Refused as refused:
                 raise Unknown(str(refused)) from refused
-            return method.answer.validate_json(answer)
+            return answer
 
         async def call(_self: object, command: Any) -> Any:
             if not tracing.on or name in UNTRACED:
-                return await ask(command)
+                return await cross(command)
             return await tracing.within(
-                lambda: ask(command), name, tracing.CALL, command, peer=service
+                lambda: cross(command), name, tracing.CALL, command, peer=service
             )
 
         return call

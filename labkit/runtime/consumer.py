@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from sqlalchemy.exc import OperationalError
-
 from labkit.results import Code, Result
 from labkit.runtime import inbox, tracing
 from labkit.runtime.broker import Broker, Consumer
-from labkit.runtime.database import Database
+from labkit.runtime.database import Database, is_away
 from labkit.runtime.desk import RetryCommand
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.inbox import Delivery, Failure
@@ -92,9 +90,9 @@ class Inbox:
     ) -> str | None:
         try:
             await self._run(steps[delivery.topic], delivery)
-        except OperationalError:
-            raise
         except Exception as error:  # kept with its cause, for people to see
+            if is_away(error):
+                raise
             await self._database.run(inbox.keep_failure, _failure(delivery, error))
             return f"{type(error).__name__}: {error}"
         return None
@@ -146,8 +144,8 @@ class Inbox:
 
     def _keep(self, delivery: Delivery, error: Exception) -> None:
         """Store a failed delivery; where the database itself is away, wait and ask it again."""
-        while isinstance(error, OperationalError) and not self._stopping.is_set():
-            log.warning("the database of %s is away, polling pauses: %s", self._group, error.orig)
+        while is_away(error) and not self._stopping.is_set():
+            log.warning("the database of %s is away, polling pauses: %s", self._group, error)
             time.sleep(_PAUSE_SECONDS)
             try:
                 return self._database.submit(self._first[delivery.topic], delivery).result()

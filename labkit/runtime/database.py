@@ -5,11 +5,13 @@ reads. Business code never sees a connection, a commit, or a lock that had to be
 """
 
 import asyncio
+import sqlite3
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
 from labkit.runtime import tracing
@@ -58,6 +60,16 @@ def open_reader(url: str) -> Engine:
         connection.execute("PRAGMA query_only=ON")
 
     return engine
+
+
+def is_away(error: Exception) -> bool:
+    """Whether an error says that the database is away, full or locked: none of the step's doing.
+
+    SQLite calls wrong SQL an operational error too, and that would be wrong for ever.
+    """
+    if not isinstance(error, OperationalError):
+        return False
+    return getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
 
 
 class Database:

@@ -31,7 +31,12 @@ BOUNDARIES = {
     "after_ack": ("crash", "delay"),
     "before_offset_commit": ("crash", "refuse", "delay"),
     "after_offset_commit": ("crash", "delay"),
-}
+    "before_notify": (
+        "crash", "refuse", "delay", "duplicate", "reorder", "alter", "wrong_amount", "forge",
+    ),
+    "after_notify": ("crash", "delay"),
+    "before_answer": ("crash", "delay", "early"),
+}  # fmt: skip
 
 #: what is crossed → the boundaries around it.
 KINDS = {
@@ -39,6 +44,8 @@ KINDS = {
     "call": ("before_call", "after_call"),
     "send": ("before_send", "after_ack"),
     "offset": ("before_offset_commit", "after_offset_commit"),
+    "notify": ("before_notify", "after_notify"),
+    "answer": ("before_answer",),
 }
 
 
@@ -69,12 +76,17 @@ class Action(NamedTuple):
     """What an armed failpoint asks of the one who crosses it.
 
     Attributes:
-        twice: what is being done shall be done twice.
+        verb: what it was armed with; empty where it was not.
         seconds: how late.
     """
 
-    twice: bool = False
+    verb: str = ""
     seconds: float = 0.0
+
+    @property
+    def twice(self) -> bool:
+        """Whether what is being done shall be done twice."""
+        return self.verb == "duplicate"
 
 
 _NOTHING = Action()
@@ -171,12 +183,12 @@ class Failpoints:
         self.count(name)
         if not self.is_armed(name):
             return _NOTHING
-        action, _, seconds = (self._armoury.take(name) or "").partition(":")
-        if action == "crash":
+        verb, _, seconds = (self._armoury.take(name) or "").partition(":")
+        if verb == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
-        if action == "refuse":
+        if verb == "refuse":
             raise Refused(f"the failpoint {name} refused")
-        return Action(action == "duplicate", float(seconds or 0))
+        return Action(verb, float(seconds or 0))
 
     def cross(self, name: str) -> bool:
         """Cross a boundary from a thread, which a delay holds up.
@@ -192,12 +204,16 @@ class Failpoints:
             time.sleep(action.seconds)
         return action.twice
 
-    async def cross_async(self, name: str) -> bool:
-        """The same from a coroutine: a delay holds up nothing but the caller."""
+    async def act_async(self, name: str) -> "Action":
+        """The same as `act` from a coroutine: a delay is over when this returns."""
         action = self.act(name)
         if action.seconds:
             await asyncio.sleep(action.seconds)
-        return action.twice
+        return action
+
+    async def cross_async(self, name: str) -> bool:
+        """The same as `cross` from a coroutine: a delay holds up nothing but the caller."""
+        return (await self.act_async(name)).twice
 
 
 def hits_of(folder: Path, process: str, size: int) -> "_Counters":

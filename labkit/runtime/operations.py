@@ -104,18 +104,19 @@ class Operation:
         return result
 
 
-def claim(tx: Transaction, name: str, command: Command) -> Operation:
+def claim(tx: Transaction, name: str, command: Command, about: int | None = None) -> Operation:
     """Claim an operation before any change. First thing that a forward step does.
 
     Args:
         tx: the step's transaction.
         name: the operation; with the command's order id it is the key.
         command: what is asked for; asked again with another body it is refused.
+        about: the payment, where the step is about one of an order's payments: the key then.
 
     Returns:
         The operation. Where its `earlier` is set there is nothing to do but answer with that.
     """
-    key = {"order_id": command.order_id, "operation": name}
+    key = {"order_id": about or command.order_id, "operation": name}
     digest = body_hash(command)
     fresh = tx.insert_once(
         table, **key, outcome=APPLIED, amount=0, body_hash=digest, result="", add_time=tx.now
@@ -125,6 +126,11 @@ def claim(tx: Transaction, name: str, command: Command) -> Operation:
 
 def undo(tx: Transaction, name: str, order_id: int) -> int | None:
     """Claim the compensation of an operation, once. First thing that a compensation does.
+
+    Args:
+        tx: the step's transaction.
+        name: the operation.
+        order_id: or the payment, where the operation is about that.
 
     Returns:
         The recorded amount to give back; None where nothing was taken, or all is back already.
@@ -138,6 +144,12 @@ def undo(tx: Transaction, name: str, order_id: int) -> int | None:
         return None
     amount: int = tx.run(_find(**key)).one().amount
     return amount
+
+
+def outcome_of(tx: Transaction, name: str, order_id: int) -> str | None:
+    """How an operation ended; None where nobody claimed it yet."""
+    found: list[str] = tx.run(_find(order_id, name)).column()
+    return found[0] if found else None
 
 
 def _earlier(tx: Transaction, key: Mapping[str, Any], digest: str) -> Result[Any]:

@@ -40,11 +40,12 @@ class Runtime:
         groups: topic → consumer groups.
         names: contract → name of the service that offers it.
         broker: where events go and come from.
+        outside: name in `Shop` → what its flows know of a system that is not ours.
     """
 
     def __init__(
         self, service: Service, instance: int, home: Home, settings: Settings, groups: Groups,
-        names: Mapping[type, str], broker: Broker,
+        names: Mapping[type, str], broker: Broker, outside: Mapping[str, Any],
     ) -> None:  # fmt: skip
         self.service = service
         self.instance = instance
@@ -52,7 +53,7 @@ class Runtime:
         self.settings = settings
         self._groups = groups
         self._broker = broker
-        self._flows: dict[tuple[str, int], asyncio.Task[Any]] = {}
+        self._flows: dict[tuple[str, Any], asyncio.Task[Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.registry = Registry(home.registry)
         process = f"{service.name}-{instance}"
@@ -61,8 +62,13 @@ class Runtime:
             service.name, self.registry, home.secret, self._failpoints,
             settings.call_timeout, settings.queue_limit,
         )  # fmt: skip
+        for name, known in outside.items():
+            setattr(self, name, known)
         for name, contract in service.calls.items():
-            setattr(self, name, self.calls.stub(contract, names[contract]))
+            client = outside.get(name)
+            stub = (self.calls.outside(contract, name, client) if client
+                    else self.calls.stub(contract, names[contract]))  # fmt: skip
+            setattr(self, name, stub)
 
     async def run(self, step: Step[Any, Any], command: Any) -> Any:
         """Run a step on this service's own database."""
@@ -142,7 +148,7 @@ class Runtime:
 
     def _run_flow(self, flow: Flow[Any, Any], command: Any) -> "asyncio.Task[Any]":
         """Run a flow; who asks for the same while it runs waits for the same answer."""
-        key = (flow.name, command.order_id)
+        key = (flow.name, command)
         running = self._flows.get(key)
         if running is None:
             running = self._flows[key] = asyncio.ensure_future(flow.function(self, command))

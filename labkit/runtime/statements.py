@@ -75,7 +75,10 @@ class Statement(Generic[P]):
 
     def _compile(self, dialect: Dialect) -> "Compiled":
         core = self._build(**{name: bindparam(_PREFIX + name) for name in self._names})
-        return Compiled(core.compile(dialect=dialect), dialect, _PREFIX)
+        compiled = core.compile(dialect=dialect)
+        if compiled.post_compile_params:
+            raise TypeError(f"a list stands in {compiled}: use `or`, or Transaction.execute")
+        return Compiled(compiled, dialect, _PREFIX)
 
 
 def statement(build: Callable[P, Any]) -> Statement[P]:

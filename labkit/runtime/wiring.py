@@ -28,6 +28,8 @@ class Service:
         sweeps: flows that run again and again.
         calls: name in `Shop` → contract of another service.
         emits: the events that its steps tell.
+        notifies: what it tells others over HTTP, again and again until they have answered.
+        answers: the requests from outside before whose answer something may be made to happen.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Service:
     sweeps: tuple[Flow[Any, None], ...] = ()
     calls: Mapping[str, type] = field(default_factory=dict)
     emits: tuple[type[Event], ...] = ()
+    notifies: tuple[str, ...] = ()
+    answers: tuple[str, ...] = ()
 
     def topics(self) -> tuple[str, ...]:
         """What the service may send to, dead letters included."""
@@ -59,6 +63,8 @@ def _boundaries(service: Service) -> Iterator[tuple[str, str]]:
         "call": [name for contract in service.calls.values() for name in methods_of(contract)],
         "send": service.topics(),
         "offset": [event.topic for event in service.handlers],
+        "notify": service.notifies,
+        "answer": service.answers,
     }
     for kind, names in crossed.items():
         for name in names:

@@ -1,0 +1,85 @@
+"""What runs inside the platform's process: one port for the API, the bill and the cashier page."""
+
+import asyncio
+import os
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from labkit.home import Home
+from labkit.platform import answers, api, cashier, keys, notices
+from labkit.platform.api import Api
+from labkit.platform.notifier import Notifier
+from labkit.platform.wiring import PLATFORM
+from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.database import Database
+from labkit.runtime.failpoints import Failpoints
+from labkit.runtime.ids import IdMaker
+from labkit.runtime.registry import Instance, Registry
+from labkit.runtime.wiring import failpoints_of
+from labkit.runtime.work import Context
+from labkit.settings import Settings
+
+_KEEP_SECONDS = 30  # an idle connection: longer than the merchant keeps its own
+
+
+async def serve(home: Home, settings: Settings, listener: socket.socket, instance: int) -> None:
+    """Serve until told to stop.
+
+    Args:
+        home: where the lab lives.
+        settings: of the lab.
+        listener: the socket to serve HTTP on.
+        instance: which one of its kind.
+    """
+    host, port = listener.getsockname()
+    registry = Registry(home.registry)
+    platform = assemble(home, settings, registry, f"http://{host}:{port}", instance)
+    telling = asyncio.create_task(platform.notifier.run())
+    registry.announce(Instance(PLATFORM.name, instance, f"{host}:{port}", os.getpid()))
+    config = uvicorn.Config(
+        make_app(platform),
+        lifespan="off", access_log=False, log_level="warning", timeout_keep_alive=_KEEP_SECONDS,
+        timeout_graceful_shutdown=1, http="httptools", server_header=False, proxy_headers=False,
+    )  # fmt: skip
+    await uvicorn.Server(config).serve(sockets=[listener])
+    telling.cancel()
+    await asyncio.to_thread(platform.database.close)
+
+
+def assemble(home: Home, settings: Settings, registry: Registry, url: str, instance: int) -> Api:
+    """The platform with all that it stands on; the running loop is where its notifier works."""
+    loop = asyncio.get_running_loop()
+    failpoints = Failpoints(home.faults, f"{PLATFORM.name}-{instance}", failpoints_of(PLATFORM))
+    lease = registry.lease_worker(int(settings.worker_reserve * 1000))
+
+    def committed(_ended: object) -> None:
+        loop.call_soon_threadsafe(notifier.wake)
+
+    context = Context(
+        service=PLATFORM.name,
+        clock=LabClock(home.clock_file),
+        ids=IdMaker(lease, wall_ms),
+        settings=settings,
+        failpoints=failpoints,
+        write_outbox=notices.write,
+        committed=committed,
+    )
+    database = Database(home.database_url(PLATFORM.name), context)
+    key = keys.private(home.keys, keys.PLATFORM)
+    notifier = Notifier(database, failpoints, key)
+    merchant_key = keys.public(home.keys, keys.MERCHANT)
+    return Api(database, notifier, failpoints, key, merchant_key, url)
+
+
+def make_app(platform: Api) -> FastAPI:
+    """The web application: API, bill and cashier."""
+    app = FastAPI(
+        title="labkit payment platform", openapi_url=None, redirect_slashes=False,
+        telemetry={"tracing": False, "operation_spans": False, "metrics": False, "logs": False},
+    )  # fmt: skip
+    api.add_routes(app, platform)
+    answers.add_refusals(app)
+    cashier.add_routes(app, platform.database)
+    return app
