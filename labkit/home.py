@@ -28,6 +28,7 @@ class Home:
         self.databases = self.folder / "databases"
         self.registry = self.folder / "registry"
         self.faults = self.folder / "faults"
+        self.keys = self.folder / "keys"
         self.logs = self.folder / "logs"
         self.traces = self.folder / "traces"
         self.state_file = self.folder / "lab.json"

@@ -52,6 +52,7 @@ class Code(IntEnum):
     PAYMENT_NOT_FOUND = 70001
     PAYMENT_ALREADY_PAID = 70002
     PAYMENT_ERROR = 70003
+    ORDER_NOT_PAYABLE = 70004
 
 
 #: HTTP status by code; a code that is not named here is refused by a business rule: 422.
@@ -65,6 +66,7 @@ HTTP_STATUS = {
     Code.DEPENDENCY_AWAY: 503,
     Code.PAYMENT_NOT_FOUND: 404,
     Code.PAYMENT_ALREADY_PAID: 409,
+    Code.ORDER_NOT_PAYABLE: 409,
 }
 
 

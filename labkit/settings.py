@@ -22,6 +22,8 @@ class Settings(BaseSettings):
         sweep_interval: how often the order service looks for both.
         outbox_lease: how long a row belongs to the process that wrote or claimed it.
         audit_delay: from the broker's acknowledgement to asking the subscribers what they lack.
+        check_first: from opening a payment to asking the platform about it, where no callback came;
+            it doubles up to check_max. Refunds are tried again in the same way.
         retry_first: delay before the first retry of a failed event; it doubles up to retry_max.
         retry_limit: tries before an event is given up as dead.
         group_session: after this silence the broker gives a consumer's partitions to another.
@@ -40,6 +42,8 @@ class Settings(BaseSettings):
     sweep_interval: float = 0.5
     outbox_lease: float = 2.0
     audit_delay: float = 1.0
+    check_first: float = 1.0
+    check_max: float = 15.0
     retry_first: float = 0.2
     retry_max: float = 30.0
     retry_limit: int = 8

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from tests.money import money_breaches
 from tests.raw import Row, Tables
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def breaches(history: "History") -> Iterator[str]:
         for row in orders[mark]:
             yield from _of_order(history, answers[0].body, row, held)
     yield from _totals(history, [row for rows in orders.values() for row in rows])
+    yield from money_breaches(history)
 
 
 class _Held:

@@ -3,6 +3,7 @@
     history = History(home)                       # reads the opening stock, balances and coupons
     history.place(goods_number=2, key="k")        # one order, recorded with its answer
     history.place_all([{}] * 300, clients=300)    # many at once
+    history.pay(order_id)                         # createPayment, and the cashier's button
     with history.buying(clients=4, coupon=True):  # load in the background, while the block breaks
         ...
     history.check()                               # after settling: AssertionError with all breaches
@@ -25,6 +26,7 @@ from typing import Any
 import httpx
 
 from tests.comparison import CANCELLED, RETURNED, breaches
+from tests.payer import Payer
 from tests.raw import Row, Tables, ask_status
 
 ANSWERED_WITHIN = 10.0  # seconds; a request without an answer by then hangs: a breach
@@ -59,19 +61,21 @@ class Answered:
         return self.name.endswith("Timeout")
 
 
-class History:
-    """Places orders on a lab and remembers every answer.
+class History(Payer):
+    """Places orders on a lab, pays them, and remembers every answer.
 
     Attributes:
         answers: what was answered to each request to place an order.
         ended: order id → the wishes to end it: HTTP status (0: no answer), state wished for.
         unpaid_may_expire: set it when the lab clock is advanced past the time to pay.
+        paid_by_others: set it where somebody else presses the buttons too.
         goods, users, coupons: the rows at the opening, by id.
     """
 
     def __init__(self, home: Path) -> None:
         self.tables = Tables(ask_status(home)["databases"])
         self._endpoint = ask_status(home)["endpoints"]["order-web"]
+        self.pay_web = ask_status(home)["endpoints"]["pay-web"]
         self._of_thread = threading.local()
         self._marks = count(1)
         self.begin()
@@ -80,7 +84,8 @@ class History:
         """Forget all, and read the opening amounts: at the start, and after a reset."""
         self.answers: list[Answered] = []
         self.ended: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        self.unpaid_may_expire = False
+        self.unpaid_may_expire = self.paid_by_others = False
+        self.forget_payments()
         self.goods = self._opening("goods", "trade_goods", "goods_id")
         self.users = self._opening("user", "trade_user", "user_id")
         self.coupons = self._opening("coupon", "trade_coupon", "coupon_id")

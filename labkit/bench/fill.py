@@ -31,7 +31,7 @@ INSERT INTO trade_order (user_id, order_id, order_status, pay_status, shipping_s
   consignee, goods_id, goods_number, goods_price, goods_amount, shipping_fee, order_amount,
   coupon_id, coupon_paid, money_paid, pay_amount, add_time, confirm_time, pay_time)
 SELECT {order}, 1, 2, 0, '北京', '刘备', 1, 1, 500000, 500000, 0, 500000,
-  :coupons + i, 2000, 100, 497900, :then, :then, :then FROM numbers
+  :coupons + i, 2000, 498000, 0, :then, :then, :then FROM numbers
 """,
         """
 INSERT INTO trade_order_request
@@ -58,9 +58,9 @@ SELECT {order}, :coupons + i, 2000, 1, :then FROM numbers
     "user": (
         """
 INSERT INTO trade_user_money_log (user_id, order_id, money_log_type, use_money, create_time)
-SELECT {order}, 1, 100, :then FROM numbers
+SELECT {order}, 1, 498000, :then FROM numbers
 """,
-        _OPERATION.format(name="deduct_balance", amount=100),
+        _OPERATION.format(name="deduct_balance", amount=498000),
     ),
 }
 _NUMBERS = (
@@ -78,7 +78,7 @@ def seeds_for(orders: int) -> Seeds:
 
 
 def fill(home: Home, orders: int) -> None:
-    """Write orders of the last month, paid, with all that their steps left in every database.
+    """Write orders of the last month, paid by balance, with all that their steps left behind.
 
     They are written straight into the tables: placing a million would take an hour.
 

@@ -127,9 +127,24 @@ class Ground:
         known = [each for each in kilobytes if each is not None]
         return sum(known) / 1000 if len(known) == len(kilobytes) else None
 
+    def pay(self, clients: int, seconds: float, rate: float = 0) -> dict[str, Any]:
+        """Have clients place orders and pay them; see `pay_load.run` for what is told.
+
+        Args:
+            clients: how many.
+            seconds: of the load.
+            rate: orders a second that are begun; 0: as fast as they are done.
+        """
+        told = self._run("pay_load", self.home.folder, clients, seconds, self._next, rate)
+        self.settle()
+        return told
+
     def _generate(self, clients: int, seconds: float) -> dict[str, Any]:
-        words = (self.url, str(clients), str(seconds), str(self._next))
-        command = [sys.executable, "-m", "labkit.bench.load", *words]
+        return self._run("load", self.url, clients, seconds, self._next)
+
+    def _run(self, generator: str, *words: object) -> dict[str, Any]:
+        """Run a load generator in a process of its own."""
+        command = [sys.executable, "-m", f"labkit.bench.{generator}", *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"the load generator failed: {done.stderr.strip()[-400:]}")

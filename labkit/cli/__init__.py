@@ -8,7 +8,15 @@ from labkit.stack.control import NotUp
 
 def main() -> None:
     """Run the command line; what people did wrong, or what is away, is one line and exit code 1."""
-    from labkit.cli import benching, breaking, looking, ordering, running, tour  # noqa: F401
+    from labkit.cli import (  # noqa: F401
+        benching,
+        breaking,
+        looking,
+        ordering,
+        reconciling,
+        running,
+        tour,
+    )
 
     try:
         app()

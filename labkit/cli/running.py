@@ -47,10 +47,11 @@ def up(
     place = Home(home)
     with console.status("starting") as status:
         started = launch.up(place, parse_instances(instances), progress=status.update)
-    endpoint = launch.status(place)["endpoints"]["order-web"]
+    ends = launch.status(place)["endpoints"]
     what = "the lab is up" if started else "the lab is up already"
     why = " (auto: the containers stack is not built yet)" if stack is Stack.auto else ""
-    say(f"{what}: embedded stack{why}, order web at {endpoint}")
+    say(f"{what}: embedded stack{why}, order web at {ends['order-web']},"
+        f" pay web at {ends['pay-web']}, payment platform at {ends['platform']}")  # fmt: skip
 
 
 @app.command()

@@ -5,7 +5,7 @@ from labkit.cli.base import app
 
 @app.command()
 def tour() -> None:
-    """See it all once: an order placed, an order that fails at confirm, everything given back.
+    """See it all once: an order, one that fails and is given back, and the payment of the first.
 
     It runs in a home of its own, and leaves nothing behind.
 

@@ -3,21 +3,24 @@
 from typing import Any
 
 from labkit.home import Home
+from labkit.platform.wiring import PLATFORM
 from labkit.runtime.failpoints import Armoury, Failpoint, hits_of
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
 
+_SERVICES = (*SERVICES.values(), PLATFORM)
+
 
 def catalogue() -> dict[str, Failpoint]:
     """Every failpoint of the shop, by name."""
-    return {point.name: point for service in SERVICES.values() for point in failpoints_of(service)}
+    return {point.name: point for service in _SERVICES for point in failpoints_of(service)}
 
 
 def list_all(home: Home) -> list[dict[str, Any]]:
     """Every failpoint with what it can do, how often it was crossed, and what it is armed with."""
     armed = Armoury(home.faults).armed()
     listed = []
-    for service in SERVICES.values():
+    for service in _SERVICES:
         points = failpoints_of(service)
         counts = _hits(home, service.name, len(points))
         for point, hits in zip(points, counts, strict=True):

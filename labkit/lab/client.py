@@ -1,5 +1,6 @@
-"""Ordering as a client does: over HTTP, with the figures that a client works out."""
+"""Ordering and paying as a client does: over HTTP, with the figures that a client works out."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -11,15 +12,21 @@ _ANSWERED_WITHIN = 15.0
 
 
 class Client:
-    """Talks to the order web of a lab.
+    """Talks to the webs of a lab, and to the cashier of the payment platform.
 
     Args:
-        endpoint: of the order web.
+        endpoints: of the webs, as `launch.status` names them.
         reader: to look up prices and first ids, as a shop's page would show them.
+
+    Attributes:
+        http: to the order web; what names a whole URL goes there.
     """
 
-    def __init__(self, endpoint: str, reader: Reader) -> None:
-        self.http = httpx.Client(base_url=endpoint, timeout=_ANSWERED_WITHIN)
+    def __init__(self, endpoints: Mapping[str, str], reader: Reader) -> None:
+        self.http = httpx.Client(
+            base_url=endpoints["order-web"], timeout=_ANSWERED_WITHIN, trust_env=False
+        )
+        self._pay_web = endpoints["pay-web"]
         self._reader = reader
 
     def body(self, **wanted: Any) -> dict[str, Any]:
@@ -57,6 +64,18 @@ class Client:
     def give_back(self, order_id: int | str, user_id: int | str) -> httpx.Response:
         """`POST /order/{order_id}/return`."""
         return self.http.post(f"/order/{order_id}/return", json={"user_id": user_id})
+
+    def create_payment(self, order_id: int | str) -> httpx.Response:
+        """`POST /pay/createPayment`."""
+        return self.http.post(f"{self._pay_web}/pay/createPayment", json={"order_id": order_id})
+
+    def find_payment(self, pay_id: int | str) -> httpx.Response:
+        """`GET /pay/{pay_id}`."""
+        return self.http.get(f"{self._pay_web}/pay/{pay_id}")
+
+    def press(self, cashier_url: str, button: str) -> httpx.Response:
+        """Press a button of the cashier page: `pay` or `give-up`."""
+        return self.http.post(f"{cashier_url}/{button}")
 
     def _first(self, table: str, key: str, wanted: Any) -> dict[str, Any]:
         rows = self._reader.table(table)

@@ -11,6 +11,13 @@ SHOWN = {
     "trade_user": ("user_id", "user_name", "user_money", "user_score"),
     "trade_user_money_log": ("user_id", "order_id", "money_log_type", "use_money", "create_time"),
     "trade_user_score_log": ("user_id", "order_id", "score_log_type", "use_score", "create_time"),
+    "trade_pay": ("pay_id", "order_id", "pay_amount", "is_paid", "trade_no", "pay_time"),
+    "trade_refund": ("refund_id", "pay_id", "order_id", "amount", "state", "reason", "refund_time"),
+    "trade_pay_log": ("pay_id", "direction", "order_id", "user_id", "amount", "log_time"),
+    "platform_trade": ("out_trade_no", "trade_no", "subject", "total_amount", "refunded_amount",
+                       "trade_status", "pay_time"),
+    "platform_refund": ("out_request_no", "out_trade_no", "amount", "refund_time"),
+    "platform_notice": ("notify_id", "out_trade_no", "tries", "answer_time", "next_try"),
     "trade_operation": ("service", "order_id", "operation", "outcome", "amount"),
     "trade_mq_producer": ("service", "event_id", "topic", "msg_key", "groups", "status"),
     "trade_mq_consumer_log": ("service", "event_id", "topic", "msg_key", "status"),
@@ -21,6 +28,8 @@ WORDS = {
     "is_used": {0: "no", 1: "yes"},
     "money_log_type": {0: "opening", 1: "paid", 2: "refunded"},
     "score_log_type": {0: "opening", 1: "earned", 2: "taken back"},
+    "is_paid": {0: "unpaid", 1: "paid", 2: "closed"},
+    "state": {0: "open", 1: "refunded"},
 }
 STATUS = {
     "trade_mq_producer": {0: "unsent", 1: "sent", 2: "settled"},
@@ -36,6 +45,12 @@ KEYS = {
     "trade_user": ("user_id",),
     "trade_user_money_log": ("user_id", "order_id", "money_log_type"),
     "trade_user_score_log": ("user_id", "order_id", "score_log_type"),
+    "trade_pay": ("pay_id",),
+    "trade_refund": ("refund_id",),
+    "trade_pay_log": ("pay_id", "direction"),
+    "platform_trade": ("out_trade_no",),
+    "platform_refund": ("out_request_no",),
+    "platform_notice": ("notify_id",),
     "trade_operation": ("order_id", "operation"),
     "trade_mq_producer": ("event_id",),
     "trade_mq_consumer_log": ("event_id", "service"),
@@ -43,8 +58,8 @@ KEYS = {
 #: Rows are shown in the order of their key; these parts of it in the order of the story.
 STORY = {
     "operation": ("save_pre_order", "deduct_stock", "use_coupon", "deduct_balance", "confirm_order",
-                  "cancel_failed", "cancel_expired", "cancel_unpaid", "cancel_by_user",
-                  "return_order", "add_points"),
-    "service": ("order", "goods", "coupon", "user"),
-    "direction": ("opening", "deduct", "return"),
+                  "accept_payment", "record_paid", "add_points", "log_payment", "cancel_failed",
+                  "cancel_expired", "cancel_unpaid", "cancel_by_user", "return_order"),
+    "service": ("order", "goods", "coupon", "user", "pay", "log"),
+    "direction": ("opening", "deduct", "return", "paid", "refunded"),
 }  # fmt: skip

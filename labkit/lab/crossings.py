@@ -56,7 +56,7 @@ def cancelled_orders_hold_nothing(reader: Reader) -> Finding:
     """A cancelled or returned order whose message went round has nothing applied."""
     ended = t.order.c.order_status.in_((t.CANCELLED, t.RETURNED))
     orders = {row["order_id"] for row in reader.query("order", select(t.order).where(ended))}
-    orders -= _told_and_not_heard(reader)
+    orders -= told_and_not_heard(reader)
     finding = Finding(len(orders))
     for service in _FORWARD:
         for order_id in orders & _amounts(reader, service).keys():
@@ -72,6 +72,7 @@ def nothing_without_an_order(reader: Reader) -> Finding:
     for service, log in (("goods", t.number_log), ("user", t.money_log), ("user", t.score_log)):
         mine = select(log.c.order_id).where(log.c.order_id != 0)
         taken += [row["order_id"] for row in reader.query(service, mine)]
+    taken += [row["order_id"] for row in reader.query("pay", select(t.pay.c.order_id))]
     known = {row["order_id"] for row in reader.query("order", select(t.order.c.order_id))}
     lost = sorted(set(taken) - known)
     return Finding(len(taken), [f"order {order_id} does not exist" for order_id in lost])
@@ -108,11 +109,12 @@ def _amounts(reader: Reader, service: str) -> dict[int, int]:
     return {row["order_id"]: row["amount"] for row in rows}
 
 
-def _told_and_not_heard(reader: Reader) -> set[Any]:
+def told_and_not_heard(reader: Reader) -> set[Any]:
     """Orders with a message that is still on its way, so that nothing can be said of them yet."""
     waiting = [(service, rt.inbox, rt.inbox.c.status == rt.WAITING) for service in t.TABLES]
-    unsettled = ("order", rt.outbox, rt.outbox.c.status != rt.SETTLED)
-    return {int(row["msg_key"]) for service, table, which in (unsettled, *waiting)
+    unsettled = [(service, rt.outbox, rt.outbox.c.status != rt.SETTLED)
+                 for service in ("order", "pay")]  # fmt: skip
+    return {int(row["msg_key"]) for service, table, which in (*unsettled, *waiting)
             for row in reader.query(service, select(table.c.msg_key).where(which))
             if row["msg_key"].isdecimal()}  # fmt: skip
 

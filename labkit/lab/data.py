@@ -7,19 +7,23 @@ from typing import Any
 from sqlalchemy import Connection, Executable, Table
 
 from labkit.home import Home
+from labkit.platform.tables import PLATFORM_TABLES
+from labkit.platform.wiring import PLATFORM
 from labkit.runtime.database import open_reader
 from labkit.runtime.tables import RUNTIME_TABLES
 from labkit.shop.tables import TABLES
 
 Rows = list[dict[str, Any]]
 
-#: table → the services whose database has it.
+#: database → its tables: the services', and the payment platform's, which is not ours.
+DATABASES: Mapping[str, tuple[Table, ...]] = {**TABLES, PLATFORM.name: PLATFORM_TABLES}
+#: table → the databases that have it.
 HOMES_OF: Mapping[str, tuple[str, ...]] = {
-    table.name: tuple(name for name, tables in TABLES.items() if table in tables)
-    for tables in TABLES.values()
+    table.name: tuple(name for name, tables in DATABASES.items() if table in tables)
+    for tables in DATABASES.values()
     for table in tables
 }
-_BY_NAME = {table.name: table for tables in TABLES.values() for table in tables}
+_BY_NAME = {table.name: table for tables in DATABASES.values() for table in tables}
 
 
 class Reader:
@@ -30,11 +34,11 @@ class Reader:
     """
 
     def __init__(self, home: Home) -> None:
-        self._engines = {name: open_reader(home.database_url(name)) for name in TABLES}
+        self._engines = {name: open_reader(home.database_url(name)) for name in DATABASES}
 
     @contextmanager
     def snapshot(self, service: str) -> Iterator[Connection]:
-        """One read transaction on one service's database."""
+        """One read transaction on one database."""
         with self._engines[service].begin() as connection:
             yield connection
 

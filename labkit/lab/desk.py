@@ -3,11 +3,15 @@
 from typing import Any
 
 from labkit.home import Home
+from labkit.lab import money
+from labkit.lab.data import Reader
 from labkit.results import Code, Result
 from labkit.runtime.calls import Calls
 from labkit.runtime.desk import Desk, RetryCommand
 from labkit.runtime.registry import Registry
 from labkit.runtime.steps import Unknown
+from labkit.shop.contracts import PayService
+from labkit.shop.pay_messages import FindPayment
 from labkit.shop.tables import TABLES
 
 _SECONDS = 5.0
@@ -18,7 +22,7 @@ async def retry(home: Home, id: str) -> Result[Any]:
 
     Args:
         home: of a running lab.
-        id: as `stuck` lists it, `service.event_id`.
+        id: as `stuck` lists it: the service, and the event, the payment or the refund.
 
     Raises:
         ValueError: it is no such id; says what it looks like.
@@ -26,10 +30,22 @@ async def retry(home: Home, id: str) -> Result[Any]:
     service, _, number = id.partition(".")
     if service not in TABLES or not number.isdecimal():
         raise ValueError(f"{id!r}: an id looks like goods.383026413512351744; see: labkit stuck")
+    pay_id = _payment_of(home, int(number)) if service == "pay" else None
     calls = Calls("desk", Registry(home.registry), home.secret, None, _SECONDS)
     try:
+        if pay_id is not None:
+            query = FindPayment(pay_id=pay_id)
+            return await calls.stub(PayService, service).look_after_payment(query)
         return await calls.stub(Desk, service).retry(RetryCommand(event_id=int(number)))
     except Unknown as unknown:
         return Result[Any].no(Code.DEPENDENCY_AWAY, f"{id}: {unknown}")
     finally:
         await calls.close()
+
+
+def _payment_of(home: Home, number: int) -> int | None:
+    reader = Reader(home)
+    try:
+        return money.payment_of(reader, number)
+    finally:
+        reader.close()

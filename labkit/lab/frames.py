@@ -11,7 +11,13 @@ from rich.cells import cell_len
 from labkit.lab import html
 from labkit.lab.columns import KEYS, SHOWN, STATUS, STORY, WORDS
 
-_LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E"}
+_LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E",
+            "pay_id": "P", "refund_id": "R", "trade_no": "T", "notify_id": "N"}  # fmt: skip
+#: What the platform calls what has a name in the shop already.
+_SAME = {"out_trade_no": "pay_id", "out_request_no": "refund_id"}
+#: Of one kind, by whatever column they are found: an operation may be about a payment, and an
+#: order with nothing left to pay is its own payment.
+_ONE_KIND = ("order_id", "pay_id")
 
 
 class Aliases:
@@ -22,22 +28,28 @@ class Aliases:
 
     def learn(self, rows: Iterable[dict[str, Any]]) -> None:
         """Name ids that have no name yet; ids grow with time, so sorting them gives birth order."""
-        found = {(column, row[column]) for row in rows for column in _LETTERS
-                 if row.get(column)}  # fmt: skip
-        for column, number in sorted(found - self._names.keys(), key=lambda one: one[1]):
-            letter = _LETTERS[column]
-            known = sum(name.startswith(letter) for name in self._names.values())
-            self._names[column, number] = f"{letter}{known + 1}"
+        found = {(_SAME.get(column, column), int(row[column])) for row in rows
+                 for column in (*_LETTERS, *_SAME) if row.get(column)}  # fmt: skip
+        for column, number in sorted(found, key=lambda one: (one[1], one[0])):
+            if self._find(column, number) is None:
+                letter = _LETTERS[column]
+                known = sum(name.startswith(letter) for name in self._names.values())
+                self._names[column, number] = f"{letter}{known + 1}"
 
     def show(self, column: str, value: Any) -> Any:
         """A value as people read it: an alias, `–` for nothing, a time to the second."""
         if column == "msg_key":
             return self._names.get(("order_id", int(value)), value)
-        if column in _LETTERS and value:
-            return self._names[column, value]
-        if value is None or (column in _LETTERS and not value):
+        kind = _SAME.get(column, column)
+        if kind in _LETTERS and value:
+            return self._find(kind, int(value))
+        if value is None or (kind in _LETTERS and not value):
             return "–"
         return value.strftime("%m-%d %H:%M:%S") if isinstance(value, datetime) else value
+
+    def _find(self, column: str, number: int) -> str | None:
+        kinds = _ONE_KIND if column in _ONE_KIND else (column,)
+        return next(filter(None, (self._names.get((kind, number)) for kind in kinds)), None)
 
     def replace(self, text: str) -> str:
         """A text with every known id replaced by its short name; small seeded ids stay."""

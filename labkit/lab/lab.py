@@ -3,25 +3,33 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from contextlib import contextmanager, suppress
+from datetime import date, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
 from labkit.faults import Faults
 from labkit.home import Home
-from labkit.lab import flight, html, invariants, trace
+from labkit.lab import flight, invariants, money, trace
+from labkit.lab.answer import Answer
 from labkit.lab.client import Client
 from labkit.lab.data import Reader
 from labkit.lab.diagram import Diagram
 from labkit.lab.frames import Aliases, Difference, Table, frame
-from labkit.results import Result
+from labkit.lab.reconcile import Reconciler, fetch_bill
+from labkit.lab.seen import Seen, Tables
 from labkit.runtime.clock import LabClock
 from labkit.shop.wiring import SERVICES
 from labkit.stack import control, launch
 
 _POLL_SECONDS = 0.05
+#: Tables whose ids get their short names first, in this order.
+_BIRTHS = (
+    "trade_order_request", "trade_pay", "trade_refund", "platform_trade", "trade_mq_producer",
+)  # fmt: skip
+_TOLD_SECONDS = 2.0
+_RECONCILED = ["kind", "order", "payment", "at the platform", "in the shop", "found", "done"]
 #: When business time begins in a notebook; it moves only when the notebook advances it.
 START = datetime(2026, 1, 5, 9, 0)
 
@@ -42,7 +50,7 @@ class Lab:
         self.home = home
         self._supervisor = supervisor
         self._reader = Reader(home)
-        self.client = Client(launch.status(home)["endpoints"]["order-web"], self._reader)
+        self.client = Client(launch.status(home)["endpoints"], self._reader)
         self.clock = Clock(LabClock(home.clock_file))
         self.faults = Faults(home)
         self._aliases = Aliases()
@@ -91,22 +99,40 @@ class Lab:
         named = {name.replace("_", "-"): number for name, number in instances.items()}
         control.tell(self.home, "scale", **named)
 
-    def order(self, *, key: str | None = None, **wanted: Any) -> "Answer":
+    def order(self, *, key: str | None = None, **wanted: Any) -> Answer:
         """Place an order over HTTP (下单).
 
         Args:
             key: the Idempotency-Key.
             wanted: any field of the request; `coupon=True` uses the user's first unused coupon.
         """
-        response = self.client.place(self.client.body(**wanted), key)
-        return Answer(response.status_code, Result[Any].model_validate_json(response.text), self)
+        return Answer(self.client.place(self.client.body(**wanted), key), self.alias)
 
-    def cancel(self, order_id: int | str) -> "Answer":
+    def create_payment(self, order_id: int | str) -> Answer:
+        """Open the payment of an order (支付): the answer says where its user pays it."""
+        return Answer(self.client.create_payment(order_id), self.alias)
+
+    def pay(self, order_id: int | str) -> Answer:
+        """Pay for an order: open its payment, and press pay at the platform's cashier.
+
+        Returns:
+            The cashier's answer; the shop's, where it did not open a payment.
+        """
+        return self._at_cashier(order_id, "pay")
+
+    def give_up(self, order_id: int | str) -> Answer:
+        """Open an order's payment, and give it up at the platform's cashier."""
+        return self._at_cashier(order_id, "give-up")
+
+    def cancel(self, order_id: int | str) -> Answer:
         """Cancel an unpaid order, as its user."""
-        response = self.client.cancel(order_id, self._user_of(order_id))
-        return Answer(response.status_code, Result[Any].model_validate_json(response.text), self)
+        return Answer(self.client.cancel(order_id, self._user_of(order_id)), self.alias)
 
-    def tables(self, *names: str, raw: bool = False) -> "Table | Tables":
+    def return_order(self, order_id: int | str) -> Answer:
+        """Return a paid order in full (退货), as its user."""
+        return Answer(self.client.give_back(order_id, self._user_of(order_id)), self.alias)
+
+    def tables(self, *names: str, raw: bool = False) -> Table | Tables:
         """Tables as frames, with short names for ids.
 
         Args:
@@ -117,7 +143,7 @@ class Lab:
         return frames[names[0]] if len(names) == 1 else Tables(frames)
 
     @contextmanager
-    def watch(self, *names: str, settle: bool = True) -> "Iterator[Seen]":
+    def watch(self, *names: str, settle: bool = True) -> Iterator[Seen]:
         """Keep tables before and after a step, to show what it changed.
 
         Args:
@@ -140,6 +166,38 @@ class Lab:
         left = flight.settle(self._reader, timeout)
         if left:
             raise NotSettled("; ".join(f"{one['what']} (order {one['order']})" for one in left[:5]))
+        with suppress(TimeoutError):  # what the platform notes of it is not the shop's, but shown
+            self.until(lambda: not money.telling(self._reader, self.clock.now()), _TOLD_SECONDS)
+
+    def bill(self, day: date | None = None) -> str:
+        """The payment platform's bill (对账单) of a business day, as CSV; today's if not said.
+
+        Raises:
+            RuntimeError: the platform gave none.
+        """
+        return fetch_bill(self.home, day or self.clock.now().date())
+
+    def reconcile(self, day: date | None = None, *, repair: bool = True) -> Table:
+        """Compare a day's bill with the shop's payments and refunds (对账), and repair them.
+
+        Args:
+            day: a business day; today if not said.
+            repair: whether to repair what has one right answer.
+
+        Raises:
+            RuntimeError: the platform gave no bill.
+        """
+        of = day or self.clock.now().date()
+        found = Reconciler(self.home, self._reader).run(of, repair=repair)
+        self._learn()
+        return Table([
+            {"kind": one.line.kind, "order": self._aliases.show("order_id", one.line.order_id),
+             "payment": self._aliases.show("pay_id", one.line.pay_id),
+             "at the platform": self._aliases.show("", one.line.there),
+             "in the shop": self._aliases.show("", one.line.here),
+             "found": one.line.found, "done": one.done or "–"}
+            for one in found
+        ], columns=_RECONCILED)  # fmt: skip
 
     def trace(self, order_id: int | str, *, settle: bool = True) -> Diagram:
         """Draw what happened to one order, in every process, as a sequence diagram.
@@ -204,43 +262,30 @@ class Lab:
 
     def alias(self, text: str) -> str:
         """A text with short names for the ids in it."""
-        self._aliases.learn(self._reader.table("trade_order_request"))
+        self._learn()
         return self._aliases.replace(text)
 
     def _frame(self, name: str, *, raw: bool = False) -> Table:
         rows = self._reader.table(name)
         if raw:
             return Table(rows, columns=self._reader.columns(name))
-        for first in ("trade_order_request", "trade_mq_producer"):  # by birth, whatever is shown
-            self._aliases.learn(self._reader.table(first))
+        self._learn()
         return frame(name, rows, self._aliases)
+
+    def _learn(self) -> None:
+        """Name everything by its birth, whatever is shown."""
+        for table in _BIRTHS:
+            self._aliases.learn(self._reader.table(table))
+
+    def _at_cashier(self, order_id: int | str, button: str) -> Answer:
+        opened = self.create_payment(order_id)
+        if opened.cashier_url is None:
+            return opened
+        return Answer(self.client.press(opened.cashier_url, button), self.alias)
 
     def _user_of(self, order_id: int | str) -> int:
         rows = self._reader.table("trade_order")
         return next((row["user_id"] for row in rows if str(row["order_id"]) == str(order_id)), 1)
-
-
-class Answer:
-    """What the shop answered to one request.
-
-    Attributes:
-        status: the HTTP status.
-        result: the `Result`.
-    """
-
-    def __init__(self, status: int, result: Result[Any], lab: Lab) -> None:
-        self.status = status
-        self.result = result
-        self._lab = lab
-
-    @property
-    def order_id(self) -> str | None:
-        """The order, where the answer names one."""
-        data: dict[str, str] = self.result.data or {}
-        return data.get("order_id")
-
-    def __repr__(self) -> str:
-        return f"{self.status} {self.result.name}: {self._lab.alias(self.result.message)}"
 
 
 class Clock:
@@ -265,53 +310,3 @@ class Clock:
         """Move business time forward in all processes, as `advance(minutes=30)`."""
         self._clock.advance(timedelta(**by))
         return self._clock.now()
-
-
-class Tables:
-    """Several frames to be shown one under the other.
-
-    Args:
-        frames: name → frame.
-    """
-
-    def __init__(self, frames: Mapping[str, Table]) -> None:
-        self.frames = frames
-
-    def __getitem__(self, name: str) -> Table:
-        return self.frames[name]
-
-    def __repr__(self) -> str:
-        return "\n\n".join(f"{name}\n{one!r}" for name, one in self.frames.items())
-
-    def _repr_html_(self) -> str:
-        return "".join(
-            html.table(name, [str(column) for column in one.columns], one.to_numpy().tolist())
-            for name, one in self.frames.items()
-        )
-
-
-class Seen:
-    """What a step changed: tables before and after, marked in colour and in text."""
-
-    def __init__(self) -> None:
-        self.differences: list[Difference] = []
-
-    @property
-    def changed(self) -> list[str]:
-        """Names of the tables that the step changed."""
-        return [one.table for one in self.differences if one.changed]
-
-    def __getitem__(self, table: str) -> Difference:
-        return next(one for one in self.differences if one.table == table)
-
-    def only(self, *tables: str) -> "Seen":
-        """The same step, in these tables alone."""
-        part = Seen()
-        part.differences = [self[table] for table in tables]
-        return part
-
-    def __repr__(self) -> str:
-        return "\n\n".join(one.text() for one in self.differences)
-
-    def _repr_html_(self) -> str:
-        return "".join(one.html() for one in self.differences)

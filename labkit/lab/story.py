@@ -8,11 +8,16 @@ from dataclasses import dataclass, field
 
 from labkit.lab.diagram import ANSWER, CALL, LOST_ANSWER, LOST_CALL, MESSAGE, Line
 from labkit.lab.tries import Node
+from labkit.platform.wiring import PLATFORM
 from labkit.shop.wiring import SERVICES
 
 CLIENT, BROKER = "client", "broker"
-#: From left to right: who asks, the webs, the services, the broker.
-PARTICIPANTS = (CLIENT, *sorted(SERVICES, key=lambda name: not name.endswith("-web")), BROKER)
+#: From left to right: who asks, the webs, the services, the payment platform, the broker. What the
+#: platform does inside is not ours, and not traced.
+PARTICIPANTS = (
+    CLIENT, *sorted(SERVICES, key=lambda name: not name.endswith("-web")), PLATFORM.name, BROKER,
+)  # fmt: skip
+CALLBACK = "POST /pay/callback"
 
 
 @dataclass
@@ -67,13 +72,14 @@ def _tell_parts(node: Node, story: _Story) -> None:
 
 def _tell_request(node: Node, story: _Story) -> None:
     order_id = str(node.span.get("order_id", ""))
-    story.line(CLIENT, CALL, node.service, node.name.replace("{order_id}", order_id))
+    who = PLATFORM.name if node.name == CALLBACK else CLIENT
+    story.line(who, CALL, node.service, node.name.replace("{order_id}", order_id))
     _tell_parts(node, story)
     if node.ended:
         said = f"{node.span['status']} {node.span.get('outcome', '')}".strip()
-        story.line(node.service, ANSWER, CLIENT, ", ".join(filter(None, (said, order_id))))
+        story.line(node.service, ANSWER, who, ", ".join(filter(None, (said, order_id))))
     else:
-        story.line(node.service, LOST_ANSWER, CLIENT, "no answer")
+        story.line(node.service, LOST_ANSWER, who, "no answer")
 
 
 def _tell_call(call: Node, story: _Story) -> None:

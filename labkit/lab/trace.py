@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 
+from labkit.lab.asking import without_idle_questions
 from labkit.lab.diagram import Diagram, Line
 from labkit.lab.story import PARTICIPANTS, tell
 from labkit.lab.tries import Span, trees
@@ -34,7 +35,8 @@ def draw(folder: Path, order_id: str, alias: Callable[[str], str]) -> Diagram:
         NotTraced: no process has left a span of it.
     """
     roots = [root for root in trees(_read_ended(folder, order_id)) if order_id in root.orders()]
-    told = [line for root in roots if not root.name.startswith("GET ") for line in tell(root)]
+    changing = [root for root in roots if not root.name.startswith("GET ")]
+    told = [line for root in without_idle_questions(changing) for line in tell(root)]
     if not told:
         raise NotTraced(f"{alias(order_id)} left no trace: is it an order of this lab, "
                         f"and was the lab started with LABKIT_TRACING=on?")  # fmt: skip

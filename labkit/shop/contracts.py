@@ -2,10 +2,13 @@
 
 from typing import Any, Protocol, TypeVar
 
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
 from labkit.results import Result
 from labkit.runtime.steps import Step
 from labkit.settings import Settings
 from labkit.shop import messages as m
+from labkit.shop import pay_messages as p
 
 A = TypeVar("A")
 
@@ -70,10 +73,65 @@ class UserService(Protocol):
         ...
 
 
+class PayService(Protocol):
+    """支付服务: called by the pay web, and by who reconciles."""
+
+    async def create_payment(self, command: p.CreatePayment) -> Result[p.PaymentOpened]:
+        """Open the payment of an order; asked again, the same."""
+        ...
+
+    async def take_callback(self, command: p.Callback) -> Result[p.PaymentFound]:
+        """Believe a callback of the platform, if everything about it is right."""
+        ...
+
+    async def find_payment(self, query: p.FindPayment) -> Result[p.PaymentFound]:
+        """Look a payment up."""
+        ...
+
+    async def look_after_payment(self, command: p.FindPayment) -> Result[None]:
+        """Ask the platform about a payment, and send its refund, now."""
+        ...
+
+
+class LogService(Protocol):
+    """日志服务."""
+
+    async def find_pay_log(self, query: p.FindPayLog) -> Result[p.PayLogFound]:
+        """Look up what came and went for an order."""
+        ...
+
+
+class PaymentPlatform(Protocol):
+    """第三方支付平台: not ours, and reached over HTTP with signed requests."""
+
+    async def create_trade(self, command: p.CreateTrade) -> Result[p.TradeFound]:
+        """Open a trade; asked again with the same amount, the same trade."""
+        ...
+
+    async def query_trade(self, query: p.AskTrade) -> Result[p.TradeFound]:
+        """Ask what became of a trade."""
+        ...
+
+    async def close_trade(self, command: p.AskTrade) -> Result[p.TradeFound]:
+        """Close a trade that is not paid; the answer says what holds."""
+        ...
+
+    async def refund_trade(self, command: p.RefundTrade) -> Result[p.TradeRefunded]:
+        """Give money back, once for each refund id."""
+        ...
+
+
 class Shop(Protocol):
-    """What a flow of any service is handed: its own database, and the other services."""
+    """What a flow of any service is handed: its own database, and the other services.
+
+    Attributes:
+        platform_key: the payment platform's public key, which callbacks must be signed with.
+    """
 
     settings: Settings
+    orders: OrderService
+    platform: PaymentPlatform
+    platform_key: RSAPublicKey
     goods: GoodsService
     coupons: CouponService
     users: UserService

@@ -193,6 +193,7 @@ class OrderFound(Message):
     pay_time: datetime | None
     cancel_time: datetime | None
     cancel_reason: str | None
+    refund_time: datetime | None
 
 
 class OrderCancelled(Event):
@@ -210,10 +211,27 @@ class OrderReturned(Event):
 
 
 class OrderPaid(Event):
-    """The order is paid in full."""
+    """The order is paid in full.
+
+    Attributes:
+        pay_id: the payment; the order's own id where balance and coupon had paid it all.
+    """
 
     topic: ClassVar[str] = "paid"
     tag: ClassVar[str] = "paid"
 
     user_id: int
+    pay_id: int
     pay_amount: int
+
+
+class OrderRefunded(Event):
+    """A payment went back to who paid it: undo what it had brought, if it brought anything."""
+
+    topic: ClassVar[str] = "refunded"
+    tag: ClassVar[str] = "refunded"
+
+    user_id: int
+    pay_id: int
+    refund_id: int
+    amount: int

@@ -50,6 +50,20 @@ def pay_if_nothing_is_left(order_id: int, now: datetime) -> Any:
 
 
 @statement
+def pay(order_id: int, now: datetime) -> Any:
+    """Confirmed and unpaid → paid."""
+    return _swap(order_id, CONFIRMED, UNPAID).values(pay_status=PAID, pay_time=now)
+
+
+@statement
+def note_refunded(order_id: int, now: datetime) -> Any:
+    """The payment of an order that ended went back: note when, once."""
+    ended = (order.c.order_status == CANCELLED) | (order.c.order_status == RETURNED)
+    mine = (order.c.order_id == order_id) & ended & order.c.refund_time.is_(None)
+    return update(order).where(mine).values(refund_time=now)
+
+
+@statement
 def note_cancelled(order_id: int, now: datetime) -> Any:
     """The cancel message went round: note when, once."""
     mine = (order.c.order_id == order_id) & order.c.cancel_time.is_(None)

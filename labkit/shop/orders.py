@@ -7,7 +7,7 @@ cancel and a user's cancel that meet, exactly one wins.
 from typing import Any
 
 from labkit.results import Code, Result
-from labkit.runtime.operations import claim
+from labkit.runtime.operations import claim, undo
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop import order_rows as rows
 from labkit.shop.messages import (
@@ -18,6 +18,7 @@ from labkit.shop.messages import (
     OrderCancelled,
     OrderPaid,
     OrderPlaced,
+    OrderRefunded,
     OrderReturned,
     PreOrder,
     RefuseOrder,
@@ -162,6 +163,22 @@ def record_cancelled(tx: Transaction, event: Event) -> None:
     tx.run(rows.note_cancelled(event.order_id, tx.now))
 
 
+@step()
+def record_paid(tx: Transaction, event: OrderPaid) -> None:
+    """Set the order paid, if it is confirmed and unpaid; a payment that came too late goes back."""
+    operation = claim(tx, "record_paid", event, about=event.pay_id)
+    if not operation.earlier:
+        tx.change(rows.pay(event.order_id, tx.now))
+        operation.apply(amount=event.pay_amount)
+
+
+@step()
+def record_refunded(tx: Transaction, event: OrderRefunded) -> None:
+    """The money of an order that ended is back: note when."""
+    undo(tx, "record_paid", event.pay_id)
+    tx.change(rows.note_refunded(event.order_id, tx.now))
+
+
 def cancelled_answer(command: CancelOrder) -> Result[OrderPlaced]:
     """What the client of a cancelled order is told, now and whenever it asks under its key."""
     text = f"order {command.order_id}: was cancelled: {command.reason}; nothing is kept of it"
@@ -185,7 +202,7 @@ def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Resul
 def _pay_if_nothing_is_left(tx: Transaction, order_id: int) -> None:
     if tx.change(rows.pay_if_nothing_is_left(order_id, tx.now)):
         user_id = tx.one(rows.find(order_id)).user_id
-        tx.emit(OrderPaid(order_id=order_id, user_id=user_id, pay_amount=0))
+        tx.emit(OrderPaid(order_id=order_id, user_id=user_id, pay_id=order_id, pay_amount=0))
 
 
 def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:

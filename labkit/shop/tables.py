@@ -7,6 +7,8 @@ from labkit.runtime.tables import RUNTIME_TABLES, Moment, Whole, metadata
 UNCONFIRMED, CONFIRMED, CANCELLED, RETURNED = 0, 1, 2, 4  # order_status
 UNPAID, PAID = 0, 2  # pay_status
 OPENING, DEDUCT, RETURN = "opening", "deduct", "return"  # direction of the number log
+PAY_OPEN, PAY_PAID, PAY_CLOSED = 0, 1, 2  # is_paid
+REFUND_OPEN, REFUNDED = 0, 1  # state of a refund
 MONEY_OPENING, MONEY_PAID, MONEY_REFUNDED = 0, 1, 2  # money_log_type and score_log_type
 
 #: 订单表
@@ -35,6 +37,7 @@ order = Table(
     Column("pay_time", Moment),
     Column("cancel_time", Moment),  # when the cancel message came round
     Column("cancel_reason", String(255)),
+    Column("refund_time", Moment),  # when the refund of its payment came round
     Index("order_by_state", "order_status", "pay_status", "confirm_time"),
 )
 
@@ -125,10 +128,65 @@ score_log = Table(
     Index("score_log_by_order", "order_id"),
 )
 
+#: 支付表
+pay = Table(
+    "trade_pay",
+    metadata,
+    Column("pay_id", Whole, primary_key=True, autoincrement=False),
+    Column("order_id", Whole, nullable=False),
+    Column("user_id", Whole, nullable=False),
+    Column("pay_amount", Whole, nullable=False),
+    Column("is_paid", Integer, nullable=False),
+    Column("trade_no", String(64)),  # the platform's number
+    Column("open_order_id", Whole, unique=True),  # the order, while this is its open payment
+    Column("add_time", Moment, nullable=False),
+    Column("pay_time", Moment),
+    Column("close_time", Moment),
+    Column("tries", Integer, nullable=False),
+    Column("next_check", Whole),  # wall-clock ms; when the platform is asked next, if ever
+    Column("last_error", Text),
+    Index("pay_by_order", "order_id"),
+    Index("pay_due", "next_check"),
+)
+
+#: 退款表
+refund = Table(
+    "trade_refund",
+    metadata,
+    Column("refund_id", Whole, primary_key=True, autoincrement=False),
+    Column("pay_id", Whole, nullable=False, unique=True),  # a payment goes back once
+    Column("order_id", Whole, nullable=False),
+    Column("user_id", Whole, nullable=False),
+    Column("amount", Whole, nullable=False),
+    Column("state", Integer, nullable=False),
+    Column("reason", String(255), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("next_try", Whole, nullable=False),  # wall-clock ms
+    Column("add_time", Moment, nullable=False),
+    Column("refund_time", Moment),
+    Column("last_error", Text),
+    Index("refund_due", "state", "next_try"),
+)
+
+#: 支付日志表
+pay_log = Table(
+    "trade_pay_log",
+    metadata,
+    Column("pay_id", Whole, primary_key=True, autoincrement=False),
+    Column("direction", String(10), primary_key=True),  # paid, refunded
+    Column("order_id", Whole, nullable=False),
+    Column("user_id", Whole, nullable=False),
+    Column("amount", Whole, nullable=False),
+    Column("log_time", Moment, nullable=False),
+    Index("pay_log_by_order", "order_id"),
+)
+
 #: service → the tables of its database.
 TABLES = {
     "order": (order, request, *RUNTIME_TABLES),
     "goods": (goods, number_log, *RUNTIME_TABLES),
     "coupon": (coupon, *RUNTIME_TABLES),
     "user": (user, money_log, score_log, *RUNTIME_TABLES),
+    "pay": (pay, refund, *RUNTIME_TABLES),
+    "log": (pay_log, *RUNTIME_TABLES),
 }

@@ -8,7 +8,7 @@ from labkit.results import Code, Result
 from labkit.runtime.operations import claim, undo
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
-from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, UserFound
+from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, OrderRefunded, UserFound
 from labkit.shop.tables import MONEY_PAID, MONEY_REFUNDED, money_log, score_log, user
 
 _CENTS_A_POINT = 100
@@ -41,6 +41,12 @@ def _taken(order_id: int) -> Any:
 def _add_points(user_id: int, points: int) -> Any:
     more = user.c.user_score + points
     return update(user).where(user.c.user_id == user_id).values(user_score=more)
+
+
+@statement
+def _earned(order_id: int) -> Any:
+    earned = (score_log.c.order_id == order_id) & (score_log.c.score_log_type == MONEY_PAID)
+    return select(score_log.c.user_id).where(earned)
 
 
 @step(reads=True)
@@ -82,7 +88,7 @@ def return_balance(tx: Transaction, event: Event) -> None:
 @step()
 def add_points(tx: Transaction, event: OrderPaid) -> None:
     """Add an order's points (增加积分): one for each whole yuan that was paid."""
-    operation = claim(tx, "add_points", event)
+    operation = claim(tx, "add_points", event, about=event.pay_id)
     if operation.earlier:
         return
     points = event.pay_amount // _CENTS_A_POINT
@@ -90,10 +96,25 @@ def add_points(tx: Transaction, event: OrderPaid) -> None:
     if not points:
         return
     tx.change(_add_points(event.user_id, points))
-    row = {"user_id": event.user_id, "order_id": event.order_id, "score_log_type": MONEY_PAID}
-    tx.insert(score_log, **row, use_score=points, create_time=tx.now)
+    _log_points(tx, event.user_id, event.order_id, MONEY_PAID, points)
+
+
+@step()
+def take_points_back(tx: Transaction, event: OrderRefunded) -> None:
+    """Take back the points that a payment had really brought (回退积分)."""
+    points = undo(tx, "add_points", event.pay_id)
+    if not points:
+        return
+    user_id = tx.run(_earned(event.order_id)).one().user_id
+    tx.change(_add_points(user_id, -points))
+    _log_points(tx, user_id, event.order_id, MONEY_REFUNDED, points)
 
 
 def _log_money(tx: Transaction, user_id: int, order_id: int, kind: int, cents: int) -> None:
     row = {"user_id": user_id, "order_id": order_id, "money_log_type": kind}
     tx.insert(money_log, **row, use_money=cents, create_time=tx.now)
+
+
+def _log_points(tx: Transaction, user_id: int, order_id: int, kind: int, points: int) -> None:
+    row = {"user_id": user_id, "order_id": order_id, "score_log_type": kind}
+    tx.insert(score_log, **row, use_score=points, create_time=tx.now)

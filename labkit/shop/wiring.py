@@ -2,9 +2,29 @@
 
 from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.wiring import Service
-from labkit.shop import coupons, goods, lookups, orders, placing, users
-from labkit.shop.contracts import CouponService, GoodsService, OrderService, UserService
-from labkit.shop.messages import OrderCancelled, OrderPaid, OrderReturned
+from labkit.shop import (
+    coupons,
+    goods,
+    lookups,
+    orders,
+    pay_care,
+    pay_schedule,
+    paying,
+    paylog,
+    payments,
+    placing,
+    users,
+)
+from labkit.shop.contracts import (
+    CouponService,
+    GoodsService,
+    LogService,
+    OrderService,
+    PaymentPlatform,
+    PayService,
+    UserService,
+)
+from labkit.shop.messages import OrderCancelled, OrderPaid, OrderRefunded, OrderReturned
 
 SERVICES = {
     service.name: service
@@ -19,7 +39,11 @@ SERVICES = {
                 "cancel_by_user": orders.cancel_by_user,
                 "return_order": orders.return_order,
             },
-            handlers={OrderCancelled: orders.record_cancelled},
+            handlers={
+                OrderCancelled: orders.record_cancelled,
+                OrderPaid: orders.record_paid,
+                OrderRefunded: orders.record_refunded,
+            },
             steps=(
                 orders.save_pre_order,
                 orders.confirm_pre_order,
@@ -52,16 +76,49 @@ SERVICES = {
                 OrderCancelled: users.return_balance,
                 OrderReturned: users.return_balance,
                 OrderPaid: users.add_points,
+                OrderRefunded: users.take_points_back,
             },
         ),
+        Service(
+            name="pay",
+            contract=PayService,
+            methods={
+                "create_payment": paying.create_payment,
+                "take_callback": paying.take_callback,
+                "find_payment": payments.find_payment,
+                "look_after_payment": pay_care.look_after_payment,
+            },
+            handlers={OrderCancelled: payments.stop_payment, OrderReturned: payments.stop_payment},
+            steps=(
+                payments.open_payment,
+                payments.note_trade,
+                payments.take_payment,
+                payments.forget_closed,
+                payments.finish_refund,
+                pay_schedule.claim_check,
+                pay_schedule.claim_refund,
+                pay_schedule.note_check_trouble,
+                pay_schedule.note_refund_trouble,
+            ),
+            sweeps=(pay_care.check_payments, pay_care.send_refunds),
+            calls={"orders": OrderService, "goods": GoodsService, "platform": PaymentPlatform},
+            emits=(OrderPaid, OrderRefunded),
+        ),
+        Service(
+            name="log",
+            contract=LogService,
+            methods={"find_pay_log": paylog.find_pay_log},
+            handlers={OrderPaid: paylog.log_payment, OrderRefunded: paylog.log_refund},
+        ),
         Service(name="order-web", calls={"orders": OrderService}),
+        Service(name="pay-web", calls={"payments": PayService}),
     )
 }
 
 #: topic → the consumer groups that must have its events; a group bears its service's name.
 GROUPS = {
     event.topic: tuple(one.name for one in SERVICES.values() if event in one.handlers)
-    for event in (OrderCancelled, OrderReturned, OrderPaid, DeadLetter)
+    for event in (OrderCancelled, OrderReturned, OrderPaid, OrderRefunded, DeadLetter)
 }
 
 #: contract → the service that offers it.

@@ -9,21 +9,30 @@ import signal
 import socket
 import sys
 import threading
+from typing import Any
 
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 
 from labkit.home import Home
+from labkit.platform import keys
+from labkit.platform import process as platform
+from labkit.platform.client import PlatformClient
+from labkit.platform.wiring import PLATFORM
 from labkit.runtime import tracing
 from labkit.runtime.broker import Broker
 from labkit.runtime.service import Runtime
 from labkit.settings import Settings
-from labkit.shop.contracts import OrderService
+from labkit.shop.contracts import OrderService, PayService
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
-from labkit.web import orders as order_web
+from labkit.web.orders import order_web
+from labkit.web.payments import pay_web
 
-#: The webs among the services, each with what makes its application.
-WEBS = ("order-web",)
+#: Who serves HTTP, on a socket that the supervisor holds.
+WEBS = ("order-web", "pay-web", PLATFORM.name)
+#: Every kind of process that is ours or the platform's, in the order in which people are told.
+PROCESSES = (*SERVICES, PLATFORM.name)
 #: Under load hundreds of orders are alive at once: Python's own thresholds would have the collector
 #: walk over all of them for every few that come, which took a fifth of a service's time.
 _COLLECT = (50_000, 20, 50)
@@ -51,14 +60,16 @@ def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | 
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
     gc.set_threshold(*_COLLECT)
     settings = Settings.model_validate_json(home.settings_file.read_text())
     tracing.start(home.traces, name, instance, settings.tracing)
-    runtime = Runtime(
-        SERVICES[name], instance, home, settings, GROUPS, NAMES, make_broker(home, settings)
-    )
-    main = _serve(runtime) if web is None else _serve_web(runtime, socket.socket(fileno=web))
-    uvloop.run(main)
+    listener = None if web is None else socket.socket(fileno=web)
+    if name == PLATFORM.name:
+        assert listener  # it serves HTTP and nothing else
+        uvloop.run(platform.serve(home, settings, listener, instance))
+    else:
+        uvloop.run(_run_service(home, settings, name, instance, listener))
     tracing.stop()
 
 
@@ -66,6 +77,39 @@ def make_topics(home: Home) -> None:
     """Make all topics of the wiring at the lab's broker."""
     settings = Settings.model_validate_json(home.settings_file.read_text())
     make_broker(home, settings).make_topics(GROUPS)
+
+
+async def _run_service(
+    home: Home, settings: Settings, name: str, instance: int, listener: socket.socket | None
+) -> None:
+    outside = _platform(home, settings) if name == "pay" else {}
+    runtime = Runtime(
+        SERVICES[name], instance, home, settings, GROUPS, NAMES, make_broker(home, settings),
+        outside,
+    )  # fmt: skip
+    if listener:
+        await _serve_web(runtime, listener)
+    else:
+        await _serve(runtime)
+
+
+def _platform(home: Home, settings: Settings) -> dict[str, Any]:
+    """What the pay service knows of the payment platform: the way there, and its public key."""
+    ends, platform_key = home.state()["endpoints"], keys.public(home.keys, keys.PLATFORM)
+    client = PlatformClient(
+        ends["platform"], keys.APP_ID, keys.private(home.keys, keys.MERCHANT), platform_key,
+        notify_url=f"{ends['pay-web']}/pay/callback", timeout=settings.call_timeout,
+    )  # fmt: skip
+    return {"platform": client, "platform_key": platform_key}
+
+
+def _make_web(runtime: Runtime) -> FastAPI:
+    limit, flow = runtime.settings.queue_limit, runtime.settings.flow_timeout
+    if runtime.service.name == "pay-web":
+        times = {"create_payment": flow, "take_callback": flow / 2}
+        return pay_web(runtime.calls.stub(PayService, "pay", times), limit)
+    times = {"confirm_order": flow, "open_order": flow / 2}  # together well below 10 s
+    return order_web(runtime.calls.stub(OrderService, "order", times), limit)
 
 
 async def _serve(runtime: Runtime) -> None:
@@ -77,11 +121,8 @@ async def _serve(runtime: Runtime) -> None:
 
 
 async def _serve_web(runtime: Runtime, listener: socket.socket) -> None:
-    flow = runtime.settings.flow_timeout
-    times = {"confirm_order": flow, "open_order": flow / 2}  # together well below 10 s
-    orders = runtime.calls.stub(OrderService, "order", times)
     config = uvicorn.Config(
-        order_web.make_app(orders, runtime.settings.queue_limit),
+        _make_web(runtime),
         lifespan="off", access_log=False, log_level="warning",
         timeout_graceful_shutdown=1, http="httptools", server_header=False,
         proxy_headers=False,

@@ -82,18 +82,18 @@ class Processes:
     Attributes:
         home: where the lab lives.
         lifeline: the end of the pipe that children read; they die when our end closes.
-        web: descriptor of the socket on which the order web serves.
+        webs: service → descriptor of the socket on which it serves HTTP.
         children: label → child.
     """
 
     home: Home
     lifeline: int
-    web: int
+    webs: dict[str, int]
     children: dict[str, Child] = field(default_factory=dict)
 
     def start(self, child: Child) -> None:
         """Start a service process."""
-        web = self.web if child.name in process.WEBS else None
+        web = self.webs.get(child.name)
         spec: dict[str, Any] = {"name": child.name, "instance": child.instance,
                                 "lifeline": self.lifeline, "web": web}  # fmt: skip
         keep = tuple(number for number in (self.lifeline, web) if number is not None)

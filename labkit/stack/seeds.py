@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Table
 
 import labkit
+from labkit.platform.tables import PLATFORM_TABLES
 from labkit.runtime.database import open_engine
-from labkit.runtime.tables import metadata
 from labkit.shop import tables as t
 
 _HERE = Path(labkit.__file__).parent
@@ -60,10 +60,10 @@ def seed(folder: Path, seeds: Seeds, now: datetime) -> None:
         now: business time of the opening rows.
     """
     rows = _rows(seeds, now)
-    for service, tables in t.TABLES.items():
+    for service, tables in {**t.TABLES, "platform": PLATFORM_TABLES}.items():
         engine = open_engine(f"sqlite:///{folder / service}.sqlite")
         with engine.begin() as connection:
-            metadata.create_all(connection, tables)
+            tables[0].metadata.create_all(connection, tables)
             for table in tables:
                 _insert(connection, table, rows.get(table.name, []))
         engine.dispose()

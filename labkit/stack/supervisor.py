@@ -19,11 +19,10 @@ from datetime import datetime
 from typing import Any
 
 from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, write_whole
+from labkit.platform import keys
 from labkit.runtime import tracing
 from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
-from labkit.shop.tables import TABLES
-from labkit.shop.wiring import SERVICES
 from labkit.stack import broker_binary, children, control, ports, process
 from labkit.stack.instances import check_instances
 from labkit.stack.processes import BROKER, Child, Processes
@@ -68,9 +67,9 @@ class Supervisor:
         known = before.get("endpoints", {})
         port, self._port_keeper = ports.reserve(ports.of(known.get(BROKER)))
         self._broker = settings.broker or f"127.0.0.1:{port}"
-        self._web = ports.listen(ports.of(known.get("order-web")))
+        self._webs = {name: ports.listen(ports.of(known.get(name))) for name in process.WEBS}
         self._lifeline, self._our_end_of_it = os.pipe()
-        self._processes = Processes(home, self._lifeline, self._web.fileno())
+        self._processes = Processes(home, self._lifeline, self._sockets())
         self._hear(dies_with_stdin)
 
     def run(self) -> None:
@@ -80,8 +79,10 @@ class Supervisor:
             CannotStart: with one line for people.
         """
         try:
-            if not all((self.home.databases / f"{name}.sqlite").exists() for name in TABLES):
+            if not all((self.home.databases / f"{name}.sqlite").exists() for name in DATABASES):
                 self._fill(Seeds())
+            if not all((self.home.keys / f"{name}.pem").exists() for name in keys.OWNERS):
+                self._in_child(lambda: keys.make(self.home.keys), "the keys cannot be made")
             self._start_all()
             while self._phase != "stopping":
                 self._turn()
@@ -93,7 +94,7 @@ class Supervisor:
 
     def _start_all(self) -> None:
         self._start_broker()
-        for name in SERVICES:
+        for name in process.PROCESSES:
             for instance in range(1, self._instances.get(name, 1) + 1):
                 self._processes.start(Child(name, instance))
         self._await(self._all_serve, "the services did not come up")
@@ -246,10 +247,14 @@ class Supervisor:
             raise
 
     def _listen_anew(self) -> None:
-        port = self._web.getsockname()[1]
-        self._web.close()
-        self._web = ports.listen(port)
-        self._processes.web = self._web.fileno()
+        for name, listener in self._webs.items():
+            port = listener.getsockname()[1]
+            listener.close()
+            self._webs[name] = ports.listen(port)
+        self._processes.webs = self._sockets()
+
+    def _sockets(self) -> dict[str, int]:
+        return {name: listener.fileno() for name, listener in self._webs.items()}
 
     # what others see
 
@@ -261,8 +266,7 @@ class Supervisor:
             "supervisor": os.getpid(), "supervisor_birth": children.birth(os.getpid()),
             "control": self._desk.getsockname()[1], "topic_prefix": self._topic_prefix(),
             "endpoints": self._endpoints(),
-            "databases": {name: self.home.database_url(name) if name in TABLES else None
-                          for name in DATABASES},
+            "databases": {name: self.home.database_url(name) for name in DATABASES},
             "services": [child.status() for child in self._in_order()],
             "processes": [{"pid": pid, "birth": children.birth(pid)} for pid in alive],
         }  # fmt: skip
@@ -270,12 +274,13 @@ class Supervisor:
 
     def _in_order(self) -> list[Child]:
         """All children, those of one service together however they came."""
-        order = [BROKER, *SERVICES]
+        order = [BROKER, *process.PROCESSES]
         return sorted(self._processes.children.values(), key=lambda one: order.index(one.name))
 
     def _endpoints(self) -> dict[str, Any]:
-        web = "http://{}:{}".format(*self._web.getsockname())
-        known = {"order-web": web, "broker": self._broker, "registry": str(self.home.registry)}
+        webs = {name: "http://{}:{}".format(*listener.getsockname())
+                for name, listener in self._webs.items()}  # fmt: skip
+        known = {**webs, "broker": self._broker, "registry": str(self.home.registry)}
         return {name: known.get(name) for name in ENDPOINTS}
 
     def _topic_prefix(self) -> str:

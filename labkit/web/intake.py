@@ -57,7 +57,7 @@ async def read_body(request: Request, form: type[B]) -> B:
             query parameters.
     """
     refuse_query(request)
-    body = await _read_bytes(request)
+    body = await read_bytes(request)
     try:
         found = json.loads(body, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -70,7 +70,12 @@ async def read_body(request: Request, form: type[B]) -> B:
         raise BadRequest(_explain(error)) from error
 
 
-async def _read_bytes(request: Request) -> bytes:
+async def read_bytes(request: Request) -> bytes:
+    """The request's body.
+
+    Raises:
+        BadRequest: it is too long, or does not arrive in time.
+    """
     body = b""
     try:
         async with asyncio.timeout(_BODY_SECONDS):

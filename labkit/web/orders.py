@@ -1,22 +1,19 @@
 """Order web (订单入口): the HTTP entrance for orders."""
 
 import hashlib
-import json
 import uuid
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
 
 from labkit.results import Code, Result
-from labkit.runtime import tracing
 from labkit.runtime.steps import Unknown
 from labkit.shop import messages as m
 from labkit.shop.contracts import OrderService
 from labkit.shop.order_rows import undecided
+from labkit.web.answers import answer, make_app
 from labkit.web.intake import (
     Amount,
-    BadRequest,
     Body,
     Id,
     Text64,
@@ -26,8 +23,6 @@ from labkit.web.intake import (
     read_body,
     refuse_query,
 )
-
-_RETRY_AFTER_SECONDS = "1"
 
 
 class PlaceOrderBody(Body):
@@ -51,18 +46,14 @@ class UserBody(Body):
     user_id: Id
 
 
-def make_app(orders: OrderService, limit: int) -> FastAPI:
+def order_web(orders: OrderService, limit: int) -> FastAPI:
     """The web application.
 
     Args:
         orders: the order service, as a stub whose `confirm_order` has the flow's time.
         limit: how many orders may be on their way; the next is told to come again.
     """
-    app = FastAPI(
-        title="labkit order web", openapi_url=None, redirect_slashes=False,
-        telemetry={"tracing": tracing.on, "operation_spans": False,
-                   "metrics": False, "logs": False},
-    )  # fmt: skip
+    app = make_app("order web")
     on_their_way: set[Request] = set()
 
     async def confirm(request: Request) -> Response:
@@ -92,38 +83,7 @@ def make_app(orders: OrderService, limit: int) -> FastAPI:
     app.add_route("/order/{order_id}/cancel", cancel, ["POST"])
     app.add_route("/order/{order_id}/return", give_back, ["POST"])
 
-    @app.exception_handler(BadRequest)
-    async def bad(_request: Request, error: BadRequest) -> Response:
-        return answer(Result[Any].no(Code.BAD_REQUEST, str(error)))
-
-    @app.exception_handler(HTTPException)
-    async def unknown_path(_request: Request, error: HTTPException) -> Response:
-        return answer(Result[Any].no(Code.BAD_REQUEST, str(error.detail)), error.status_code)
-
-    @app.exception_handler(Unknown)
-    async def away(_request: Request, error: Unknown) -> Response:
-        return answer(Result[Any].no(Code.DEPENDENCY_AWAY, f"{error}; ask again"))
-
-    @app.exception_handler(Exception)
-    async def defect(_request: Request, error: Exception) -> Response:
-        text = f"{type(error).__name__} in the order web: see its log; ask again"
-        return answer(Result[Any].no(Code.DEPENDENCY_AWAY, text))
-
     return app
-
-
-def answer(result: Result[Any], status: int | None = None) -> Response:
-    """A `Result` as an HTTP answer; 64-bit ids are strings in it."""
-    if tracing.on:
-        tracing.note(result)
-    body = result.model_dump(mode="json")
-    for field, value in (body["data"] or {}).items():
-        if field.endswith("_id") and value is not None:
-            body["data"][field] = str(value)
-    status = status or result.status
-    headers = {"Retry-After": _RETRY_AFTER_SECONDS} if status in (202, 503) else None
-    text = json.dumps(body, ensure_ascii=False)
-    return Response(text, status, headers, media_type="application/json")
 
 
 async def _place(orders: OrderService, request: Request) -> Response:

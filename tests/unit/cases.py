@@ -10,11 +10,13 @@ from typing import Any
 from labkit.results import Code
 from labkit.runtime.steps import Event, Step
 from labkit.shop import messages as m
+from labkit.shop import pay_messages as p
 from labkit.shop.wiring import SERVICES
+from tests.unit import paying
 from tests.unit import shopping as s
 from tests.unit.store import COUPON, Store
 
-ORDER = 1001
+ORDER, PAYMENT = 1001, 2002
 Case = Callable[[Store], Any]
 
 
@@ -58,9 +60,39 @@ def _gives_back(step: str, command: Any) -> Case:
     return prepare
 
 
+def _told_before(event: m.Event, step: str) -> Case:
+    def prepare(store: Store) -> int:
+        store.run(WRITING[step][1], event)
+        return ORDER
+
+    return prepare
+
+
+def _due_check(store: Store) -> p.Due:
+    pay_id = paying.opened(store)
+    return p.Due(id=pay_id, at=store.row("trade_pay", pay_id=pay_id)["next_check"])
+
+
+def _due_refund(store: Store) -> p.Due:
+    refund = paying.refunding(store)
+    return p.Due(id=refund["refund_id"], at=refund["next_try"])
+
+
+def _stops_a_paid_one(store: Store) -> int:
+    paying.paid(store, ORDER)
+    return ORDER
+
+
+def _order_whose_payment_went_back(store: Store) -> int:
+    order_id = s.confirmed(store)
+    s.cancel(store, order_id, "by_user")
+    return order_id
+
+
 _STOCK = m.DeductStock(order_id=ORDER, goods_id=1, goods_number=3)
 _COUPON = m.UseCoupon(order_id=ORDER, coupon_id=1, user_id=1, coupon_price=COUPON)
 _MONEY = m.DeductBalance(order_id=ORDER, user_id=1, money_paid=100_00)
+_PAID = m.OrderPaid(order_id=ORDER, user_id=1, pay_id=PAYMENT, pay_amount=12_00)
 
 #: step → what brings the store into a state where it applies, and gives its command; for a
 #: handler, the order id of its event.
@@ -81,6 +113,8 @@ CASES: dict[str, Case] = {
         order_id=s.confirmed(store, pay_amount=0), user_id=1
     ),
     "order.record_cancelled": s.unconfirmed,
+    "order.record_paid": s.confirmed,
+    "order.record_refunded": _order_whose_payment_went_back,
     "goods.deduct_stock": lambda _: _STOCK,
     "goods.return_stock": _gives_back("goods.deduct_stock", _STOCK),
     "coupon.use_coupon": lambda _: _COUPON,
@@ -88,6 +122,27 @@ CASES: dict[str, Case] = {
     "user.deduct_balance": lambda _: _MONEY,
     "user.return_balance": _gives_back("user.deduct_balance", _MONEY),
     "user.add_points": lambda _: ORDER,
+    "user.take_points_back": _told_before(_PAID, "user.add_points(OrderPaid)"),
+    "pay.open_payment": lambda _: p.OpenPayment(order_id=ORDER, user_id=1, pay_amount=12_00),
+    "pay.note_trade": lambda store: p.TradeFound(
+        pay_id=paying.opened(store), trade_no=paying.TRADE, trade_status=p.WAIT_BUYER_PAY
+    ),
+    "pay.take_payment": lambda store: paying.seen(paying.opened(store)),
+    "pay.finish_refund": lambda store: paying.answered(paying.refunding(store)),
+    "pay.claim_check": _due_check,
+    "pay.claim_refund": _due_refund,
+    "pay.note_check_trouble": lambda store: p.PayTrouble(id=paying.opened(store), error="away"),
+    "pay.note_refund_trouble": lambda store: p.PayTrouble(
+        id=paying.refunding(store)["refund_id"], error="away"
+    ),
+    "pay.stop_payment": _stops_a_paid_one,
+    "log.log_payment": lambda _: ORDER,
+    "log.log_refund": _told_before(_PAID, "log.log_payment(OrderPaid)"),
+}
+#: What an event says beside its order.
+_FURTHER: dict[type[Event], dict[str, int]] = {
+    m.OrderPaid: {"user_id": 1, "pay_id": PAYMENT, "pay_amount": 12_00},
+    m.OrderRefunded: {"user_id": 1, "pay_id": PAYMENT, "refund_id": 3003, "amount": 12_00},
 }
 
 
@@ -97,5 +152,4 @@ def command_of(name: str, store: Store) -> Any:
     event = WRITING[name][2]
     if event is None:
         return made
-    further = {"user_id": 1, "pay_amount": 12_00} if event is m.OrderPaid else {}
-    return event(order_id=made, **further)
+    return event(order_id=made, **_FURTHER.get(event, {}))

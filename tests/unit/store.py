@@ -1,21 +1,28 @@
 """One service's database in memory: what a step needs, with clocks that the test moves."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection, Table, bindparam
+
+from labkit.platform import notices
+from labkit.platform.tables import PLATFORM_TABLES
+from labkit.platform.wiring import PLATFORM
 from labkit.runtime import outbox
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.contract import methods_of
 from labkit.runtime.database import open_engine
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.registry import FileWorkerLease
-from labkit.runtime.steps import Step, Transaction
-from labkit.runtime.tables import metadata
+from labkit.runtime.steps import Event, Step, Transaction
 from labkit.settings import Settings
-from labkit.shop.tables import DEDUCT, MONEY_OPENING, OPENING, RETURN, TABLES
+from labkit.shop.tables import DEDUCT, MONEY_OPENING, OPENING, RETURN
+from labkit.shop.tables import TABLES as SHOP_TABLES
 from labkit.shop.wiring import GROUPS, SERVICES
 
 NOON = datetime(2026, 1, 1, 12)
@@ -62,7 +69,12 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     ],
 }  # fmt: skip
 
-Rows = list[dict[str, Any]]
+#: service → the tables of its database; the third party's among them.
+TABLES = {**SHOP_TABLES, PLATFORM.name: PLATFORM_TABLES}
+_WRITERS = {PLATFORM.name: notices.write}
+
+Row = dict[str, Any]
+Rows = list[Row]
 
 
 class Store:
@@ -70,6 +82,9 @@ class Store:
 
     In memory its clocks stand still, so that nothing depends on how busy the machine is. A file is
     shared with real runners, so there the wall clock runs.
+
+    Attributes:
+        told: the events of all steps that have committed, with their ids.
 
     Args:
         service: whose tables.
@@ -86,12 +101,15 @@ class Store:
         self._late_ms = 0
         self._stands_at = wall_ms() if url == "sqlite://" else None
         self.ids = IdMaker(FileWorkerLease(folder / "0.reserved", 0, 60_000), self.wall_ms)
-        self._write_outbox = outbox.writer(GROUPS)
-        contract = SERVICES[service].contract
+        self.told: list[tuple[int, Event]] = []
+        self._write_outbox = _WRITERS.get(service) or outbox.writer(GROUPS)
+        # taking a connection from the pool costs more than most steps do
+        self._kept = self.engine.connect() if url == "sqlite://" else None
+        contract = SERVICES[service].contract if service in SERVICES else None
         self._methods = methods_of(contract) if contract else {}
         with self.engine.begin() as connection:
-            metadata.create_all(connection, TABLES[service])
             for table in TABLES[service]:
+                table.create(connection)
                 if table.name in ROWS:
                     connection.execute(table.insert(), ROWS[table.name])
 
@@ -101,15 +119,20 @@ class Store:
 
     def wait(self, seconds: float) -> None:
         """Let time pass, by the wall clock and by the lab clock."""
-        self._late_ms += int(seconds * 1000)
+        self.wait_by_the_wall(seconds)
         self.clock.advance(timedelta(seconds=seconds))
+
+    def wait_by_the_wall(self, seconds: float) -> None:
+        """Let time pass by the wall clock alone."""
+        self._late_ms += int(seconds * 1000)
 
     def run(self, step: Step[Any, Any], command: Any) -> Any:
         """Run a step and commit, outbox included; what it raises leaves nothing."""
-        with self.engine.begin() as connection:
+        with self._begin() as connection:
             tx = Transaction(connection, self.clock.now(), self.wall_ms(), self.ids, self.settings)
             answer = step(tx, command)
             self._write_outbox(tx)
+        self.told += tx.emitted
         if method := self._methods.get(step.name):  # what a caller gets must be able to travel
             assert (
                 method.answer.validate_json(method.answer.dump_json(answer, warnings=False))
@@ -119,12 +142,21 @@ class Store:
 
     def rows(self, table: str, **where: Any) -> Rows:
         """The rows of a table whose columns have these values, in the order of their insertion."""
-        found = metadata.tables[table]
-        with self.engine.begin() as connection:
-            every = [dict(row._mapping) for row in connection.execute(found.select())]
-        return [row for row in every if all(row[name] == value for name, value in where.items())]
+        [found] = [one for one in TABLES[self.service] if one.name == table]
+        with self._begin() as connection:
+            rows = connection.execute(_select(found, tuple(where)), where)
+            return [dict(row._mapping) for row in rows]
 
-    def row(self, table: str, **where: Any) -> dict[str, Any]:
+    @contextmanager
+    def _begin(self) -> Iterator[Connection]:
+        if self._kept is None:
+            with self.engine.begin() as connection:
+                yield connection
+        else:
+            with self._kept.begin():
+                yield self._kept
+
+    def row(self, table: str, **where: Any) -> Row:
         """The one row of a table whose columns have these values."""
         [row] = self.rows(table, **where)
         return row
@@ -145,6 +177,11 @@ class Store:
     def emitted(self) -> list[tuple[str, str]]:
         """Topic and key of the events in the outbox."""
         return [(row["topic"], row["msg_key"]) for row in self.rows("trade_mq_producer")]
+
+
+@cache
+def _select(table: Table, columns: tuple[str, ...]) -> Any:
+    return table.select().where(*(table.c[name] == bindparam(name) for name in columns))
 
 
 OpenStore = Callable[[str], Store]

@@ -6,7 +6,7 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import grpc
 import grpc.aio
@@ -18,6 +18,8 @@ from labkit.runtime.contract import methods_of
 from labkit.runtime.failpoints import BOUNDARIES, Armoury, Failpoint, Failpoints
 from labkit.runtime.steps import Unknown
 from labkit.runtime.wire import Call, pack
+from labkit.runtime.wiring import Service
+from labkit.shop.contracts import PaymentPlatform
 from labkit.shop.wiring import NAMES, SERVICES
 from tests.unit.counter import ONE, SECRET, Add, Counting, Handle, Total, calling, serving
 from tests.unit.store import eventually
@@ -306,4 +308,16 @@ def test_every_contract_is_served_and_callable() -> None:
         if service.contract:
             assert methods_of(service.contract).keys() == service.methods.keys()
         for contract in service.calls.values():
-            assert NAMES[contract] in SERVICES
+            assert contract is PaymentPlatform or NAMES[contract] in SERVICES
+
+
+@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.contract])
+def test_what_is_behind_a_contract_answers_as_it_says(service: Service) -> None:
+    """A stub reads answers as the contract says; a step that answers otherwise is not understood.
+
+    A step that only ever refuses, or hands on what another step answered, may say `Result[Any]`.
+    """
+    for name, behind in service.methods.items():
+        said = get_type_hints(getattr(service.contract, name))["return"]
+        answers = get_type_hints(behind.function)["return"]
+        assert answers in (said, Result[Any]), name

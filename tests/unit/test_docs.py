@@ -10,6 +10,7 @@ from labkit.cli import (  # noqa: F401  # they register
     breaking,
     looking,
     ordering,
+    reconciling,
     running,
     tour,
 )

@@ -176,8 +176,24 @@ def test_what_is_armed_outside_is_seen_inside(failpoints: Failpoints, folder: Pa
 def test_every_boundary_can_be_crossed_and_does_something() -> None:
     """Each boundary belongs to one kind of crossing and has actions, a crash and a delay too."""
     assert sorted(boundary for pair in KINDS.values() for boundary in pair) == sorted(BOUNDARIES)
-    for actions in BOUNDARIES.values():
-        assert {"crash", "delay"} <= set(actions) <= {"crash", "refuse", "delay", "duplicate"}
+    everywhere = {"crash", "refuse", "delay", "duplicate"}
+    own = {
+        "before_notify": {"reorder", "alter", "wrong_amount", "forge"},
+        "before_answer": {"early"},
+    }
+    for boundary, actions in BOUNDARIES.items():
+        assert {"crash", "delay"} <= set(actions) <= everywhere | own.get(boundary, set())
+
+
+def test_an_action_of_one_boundary_is_handed_to_who_crosses(
+    failpoints: Failpoints, folder: Path
+) -> None:
+    """What only the one who crosses can do, the failpoint names, once; the others see nothing."""
+    Armoury(folder).arm(POINT, "alter")
+    assert asyncio.run(failpoints.act_async(POINT)) == ("alter", 0.0)
+    assert asyncio.run(failpoints.act_async(POINT)) == ("", 0.0)
+    Armoury(folder).arm(POINT, "reorder")
+    assert failpoints.cross(POINT) is False
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from labkit.lab.columns import KEYS, SHOWN, STATUS, STORY, WORDS
+from labkit.lab.data import DATABASES
 from labkit.lab.frames import Aliases, Difference, frame
+from labkit.platform import tables as platform
 from labkit.runtime.tables import metadata
 from labkit.shop import tables as t
+from labkit.shop.paylog import CAME, WENT_BACK
 from labkit.shop.wiring import SERVICES
 
 FIRST, SECOND = 383_000_000_000_000_001, 383_000_000_000_000_002
@@ -75,6 +78,35 @@ def test_the_key_of_a_message_reads_like_its_order() -> None:
     assert aliases.show("msg_key", "12") == "12"
 
 
+def test_the_platforms_names_for_ours_read_like_ours() -> None:
+    """A payment, a refund and a trade have one short name each, on whichever side they stand."""
+    aliases = Aliases()
+    aliases.learn([{"pay_id": FIRST, "trade_no": None}, {"pay_id": SECOND, "trade_no": "17"}])
+    aliases.learn([{"refund_id": SECOND + 1}])
+    aliases.learn([{"out_trade_no": SECOND, "trade_no": 17, "notify_id": 5}])
+    assert aliases.show("pay_id", SECOND) == aliases.show("out_trade_no", SECOND) == "P2"
+    assert aliases.show("trade_no", "17") == aliases.show("trade_no", 17) == "T1"
+    assert aliases.show("out_request_no", SECOND + 1) == "R1"
+    assert [aliases.show(*one) for one in (("trade_no", None), ("notify_id", 5))] == ["–", "N1"]
+    assert aliases.replace(f"payment {SECOND}, refund {SECOND + 1}") == "payment P2, refund R1"
+
+
+def test_an_operation_about_a_payment_bears_its_name() -> None:
+    """What stands under order_id reads P1 where it is a payment, whoever was learned first."""
+    aliases = Aliases()
+    aliases.learn([{"pay_id": SECOND, "order_id": FIRST}])
+    aliases.learn([{"order_id": FIRST}, {"order_id": SECOND}])
+    assert [aliases.show("order_id", one) for one in (FIRST, SECOND)] == ["O1", "P1"]
+
+
+def test_an_order_with_nothing_left_to_pay_is_its_own_payment() -> None:
+    """Its payment has the order's id, and so the order's name; the next payment is still P1."""
+    aliases = Aliases()
+    aliases.learn([{"order_id": FIRST}])
+    aliases.learn([{"order_id": FIRST, "pay_id": FIRST}, {"order_id": FIRST, "pay_id": SECOND}])
+    assert [aliases.show("pay_id", one) for one in (FIRST, SECOND)] == ["O1", "P1"]
+
+
 def test_codes_have_words_and_rows_an_order() -> None:
     """A status reads as number and word, and rows stand in the order of their key."""
     rows = [
@@ -130,11 +162,19 @@ def test_columns_line_up_with_chinese_names() -> None:
 
 def test_every_table_code_and_operation_can_be_shown() -> None:
     """Each table has columns and a key that exist, each code a word, each operation a place."""
-    assert SHOWN.keys() == KEYS.keys() == metadata.tables.keys()
-    for name, table in metadata.tables.items():
+    tables = {table.name: table for tables in DATABASES.values() for table in tables}
+    assert (
+        SHOWN.keys()
+        == KEYS.keys()
+        == tables.keys()
+        == {*metadata.tables, *platform.metadata.tables}
+    )
+    for name, table in tables.items():
         assert {*SHOWN[name], *KEYS[name]} <= {*table.columns.keys(), "service"}
     assert {t.UNCONFIRMED, t.CONFIRMED, t.CANCELLED, t.RETURNED} == WORDS["order_status"].keys()
     assert {t.UNPAID, t.PAID} == WORDS["pay_status"].keys()
+    assert {t.PAY_OPEN, t.PAY_PAID, t.PAY_CLOSED} == WORDS["is_paid"].keys()
+    assert {t.REFUND_OPEN, t.REFUNDED} == WORDS["state"].keys()
     assert STATUS.keys() == {"trade_mq_producer", "trade_mq_consumer_log"}
     assert set(STORY["service"]) == {name for name in SERVICES if SERVICES[name].contract}
-    assert set(STORY["direction"]) == {t.OPENING, t.DEDUCT, t.RETURN}
+    assert set(STORY["direction"]) == {t.OPENING, t.DEDUCT, t.RETURN, CAME, WENT_BACK}

@@ -46,8 +46,8 @@ class Process:
     def step(self, flow: Any, name: str, outcome: str = "SUCCESS") -> Any:
         return self.end(self.begin("step", flow["service"], name, flow), outcome)
 
-    def message(self, step: Any, *handlers: tuple[str, str]) -> None:
-        send = self.end(self.begin("send", "order", "order_cancel", step, event_id="7"))
+    def message(self, step: Any, *handlers: tuple[str, str], topic: str = "order_cancel") -> None:
+        send = self.end(self.begin("send", step["service"], topic, step, event_id="7"))
         for service, handler in self._pace.sample(handlers, len(handlers)):
             self.end(self.begin("receive", service, handler, send, event_id="7"))
 
@@ -216,6 +216,83 @@ def test_a_process_that_died_shows_where(tmp_path: Path) -> None:
     _, flow = told.flow(told.request(order_id=ORDER))
     told.begin("step", "order", "confirm_pre_order", flow)
     assert "  3. order ->> order: confirm_pre_order: died" in lines(told, tmp_path)
+
+
+def paid(pace: random.Random, asked: int, *, first: bool = False, heard: bool = True) -> Process:
+    """An order's payment, of which the shop asks so often, and of which a callback comes.
+
+    Args:
+        pace: moves the clock.
+        asked: how often the shop asks by itself.
+        first: whether asking is quicker than the callback.
+        heard: whether a callback comes at all.
+    """
+    told = Process(pace)
+    opening = told.begin("http", "pay-web", "POST /pay/createPayment")
+    call = told.begin("call", "pay-web", "create_payment", opening, peer="pay")
+    flow = told.begin("serve", "pay", "create_payment", call, order_id=ORDER)
+    told.end(told.begin("call", "pay", "create_trade", flow, peer="platform"))
+    for one in (flow, call):
+        told.end(one)
+    told.end(opening, status=200)
+    for _ in range(asked):
+        ask = told.begin("call", "pay", "query_trade", peer="platform", order_id=ORDER)
+        told.end(ask)
+    steps = [lambda: told.end(told.begin("step", "pay", "take_payment"), order_id=ORDER)]
+    steps += [lambda: callback(told)] if heard else []
+    taken = [take() for take in (steps if first else reversed(steps))]
+    told.message(taken[0], ("user", "add_points"), ("order", "record_paid"), topic="paid")
+    return told
+
+
+def callback(told: Process) -> Any:
+    """A callback, and the step that takes what it says."""
+    request = told.begin("http", "pay-web", "POST /pay/callback")
+    call = told.begin("call", "pay-web", "take_callback", request, peer="pay")
+    serve = told.begin("serve", "pay", "take_callback", call)
+    taken = told.end(told.begin("step", "pay", "take_payment", serve), order_id=ORDER)
+    for one in (serve, call):
+        told.end(one)
+    told.end(request, "", status=200)
+    return taken
+
+
+PAID = [
+    "Order O1",
+    "  1. client ->> pay-web: POST /pay/createPayment",
+    "  2. pay-web ->> pay: create_payment",
+    "  3. pay ->> platform: create_trade",
+    "  4. pay -->> pay-web: SUCCESS",
+    "  5. pay-web -->> client: 200 SUCCESS",
+    "  6. platform ->> pay-web: POST /pay/callback",
+    "  7. pay-web ->> pay: take_callback",
+    "  8. pay ->> pay: take_payment",
+    "  9. pay -->> pay-web: SUCCESS",
+    " 10. pay-web -->> platform: 200",
+    " 11. pay -) broker: paid",
+    " 12. broker -) order: record_paid",
+    " 13. broker -) user: add_points",
+]
+
+
+@pytest.mark.parametrize("asked", [0, 1, 3])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_callback_is_the_platforms_however_often_the_shop_asks(
+    asked: int, first: bool, tmp_path: Path
+) -> None:
+    """The platform calls back; whether asking was quicker, and how often, changes no line."""
+    if asked or not first:
+        assert lines(paid(random.Random(asked), asked, first=first), tmp_path) == PAID
+
+
+def test_a_payment_of_which_no_callback_came_was_asked_for(tmp_path: Path) -> None:
+    """Where the callback is lost, the story says that the shop asked, and what came of it."""
+    drawn = lines(paid(random.Random(8), 2, heard=False), tmp_path)
+    assert drawn[6:] == [
+        "  6. pay ->> platform: query_trade",
+        "  7. pay ->> pay: take_payment",
+        *[f"{number:3}. {line.split('. ')[1]}" for number, line in enumerate(PAID[11:], 8)],
+    ]
 
 
 def test_the_picture_in_mermaid(tmp_path: Path) -> None:

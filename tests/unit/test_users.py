@@ -6,10 +6,16 @@ from hypothesis import strategies as st
 
 from labkit.results import Code
 from labkit.shop import users
-from labkit.shop.messages import DeductBalance, FindUser, OrderCancelled, OrderPaid
+from labkit.shop.messages import (
+    DeductBalance,
+    FindUser,
+    OrderCancelled,
+    OrderPaid,
+    OrderRefunded,
+)
 from tests.unit.store import BALANCE, POINTS, OpenStore, Store
 
-ORDER = 1001
+ORDER, PAYMENT = 1001, 2002
 
 
 @pytest.fixture
@@ -81,7 +87,7 @@ def test_no_order_mints_money(store: Store, cents: int) -> None:
 
 def test_points_are_added_once(store: Store) -> None:
     """A payment adds one point for each whole yuan, once, with a log row; cents do not count."""
-    paid = OrderPaid(order_id=ORDER, user_id=1, pay_amount=12_99)
+    paid = OrderPaid(order_id=ORDER, user_id=1, pay_id=PAYMENT, pay_amount=12_99)
     store.run(users.add_points, paid)
     before = store.everything()
     store.run(users.add_points, paid)
@@ -89,14 +95,58 @@ def test_points_are_added_once(store: Store) -> None:
     assert store.everything() == before
     assert [row["user_score"] for row in store.rows("trade_user")] == [POINTS + 12, POINTS]
     assert store.row("trade_user_score_log", order_id=ORDER)["use_score"] == 12
-    assert store.outcome("add_points", ORDER) == ("applied", 12)
+    assert store.outcome("add_points", PAYMENT) == ("applied", 12)
 
 
 def test_nothing_paid_gives_no_points_and_no_log(store: Store) -> None:
     """An order that the balance paid for in full earns nothing, and its log stays empty."""
-    store.run(users.add_points, OrderPaid(order_id=ORDER, user_id=1, pay_amount=0))
+    store.run(users.add_points, OrderPaid(order_id=ORDER, user_id=1, pay_id=ORDER, pay_amount=0))
     assert store.row("trade_user", user_id=1)["user_score"] == POINTS
     assert store.rows("trade_user_score_log", order_id=ORDER) == []
+
+
+def came(cents: int = 12_99, pay_id: int = PAYMENT) -> OrderPaid:
+    return OrderPaid(order_id=ORDER, user_id=1, pay_id=pay_id, pay_amount=cents)
+
+
+def went_back(pay_id: int = PAYMENT) -> OrderRefunded:
+    money = {"refund_id": 3003, "amount": 12_99}
+    return OrderRefunded(order_id=ORDER, user_id=1, pay_id=pay_id, **money)
+
+
+def points(store: Store) -> tuple[int, list[tuple[int, int]]]:
+    log = store.rows("trade_user_score_log", order_id=ORDER)
+    kinds = [(row["score_log_type"], row["use_score"]) for row in log]
+    return store.row("trade_user", user_id=1)["user_score"], kinds
+
+
+def test_points_of_a_refunded_payment_go_back(store: Store) -> None:
+    """What the payment had brought is taken back once, in whole yuan as it came, and logged."""
+    store.run(users.add_points, came())
+    for _ in range(2):
+        store.run(users.take_points_back, went_back())
+    assert points(store) == (POINTS, [(1, 12), (2, 12)])
+
+
+def test_a_refund_that_comes_first_keeps_the_points_away(store: Store) -> None:
+    """The late payment message (hanging try) brings no points after its refund."""
+    store.run(users.take_points_back, went_back())
+    store.run(users.add_points, came())
+    assert points(store) == (POINTS, [])
+
+
+def test_the_refund_of_another_payment_takes_no_points(store: Store) -> None:
+    """A second payment of the order goes back: the points of the first one stay."""
+    store.run(users.add_points, came())
+    store.run(users.take_points_back, went_back(PAYMENT + 1))
+    assert points(store) == (POINTS + 12, [(1, 12)])
+
+
+def test_less_than_a_yuan_goes_back_without_a_log(store: Store) -> None:
+    """Where a payment brought no points its refund takes none and writes nothing."""
+    store.run(users.add_points, came(99))
+    store.run(users.take_points_back, went_back())
+    assert points(store) == (POINTS, [])
 
 
 @given(amounts=st.lists(st.integers(1, BALANCE), max_size=8))

@@ -13,10 +13,11 @@ from typing import Any
 from labkit.results import Result
 from labkit.runtime import inbox
 from labkit.runtime.inbox import Delivery
-from labkit.runtime.steps import Step, Unknown
+from labkit.runtime.steps import Event, Step, Unknown
 from labkit.settings import Settings
 from labkit.shop import messages as m
 from labkit.shop import placing
+from labkit.shop.tables import TABLES
 from labkit.shop.wiring import NAMES, SERVICES
 from tests.unit.shopping import asked, opened
 from tests.unit.store import OpenStore, Store
@@ -40,7 +41,7 @@ class World:
     late: list[Callable[[], Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.stores = {name: self.open_store(name) for name in SERVICES if name != "order-web"}
+        self.stores = {name: self.open_store(name) for name in TABLES}
         for attribute, contract in SERVICES["order"].calls.items():
             setattr(self, attribute, _Remote(self, NAMES[contract]))
 
@@ -70,15 +71,11 @@ class World:
 
     def deliver(self) -> None:
         """Deliver every event ever told to every group that must have it, through its inbox."""
-        for row in self.stores["order"].rows("trade_mq_producer"):
-            for service in SERVICES.values():
-                for event, handler in service.handlers.items():
-                    if event.topic == row["topic"]:
-                        delivery = Delivery(
-                            group=service.name, event_id=row["event_id"], topic=row["topic"],
-                            tag=row["tag"], key=row["msg_key"], body=row["body"],
-                        )  # fmt: skip
-                        self.stores[service.name].run(inbox.guarded(handler, event), delivery)
+        for event_id, event in self.stores["order"].told:
+            deliver(event_id, event, self._run_at)
+
+    def _run_at(self, service: str, step: Step[Any, Any], command: Any) -> Any:
+        return self.stores[service].run(step, command)
 
     def arrive(self) -> None:
         """Let the late calls arrive."""
@@ -97,6 +94,24 @@ class World:
         """The order's status; None where no order was saved."""
         rows = self.stores["order"].rows("trade_order")
         return rows[0]["order_status"] if rows else None
+
+
+def deliver(event_id: int, event: Event, run: Callable[[str, Step[Any, Any], Any], Any]) -> None:
+    """Deliver an event to every group that must have it.
+
+    Args:
+        event_id: of the event.
+        event: what was told.
+        run: runs a step of a service.
+    """
+    for service in SERVICES.values():
+        handler = service.handlers.get(type(event))
+        if handler:
+            delivery = Delivery(
+                group=service.name, event_id=event_id, topic=event.topic, tag=event.tag,
+                key=str(event.order_id), body=event.model_dump_json(),
+            )  # fmt: skip
+            run(service.name, inbox.guarded(handler, type(event)), delivery)
 
 
 class _Remote:

@@ -1,0 +1,69 @@
+"""The command that compares the shop with the payment platform's bill."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labkit.cli.base import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    app,
+    console,
+    print_json,
+    print_table,
+    running,
+    say,
+)
+from labkit.lab.data import Reader
+from labkit.runtime.clock import LabClock
+
+if TYPE_CHECKING:
+    from labkit.lab.reconcile import Outcome
+
+
+@app.command()
+def reconcile(
+    home: HomeOption = DEFAULT_HOME,
+    day: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="A business day; today if not said."),
+    ] = None,
+    no_repair: Annotated[bool, typer.Option("--no-repair", help="Only look.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare a day's bill of the payment platform with the shop (对账), row by row, and repair.
+
+    What has one right answer is repaired: a missed callback, a refund that was not sent. Exit
+    code 1 while anything is left that is not right.
+
+    Example: `labkit reconcile --day 2026-01-05`
+    """
+    from labkit.lab.reconcile import REPAIRED, Reconciler
+
+    place = running(home)
+    of = (day or LabClock(place.clock_file).now()).date()
+    with console.status("comparing with the bill"):
+        found = Reconciler(place, Reader(place)).run(of, repair=not no_repair)
+    rows = [_row(one) for one in found]
+    left = [one for one in found if one.done not in ("", REPAIRED)]
+    if as_json:
+        print_json({"day": of.isoformat(), "lines": rows})
+    else:
+        print_table(f"payments and refunds of {of}", rows)
+        for one in left:
+            say(f"payment {one.line.pay_id}: {one.line.found}, {one.done}{_because(one)}")
+        say(f"{len(rows)} compared, {len(left)} not right")
+    raise typer.Exit(bool(left))
+
+
+def _row(one: "Outcome") -> dict[str, object]:
+    line = one.line
+    return {"kind": line.kind, "order": line.order_id, "payment": line.pay_id,
+            "refund": line.refund_id, "at the platform": line.there, "in the shop": line.here,
+            "found": line.found, "done": one.done or None}  # fmt: skip
+
+
+def _because(one: "Outcome") -> str:
+    return f": {one.why}" if one.why else ""

@@ -1,0 +1,56 @@
+"""Money that is on its way: what the payment platform has done and the shop not, or the reverse."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from labkit.lab.data import Reader
+from labkit.platform.tables import TRADE_SUCCESS, notice, trade
+from labkit.platform.wiring import PLATFORM
+from labkit.shop.tables import PAY_CLOSED, PAY_PAID, REFUND_OPEN, pay, refund
+
+_PAID_THERE = "paid at the platform, not known here"
+_NOT_CLOSED_THERE = "closed here, not known to be closed at the platform"
+_NOT_REFUNDED = "refund not answered"
+KINDS = (_PAID_THERE, _NOT_CLOSED_THERE, _NOT_REFUNDED)
+
+
+def in_flight(reader: Reader) -> list[dict[str, Any]]:
+    """Payments and refunds about which platform and shop do not agree yet."""
+    unpaid = reader.query("pay", select(pay).where(pay.c.is_paid != PAY_PAID))
+    ids = [row["pay_id"] for row in unpaid]
+    paid_there = select(trade.c.out_trade_no).where(
+        trade.c.out_trade_no.in_(ids), trade.c.trade_status == TRADE_SUCCESS
+    )
+    paid = {row["out_trade_no"] for row in reader.query(PLATFORM.name, paid_there)} if ids else ()
+    found = []
+    for row in unpaid:
+        if row["pay_id"] in paid:
+            found.append(_payment(row, _PAID_THERE))
+        elif row["is_paid"] == PAY_CLOSED and row["next_check"] is not None:
+            found.append(_payment(row, _NOT_CLOSED_THERE))
+    waiting = reader.query("pay", select(refund).where(refund.c.state == REFUND_OPEN))
+    return found + [_one(row, "refund_id", _NOT_REFUNDED, row["next_try"]) for row in waiting]
+
+
+def telling(reader: Reader, now: datetime) -> bool:
+    """Whether the platform is sending a notice, or has not noted yet that it was answered."""
+    due = select(notice.c.notify_id).where(notice.c.next_try <= now).limit(1)
+    return bool(reader.query(PLATFORM.name, due))
+
+
+def payment_of(reader: Reader, number: int) -> int | None:
+    """The payment that a number names, its own or its refund's; None where it names none."""
+    own = select(pay.c.pay_id).where(pay.c.pay_id == number)
+    refunds = select(refund.c.pay_id).where(refund.c.refund_id == number)
+    return next((row["pay_id"] for row in reader.query("pay", own.union(refunds))), None)
+
+
+def _payment(row: dict[str, Any], what: str) -> dict[str, Any]:
+    return _one(row, "pay_id", what, row["next_check"])
+
+
+def _one(row: dict[str, Any], key: str, what: str, next_try: int | None) -> dict[str, Any]:
+    return {"id": f"pay.{row[key]}", "what": what, "order": row["order_id"],
+            "cause": row["last_error"], "tries": row["tries"], "next_try": next_try}  # fmt: skip

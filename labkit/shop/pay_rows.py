@@ -1,0 +1,147 @@
+"""The rows of the pay database: the statements that the pay service's steps are made of."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from labkit.runtime.statements import statement
+from labkit.shop.tables import (
+    PAY_CLOSED,
+    PAY_OPEN,
+    PAY_PAID,
+    REFUND_OPEN,
+    REFUNDED,
+    pay,
+    refund,
+)
+
+_BATCH = 50
+
+
+@statement
+def find(pay_id: int) -> Any:
+    """A payment."""
+    return select(pay).where(pay.c.pay_id == pay_id)
+
+
+@statement
+def find_open(order_id: int) -> Any:
+    """The open payment of an order."""
+    return select(pay).where(pay.c.open_order_id == order_id)
+
+
+@statement
+def find_refund_of(pay_id: int) -> Any:
+    """The refund of a payment."""
+    return select(refund).where(refund.c.pay_id == pay_id)
+
+
+@statement
+def find_standing(order_id: int) -> Any:
+    """The payment that an order stands paid by: paid, and not going back."""
+    goes_back = select(refund.c.refund_id).where(refund.c.pay_id == pay.c.pay_id).exists()
+    return select(pay).where(pay.c.order_id == order_id, pay.c.is_paid == PAY_PAID, ~goes_back)
+
+
+@statement
+def take(pay_id: int, trade_no: str, now: datetime) -> Any:
+    """Open or closed → paid: where the platform has the money, our closing came too late."""
+    not_paid = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_PAID)
+    return update(pay).where(not_paid).values(
+        is_paid=PAY_PAID, trade_no=trade_no, pay_time=now, **_NOTHING_TO_ASK
+    )  # fmt: skip
+
+
+@statement
+def close(pay_id: int, now: datetime) -> Any:
+    """Open → closed, because the platform closed the trade."""
+    mine = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PAY_OPEN)
+    return update(pay).where(mine).values(is_paid=PAY_CLOSED, close_time=now)
+
+
+@statement
+def close_open(order_id: int, now: datetime, now_ms: int) -> Any:
+    """Open → closed, because the order has ended; the platform is asked to close it at once."""
+    mine = (pay.c.open_order_id == order_id) & (pay.c.is_paid == PAY_OPEN)
+    closed = {"is_paid": PAY_CLOSED, "close_time": now, "open_order_id": None}
+    return update(pay).where(mine).values(**closed, tries=0, next_check=now_ms)
+
+
+@statement
+def ask_no_more(pay_id: int) -> Any:
+    """The platform has said the last word about a payment that is not open."""
+    done = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_OPEN)
+    return update(pay).where(done).values(**_NOTHING_TO_ASK)
+
+
+@statement
+def note_trade(pay_id: int, trade_no: str) -> Any:
+    """Keep the platform's number of a payment."""
+    return update(pay).where(pay.c.pay_id == pay_id).values(trade_no=trade_no)
+
+
+@statement
+def ask_now(pay_id: int, now_ms: int) -> Any:
+    """A payment that closed while its trade was being opened: the platform must hear of it."""
+    closed = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PAY_CLOSED)
+    return update(pay).where(closed).values(next_check=now_ms)
+
+
+@statement
+def due_checks(now_ms: int) -> Any:
+    """Payments about which the platform is to be asked, the most overdue first."""
+    due = select(pay.c.pay_id, pay.c.next_check).where(pay.c.next_check <= now_ms)
+    return due.order_by(pay.c.next_check).limit(_BATCH)
+
+
+@statement
+def claim_check(pay_id: int, seen: int, later: int) -> Any:
+    """Put the next check off, by compare-and-swap: who does that asks."""
+    mine = (pay.c.pay_id == pay_id) & (pay.c.next_check == seen)
+    return update(pay).where(mine).values(next_check=later, tries=pay.c.tries + 1)
+
+
+@statement
+def note_check_error(pay_id: int, error: str | None) -> Any:
+    """Why the platform could not be asked; None where it has answered."""
+    return update(pay).where(pay.c.pay_id == pay_id).values(last_error=error)
+
+
+@statement
+def due_refunds(now_ms: int) -> Any:
+    """Refunds to be sent, the most overdue first."""
+    due = (refund.c.state == REFUND_OPEN) & (refund.c.next_try <= now_ms)
+    found = select(refund.c.refund_id, refund.c.next_try).where(due)
+    return found.order_by(refund.c.next_try).limit(_BATCH)
+
+
+@statement
+def find_refund(refund_id: int) -> Any:
+    """A refund."""
+    return select(refund).where(refund.c.refund_id == refund_id)
+
+
+@statement
+def claim_refund(refund_id: int, seen: int, later: int) -> Any:
+    """Put the next try off, by compare-and-swap: who does that sends it."""
+    mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
+    swap = mine & (refund.c.next_try == seen)
+    return update(refund).where(swap).values(next_try=later, tries=refund.c.tries + 1)
+
+
+@statement
+def note_refund_error(refund_id: int, error: str) -> Any:
+    """Why a refund could not be sent."""
+    return update(refund).where(refund.c.refund_id == refund_id).values(last_error=error)
+
+
+@statement
+def finish_refund(refund_id: int, now: datetime) -> Any:
+    """Open → refunded: the platform has given the money back."""
+    mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
+    done = {"state": REFUNDED, "refund_time": now, "last_error": None}
+    return update(refund).where(mine).values(**done)
+
+
+_NOTHING_TO_ASK = {"open_order_id": None, "next_check": None, "last_error": None}

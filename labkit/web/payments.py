@@ -1,0 +1,103 @@
+"""Pay web (支付入口): the HTTP entrance for payments, and for the platform's callbacks."""
+
+import time
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from labkit.platform import signing
+from labkit.results import Code, Result
+from labkit.runtime.steps import Unknown
+from labkit.shop import pay_messages as p
+from labkit.shop.contracts import PayService
+from labkit.web.answers import answer, make_app
+from labkit.web.intake import BadRequest, Body, Id, parse_id, read_body, read_bytes, refuse_query
+
+_REFUSED_A_SECOND, _REFUSED_AT_ONCE = 50.0, 200.0
+
+
+class CreatePaymentBody(Body):
+    """Which order is to be paid."""
+
+    order_id: Id
+
+
+class Refusals:
+    """How many refused callbacks may come: a bucket that fills again as time goes.
+
+    Whoever sends more is not even looked at. A genuine callback that is turned away with them does
+    no harm: the platform repeats it, and the pay service asks by itself.
+    """
+
+    def __init__(self) -> None:
+        self._left, self._at = _REFUSED_AT_ONCE, time.monotonic()
+
+    def too_many(self) -> bool:
+        """Whether the bucket is empty now."""
+        now = time.monotonic()
+        self._left = min(_REFUSED_AT_ONCE, self._left + (now - self._at) * _REFUSED_A_SECOND)
+        self._at = now
+        return self._left < 1
+
+    def note(self) -> None:
+        """One more was refused."""
+        self._left -= 1
+
+
+def pay_web(payments: PayService, limit: int) -> FastAPI:
+    """The web application.
+
+    Args:
+        payments: the pay service, as a stub whose `create_payment` has the flow's time.
+        limit: how many payments and callbacks may be on their way; the next is told to come again.
+    """
+    app = make_app("pay web")
+    on_their_way: set[Request] = set()
+    refusals = Refusals()
+
+    async def create(request: Request) -> Response:
+        if len(on_their_way) >= limit:
+            text = f"{limit} payments are on their way already; ask again"
+            return answer(Result[p.PaymentOpened].no(Code.DEPENDENCY_AWAY, text))
+        on_their_way.add(request)
+        try:
+            asked = await read_body(request, CreatePaymentBody)
+            command = p.CreatePayment(order_id=asked.order_id)
+            return answer(await payments.create_payment(command))
+        finally:
+            on_their_way.remove(request)
+
+    async def find(request: Request) -> Response:
+        refuse_query(request)
+        pay_id = parse_id("pay_id", request.path_params["pay_id"])
+        return answer(await payments.find_payment(p.FindPayment(pay_id=pay_id)))
+
+    async def callback(request: Request) -> Response:
+        if refusals.too_many() or len(on_their_way) >= limit:
+            return PlainTextResponse("fail", 429, {"Retry-After": "1"})
+        on_their_way.add(request)
+        try:
+            taken = await _take(payments, request)
+        finally:
+            on_their_way.remove(request)
+        if taken.status in (400, 422):
+            refusals.note()
+        return PlainTextResponse("success" if taken.success else "fail", taken.status)
+
+    app.add_route("/pay/createPayment", create, ["POST"])
+    app.add_route("/pay/callback", callback, ["POST"])
+    app.add_route("/pay/{pay_id}", find, ["GET"])
+    return app
+
+
+async def _take(payments: PayService, request: Request) -> Result[p.PaymentFound]:
+    """Hand a callback on as it came, each parameter decoded and none interpreted."""
+    try:
+        refuse_query(request)
+        fields = signing.read_form(await read_bytes(request))
+    except (BadRequest, ValueError) as error:  # no form, or not as a form is written
+        return Result[p.PaymentFound].no(Code.BAD_REQUEST, f"callback: {error}")
+    try:
+        return await payments.take_callback(p.Callback(fields=tuple(fields.items())))
+    except Unknown as unknown:
+        return Result[p.PaymentFound].no(Code.DEPENDENCY_AWAY, str(unknown))
