@@ -1,10 +1,10 @@
 """Reading a lab's databases from outside, as they are: what the code believes does not count."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table
+from sqlalchemy import Column, Connection, Executable, Select, Table
 
 from labkit.home import Home
 from labkit.platform.tables import PLATFORM_TABLES
@@ -14,6 +14,7 @@ from labkit.runtime.tables import RUNTIME_TABLES
 from labkit.shop.tables import TABLES
 
 Rows = list[dict[str, Any]]
+_AT_ONCE = 10_000  # SQLite takes 32,766 values in a statement, MySQL as many as fit
 
 #: database → its tables: the services', and the payment platform's, which is not ours.
 DATABASES: Mapping[str, tuple[Table, ...]] = {**TABLES, PLATFORM.name: PLATFORM_TABLES}
@@ -46,6 +47,15 @@ class Reader:
         """The rows that a statement finds in one database."""
         with self.snapshot(service) as connection:
             return [dict(row._mapping) for row in connection.execute(statement)]
+
+    def among(
+        self, service: str, statement: Select[Any], column: Column[Any], numbers: Iterable[int]
+    ) -> Rows:
+        """The rows whose column is one of many numbers, asked for a part at a time."""
+        listed = sorted(set(numbers))
+        parts = [listed[at : at + _AT_ONCE] for at in range(0, len(listed), _AT_ONCE)]
+        return [row for part in parts
+                for row in self.query(service, statement.where(column.in_(part)))]  # fmt: skip
 
     def table(self, name: str) -> Rows:
         """All rows of a table, from every database that has it, which `service` names.

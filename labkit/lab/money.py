@@ -19,11 +19,10 @@ KINDS = (_PAID_THERE, _NOT_CLOSED_THERE, _NOT_REFUNDED)
 def in_flight(reader: Reader) -> list[dict[str, Any]]:
     """Payments and refunds about which platform and shop do not agree yet."""
     unpaid = reader.query("pay", select(pay).where(pay.c.is_paid != PAY_PAID))
+    paid_there = select(trade.c.out_trade_no).where(trade.c.trade_status == TRADE_SUCCESS)
     ids = [row["pay_id"] for row in unpaid]
-    paid_there = select(trade.c.out_trade_no).where(
-        trade.c.out_trade_no.in_(ids), trade.c.trade_status == TRADE_SUCCESS
-    )
-    paid = {row["out_trade_no"] for row in reader.query(PLATFORM.name, paid_there)} if ids else ()
+    paid = {row["out_trade_no"] for row in reader.among(
+        PLATFORM.name, paid_there, trade.c.out_trade_no, ids)}  # fmt: skip
     found = []
     for row in unpaid:
         if row["pay_id"] in paid:

@@ -4,16 +4,17 @@ A payment may be on its way meanwhile; so what differs is looked at again before
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
 import httpx
-from sqlalchemy import and_, or_, select
+from sqlalchemy import Column, Table, and_, or_, select
 
 from labkit.home import Home
 from labkit.lab.data import Reader, Rows
@@ -122,20 +123,25 @@ class Reconciler:
     def _payments(self, day: date, bill: list[BillLine]) -> Rows:
         named = [line.out_trade_no for line in bill]
         of_day = and_(pay.c.is_paid == PAY_PAID, pay.c.pay_time.between(*_bounds(day)))
-        return self._reader.query("pay", select(pay).where(or_(of_day, pay.c.pay_id.in_(named))))
+        return self._rows(pay, of_day, pay.c.pay_id, named)
 
     def _refunds(self, day: date, bill: list[BillLine]) -> Rows:
         named = [line.out_request_no for line in bill if line.out_request_no]
         begin, end = _bounds(day)
-        of_day = refund.c.refund_time.between(begin, end)
         to_be_made = and_(refund.c.state == REFUND_OPEN, refund.c.add_time <= end)
-        wanted = or_(of_day, to_be_made, refund.c.refund_id.in_(named))
-        return self._reader.query("pay", select(refund).where(wanted))
+        of_day = or_(refund.c.refund_time.between(begin, end), to_be_made)
+        return self._rows(refund, of_day, refund.c.refund_id, named)
+
+    def _rows(self, table: Table, of_day: Any, key: Column[Any], named: list[int]) -> Rows:
+        """The rows of a day, and those that a bill names."""
+        found = self._reader.query("pay", select(table).where(of_day))
+        found += self._reader.among("pay", select(table), key, named)
+        return list({row[key.name]: row for row in found}.values())
 
     def _ask_about(self, pay_ids: set[int]) -> dict[int, str]:
         """Have the pay service ask the platform about payments; why it could not, for each."""
-        with ThreadPoolExecutor(1) as thread:  # a notebook has a loop of its own already
-            return thread.submit(asyncio.run, _ask_about(self._home, pay_ids)).result()
+        asking = _ask_about(self._home, pay_ids)
+        return asyncio.run_coroutine_threadsafe(asking, _loop()).result()
 
 
 def fetch_bill(home: Home, day: date) -> str:
@@ -152,6 +158,14 @@ def fetch_bill(home: Home, day: date) -> str:
         text = f"the payment platform gave no bill of {day}: {error}; see: labkit status"
         raise RuntimeError(text) from error
     return answer.text
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """A loop in a thread of its own, as a notebook has one already; gRPC does not bear its end."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop
 
 
 async def _ask_about(home: Home, pay_ids: set[int]) -> dict[int, str]:

@@ -61,7 +61,7 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
     return Result[PaymentOpened].ok(PaymentOpened(
         pay_id=opened.data.pay_id, pay_amount=opened.data.pay_amount,
         cashier_url=str(trade.data.cashier_url),
-    ))  # fmt: skip
+    ), f"payment {opened.data.pay_id}: is open, to be paid at the cashier")  # fmt: skip
 
 
 @flow

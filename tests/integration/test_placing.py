@@ -40,7 +40,7 @@ def test_an_order_changes_exactly_what_it_should(history: History) -> None:
             **body, "order_id": order_id, "order_status": 1, "pay_status": 0, "shipping_status": 0,
             "goods_amount": 10_000_00, "coupon_paid": 20_00, "pay_amount": 9_880_00,
             "add_time": NOW, "confirm_time": NOW, "pay_time": None, "cancel_time": None,
-            "cancel_reason": None,
+            "cancel_reason": None, "refund_time": None,
         }],
         "goods.trade_goods": [history.goods[goods_id] | {"goods_number": 997}],
         "goods.trade_goods_number_log": [{

@@ -53,7 +53,41 @@ Order O1
  13. broker -) order: record_cancelled
  14. broker -) goods: return_stock
  15. broker -) coupon: return_coupon
- 16. broker -) user: return_balance"""
+ 16. broker -) user: return_balance
+ 17. broker -) pay: stop_payment"""
+PAID = """\
+ 12. client ->> pay-web: POST /pay/createPayment
+ 13. pay-web ->> pay: create_payment
+ 14. pay ->> order: find_order
+ 15. pay ->> pay: open_payment
+ 16. pay ->> goods: find_goods
+ 17. pay ->> platform: create_trade
+ 18. pay ->> pay: note_trade
+ 19. pay -->> pay-web: SUCCESS
+ 20. pay-web -->> client: 200 SUCCESS
+ 21. platform ->> pay-web: POST /pay/callback
+ 22. pay-web ->> pay: take_callback
+ 23. pay ->> pay: take_payment
+ 24. pay -->> pay-web: SUCCESS
+ 25. pay-web -->> platform: 200
+ 26. pay -) broker: paid
+ 27. broker -) order: record_paid
+ 28. broker -) user: add_points
+ 29. broker -) log: log_payment
+ 30. client ->> order-web: POST /order/O1/return
+ 31. order-web ->> order: return_order
+ 32. order-web -->> client: 200 SUCCESS, O1
+ 33. order -) broker: order_return
+ 34. broker -) goods: return_stock
+ 35. broker -) coupon: return_coupon
+ 36. broker -) user: return_balance
+ 37. broker -) pay: stop_payment
+ 38. pay ->> platform: refund_trade
+ 39. pay ->> pay: finish_refund
+ 40. pay -) broker: refunded
+ 41. broker -) order: record_refunded
+ 42. broker -) user: take_points_back
+ 43. broker -) log: log_refund"""
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +130,30 @@ def test_a_cancelled_order_crosses_the_broker(lab: Lab) -> None:
     assert repr(lab.trace(refused.order_id)) == CANCELLED
     trace = trace_of(lab, refused.order_id)
     received = [one for one in spans(lab) if one["kind"] == "receive" and one["trace"] == trace]
-    assert {one["service"] for one in received} == {"order", "goods", "coupon", "user"}
+    assert {one["service"] for one in received} == {"order", "goods", "coupon", "user", "pay"}
+
+
+def test_an_order_is_paid_and_returned(lab: Lab) -> None:
+    """From the payment over the callback to the refund: one story, in traces of its own each."""
+    placed = lab.order(money_paid=100_00)
+    assert placed.order_id
+    assert lab.pay(placed.order_id).status == 200
+    lab.settle()
+    assert lab.return_order(placed.order_id).status == 200
+    told = repr(lab.trace(placed.order_id)).splitlines()
+    assert told[12:] == PAID.splitlines()
+
+
+def test_a_lost_callback_is_asked_for(lab: Lab) -> None:
+    """Where the platform's notice is lost, the picture shows who asked."""
+    placed = lab.order()
+    assert placed.order_id
+    with lab.faults.armed("platform.notify.before_notify", "refuse"):
+        assert lab.pay(placed.order_id).status == 200
+        lab.settle()
+    told = [f"{line.start} {line.text}" for line in lab.trace(placed.order_id).lines]
+    asked = told.index("pay query_trade")
+    assert told[asked + 1 : asked + 3] == ["pay take_payment", "pay paid"]
 
 
 def test_all_that_was_asked_of_one_order(lab: Lab) -> None:

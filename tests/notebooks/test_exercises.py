@@ -67,6 +67,59 @@ WRONG = {
         def lose_the_answer():  # loses the question, so that nothing is taken
             return "order.deduct_balance.before_call"
         """,
+    "is_genuine": """
+        def is_genuine(key, params):  # forgets to sort, and to leave out what is empty
+            import base64
+            from cryptography.exceptions import InvalidSignature
+            kept = {k: v for k, v in params.items() if k not in ("sign", "sign_type")}
+            text = "&".join(f"{k}={v}" for k, v in kept.items())
+            try:
+                signature = base64.b64decode(params.get("sign", ""))
+                key.verify(signature, text.encode(), PKCS1v15(), SHA256())
+            except InvalidSignature:
+                return False
+            return True
+        """,
+    "true_letter_wrong_content": """
+        def true_letter_wrong_content(pay_id):  # alters the amount after the signing
+            return sign(PLATFORM, callback_of(pay_id)) | {"total_amount": "1"}
+        """,
+    "callback_before_the_answer": """
+        def callback_before_the_answer():  # the answer comes late, and nobody has paid
+            return "platform.create_trade.before_answer", "delay:0.2"
+        """,
+    "differences": """
+        def differences(there, here):  # looks at what is in the bill, and at nothing else
+            return {number: "amount differs" if number in here else "missing here"
+                    for number in there if here.get(number) != there[number]}
+        """,
+    "held": """
+        def held(bill):  # takes what went back for money that came
+            return sum(int(line.split(",")[4]) for line in bill.splitlines()[1:])
+        """,
+    "send_a_refund_twice": """
+        def send_a_refund_twice():  # late, but once
+            return "pay.refund_trade.before_call", "delay:0.2"
+        """,
+    "react": """
+        def react(order, event):  # the first wins, and a payment that comes too late is dropped
+            if order["status"] == "unpaid" and event in ("callback", "second callback", "query"):
+                order.update(status="paid", points=4880)
+            elif order["status"] == "unpaid" and event != "refund answer":
+                order.update(status="cancelled", stock=999)
+        """,
+    "accepted_and_undone": """
+        def accepted_and_undone(lab):  # the order service hears of the payment before the cancel
+            order_id = lab.order().order_id
+            lab.pay(order_id)
+            lab.settle()
+            lab.cancel(order_id)
+            return order_id
+        """,
+    "end_paid": """
+        def end_paid():  # the share of all 720, where two of five events end the order
+            return 120 * 3 // 5
+        """,
 }
 
 

@@ -129,6 +129,7 @@ CASES: dict[str, Case] = {
     ),
     "pay.take_payment": lambda store: paying.seen(paying.opened(store)),
     "pay.finish_refund": lambda store: paying.answered(paying.refunding(store)),
+    "pay.forget_closed": lambda store: p.FindPayment(pay_id=paying.opened(store)),
     "pay.claim_check": _due_check,
     "pay.claim_refund": _due_refund,
     "pay.note_check_trouble": lambda store: p.PayTrouble(id=paying.opened(store), error="away"),

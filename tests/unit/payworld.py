@@ -7,6 +7,7 @@ another order, callbacks that come again or never, and a pay service that dies a
 import asyncio
 import secrets
 from collections.abc import Coroutine, Mapping
+from datetime import timedelta
 from itertools import count
 from typing import Any
 
@@ -171,7 +172,7 @@ class PayWorld:
 
     def time_out(self) -> None:
         """The time to pay passes for every order that there is, and the sweeper looks."""
-        self.stores["order"].wait(self.shop.settings.unpaid_order_ttl)
+        self.clock.advance(timedelta(seconds=self.shop.settings.unpaid_order_ttl))
         self.do(placing.sweep_unpaid(_OrderShop(self), None))
 
     def undelivered(self) -> list[Told]:

@@ -11,7 +11,9 @@ def test_numbers_are_read() -> None:
     assert parse_instances("") == {}
 
 
-@pytest.mark.parametrize("wrong", ["pay=2", "goods=0", "goods=10", "goods", "goods=-1", "goods=²"])
+@pytest.mark.parametrize(
+    "wrong", ["platform=2", "goods=0", "goods=10", "goods", "goods=-1", "goods=²"]
+)
 def test_what_cannot_be_had_is_refused(wrong: str) -> None:
     """With what was written, and what could have been."""
     with pytest.raises(ValueError, match="write SERVICE=1 to 9; services are order, goods") as told:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labkit.results import Code, Result
 from labkit.shop import messages as m
-from labkit.web.orders import make_app
+from labkit.web.orders import order_web
 
 INT64 = 2**63 - 1
 GOOD: dict[str, Any] = {
@@ -38,7 +38,7 @@ def send(orders: Orders, method: str, path: str, **how: Any) -> httpx.Response:
     """One request to the real application, without a network in between."""
 
     async def main() -> httpx.Response:
-        transport = httpx.ASGITransport(make_app(orders, 10), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(order_web(orders, 10), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://web") as client:
             return await client.request(method, path, **how)
 

@@ -20,7 +20,7 @@ from labkit.runtime.tables import SENT, UNSENT
 from labkit.runtime.work import Overloaded
 from labkit.shop import messages as m
 from labkit.shop.wiring import GROUPS
-from labkit.web.orders import make_app
+from labkit.web.orders import order_web
 from tests.unit.counter import ONE, Add, Counting, announce, calling, offering, serving
 from tests.unit.grouping import SECONDS, Runner, mark, running, take
 from tests.unit.store import Store
@@ -167,7 +167,7 @@ def test_a_full_web_says_when_to_come_again() -> None:
 
     async def main() -> None:
         orders: Any = Waiting()
-        transport = httpx.ASGITransport(make_app(orders, LIMIT))
+        transport = httpx.ASGITransport(order_web(orders, LIMIT))
         async with httpx.AsyncClient(transport=transport, base_url="http://web") as client:
 
             async def place() -> httpx.Response:

@@ -22,6 +22,9 @@ KEYS = {
     "trade_user": {"user_id"},
     "trade_user_money_log": {"user_id", "order_id", "money_log_type"},
     "trade_user_score_log": {"user_id", "order_id", "score_log_type"},
+    "trade_pay": {"open_order_id"},  # one open payment an order
+    "trade_refund": {"pay_id"},  # a payment goes back once
+    "trade_pay_log": {"pay_id", "direction"},
     "trade_operation": {"order_id", "operation"},
     "trade_mq_producer": {"event_id"},
     "trade_mq_consumer_log": {"group_name", "event_id"},

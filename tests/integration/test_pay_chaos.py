@@ -1,0 +1,164 @@
+"""Many payments while callbacks are lost, repeated, late and in disorder, and processes die."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+
+import pytest
+
+from labkit.lab import Lab
+from labkit.runtime.failpoints import KINDS
+from labkit.stack import launch
+from tests.integration.test_paying import is_over
+from tests.telling import Teller, quick_lab
+from tests.waiting import until
+
+NOTICE = "platform.notify.before_notify"
+#: 1,000 were played too, and took a minute on a busy machine.
+PAYMENTS, CLIENTS = 250, 24
+EACH = 25  # so many callbacks are lost, then so many repeated, then so many held back
+OF_THE_DAY = "trade_status = 'TRADE_SUCCESS'"
+
+
+class PayTeller(Teller):
+    """Tells a story of paying: paid, paid and returned, given up, cancelled while it is open."""
+
+    def story(self) -> None:
+        """Four orders, each of which ends in another way."""
+        orders = self.history.place_all([{"money_paid": 1_00}] * 4, clients=4)
+        stands, returned, given_up, cancelled = orders
+        self.history.pay(stands.order_id)
+        self.history.pay(returned.order_id)
+        for answered, button in ((given_up, "give-up"), (cancelled, "")):
+            opened = self.history.create(answered.order_id)
+            if opened.open and button:
+                self.history.press(opened, button)
+        self._ask(cancelled, self.history.cancel)
+        self._ask(returned, self._return_when_paid)
+
+    def die_at(self, name: str) -> None:
+        """Have the story cross a failpoint that kills its process, which comes back."""
+        service = name.partition(".")[0]
+        before = pid_of(self.lab, service)
+        self.lab.faults.arm(name, "crash")
+        self.story()
+        until(lambda: pid_of(self.lab, service) not in (None, before), f"it died of {name}")
+
+    def _return_when_paid(self, order_id: int) -> object:
+        return until(
+            lambda: answer if (answer := self.history.give_back(order_id)).is_success else None,
+            f"order {order_id} is paid and can be returned", seconds=30,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def pay_teller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PayTeller]:
+    """A lab of its own, which asks the platform soon."""
+    settings = {"LABKIT_CHECK_FIRST": "0.4", "LABKIT_CHECK_MAX": "2"}
+    with quick_lab(tmp_path_factory.mktemp("lab") / "home", **settings) as lab:
+        yield PayTeller(lab)
+
+
+@pytest.fixture(scope="module")
+def crossed(pay_teller: PayTeller) -> list[str]:
+    """The failpoints of pay service and pay web that the story crosses each time."""
+    return [name for name in pay_teller.crossed() if name.startswith(("pay.", "pay-web."))]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["commit", "call", "send", "offset"])
+def test_a_crash_at_any_boundary_of_paying(
+    pay_teller: PayTeller, crossed: list[str], kind: str, subtests: pytest.Subtests
+) -> None:
+    """Killed before and after each commit, call, send and offset, one after another: in the end
+    what was paid stands or is back, once, at the platform and here, and all were told the truth."""
+    names = [name for name in crossed if name.rpartition(".")[2] in KINDS[kind]]
+    assert names
+    for name in names:
+        with subtests.test(failpoint=name):
+            pay_teller.die_at(name)
+    pay_teller.check()
+
+
+class Disorder:
+    """Has a third of the callbacks lost, a third sent twice, a third held back, as they go.
+
+    Args:
+        lab: whose platform misbehaves.
+    """
+
+    VERBS = ("refuse", "duplicate", "reorder")
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab, self._done = lab, threading.Event()
+        self.times = Counter[str]()
+
+    def __enter__(self) -> "Disorder":
+        self._pool = ThreadPoolExecutor(1)
+        self._keeps_on = self._pool.submit(self._keep_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._keeps_on.result(timeout=20)
+        self._pool.shutdown()
+        self._lab.faults.disarm(NOTICE)
+
+    def _keep_on(self) -> None:
+        for verb in cycle(self.VERBS):
+            if self._done.is_set():
+                return
+            self._lab.faults.arm(NOTICE, verb, times=EACH)
+            while not self._done.is_set() and not is_over(self._lab, NOTICE):
+                self._done.wait(0.005)
+            self.times[verb] += EACH
+
+
+def kill(lab: Lab, name: str) -> None:
+    """Kill a process of the lab, and see it come back."""
+    before = pid_of(lab, name)
+    if before:
+        os.kill(before, signal.SIGKILL)
+    until(lambda: pid_of(lab, name) not in (None, before), f"{name} is back", seconds=30)
+
+
+def pid_of(lab: Lab, name: str) -> int | None:
+    for one in launch.status(lab.home)["services"]:
+        if one["name"] == name and one["state"] == "up":
+            return int(one["pid"])
+    return None
+
+
+@pytest.mark.timeout(400)
+def test_payments_in_chaos(pay_teller: PayTeller) -> None:
+    """Hundreds of payments, a third of the callbacks lost, a third repeated, a third out of turn,
+    while pay service, order service and broker are killed, and some of the orders are cancelled or
+    returned meanwhile: then the money at the platform is the money in the shop, to the cent, and
+    points and log are there once."""
+    lab, history = pay_teller.lab, pay_teller.history
+    placed = [one.order_id for one in history.place_all([{}] * PAYMENTS, CLIENTS) if one.placed]
+    first = len(history.opened)
+    with Disorder(lab) as disorder, ThreadPoolExecutor(1) as pool:
+        paying = pool.submit(history.pay_all, placed, CLIENTS)
+        for part, name in enumerate(("pay", "order", "broker"), start=1):
+            until(
+                lambda part=part: len(history.opened) - first >= part * len(placed) // 4
+                or paying.done(),
+                "so many are paid", seconds=120,
+            )  # fmt: skip
+            kill(lab, name)
+        for number, order_id in enumerate(placed):
+            if number % 10 == 0:
+                history.cancel(order_id)
+            elif number % 10 == 5:
+                history.give_back(order_id)
+        paying.result(timeout=200)
+    print(f"{len(placed)} payments, callbacks: {dict(disorder.times)}")
+    assert min(disorder.times[verb] for verb in disorder.VERBS) > 0
+    pay_teller.check()
+    paid = history.tables.rows("platform", f"SELECT * FROM platform_trade WHERE {OF_THE_DAY}")
+    assert len(paid) > PAYMENTS / 2
