@@ -78,6 +78,12 @@ def _due_refund(store: Store) -> p.Due:
     return p.Due(id=refund["refund_id"], at=refund["next_try"])
 
 
+def _closed_by_its_order(store: Store) -> p.FindPayment:
+    pay_id = paying.opened(store)
+    paying.end(store)
+    return p.FindPayment(pay_id=pay_id)
+
+
 def _stops_a_paid_one(store: Store) -> int:
     paying.paid(store, ORDER)
     return ORDER
@@ -129,7 +135,7 @@ CASES: dict[str, Case] = {
     ),
     "pay.take_payment": lambda store: paying.seen(paying.opened(store)),
     "pay.finish_refund": lambda store: paying.answered(paying.refunding(store)),
-    "pay.forget_closed": lambda store: p.FindPayment(pay_id=paying.opened(store)),
+    "pay.forget_closed": _closed_by_its_order,
     "pay.claim_check": _due_check,
     "pay.claim_refund": _due_refund,
     "pay.note_check_trouble": lambda store: p.PayTrouble(id=paying.opened(store), error="away"),
