@@ -167,6 +167,7 @@ def test_a_cancel_that_races_the_confirm(lab: Lab, history: History) -> None:
                     told = history.cancel(row["order_id"]).status_code
                     done.update([row["order_id"]] if told in (200, 409) else [])
 
+    lab.faults.arm("order.confirm_pre_order.before_commit", "delay:0.3", times=24)  # to be seen
     with ThreadPoolExecutor(1) as pool:
         cancelling = pool.submit(cancel_all)
         history.place_all([{"money_paid": 1_00}] * 24, clients=8)

@@ -168,7 +168,7 @@ def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
         assert len(orders) > number
         assert orders <= own[number]
         assert set(sent) <= orders
-        assert sorted(heard) == sorted(sent * 4)  # goods, coupon, user and order
+        assert sorted(heard) == sorted(sent * 5)  # goods, coupon, user, pay and order
         assert all(one["held"] for one in invariants.check(reader))
         reader.close()
 

@@ -107,7 +107,8 @@ def test_an_order_with_nothing_left_to_pay_is_paid(lab: Lab, history: History) -
     assert paid == (1, 2, 0, START.isoformat())
     (sent,) = history.tables.rows("order", "SELECT topic, body, status FROM trade_mq_producer")
     assert (sent["topic"], sent["status"]) == ("paid", 2)
-    event = {"order_id": answered.order_id, "user_id": answered.body["user_id"], "pay_amount": 0}
+    event = {"order_id": answered.order_id, "pay_id": answered.order_id,
+             "user_id": answered.body["user_id"], "pay_amount": 0}  # fmt: skip
     assert json.loads(sent["body"]) == event
     users = history.tables.rows("user", "SELECT user_money, user_score FROM trade_user")
     assert users == [{"user_money": 20_00, "user_score": 100}]
