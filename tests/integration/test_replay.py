@@ -89,7 +89,8 @@ SPOILED_TABLES = {
     "INSERT INTO trade_order SELECT 7, user_id, order_status, pay_status, shipping_status, address,"
     " consignee, goods_id, goods_number, goods_price, goods_amount, shipping_fee, order_amount,"
     " coupon_id, coupon_paid, money_paid, pay_amount, add_time, confirm_time, pay_time,"
-    " cancel_time, cancel_reason, refund_time FROM trade_order WHERE address = :mark": "several confirmed",
+    " cancel_time, cancel_reason, refund_time"
+    " FROM trade_order WHERE address = :mark": "several confirmed",
 }
 
 
