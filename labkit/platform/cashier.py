@@ -13,6 +13,7 @@ from urllib.parse import quote
 from fastapi import FastAPI, Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 
+from labkit.bodies import BodyRefused, read_bounded
 from labkit.platform.messages import CashierToken, CashierTrade
 from labkit.platform.page import Page
 from labkit.platform.trades import find_cashier, give_up_trade, pay_trade
@@ -144,14 +145,9 @@ def _is_foreign(request: Request) -> bool:
 
 async def _skip_body(request: Request) -> bool:
     """Read a body that nobody needs to its end; False where it is too long or too slow."""
-    length = 0
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
-                length += len(part)
-                if length > _MAX_BODY:
-                    return False
-    except TimeoutError:
+        await read_bounded(request, _MAX_BODY, _BODY_SECONDS)
+    except BodyRefused:
         return False
     return True
 

@@ -1,6 +1,5 @@
 """Reading merchants' requests: signed by the merchant, whole, and nothing unknown in them."""
 
-import asyncio
 import hmac
 import re
 from datetime import date, datetime
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from labkit.bodies import BodyRefused, read_bounded
 from labkit.platform.keys import APP_ID
 from labkit.platform.signing import read_form, verify
 
@@ -77,16 +77,10 @@ async def read_body(request: Request) -> dict[str, str]:
     Raises:
         BadForm: too long, too slow, no form, or a parameter is repeated.
     """
-    body = b""
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > _MAX_BODY:
-                    raise BadForm(f"body: longer than {_MAX_BODY} bytes")
-        return read_form(body)
-    except TimeoutError as error:
-        raise BadForm(f"body: did not arrive within {_BODY_SECONDS} s") from error
+        return read_form(await read_bounded(request, _MAX_BODY, _BODY_SECONDS))
+    except BodyRefused as refused:
+        raise BadForm(str(refused)) from refused
     except ValueError as error:
         raise BadForm(
             f"body: {type(error).__name__}: not a form of 64 parameters, each once"

@@ -60,7 +60,6 @@ def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | 
         level=logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request
     gc.set_threshold(*_COLLECT)
     settings = Settings.model_validate_json(home.settings_file.read_text())
     tracing.start(home.traces, name, instance, settings.tracing)
@@ -91,6 +90,8 @@ async def _run_service(
         await _serve_web(runtime, listener)
     else:
         await _serve(runtime)
+    if "platform" in outside:
+        await outside["platform"].close()
 
 
 def _platform(home: Home, settings: Settings) -> dict[str, Any]:

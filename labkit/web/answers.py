@@ -1,6 +1,8 @@
 """What all webs answer alike: a `Result`, whatever happened, and never a 500."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -12,6 +14,31 @@ from labkit.runtime.steps import Unknown
 from labkit.web.intake import BadRequest
 
 _RETRY_AFTER_SECONDS = "1"
+
+
+class Room:
+    """How many requests may be on their way at once; who finds none comes again later.
+
+    Args:
+        most: of them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    @property
+    def none(self) -> bool:
+        """Whether no more may come in now."""
+        return self._left <= 0
+
+    @contextmanager
+    def taken(self) -> Iterator[None]:
+        """Be one of them for a block."""
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
 
 
 def make_app(title: str) -> FastAPI:

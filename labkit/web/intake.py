@@ -1,6 +1,5 @@
 """Reading requests: whatever is malformed is refused with 400 and a word on which field and why."""
 
-import asyncio
 import json
 import re
 import unicodedata
@@ -8,6 +7,8 @@ from typing import Annotated, Any, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from labkit.bodies import BodyRefused, read_bounded
 
 _MAX_BODY = 64 * 1024
 _BODY_SECONDS = 5
@@ -76,16 +77,10 @@ async def read_bytes(request: Request) -> bytes:
     Raises:
         BadRequest: it is too long, or does not arrive in time.
     """
-    body = b""
     try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > _MAX_BODY:
-                    raise BadRequest(f"body: longer than {_MAX_BODY} bytes")
-    except TimeoutError as error:
-        raise BadRequest(f"body: did not arrive within {_BODY_SECONDS} s") from error
-    return body
+        return await read_bounded(request, _MAX_BODY, _BODY_SECONDS)
+    except BodyRefused as refused:
+        raise BadRequest(str(refused)) from refused
 
 
 def refuse_query(request: Request) -> None:

@@ -11,7 +11,7 @@ from labkit.runtime.steps import Unknown
 from labkit.shop import messages as m
 from labkit.shop.contracts import OrderService
 from labkit.shop.order_rows import undecided
-from labkit.web.answers import answer, make_app
+from labkit.web.answers import Room, answer, make_app
 from labkit.web.intake import (
     Amount,
     Body,
@@ -54,17 +54,14 @@ def order_web(orders: OrderService, limit: int) -> FastAPI:
         limit: how many orders may be on their way; the next is told to come again.
     """
     app = make_app("order web")
-    on_their_way: set[Request] = set()
+    room = Room(limit)
 
     async def confirm(request: Request) -> Response:
-        if len(on_their_way) >= limit:  # before anything is begun: this answer costs nothing
+        if room.none:  # before anything is begun: this answer costs nothing
             text = f"{limit} orders are on their way already; ask again"
             return answer(Result[Any].no(Code.DEPENDENCY_AWAY, text))
-        on_their_way.add(request)
-        try:
+        with room.taken():
             return await _place(orders, request)
-        finally:
-            on_their_way.remove(request)
 
     async def find(request: Request) -> Response:
         refuse_query(request)

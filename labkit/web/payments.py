@@ -10,7 +10,7 @@ from labkit.results import Code, Result
 from labkit.runtime.steps import Unknown
 from labkit.shop import pay_messages as p
 from labkit.shop.contracts import PayService
-from labkit.web.answers import answer, make_app
+from labkit.web.answers import Room, answer, make_app
 from labkit.web.intake import BadRequest, Body, Id, parse_id, read_body, read_bytes, refuse_query
 
 _REFUSED_A_SECOND, _REFUSED_AT_ONCE = 50.0, 200.0
@@ -52,20 +52,16 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
         limit: how many payments and callbacks may be on their way; the next is told to come again.
     """
     app = make_app("pay web")
-    on_their_way: set[Request] = set()
-    refusals = Refusals()
+    room, refusals = Room(limit), Refusals()
 
     async def create(request: Request) -> Response:
-        if len(on_their_way) >= limit:
+        if room.none:
             text = f"{limit} payments are on their way already; ask again"
             return answer(Result[p.PaymentOpened].no(Code.DEPENDENCY_AWAY, text))
-        on_their_way.add(request)
-        try:
+        with room.taken():
             asked = await read_body(request, CreatePaymentBody)
             command = p.CreatePayment(order_id=asked.order_id)
             return answer(await payments.create_payment(command))
-        finally:
-            on_their_way.remove(request)
 
     async def find(request: Request) -> Response:
         refuse_query(request)
@@ -73,13 +69,10 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
         return answer(await payments.find_payment(p.FindPayment(pay_id=pay_id)))
 
     async def callback(request: Request) -> Response:
-        if refusals.too_many() or len(on_their_way) >= limit:
+        if refusals.too_many() or room.none:
             return PlainTextResponse("fail", 429, {"Retry-After": "1"})
-        on_their_way.add(request)
-        try:
+        with room.taken():
             taken = await _take(payments, request)
-        finally:
-            on_their_way.remove(request)
         if taken.status in (400, 422):
             refusals.note()
         return PlainTextResponse("success" if taken.success else "fail", taken.status)
