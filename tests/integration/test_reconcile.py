@@ -198,7 +198,7 @@ def test_a_refund_that_waits_is_told_on_every_day(lab: Lab) -> None:
     pay(lab, returned)
     with lab.faults.armed("pay.refund_trade.before_call", "refuse"):
         success(lambda: lab.return_order(returned))
-        until(lambda: refused(lab, f"pay.refund_trade.{boundary}"), "the refund was tried")
+        until(lambda: refused(lab, "pay.refund_trade.before_call"), "the refund was tried")
     lab.clock.advance(days=1)
     assert told(lab) == [("refund", "missing there", "repaired")]
     lab.settle()
