@@ -25,14 +25,13 @@ from labkit.home import Home
 
 _LOOK_SECONDS = 0.005
 _PATIENCE_SECONDS = 30.0
-_OVERLAP = 500  # rows that are looked at again: some commit later than others with higher numbers
+_SERVICES = ("order", "user", "log")
 
-#: service → where it writes that it has handled `paid`.
-_HEARD = {
-    "order": "SELECT rowid, order_id FROM trade_order WHERE pay_status = 2",
-    "user": "SELECT rowid, order_id FROM trade_user_score_log WHERE score_log_type = 1",
-    "log": "SELECT rowid, order_id FROM trade_pay_log WHERE direction = 'paid'",
-}
+#: A row of the inbox commits with what its handler did; one commit at a time, numbered on.
+_HEARD = """
+SELECT rowid, CAST(msg_key AS INTEGER) FROM trade_mq_consumer_log
+WHERE topic = 'paid' AND status = 1 AND rowid > ? ORDER BY rowid
+"""
 _ANSWERED = """
 SELECT (julianday(answer_time) - julianday(add_time)) * 86400000 FROM platform_notice
 WHERE answer_time IS NOT NULL AND rowid > ?
@@ -47,21 +46,21 @@ class Watcher:
     """
 
     def __init__(self, home: Home) -> None:
-        self._readers = {name: _reader(home, name) for name in (*_HEARD, "platform")}
+        self._readers = {name: _reader(home, name) for name in (*_SERVICES, "platform")}
         self._waiting: dict[int, tuple[set[str], asyncio.Future[float]]] = {}
-        self._last = {name: self._end(name, query.split()[4]) for name, query in _HEARD.items()}
+        self._last = {name: self._end(name, "trade_mq_consumer_log") for name in _SERVICES}
         self._notices = self._end("platform", "platform_notice")
 
     def expect(self, order_id: int) -> "asyncio.Future[float]":
         """A future of the time at which all have heard of an order's payment."""
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._waiting[order_id] = (set(_HEARD), future)
+        self._waiting[order_id] = (set(_SERVICES), future)
         return future
 
     async def watch(self) -> None:
         """Look again and again, until cancelled."""
         while True:
-            for name in _HEARD:
+            for name in _SERVICES:
                 for order_id in self._heard(name):
                     self._note(name, order_id)
             await asyncio.sleep(_LOOK_SECONDS)
@@ -71,9 +70,8 @@ class Watcher:
         return [row[0] for row in self._readers["platform"].execute(_ANSWERED, (self._notices,))]
 
     def _heard(self, name: str) -> Iterator[int]:
-        query = f"{_HEARD[name]} AND rowid > ? ORDER BY rowid"
-        for number, order_id in self._readers[name].execute(query, (self._last[name] - _OVERLAP,)):
-            self._last[name] = max(self._last[name], number)
+        for number, order_id in self._readers[name].execute(_HEARD, (self._last[name],)):
+            self._last[name] = number
             yield order_id
 
     def _note(self, name: str, order_id: int) -> None:

@@ -7,6 +7,7 @@ as it likes: the guarantee is end to end (Saltzer, Reed and Clark, 1984), from d
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row, case, select, update
@@ -17,6 +18,8 @@ from labkit.runtime.steps import Event, Transaction, step
 from labkit.runtime.tables import SENT, SETTLED, UNSENT, outbox
 
 _BATCH = 100
+#: By which a try is put off further than the one before, up to tenfold.
+_TRIES = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
 #: topic → the consumer groups that must have its events.
 Groups = Mapping[str, tuple[str, ...]]
 _ROW = select(outbox.c.event_id, outbox.c.topic, outbox.c.tag, outbox.c.msg_key, outbox.c.body,
@@ -27,6 +30,21 @@ _ROW = select(outbox.c.event_id, outbox.c.topic, outbox.c.tag, outbox.c.msg_key,
 def _due(now_ms: int) -> Any:
     open_still = (outbox.c.status == UNSENT) | (outbox.c.status == SENT)
     return select(outbox.c.event_id).where(open_still, outbox.c.next_try <= now_ms).limit(1)
+
+
+@statement
+def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int) -> Any:
+    values = {"status": SENT, "sent_time": now, "last_error": None}
+    return _one(event_id, UNSENT).values(**values, next_try=now_ms + delay_ms * (1 + _TRIES))
+
+
+@statement
+def _settled(event_id: int, now: datetime) -> Any:
+    return _one(event_id, SENT).values(status=SETTLED, settled_time=now, last_error=None)
+
+
+def _one(event_id: int, old: int) -> Any:
+    return update(outbox).where(outbox.c.event_id == event_id, outbox.c.status == old)
 
 
 @dataclass(frozen=True)
@@ -100,14 +118,16 @@ def claim_unsettled(tx: Transaction, _command: None) -> list[Parcel]:
 @step()
 def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
     """The broker acknowledged: audit the subscribers a little later, then later and later."""
-    audit = _later(tx, tx.settings.audit_delay)
-    _move(tx, event_ids, UNSENT, status=SENT, sent_time=tx.now, next_try=audit, last_error=None)
+    delay_ms = int(tx.settings.audit_delay * 1000)
+    for event_id in event_ids:
+        tx.change(_sent(event_id, tx.now, tx.wall_ms, delay_ms))
 
 
 @step()
 def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
     """Every group that must have the event has an inbox row for it: the end of its way."""
-    _move(tx, event_ids, SENT, status=SETTLED, settled_time=tx.now, last_error=None)
+    for event_id in event_ids:
+        tx.change(_settled(event_id, tx.now))
 
 
 @step()
@@ -120,7 +140,7 @@ def mark_missing(tx: Transaction, event_ids: list[int]) -> None:
 @step()
 def postpone(tx: Transaction, command: Postponed) -> None:
     """Sending or auditing failed: try again later, and keep the cause for people to see."""
-    later = _later(tx, command.delay)
+    later = tx.wall_ms + int(command.delay * 1000) * (1 + _TRIES)
     _move(
         tx, command.event_ids, command.status,
         tries=outbox.c.tries + 1, next_try=later, last_error=command.error,
@@ -160,12 +180,6 @@ def _claim(tx: Transaction, status: int) -> list[Parcel]:
         until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
         tx.execute(update(outbox).where(outbox.c.event_id.in_(ids)).values(next_try=until))
     return [_parcel(row) for row in rows]
-
-
-def _later(tx: Transaction, seconds: float) -> Any:
-    """A wall-clock time that is put off further with each try, up to tenfold."""
-    tries = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
-    return tx.wall_ms + int(seconds * 1000) * (1 + tries)
 
 
 def _move(tx: Transaction, event_ids: Any, old: int, **values: Any) -> None:
