@@ -80,7 +80,7 @@ class PayService(Protocol):
         """Open the payment of an order; asked again, the same."""
         ...
 
-    async def take_callback(self, command: p.Callback) -> Result[p.PaymentFound]:
+    async def take_callback(self, command: p.Callback) -> Result[Any]:
         """Believe a callback of the platform, if everything about it is right."""
         ...
 

@@ -65,7 +65,7 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
 
 
 @flow
-async def take_callback(shop: Shop, command: Callback) -> Result[PaymentFound]:
+async def take_callback(shop: Shop, command: Callback) -> Result[Any]:
     """Believe a callback if everything about it is right; the answer comes after the commit."""
     # 1. nothing is believed but the signature over exactly these parameters
     fields = dict(command.fields)
@@ -84,8 +84,8 @@ async def take_callback(shop: Shop, command: Callback) -> Result[PaymentFound]:
     ))  # fmt: skip
 
 
-def _refuse(code: Code, why: str) -> Result[PaymentFound]:
-    return Result[PaymentFound].no(code, f"callback: {why}")
+def _refuse(code: Code, why: str) -> Result[Any]:
+    return Result[Any].no(code, f"callback: {why}")
 
 
 async def _trade_for(shop: Shop, order: OrderFound, payment: PaymentFound) -> CreateTrade:

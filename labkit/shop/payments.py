@@ -54,7 +54,7 @@ def note_trade(tx: Transaction, trade: TradeFound) -> Result[Any]:
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
-def take_payment(tx: Transaction, seen: TradeSeen) -> Result[PaymentFound]:
+def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
     """What the platform says of a payment, in a callback or when asked, becomes what holds here.
 
     Payment, operation, and message or refund are one transaction; told again, nothing changes.
@@ -62,10 +62,10 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[PaymentFound]:
     row = tx.one(rows.find(seen.pay_id))
     if row is None:
         text = f"payment {seen.pay_id}: there is no such payment"
-        return Result[PaymentFound].no(Code.PAYMENT_NOT_FOUND, text)
+        return Result[Any].no(Code.PAYMENT_NOT_FOUND, text)
     problem = _does_not_fit(row, seen)
     if problem:
-        return Result[PaymentFound].no(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
+        return Result[Any].no(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
     if seen.trade_status == TRADE_CLOSED:
         tx.change(rows.close(seen.pay_id, tx.now))
         tx.change(rows.ask_no_more(seen.pay_id))
@@ -73,8 +73,7 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[PaymentFound]:
         tx.change(rows.note_check_error(seen.pay_id, None))
     elif tx.change(rows.take(seen.pay_id, str(seen.trade_no), tx.now)):
         _accept_or_give_back(tx, row)
-    text = f"payment {seen.pay_id}: {seen.trade_status} is known"
-    return Result[PaymentFound].ok(_found(tx, tx.one(rows.find(seen.pay_id))), text)
+    return Result[Any].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
 
 
 @step()

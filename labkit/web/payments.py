@@ -1,6 +1,7 @@
 """Pay web (支付入口): the HTTP entrance for payments, and for the platform's callbacks."""
 
 import time
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -83,14 +84,14 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
     return app
 
 
-async def _take(payments: PayService, request: Request) -> Result[p.PaymentFound]:
+async def _take(payments: PayService, request: Request) -> Result[Any]:
     """Hand a callback on as it came, each parameter decoded and none interpreted."""
     try:
         refuse_query(request)
         fields = signing.read_form(await read_bytes(request))
     except (BadRequest, ValueError) as error:  # no form, or not as a form is written
-        return Result[p.PaymentFound].no(Code.BAD_REQUEST, f"callback: {error}")
+        return Result[Any].no(Code.BAD_REQUEST, f"callback: {error}")
     try:
         return await payments.take_callback(p.Callback(fields=tuple(fields.items())))
     except Unknown as unknown:
-        return Result[p.PaymentFound].no(Code.DEPENDENCY_AWAY, str(unknown))
+        return Result[Any].no(Code.DEPENDENCY_AWAY, str(unknown))
