@@ -16,7 +16,7 @@ COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group buil
 	--universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help tour lab test bench check lock clean
+.PHONY: help tour lab test mysql bench check lock clean
 
 help: ## say what there is to do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,10 @@ lab: $(VENV)/.dev ## open the course in JupyterLab
 # The longest files come first, so that no core waits for the other at the end.
 test: check ## check, then run every test
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/browser tests/unit
+
+mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
+	@$(BIN)/python -m tests.mysqld $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql \
+		tests/integration/test_placing.py tests/integration/test_races.py tests/integration/test_refunds.py
 
 bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
 	@$(BIN)/labkit bench

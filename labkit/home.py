@@ -1,6 +1,7 @@
 """The home: the one folder in which a lab lives, and where everything in it lies."""
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -26,6 +27,7 @@ class Home:
     def __init__(self, folder: Path | str = ".lab") -> None:
         self.folder = Path(folder).absolute()
         self.databases = self.folder / "databases"
+        self.schemas_file = self.folder / "schemas.json"
         self.registry = self.folder / "registry"
         self.faults = self.folder / "faults"
         self.keys = self.folder / "keys"
@@ -56,9 +58,32 @@ class Home:
         """What calls between this lab's processes carry; calls without it are refused."""
         return self.secret_file.read_text()
 
+    @property
+    def mark(self) -> str:
+        """Tells what is this lab's from what is another's, where they share a server."""
+        return hashlib.sha256(self.secret.encode()).hexdigest()[:8]
+
     def database_url(self, service: str) -> str:
         """SQLAlchemy URL of a service's own database."""
-        return f"sqlite:///{self.databases / service}.sqlite"
+        return self.schemas().get(service) or f"sqlite:///{self.databases / service}.sqlite"
+
+    def schemas(self) -> dict[str, str]:
+        """Service → URL of its schema on a MySQL server; empty where each has a file."""
+        urls: dict[str, str] = self._known_of_schemas()["urls"]
+        return urls
+
+    def filled(self) -> bool:
+        """Whether all databases are there, with their first data or what became of it."""
+        if self.schemas():
+            return bool(self._known_of_schemas()["filled"])
+        return all((self.databases / f"{name}.sqlite").exists() for name in DATABASES)
+
+    def _known_of_schemas(self) -> dict[str, Any]:
+        try:
+            known: dict[str, Any] = json.loads(self.schemas_file.read_text())
+        except FileNotFoundError:
+            return {"urls": {}, "filled": False}
+        return known
 
     def state(self) -> dict[str, Any]:
         """What the supervisor last wrote about itself; empty where no lab ever ran."""

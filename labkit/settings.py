@@ -15,6 +15,8 @@ class Settings(BaseSettings):
 
     Attributes:
         broker: `host:port` of a Kafka to use; empty: the lab starts its own, in memory.
+        mysql: SQLAlchemy URL of a MySQL server, of a user who may make schemas and users there;
+            empty: each service has an SQLite file.
         call_timeout: what one call between services has.
         flow_timeout: what placing an order has before it is answered 202.
         unconfirmed_deadline: age (wall clock) at which an unconfirmed order is cancelled.
@@ -35,6 +37,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LABKIT_", frozen=True)
 
     broker: str = ""
+    mysql: str = ""
     call_timeout: float = 1.0
     flow_timeout: float = 4.0
     unconfirmed_deadline: float = 6.0

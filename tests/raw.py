@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ class Tables:
 
     def rows(self, database: str, sql: str, **values: Any) -> list[Row]:
         with self._engines[database].connect() as connection:
-            return [dict(row._mapping) for row in connection.execute(text(sql), values)]
+            return [_plain(row) for row in connection.execute(text(sql), values)]
 
     def write(self, database: str, sql: str, **values: Any) -> int:
         """Change a table behind the shop's back; returns how many rows changed."""
@@ -66,5 +67,11 @@ class Tables:
             with engine.connect() as connection:
                 for table in inspect(connection).get_table_names():
                     rows = connection.execute(text(f"SELECT * FROM {table}"))
-                    found[f"{name}.{table}"] = [dict(row._mapping) for row in rows]
+                    found[f"{name}.{table}"] = [_plain(row) for row in rows]
         return found
+
+
+def _plain(row: Any) -> Row:
+    """A row with its times as SQLite keeps them, whatever the database."""
+    return {name: f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value
+            for name, value in row._mapping.items()}  # fmt: skip

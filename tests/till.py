@@ -21,7 +21,8 @@ from labkit.platform.tables import metadata, notice, trade
 from labkit.platform.trades import create_trade, give_up_trade, pay_trade
 from labkit.platform.wiring import PLATFORM
 from labkit.runtime.clock import LabClock, wall_ms
-from labkit.runtime.database import Database, open_engine
+from labkit.runtime.database import Database
+from labkit.runtime.engines import open_engine
 from labkit.runtime.failpoints import Armoury, Failpoints
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.registry import FileWorkerLease

@@ -8,7 +8,7 @@ from labkit.bench.sample import MONEY_PAID, USERS
 from labkit.home import Home
 from labkit.results import Result
 from labkit.runtime.clock import as_time, wall_ms
-from labkit.runtime.database import open_engine
+from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import first_of
 from labkit.stack.seeds import Seeds
 

@@ -23,7 +23,7 @@ from labkit.bench.fill import seeds_for
 from labkit.bench.sample import GOODS_ID, sample
 from labkit.results import Result
 from labkit.runtime.clock import as_time, wall_ms
-from labkit.runtime.database import open_engine
+from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.outbox import writer
 from labkit.runtime.steps import Transaction
@@ -32,7 +32,7 @@ from labkit.shop import coupons, goods, orders, pricing, users
 from labkit.shop import messages as m
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS
-from labkit.stack.seeds import seed
+from labkit.stack.seeds import files, seed
 
 GROUP = 50
 _FASTEST = 4000  # orders/s that no machine does
@@ -59,7 +59,7 @@ class Floor:
     """
 
     def __init__(self, folder: Path, most: int) -> None:
-        seed(folder, seeds_for(most), as_time(wall_ms()))
+        seed(files(folder), seeds_for(most), as_time(wall_ms()))
         urls = {name: f"sqlite:///{folder / name}.sqlite" for name in TABLES}
         self._writers = {name: open_engine(url) for name, url in urls.items()}
         self._readers = {name: open_engine(url, "BEGIN") for name, url in urls.items()}

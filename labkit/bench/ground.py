@@ -19,7 +19,7 @@ from labkit.lab import flight
 from labkit.lab.data import Reader
 from labkit.runtime.clock import as_time, wall_ms
 from labkit.stack import control, launch
-from labkit.stack.seeds import seed
+from labkit.stack.seeds import files, seed
 
 _MOST_A_SECOND = 2500  # orders that any machine places; each needs a coupon
 _SETTLE_SECONDS = 60.0
@@ -158,7 +158,7 @@ class Ground:
 
 def prepare(home: Home, seconds: float) -> None:
     """Make the databases of a lab that never ran, with more than a load of so long can place."""
-    seed(home.make().databases, seeds_for(_orders_in(seconds)), as_time(wall_ms()))
+    seed(files(home.make().databases), seeds_for(_orders_in(seconds)), as_time(wall_ms()))
 
 
 def _orders_in(seconds: float) -> int:

@@ -49,7 +49,7 @@ def reading(folder: Path) -> Reader:
         NotUp: the home has none yet; says how to make them.
     """
     home = Home(folder)
-    if not list(home.databases.glob("*.sqlite")):
+    if not home.filled():
         raise NotUp(f"there are no databases in {home.folder}: labkit up --home {folder}")
     return Reader(home)
 

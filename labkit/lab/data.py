@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Executable, Select, Table
 from labkit.home import Home
 from labkit.platform.tables import PLATFORM_TABLES
 from labkit.platform.wiring import PLATFORM
-from labkit.runtime.database import open_reader
+from labkit.runtime.engines import open_reader
 from labkit.runtime.tables import RUNTIME_TABLES
 from labkit.shop.tables import TABLES
 

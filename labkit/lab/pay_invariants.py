@@ -65,8 +65,8 @@ WITHIN = (
            HAVING count(m.event_id) <> (p.outcome IN ('applied', 'undone'))
            UNION ALL
            SELECT m.msg_key, m.pay_id FROM (
-             SELECT msg_key, json_extract(body, '$.pay_id') AS pay_id,
-                    json_extract(body, '$.pay_amount') AS cents
+             SELECT msg_key, CAST(json_extract(body, '$.pay_id') AS SIGNED) AS pay_id,
+                    CAST(json_extract(body, '$.pay_amount') AS SIGNED) AS cents
              FROM trade_mq_producer WHERE topic = 'paid') m
            LEFT JOIN trade_pay y ON y.pay_id = m.pay_id AND y.is_paid = 1
             AND y.pay_amount = m.cents AND CAST(y.order_id AS CHAR(20)) = m.msg_key
@@ -78,7 +78,8 @@ WITHIN = (
         "pay",
         "SELECT count(*) FROM trade_refund",
         """SELECT r.refund_id, count(m.event_id) AS messages FROM trade_refund r
-           LEFT JOIN (SELECT event_id, json_extract(body, '$.refund_id') AS refund_id
+           LEFT JOIN (SELECT event_id,
+                             CAST(json_extract(body, '$.refund_id') AS SIGNED) AS refund_id
                       FROM trade_mq_producer WHERE topic = 'refunded') m
              ON m.refund_id = r.refund_id
            GROUP BY r.refund_id, r.state HAVING count(m.event_id) <> (r.state = 1)""",

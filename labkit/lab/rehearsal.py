@@ -16,7 +16,7 @@ from labkit.platform import keys
 from labkit.results import Result
 from labkit.runtime import outbox
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.database import open_engine
+from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.inbox import Delivery, guarded
 from labkit.runtime.steps import Flow, Step, Transaction
@@ -24,7 +24,7 @@ from labkit.settings import Settings
 from labkit.shop import pay_messages as p
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
-from labkit.stack.seeds import Seeds, seed
+from labkit.stack.seeds import Seeds, files, seed
 
 START = datetime(2026, 1, 5, 9, 0)
 
@@ -47,7 +47,7 @@ class Rehearsal:
         self.ids = IdMaker(_Lease(), lambda: self.wall_ms)
         self._carried: set[int] = set()
         with TemporaryDirectory() as folder:
-            seed(Path(folder), Seeds(), START)
+            seed(files(Path(folder)), Seeds(), START)
             self.services: dict[str, Any] = {
                 name: _Service(self, name, Path(folder) / f"{name}.sqlite") for name in TABLES
             }

@@ -13,20 +13,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from labkit.results import Result
 from labkit.runtime.clock import wall_ms
+from labkit.runtime.engines import Trouble, trouble
 from labkit.runtime.failpoints import Refused
 from labkit.runtime.statements import cursor_of
 from labkit.runtime.steps import Transaction
 from labkit.runtime.work import Context, Ends, Overloaded, Work
 
 _GROUP = 100
-_TRIES_WHEN_LOCKED = 5
+#: How often a group is tried where the same may succeed; after a lost connection on a new one.
+_TRIES = {Trouble.BUSY: 5, Trouble.LOST: 2}
+#: What the neighbours of the one whom it hit need not share.
+_OWN = (Trouble.NONE, Trouble.HELD)
 
 
 class Committer:
@@ -103,7 +108,7 @@ class Committer:
             again = replace(group[0], crossed=True, expires=float("inf"))  # what was begun ends
             self._later(delayed.seconds, self._queue.put, again)
         except Exception as error:  # every error belongs to the one who asked
-            if len(group) > 1 and not _is_lock(error):
+            if len(group) > 1 and trouble(error) in _OWN:
                 for work in group:
                     self._run([work])
             else:
@@ -112,14 +117,14 @@ class Committer:
             self._deliver([end for end in ends if self._goes_out(*end)])
 
     def _attempt(self, group: list[Work]) -> Ends:
-        for tries in range(1, _TRIES_WHEN_LOCKED):
+        for tries in count(1):
             try:
                 return self._transact(group)
-            except OperationalError as error:
-                if not _is_lock(error):
+            except DBAPIError as error:
+                if tries >= _TRIES.get(trouble(error), 1):
                     raise
                 time.sleep(0.02 * tries)
-        return self._transact(group)
+        raise AssertionError("it returns or raises")
 
     def _transact(self, group: list[Work]) -> Ends:
         context, ends, emitted = self._context, [], []
@@ -145,7 +150,9 @@ class Committer:
         connection, self._connection = self._connection or self._engine.connect(), None
         try:
             yield connection
-        except BaseException:
+        except BaseException as error:
+            if trouble(error) is Trouble.LOST:
+                connection.invalidate()
             connection.close()
             raise
         self._connection = connection
@@ -201,8 +208,3 @@ def _failure(work: Work, error: Exception) -> Any:
     order_id = getattr(work.command, "order_id", None)
     text = f"order {order_id}: {error}" if order_id else str(error)
     return Result[Any].no(work.step.failed, text)
-
-
-def _is_lock(error: Exception) -> bool:
-    cause = str(getattr(error, "orig", "")).lower()
-    return "locked" in cause or "deadlock" in cause

@@ -11,8 +11,9 @@ from typing import Any
 from labkit.results import Code, Result
 from labkit.runtime import inbox, tracing
 from labkit.runtime.broker import Broker, Consumer
-from labkit.runtime.database import Database, is_away
+from labkit.runtime.database import Database
 from labkit.runtime.desk import RetryCommand
+from labkit.runtime.engines import is_away
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.inbox import Delivery, Failure
 from labkit.runtime.steps import Event, Step

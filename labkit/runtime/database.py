@@ -5,71 +5,17 @@ reads. Business code never sees a connection, a commit, or a lock that had to be
 """
 
 import asyncio
-import sqlite3
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.pool import StaticPool
-
 from labkit.runtime import tracing
 from labkit.runtime.committer import Committer
+from labkit.runtime.engines import open_engine, open_reader
 from labkit.runtime.steps import Step
 from labkit.runtime.work import Context, Ends, Work
 
 A = TypeVar("A")
-
-_BUSY_MS = 2000
-
-
-def open_engine(url: str, begin: str = "BEGIN IMMEDIATE") -> Engine:
-    """An engine with the settings that durability rests on.
-
-    SQLite: write-ahead log; `synchronous=FULL`, so that a commit is on disk when it returns;
-    `BEGIN IMMEDIATE`, because a deferred begin that reads and then writes fails with BUSY when
-    another writer came between.
-
-    Args:
-        url: SQLAlchemy URL of one service's database.
-        begin: how transactions begin; readers take the plain `BEGIN`, a snapshot.
-    """
-    pool: Any = {"poolclass": StaticPool} if url == "sqlite://" else {"pool_size": 1}
-    connect_args = {"isolation_level": None, "check_same_thread": False}
-    engine = create_engine(url, connect_args=connect_args, **pool)
-
-    @event.listens_for(engine, "connect")
-    def _settle(connection: Any, _record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
-def open_reader(url: str) -> Engine:
-    """An engine for who only looks: it takes snapshots and can change nothing."""
-    engine = open_engine(url, "BEGIN")
-
-    @event.listens_for(engine, "connect")
-    def _only_look(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA query_only=ON")
-
-    return engine
-
-
-def is_away(error: Exception) -> bool:
-    """Whether an error says that the database is away, full or locked: none of the step's doing.
-
-    SQLite calls wrong SQL an operational error too, and that would be wrong for ever.
-    """
-    if not isinstance(error, OperationalError):
-        return False
-    return getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
 
 
 class Database:
@@ -82,7 +28,7 @@ class Database:
 
     def __init__(self, url: str, context: Context) -> None:
         self._writer = Committer(open_engine(url), context, self._deliver)
-        self._reader = Committer(open_engine(url, "BEGIN"), context, self._deliver)
+        self._reader = Committer(open_reader(url), context, self._deliver)
 
     async def run(self, step: Step[Any, A], command: Any) -> A:
         """Run a step and commit; the same as `ask`, for whoever waits as long as it takes."""

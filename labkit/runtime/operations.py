@@ -23,6 +23,15 @@ APPLIED, REFUSED, BLOCKED, UNDONE = "applied", "refused", "blocked", "undone"
 
 @statement
 def _find(order_id: int, operation: str) -> Any:
+    return _row(order_id, operation)
+
+
+@statement
+def _find_and_keep(order_id: int, operation: str) -> Any:
+    return _row(order_id, operation).with_for_update(read=True)
+
+
+def _row(order_id: int, operation: str) -> Any:
     columns = (table.c.outcome, table.c.amount, table.c.body_hash, table.c.result)
     return select(*columns).where(_key(order_id, operation))
 
@@ -146,10 +155,17 @@ def undo(tx: Transaction, name: str, order_id: int) -> int | None:
     return amount
 
 
-def outcome_of(tx: Transaction, name: str, order_id: int) -> str | None:
-    """How an operation ended; None where nobody claimed it yet."""
-    found: list[str] = tx.run(_find(order_id, name)).column()
-    return found[0] if found else None
+def outcome_of(tx: Transaction, name: str, order_id: int, *, wait: bool = False) -> str | None:
+    """How an operation ended; None where nobody claimed it yet.
+
+    Args:
+        tx: the step's transaction.
+        name: the operation.
+        order_id: of the order.
+        wait: for who claims it in this moment, so that the answer holds until the commit.
+    """
+    found = tx.one((_find_and_keep if wait else _find)(order_id, name))
+    return found and str(found.outcome)
 
 
 def _earlier(tx: Transaction, key: Mapping[str, Any], digest: str) -> Result[Any]:

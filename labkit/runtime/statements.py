@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Generic, ParamSpec
 
 from sqlalchemy import Connection, Dialect, Insert, Table, bindparam
-from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 P = ParamSpec("P")
@@ -147,16 +147,15 @@ class Compiled:
 
 @cache
 def insertion(table: Table, columns: tuple[str, ...], dialect: Dialect, once: bool) -> Compiled:
-    """An insert of one row; `once` does nothing where the row's key is there already."""
-    core = _once(table, dialect) if once else table.insert()
+    """An insert of one row; `once` does nothing where the row's key is there already.
+
+    MySQL has no such insert: `IGNORE` passes over other errors too, and `ON DUPLICATE KEY` counts
+    as inserted what was there. There the insert fails, alone, and its transaction goes on.
+    """
+    core: Insert = table.insert()
+    if once and dialect.name == "sqlite":
+        core = sqlite.insert(table).on_conflict_do_nothing()
     return Compiled(core.compile(dialect=dialect, column_keys=list(columns)), dialect, "")
-
-
-def _once(table: Table, dialect: Dialect) -> Insert:
-    if dialect.name == "sqlite":
-        return sqlite.insert(table).on_conflict_do_nothing()
-    key = next(iter(table.primary_key)).name
-    return mysql.insert(table).on_duplicate_key_update({key: table.c[key]})
 
 
 def cursor_of(connection: Connection) -> Any:

@@ -10,8 +10,10 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy.exc import IntegrityError
 
 from labkit.results import Code, Message
+from labkit.runtime.engines import is_duplicate
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.statements import Bound, Rows, cursor_of, insertion
 from labkit.settings import Settings
@@ -98,7 +100,12 @@ class Transaction:
 
     def _insert(self, table: Table, row: dict[str, Any], *, once: bool) -> int:
         compiled = insertion(table, tuple(row), self.connection.dialect, once)
-        return compiled.execute(self.cursor, row).rowcount
+        try:
+            return compiled.execute(self.cursor, row).rowcount
+        except IntegrityError as error:
+            if once and is_duplicate(error):
+                return 0
+            raise
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 
 from labkit.runtime.statements import statement
 from labkit.shop.tables import (
@@ -29,6 +29,12 @@ def find(pay_id: int) -> Any:
 def find_open(order_id: int) -> Any:
     """The open payment of an order."""
     return select(pay).where(pay.c.open_order_id == order_id)
+
+
+@statement
+def take_back(order_id: int) -> Any:
+    """Remove the open payment that was just inserted, of which nobody knows yet."""
+    return delete(pay).where(pay.c.open_order_id == order_id)
 
 
 @statement

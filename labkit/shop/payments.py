@@ -36,11 +36,15 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
     ended = outcome_of(tx, "accept_payment", command.order_id)
     if ended:
         return _ended(command.order_id, ended)
-    tx.insert_once(
+    fresh = tx.insert_once(
         pay, pay_id=tx.ids.next(), order_id=command.order_id, user_id=command.user_id,
         pay_amount=command.pay_amount, is_paid=PAY_OPEN, open_order_id=command.order_id,
         add_time=tx.now, tries=0, next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
     )  # fmt: skip
+    # With row locks an order may end between the look and the insert, and see neither.
+    if fresh and (ended := outcome_of(tx, "accept_payment", command.order_id, wait=True)):
+        tx.change(rows.take_back(command.order_id))
+        return _ended(command.order_id, ended)
     return Result[PaymentFound].ok(_found(tx, tx.one(rows.find_open(command.order_id))))
 
 

@@ -1,6 +1,7 @@
 """The first data of the case, or as much as is asked for, with opening rows in the logs."""
 
 import csv
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Table
 
 import labkit
+from labkit.home import DATABASES
 from labkit.platform.tables import PLATFORM_TABLES
-from labkit.runtime.database import open_engine
+from labkit.runtime.engines import open_engine
 from labkit.shop import tables as t
 
 _HERE = Path(labkit.__file__).parent
@@ -51,18 +53,24 @@ def first_data(name: str) -> list[dict[str, Any]]:
         ]  # fmt: skip
 
 
-def seed(folder: Path, seeds: Seeds, now: datetime) -> None:
-    """Make each service's database and put the seeds in.
+def files(folder: Path) -> dict[str, str]:
+    """Service → URL of its SQLite file in a folder."""
+    return {name: f"sqlite:///{folder / name}.sqlite" for name in DATABASES}
+
+
+def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime) -> None:
+    """Make the tables of each service's database anew, and put the seeds in.
 
     Args:
-        folder: where the databases are made; none may be there.
+        urls: service → URL of its database; what it holds goes.
         seeds: how much.
         now: business time of the opening rows.
     """
     rows = _rows(seeds, now)
     for service, tables in {**t.TABLES, "platform": PLATFORM_TABLES}.items():
-        engine = open_engine(f"sqlite:///{folder / service}.sqlite")
+        engine = open_engine(urls[service])
         with engine.begin() as connection:
+            tables[0].metadata.drop_all(connection, tables)
             tables[0].metadata.create_all(connection, tables)
             for table in tables:
                 _insert(connection, table, rows.get(table.name, []))

@@ -23,10 +23,10 @@ from labkit.platform import keys
 from labkit.runtime import tracing
 from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
-from labkit.stack import broker_binary, children, control, ports, process
+from labkit.stack import broker_binary, children, control, databases, ports, process
 from labkit.stack.instances import check_instances
 from labkit.stack.processes import BROKER, Child, Processes
-from labkit.stack.seeds import Seeds, seed
+from labkit.stack.seeds import Seeds
 
 _READY_SECONDS = 60  # a whole class may start at once
 _MAX_QUICK_DEATHS = 3
@@ -79,7 +79,8 @@ class Supervisor:
             CannotStart: with one line for people.
         """
         try:
-            if not all((self.home.databases / f"{name}.sqlite").exists() for name in DATABASES):
+            self._prepare_databases()
+            if not self.home.filled():
                 self._fill(Seeds())
             if not all((self.home.keys / f"{name}.pem").exists() for name in keys.OWNERS):
                 self._in_child(lambda: keys.make(self.home.keys), "the keys cannot be made")
@@ -115,15 +116,17 @@ class Supervisor:
             print(error, flush=True)
             self._processes.called(BROKER).restart_at = time.monotonic() + 1
 
+    def _prepare_databases(self) -> None:
+        server = self._settings.mysql
+        if not server:
+            return self.home.schemas_file.unlink(missing_ok=True)
+        self._in_child(lambda: databases.prepare(self.home, server), "MySQL cannot be used")
+        return None
+
     def _fill(self, seeds: Seeds) -> None:
-        """Make the databases beside the old ones, then put them in their place: all or nothing."""
-        fresh = self.home.folder / "databases.new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
         now = LabClock(self.home.clock_file).now()
-        self._in_child(lambda: seed(fresh, seeds, now), "the databases cannot be made")
-        shutil.rmtree(self.home.databases)
-        fresh.rename(self.home.databases)
+        fill = lambda: databases.fill(self.home, seeds, now)  # noqa: E731  # run in a child
+        self._in_child(fill, "the databases cannot be made")
 
     def _in_child(self, work: Callable[[], None], complaint: str) -> None:
         """Do work that opens connections in a child, so that this process stays fit to fork."""
@@ -287,7 +290,7 @@ class Supervisor:
         """Labs may share a broker that is not theirs, and a reset must not see what was before."""
         if not self._settings.broker:
             return ""
-        return f"labkit-{self.home.secret[:8]}-{self._generation}-"
+        return f"labkit-{self.home.mark}-{self._generation}-"
 
 
 def main() -> None:

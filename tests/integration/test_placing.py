@@ -23,12 +23,12 @@ def test_an_order_changes_exactly_what_it_should(history: History) -> None:
     user_id, goods_id, coupon_id = body["user_id"], body["goods_id"], body["coupon_id"]
 
     operations = {
-        name: [(row["operation"], row["outcome"], row["amount"]) for row in rows]
+        name: sorted((row["operation"], row["outcome"], row["amount"]) for row in rows)
         for name, rows in seen.items() if name.endswith("trade_operation")
     }  # fmt: skip
     assert operations == {
-        "order.trade_operation": [("save_pre_order", "applied", 10_000_00),
-                                  ("confirm_order", "applied", 0)],
+        "order.trade_operation": [("confirm_order", "applied", 0),
+                                  ("save_pre_order", "applied", 10_000_00)],
         "goods.trade_operation": [("deduct_stock", "applied", 2)],
         "coupon.trade_operation": [("use_coupon", "applied", 20_00)],
         "user.trade_operation": [("deduct_balance", "applied", 100_00)],

@@ -21,7 +21,7 @@ from labkit.platform.messages import CashierTrade, OpenTrade
 from labkit.platform.signing import read_form
 from labkit.platform.tables import PLATFORM_TABLES, metadata
 from labkit.runtime.clock import LabClock, wall_ms
-from labkit.runtime.database import open_engine
+from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.registry import FileWorkerLease, Registry
 from labkit.runtime.steps import Step, Transaction

@@ -16,7 +16,7 @@ from labkit.platform.wiring import PLATFORM
 from labkit.runtime import outbox
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.contract import methods_of
-from labkit.runtime.database import open_engine
+from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.registry import FileWorkerLease
 from labkit.runtime.steps import Event, Step, Transaction

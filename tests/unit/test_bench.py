@@ -19,7 +19,7 @@ from labkit.lab import invariants
 from labkit.lab.data import Reader
 from labkit.runtime.clock import as_time, wall_ms
 from labkit.shop.tables import TABLES
-from labkit.stack.seeds import first_data, seed
+from labkit.stack.seeds import files, first_data, seed
 
 ROOT = Path(__file__).parents[2]
 FIGURES = [
@@ -117,7 +117,7 @@ def test_the_floor_does_all_that_an_order_does(tmp_path: Path) -> None:
 def test_orders_of_the_past_look_like_orders(tmp_path: Path) -> None:
     """Each has what the shop would have left of it in every database, and nothing is in flight."""
     home = Home(tmp_path).make()
-    seed(home.databases, seeds_for(10), as_time(wall_ms()))
+    seed(files(home.databases), seeds_for(10), as_time(wall_ms()))
     fill(home, 300)
     reader = Reader(home)
     broken = {one["name"] for one in invariants.check(reader) if not one["held"]}

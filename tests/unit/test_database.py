@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from labkit.faults.points import catalogue
 from labkit.runtime import outbox
-from labkit.runtime.database import Database, open_reader
+from labkit.runtime.database import Database
+from labkit.runtime.engines import open_reader
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints, Refused
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.runtime.work import Context

@@ -1,0 +1,138 @@
+"""Databases, as far as they differ: how one is opened, and what its errors mean.
+
+SQLite and MySQL (or MariaDB) are asked for the same: a commit that returned is on disk, a reader
+sees one moment, and an error says whether the step, the moment or the server is to blame.
+"""
+
+import sqlite3
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import StaticPool
+
+_BUSY_MS = 2000
+#: Seconds that a MySQL server has to be reached, and to answer; there is no limit by default.
+_REACH_SECONDS, _ANSWER_SECONDS = 2, 5
+#: Wrong data is refused and not cut to fit; a lock is waited for two seconds and not fifty.
+_SESSION = "SET sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = 2, lock_wait_timeout = 30"
+_ONLY_LOOK = "SET SESSION TRANSACTION READ ONLY"
+
+_DUPLICATE = 1062
+_DEADLOCK, _LOCK_WAIT = 1213, 1205
+#: The connection is gone, in the middle or before: killed, timed out, the server stopping.
+_LOST = {0, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031}
+#: The server cannot be reached or cannot work: refused, too many connections, disk or table full.
+_AWAY = {3, 1021, 1040, 1041, 1114, 1129, 1203, 1290, 1836, 2002, 2003, 2005}
+
+
+class Trouble(Enum):
+    """What an error of the database says about trying again."""
+
+    NONE = "the step's own error: it would come again for ever"
+    BUSY = "locked, or a deadlock: the same may succeed at once"
+    LOST = "the connection is gone: what was being committed is unknown"
+    HELD = "somebody held a row for too long: a matter of those who need that row"
+    AWAY = "the database is away or full"
+
+
+def open_engine(url: str, begin: str = "BEGIN IMMEDIATE") -> Engine:
+    """An engine with the settings that durability rests on.
+
+    SQLite: write-ahead log; `synchronous=FULL`, so that a commit is on disk when it returns;
+    `BEGIN IMMEDIATE`, because a deferred begin that reads and then writes fails with BUSY when
+    another writer came between. MySQL: read committed, strict, utf8mb4, with times for everything;
+    that a commit is on disk is the server's setting (`innodb_flush_log_at_trx_commit=1`).
+
+    Args:
+        url: SQLAlchemy URL of one service's database.
+        begin: how SQLite's transactions begin; readers take the plain `BEGIN`, a snapshot.
+    """
+    if url.startswith("sqlite"):
+        return _open_sqlite(url, begin)
+    return _open_mysql(url, "READ COMMITTED", _SESSION)
+
+
+def open_reader(url: str) -> Engine:
+    """An engine for who only looks: it takes snapshots and can change nothing."""
+    if not url.startswith("sqlite"):
+        return _open_mysql(url, "REPEATABLE READ", _SESSION, _ONLY_LOOK)
+    engine = _open_sqlite(url, "BEGIN")
+
+    @event.listens_for(engine, "connect")
+    def _only_look(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA query_only=ON")
+
+    return engine
+
+
+def trouble(error: BaseException) -> Trouble:
+    """What an error says about trying again."""
+    if not isinstance(error, DBAPIError):
+        return Trouble.NONE
+    if isinstance(error.orig, sqlite3.Error):
+        return _trouble_of_sqlite(error.orig)
+    number = _number(error)
+    if number in (_DEADLOCK, _LOCK_WAIT):
+        return Trouble.BUSY if number == _DEADLOCK else Trouble.HELD
+    if number in _LOST or error.connection_invalidated:
+        return Trouble.LOST
+    return Trouble.AWAY if number in _AWAY else Trouble.NONE
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether an error says that the database is away, full or locked: none of the step's doing."""
+    return trouble(error) is not Trouble.NONE
+
+
+def is_duplicate(error: DBAPIError) -> bool:
+    """Whether MySQL refused a row because its key is there already."""
+    return bool(_number(error) == _DUPLICATE)
+
+
+def _open_sqlite(url: str, begin: str) -> Engine:
+    pool: Any = {"poolclass": StaticPool} if url == "sqlite://" else {"pool_size": 1}
+    connect_args = {"isolation_level": None, "check_same_thread": False}
+    engine = create_engine(url, connect_args=connect_args, **pool)
+
+    @event.listens_for(engine, "connect")
+    def _settle(connection: Any, _record: Any) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _open_mysql(url: str, isolation: Any, *settings: str) -> Engine:
+    connect_args = {
+        "charset": "utf8mb4", "connect_timeout": _REACH_SECONDS,
+        "read_timeout": _ANSWER_SECONDS, "write_timeout": _ANSWER_SECONDS,
+    }  # fmt: skip
+    engine = create_engine(url, isolation_level=isolation, connect_args=connect_args, pool_size=1)
+
+    @event.listens_for(engine, "connect")
+    def _settle(connection: Any, _record: Any) -> None:
+        for setting in settings:
+            connection.cursor().execute(setting)
+
+    return engine
+
+
+def _trouble_of_sqlite(error: sqlite3.Error) -> Trouble:
+    """SQLite calls wrong SQL an operational error too, and that would be wrong for ever."""
+    if "locked" in str(error):
+        return Trouble.BUSY
+    code = getattr(error, "sqlite_errorcode", None)
+    away = isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR
+    return Trouble.AWAY if away else Trouble.NONE
+
+
+def _number(error: DBAPIError) -> Any:
+    """The number that MySQL gives an error; 0 where the driver finds its connection closed."""
+    args = getattr(error.orig, "args", ())
+    return args[0] if args else None

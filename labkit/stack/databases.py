@@ -1,0 +1,96 @@
+"""Where the services' databases lie: a file each, or a schema and a user each on a MySQL server."""
+
+import json
+import secrets
+import shutil
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import URL, Connection, make_url, text
+
+from labkit.home import DATABASES, Home, write_whole
+from labkit.runtime.engines import open_engine
+from labkit.stack.seeds import Seeds, files, seed
+
+
+class NotDurable(Exception):
+    """The server may lose what it has committed; the message says which setting to change."""
+
+
+def prepare(home: Home, server: str) -> None:
+    """Make a schema for each service, and a user who can reach nothing else.
+
+    Args:
+        home: whose databases; its secret tells them from those of other labs on the server.
+        server: SQLAlchemy URL of a user who may make schemas and users.
+
+    Raises:
+        NotDurable: a commit would not be on disk when it returns.
+        OperationalError: the server is away, or does not let this user in.
+    """
+    known = home.schemas()
+    urls = {name: _url(home, server, name, known.get(name)) for name in DATABASES}
+    engine = open_engine(server)
+    with engine.connect() as connection:
+        _check(connection)
+        made = [_make(connection, url) for url in urls.values()]
+    engine.dispose()
+    _note(home, urls, filled=home.filled() and not any(made))
+
+
+def fill(home: Home, seeds: Seeds, now: datetime) -> None:
+    """Empty all databases and put the seeds in: all of it, or it counts as nothing.
+
+    Args:
+        home: whose databases.
+        seeds: how much.
+        now: business time of the opening rows.
+    """
+    if urls := home.schemas():
+        _note(home, urls, filled=False)
+        seed(urls, seeds, now)
+        _note(home, urls, filled=True)
+        return
+    fresh = home.folder / "databases.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    seed(files(fresh), seeds, now)
+    shutil.rmtree(home.databases)
+    fresh.rename(home.databases)
+
+
+def _url(home: Home, server: str, name: str, known: str | None) -> URL:
+    """The service's own URL on the server, with the password that it had."""
+    own = f"labkit_{home.mark}_{name}"
+    password = make_url(known).password if known else secrets.token_urlsafe(24)
+    return make_url(server).set(username=own, password=str(password), database=own)
+
+
+def _make(connection: Connection, url: URL) -> bool:
+    """Make one schema and its user, where they are not there yet; whether the schema is new."""
+    there = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = :name"
+    new = not connection.execute(text(there), {"name": url.database}).scalar_one()
+    who = f"'{url.username}'@'%'"
+    for statement in (
+        f"CREATE DATABASE IF NOT EXISTS `{url.database}` CHARACTER SET utf8mb4",
+        f"CREATE USER IF NOT EXISTS {who}",
+        f"ALTER USER {who} IDENTIFIED BY '{url.password}'",
+        f"GRANT ALL ON `{url.database}`.* TO {who}",
+    ):
+        connection.execute(text(statement))
+    return new
+
+
+def _check(connection: Connection) -> None:
+    flush: Any = connection.exec_driver_sql("SELECT @@innodb_flush_log_at_trx_commit").scalar()
+    if int(flush) != 1:
+        raise NotDurable(
+            "the MySQL server answers before a commit is on disk, so that it may lose money: "
+            "set innodb_flush_log_at_trx_commit = 1"
+        )
+
+
+def _note(home: Home, urls: Any, *, filled: bool) -> None:
+    shown = {name: make_url(url).render_as_string(hide_password=False)
+             for name, url in urls.items()}  # fmt: skip
+    write_whole(home.schemas_file, json.dumps({"urls": shown, "filled": filled}), durable=True)

@@ -1,0 +1,64 @@
+"""One MySQL server for each worker of the tests, and runners on schemas of their own."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, create_engine, make_url
+
+from labkit.faults.points import catalogue
+from labkit.runtime import outbox
+from labkit.runtime.database import Database
+from labkit.runtime.failpoints import KINDS, Failpoint, Failpoints
+from labkit.runtime.work import Context
+from labkit.shop.wiring import GROUPS
+from tests.mysql import steps
+from tests.mysqld import Server, server
+from tests.unit.store import Store
+
+OpenRunner = Callable[[str], tuple[Database, Store]]
+
+
+@pytest.fixture(scope="session")
+def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with server(tmp_path_factory.mktemp("mysqld")) as one:
+        yield one
+
+
+@pytest.fixture
+def schema(mysql: Server) -> Iterator[str]:
+    """URL of an empty schema."""
+    engine = create_engine(mysql.url, poolclass=NullPool)  # a test may kill the server
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE DATABASE one_test CHARACTER SET utf8mb4")
+    yield make_url(mysql.url).set(database="one_test").render_as_string(hide_password=False)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP DATABASE one_test")
+
+
+@pytest.fixture
+def open_runner(schema: str, tmp_path: Path) -> Iterator[OpenRunner]:
+    """Opens the runner of one service on the test's schema; again, as another process would."""
+    opened: list[Database] = []
+    stores: list[Store] = []
+
+    def open_one(service: str) -> tuple[Database, Store]:
+        if not stores:
+            stores.append(Store(service, tmp_path, schema))
+        points = [one for one in catalogue().values() if one.service == service]
+        for own in steps.ALL:
+            points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
+        context = Context(
+            service=service, clock=stores[0].clock, ids=stores[0].ids,
+            settings=stores[0].settings,
+            failpoints=Failpoints(tmp_path, f"{service}-1", points),
+            write_outbox=outbox.writer(GROUPS), committed=lambda _: None,
+        )  # fmt: skip
+        opened.append(Database(schema, context))
+        return opened[-1], stores[0]
+
+    yield open_one
+    for database in opened:
+        database.close()
+    for store in stores:
+        store.engine.dispose()

@@ -1,0 +1,94 @@
+"""The whole lab on MySQL: its server dies and hangs under load, and nothing is lost or doubled."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import pytest
+from sqlalchemy import make_url
+
+from labkit.lab import Lab
+from labkit.stack import launch
+from tests.history import History
+from tests.mysqld import Server
+from tests.telling import FAIL, placed, quick_lab
+from tests.waiting import until
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, mysql: Server) -> Iterator[Lab]:
+    with quick_lab(tmp_path_factory.mktemp("lab") / "home", LABKIT_MYSQL=mysql.url) as lab:
+        yield lab
+
+
+@pytest.fixture
+def history(lab: Lab) -> Iterator[History]:
+    """Remembers the answers; afterwards all must settle, and be as the answers say."""
+    lab.reset(stock=100_000, balance=10**9, coupons=300)
+    history = History(lab.home.folder)
+    yield history
+    lab.settle(timeout=60)
+    history.check()
+    checks = lab.check()
+    assert set(checks["held"]) == {"yes"}, checks[checks["held"] != "yes"].to_string()
+
+
+@contextmanager
+def killed(mysql: Server) -> Iterator[None]:
+    mysql.kill()
+    yield
+    mysql.start()
+
+
+@contextmanager
+def paused(mysql: Server) -> Iterator[None]:
+    mysql.pause()
+    yield
+    mysql.resume()
+
+
+def test_every_way_of_an_order(lab: Lab, history: History) -> None:
+    """Placed and paid; failing at confirm; cancelled; returned with its money: all on MySQL."""
+    urls = launch.status(lab.home)["databases"].values()
+    assert {make_url(url).get_backend_name() for url in urls} == {"mysql"}
+    paid = placed(history, coupon=True, money_paid=1_00)
+    history.pay(paid.order_id)
+    with lab.faults.armed(FAIL, "refuse"):
+        assert history.place(money_paid=2_00).refused
+    cancelled, returned = placed(history, money_paid=3_00), placed(history, money_paid=4_00)
+    history.cancel(cancelled.order_id)
+    history.pay(returned.order_id)
+    lab.settle()
+    history.give_back(returned.order_id)
+    lab.settle(timeout=60)
+    assert sorted(lab.tables("trade_order")["order_status"]) == [
+        "1 confirmed", "2 cancelled", "2 cancelled", "4 returned",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("gone", [killed, paused])
+def test_the_server_goes_under_load(
+    history: History, mysql: Server, gone: Callable[[Server], AbstractContextManager[None]]
+) -> None:
+    """Kill −9, or a hang: orders are refused meanwhile, and placed again when it is back."""
+
+    def refused() -> bool:
+        return history.place().status in (0, 202, 503)
+
+    with history.buying(clients=4, money_paid=1) as answers:
+        until(lambda: sum(one.placed for one in answers) > 10, "orders are being placed")
+        with gone(mysql):
+            until(refused, "orders are refused", seconds=30)
+        until(lambda: history.place().placed, "orders are placed again", seconds=30)
+    history.pay(placed(history).order_id)
+
+
+def test_what_was_there_is_there_at_the_next_start(
+    lab: Lab, history: History, mysql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lab that comes up again in its home finds its schemas as they were."""
+    before = placed(history).order_id
+    lab.settle()
+    launch.down(lab.home)
+    monkeypatch.setenv("LABKIT_MYSQL", mysql.url)
+    Lab.up(lab.home.folder)
+    assert str(before) in set(map(str, lab.tables("trade_order", raw=True)["order_id"]))

@@ -1,0 +1,98 @@
+"""What row locks allow and a single writer does not: two transactions in the midst of one order."""
+
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+
+from labkit.results import Result
+from labkit.runtime.database import Database
+from labkit.runtime.steps import Transaction, step
+from labkit.shop import payments
+from labkit.shop.messages import DeductBalance, OrderCancelled
+from labkit.shop.pay_messages import OpenPayment
+from labkit.shop.wiring import SERVICES
+from tests.mysql.conftest import OpenRunner
+from tests.unit.cases import WRITING
+from tests.unit.store import BALANCE, Store
+from tests.waiting import until
+
+ORDER = 4711
+OPEN = OpenPayment(order_id=ORDER, user_id=1, pay_amount=5_000_00)
+
+
+def in_the_midst(which: Any, entered: threading.Event, leave: threading.Event) -> Any:
+    """A step that has done its work and does not commit yet."""
+
+    @step()
+    def touch(tx: Transaction, command: Any) -> Any:
+        answer = which(tx, command)
+        entered.set()
+        assert leave.wait(timeout=60)
+        return answer
+
+    return touch
+
+
+def waits(connection: Connection) -> bool:
+    """Whether somebody waits for a lock."""
+    sql = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
+    return int(connection.execute(text(sql)).one()[1]) > 0
+
+
+@pytest.mark.parametrize("first", ["the order ends", "the payment is opened"])
+def test_an_ended_order_keeps_no_open_payment(
+    open_runner: OpenRunner, schema: str, first: str
+) -> None:
+    """Whichever of the two is in the midst of it, the other waits, and sees what it did."""
+    (one, store), (other, _) = open_runner("pay"), open_runner("pay")
+    stop, ends = payments.stop_payment, OrderCancelled(order_id=ORDER)
+    steps = [(stop, ends), (payments.open_payment, OPEN)]
+    early, late = steps if first == "the order ends" else steps[::-1]
+    opened = meet(one, other, early, late, schema)[payments.open_payment.name]
+    if first == "the order ends":
+        assert opened.name == "ORDER_NOT_PAYABLE"
+        assert store.rows("trade_pay") == []
+    else:
+        assert opened.success
+        assert [row["is_paid"] for row in store.rows("trade_pay")] == [2]
+    assert store.row("trade_operation")["outcome"] == "blocked"
+
+
+def meet(one: Database, other: Database, early: Any, late: Any, schema: str) -> dict[str, Any]:
+    """Run a step while another is in the midst; the answers, by the names of the steps."""
+    entered, leave = threading.Event(), threading.Event()
+    first: Future[Any] = one.submit(in_the_midst(early[0], entered, leave), early[1])
+    assert entered.wait(timeout=60)
+    second = other.submit(*late)
+    engine = create_engine(schema)
+    with engine.connect() as connection:
+        until(lambda: waits(connection) or second.done(), "the second waits for a lock")
+    engine.dispose()
+    leave.set()
+    return {early[0].name: first.result(timeout=60), late[0].name: second.result(timeout=60)}
+
+
+def test_a_deduction_and_its_compensation_meet(open_runner: OpenRunner, schema: str) -> None:
+    """Each may come first and be in the midst: nothing is taken in the end."""
+    deduct = WRITING["user.deduct_balance"][1]
+    (handler,) = [one for event, one in SERVICES["user"].handlers.items()
+                  if event is OrderCancelled]  # fmt: skip
+    (one, store), (other, _) = open_runner("user"), open_runner("user")
+    for order_id, comes_first in ((1, deduct), (2, handler)):
+        command = {deduct: _taking(order_id), handler: OrderCancelled(order_id=order_id)}
+        early, late = (comes_first, deduct if comes_first is handler else handler)
+        answers = meet(one, other, (early, command[early]), (late, command[late]), schema)
+        taken: Result[Any] = answers[deduct.name]
+        assert taken.success is (comes_first is deduct)
+    assert _balances(store) == [BALANCE, BALANCE]
+
+
+def _taking(order_id: int) -> Any:
+    return DeductBalance(order_id=order_id, user_id=1, money_paid=1_00)
+
+
+def _balances(store: Store) -> list[int]:
+    return [row["user_money"] for row in store.rows("trade_user")]
