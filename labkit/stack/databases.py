@@ -7,14 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from labkit.home import DATABASES, Home, write_whole
 from labkit.runtime.engines import open_engine
 from labkit.stack.seeds import Seeds, files, seed
 
+_FORM = "LABKIT_MYSQL must look like mysql+pymysql://user:password@host:3306/"
 
-class NotDurable(Exception):
-    """The server may lose what it has committed; the message says which setting to change."""
+
+class CannotUse(Exception):
+    """The server cannot be used, or may lose what it commits; the message says what to do."""
 
 
 def prepare(home: Home, server: str) -> None:
@@ -25,16 +28,21 @@ def prepare(home: Home, server: str) -> None:
         server: SQLAlchemy URL of a user who may make schemas and users.
 
     Raises:
-        NotDurable: a commit would not be on disk when it returns.
-        OperationalError: the server is away, or does not let this user in.
+        CannotUse: the server is away, does not let this user in or make what is needed, or does
+            not put each commit on disk.
     """
-    known = home.schemas()
-    urls = {name: _url(home, server, name, known.get(name)) for name in DATABASES}
+    admin, known = _parse(server), home.schemas()
+    urls = {name: _url(home, admin, name, known.get(name)) for name in DATABASES}
     engine = open_engine(server)
-    with engine.connect() as connection:
-        _check(connection)
-        made = [_make(connection, url) for url in urls.values()]
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            _check(connection)
+            made = [_make(connection, url) for url in urls.values()]
+    except DBAPIError as error:
+        where = f"the MySQL server at {admin.host}:{admin.port or 3306}"
+        raise CannotUse(f"{where}, which LABKIT_MYSQL names, says: {error.orig}") from None
+    finally:
+        engine.dispose()
     _note(home, urls, filled=home.filled() and not any(made))
 
 
@@ -59,11 +67,21 @@ def fill(home: Home, seeds: Seeds, now: datetime) -> None:
     fresh.rename(home.databases)
 
 
-def _url(home: Home, server: str, name: str, known: str | None) -> URL:
+def _parse(server: str) -> URL:
+    try:
+        url = make_url(server)
+    except ArgumentError:
+        raise CannotUse(_FORM) from None  # and no word of what may hold a password
+    if url.drivername != "mysql+pymysql" or not url.host:
+        raise CannotUse(_FORM)
+    return url
+
+
+def _url(home: Home, admin: URL, name: str, known: str | None) -> URL:
     """The service's own URL on the server, with the password that it had."""
     own = f"labkit_{home.mark}_{name}"
     password = make_url(known).password if known else secrets.token_urlsafe(24)
-    return make_url(server).set(username=own, password=str(password), database=own)
+    return admin.set(username=own, password=str(password), database=own)
 
 
 def _make(connection: Connection, url: URL) -> bool:
@@ -84,7 +102,7 @@ def _make(connection: Connection, url: URL) -> bool:
 def _check(connection: Connection) -> None:
     flush: Any = connection.exec_driver_sql("SELECT @@innodb_flush_log_at_trx_commit").scalar()
     if int(flush) != 1:
-        raise NotDurable(
+        raise CannotUse(
             "the MySQL server answers before a commit is on disk, so that it may lose money: "
             "set innodb_flush_log_at_trx_commit = 1"
         )

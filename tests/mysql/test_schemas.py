@@ -11,6 +11,7 @@ from labkit.runtime.clock import LabClock
 from labkit.stack import databases
 from labkit.stack.seeds import Seeds
 from tests.mysqld import Server
+from tests.raw import labkit
 
 
 @pytest.fixture
@@ -62,9 +63,33 @@ def test_a_server_that_may_lose_a_commit_is_refused(tmp_path: Path, mysql: Serve
     with admin.begin() as connection:
         connection.exec_driver_sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
     try:
-        with pytest.raises(databases.NotDurable, match="innodb_flush_log_at_trx_commit = 1"):
+        with pytest.raises(databases.CannotUse, match="innodb_flush_log_at_trx_commit = 1"):
             databases.prepare(Home(tmp_path / "home").make(), mysql.url)
     finally:
         with admin.begin() as connection:
             connection.exec_driver_sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
         admin.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("nonsense", "must look like"),
+        ("mysql://root:s3cret@127.0.0.1/", "must look like"),
+        ("mysql+pymysql://root:s3cret@127.0.0.1:1/", "127.0.0.1:1, which LABKIT_MYSQL names, says"),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_named(tmp_path: Path, given: str, said: str) -> None:
+    """One line says what is wrong, and it holds no password."""
+    done = labkit("up", home=tmp_path / "home", LABKIT_MYSQL=given)
+    (line,) = done.stderr.strip().splitlines()
+    assert done.returncode == 1
+    assert said in line
+    assert "s3cret" not in line
+
+
+def test_a_user_who_may_not_make_schemas_is_told(tmp_path: Path, home: Home) -> None:
+    """The user of a service is no administrator: the server's own words are passed on."""
+    own = home.database_url("goods")
+    with pytest.raises(databases.CannotUse, match="denied"):
+        databases.prepare(Home(tmp_path / "another").make(), own)
