@@ -69,20 +69,22 @@ class Home:
 
     def schemas(self) -> dict[str, str]:
         """Service → URL of its schema on a MySQL server; empty where each has a file."""
-        urls: dict[str, str] = self._known_of_schemas()["urls"]
+        known = self.known_schemas()
+        urls: dict[str, str] = known["urls"] if known["used"] else {}
         return urls
 
     def filled(self) -> bool:
         """Whether all databases are there, with their first data or what became of it."""
         if self.schemas():
-            return bool(self._known_of_schemas()["filled"])
+            return bool(self.known_schemas()["filled"])
         return all((self.databases / f"{name}.sqlite").exists() for name in DATABASES)
 
-    def _known_of_schemas(self) -> dict[str, Any]:
+    def known_schemas(self) -> dict[str, Any]:
+        """What was noted about schemas: their `urls`, whether they are `filled`, and `used` now."""
         try:
             known: dict[str, Any] = json.loads(self.schemas_file.read_text())
         except FileNotFoundError:
-            return {"urls": {}, "filled": False}
+            return {"urls": {}, "filled": False, "used": False}
         return known
 
     def state(self) -> dict[str, Any]:

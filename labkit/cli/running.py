@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from sqlalchemy import make_url
 
 from labkit.cli.base import (
     DEFAULT_HOME,
@@ -94,7 +95,8 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     print_table("processes", state["services"])
     ends = [{"what": name, "where": where} for name, where in state["endpoints"].items() if where]
     print_table("endpoints", ends)
-    data = [{"database": name, "url": url} for name, url in state["databases"].items() if url]
+    data = [{"database": name, "url": repr(make_url(url))}  # without the password
+            for name, url in state["databases"].items() if url]  # fmt: skip
     return print_table("databases", data)
 
 

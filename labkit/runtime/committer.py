@@ -8,6 +8,7 @@ Processing, 1992.
 """
 
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,9 +30,9 @@ from labkit.runtime.work import Context, Ends, Overloaded, Work
 
 _GROUP = 100
 #: How often a group is tried where the same may succeed; after a lost connection on a new one.
-_TRIES = {Trouble.BUSY: 5, Trouble.LOST: 2}
+_TRIES = {Trouble.BUSY: 5, Trouble.DEADLOCK: 3, Trouble.LOST: 2}
 #: What the neighbours of the one whom it hit need not share.
-_OWN = (Trouble.NONE, Trouble.HELD)
+_OWN = (Trouble.NONE, Trouble.HELD, Trouble.DEADLOCK)
 
 
 class Committer:
@@ -79,15 +80,19 @@ class Committer:
 
     def _loop(self) -> None:
         while group := self._take():
-            now = time.monotonic()
-            late = [work for work in group if work.expires < now]
-            if late:
-                self._deliver([(work, Overloaded("its caller's time is over")) for work in late])
-            awaited = [work for work in group if work.expires >= now]
+            awaited = self._awaited(group)
             armed = [work for work in awaited if self._is_armed(work)]
             self._run([work for work in awaited if work not in armed])
             for work in armed:  # what a fault does to one must not reach its neighbours
                 self._run([work])
+
+    def _awaited(self, group: list[Work]) -> list[Work]:
+        """Those whose callers still wait; the others are told."""
+        now = time.monotonic()
+        late = [work for work in group if work.expires < now]
+        if late:
+            self._deliver([(work, Overloaded("its caller's time is over")) for work in late])
+        return [work for work in group if work.expires >= now]
 
     def _take(self) -> list[Work]:
         """All that wait, as far as a group may grow; nothing where the end was asked for."""
@@ -109,8 +114,8 @@ class Committer:
             self._later(delayed.seconds, self._queue.put, again)
         except Exception as error:  # every error belongs to the one who asked
             if len(group) > 1 and trouble(error) in _OWN:
-                for work in group:
-                    self._run([work])
+                for work in group:  # one that was held up may have cost the others their time
+                    self._run(self._awaited([work]))
             else:
                 self._deliver([(work, _failure(work, error)) for work in group])
         else:
@@ -123,7 +128,7 @@ class Committer:
             except DBAPIError as error:
                 if tries >= _TRIES.get(trouble(error), 1):
                     raise
-                time.sleep(0.02 * tries)
+                time.sleep(0.02 * tries * random.uniform(0.5, 1))
         raise AssertionError("it returns or raises")
 
     def _transact(self, group: list[Work]) -> Ends:

@@ -14,30 +14,36 @@ from sqlalchemy.pool import StaticPool
 
 _BUSY_MS = 2000
 #: Seconds that a MySQL server has to be reached, and to answer; there is no limit by default.
-_REACH_SECONDS, _ANSWER_SECONDS = 2, 5
-#: Wrong data is refused and not cut to fit; a lock is waited for two seconds and not fifty.
+_REACH_SECONDS, _ANSWER_SECONDS = 2, 5.0
+#: Wrong data is refused and not cut to fit; a lock is waited for two seconds and not fifty; who
+#: stands still in the middle of a transaction has it ended, so that its rows are free again.
 _SESSION = "SET sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = 2, lock_wait_timeout = 30"
+_FENCE = "SET wait_timeout = 10"
 _ONLY_LOOK = "SET SESSION TRANSACTION READ ONLY"
 
 _DUPLICATE = 1062
 _DEADLOCK, _LOCK_WAIT = 1213, 1205
-#: The connection is gone, in the middle or before: killed, timed out, the server stopping.
-_LOST = {0, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 2006, 2013, 2055, 4031}
-#: The server cannot be reached or cannot work: refused, too many connections, disk or table full.
-_AWAY = {3, 1021, 1040, 1041, 1114, 1129, 1203, 1290, 1836, 2002, 2003, 2005}
+#: The connection or the statement is gone: killed, timed out, the server stopping.
+_LOST = {0, 1053, 1152, 1158, 1159, 1160, 1161, 1180, 1317, 1927, 2006, 2013, 2055, 4031}
+#: The server cannot be reached, lets nobody in or cannot work: its disk or a table is full.
+_AWAY = {3, 1021, 1030, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1135, 1203, 1226, 1290,
+         1836, 2002, 2003, 2005}  # fmt: skip
 
 
 class Trouble(Enum):
     """What an error of the database says about trying again."""
 
     NONE = "the step's own error: it would come again for ever"
-    BUSY = "locked, or a deadlock: the same may succeed at once"
+    BUSY = "all of the database is locked: the same may succeed soon"
+    DEADLOCK = "two waited for each other: alone, or again, each comes through"
     LOST = "the connection is gone: what was being committed is unknown"
     HELD = "somebody held a row for too long: a matter of those who need that row"
     AWAY = "the database is away or full"
 
 
-def open_engine(url: str, begin: str = "BEGIN IMMEDIATE") -> Engine:
+def open_engine(
+    url: str, begin: str = "BEGIN IMMEDIATE", seconds: float = _ANSWER_SECONDS
+) -> Engine:
     """An engine with the settings that durability rests on.
 
     SQLite: write-ahead log; `synchronous=FULL`, so that a commit is on disk when it returns;
@@ -48,16 +54,17 @@ def open_engine(url: str, begin: str = "BEGIN IMMEDIATE") -> Engine:
     Args:
         url: SQLAlchemy URL of one service's database.
         begin: how SQLite's transactions begin; readers take the plain `BEGIN`, a snapshot.
+        seconds: that MySQL has to answer; a tool that asks for a lot gives more.
     """
     if url.startswith("sqlite"):
         return _open_sqlite(url, begin)
-    return _open_mysql(url, "READ COMMITTED", _SESSION)
+    return _open_mysql(url, "READ COMMITTED", seconds, _SESSION, _FENCE)
 
 
-def open_reader(url: str) -> Engine:
+def open_reader(url: str, seconds: float = _ANSWER_SECONDS) -> Engine:
     """An engine for who only looks: it takes snapshots and can change nothing."""
     if not url.startswith("sqlite"):
-        return _open_mysql(url, "REPEATABLE READ", _SESSION, _ONLY_LOOK)
+        return _open_mysql(url, "REPEATABLE READ", seconds, _SESSION, _ONLY_LOOK)
     engine = _open_sqlite(url, "BEGIN")
 
     @event.listens_for(engine, "connect")
@@ -75,7 +82,7 @@ def trouble(error: BaseException) -> Trouble:
         return _trouble_of_sqlite(error.orig)
     number = _number(error)
     if number in (_DEADLOCK, _LOCK_WAIT):
-        return Trouble.BUSY if number == _DEADLOCK else Trouble.HELD
+        return Trouble.DEADLOCK if number == _DEADLOCK else Trouble.HELD
     if number in _LOST or error.connection_invalidated:
         return Trouble.LOST
     return Trouble.AWAY if number in _AWAY else Trouble.NONE
@@ -108,10 +115,10 @@ def _open_sqlite(url: str, begin: str) -> Engine:
     return engine
 
 
-def _open_mysql(url: str, isolation: Any, *settings: str) -> Engine:
+def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Engine:
     connect_args = {
         "charset": "utf8mb4", "connect_timeout": _REACH_SECONDS,
-        "read_timeout": _ANSWER_SECONDS, "write_timeout": _ANSWER_SECONDS,
+        "read_timeout": seconds, "write_timeout": seconds,
     }  # fmt: skip
     engine = create_engine(url, isolation_level=isolation, connect_args=connect_args, pool_size=1)
 

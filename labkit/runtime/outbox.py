@@ -174,7 +174,9 @@ def readdress(tx: Transaction, groups: Groups) -> None:
 
 def _claim(tx: Transaction, status: int) -> list[Parcel]:
     due = (outbox.c.status == status) & (outbox.c.next_try <= tx.wall_ms)
-    rows = tx.execute(_ROW.where(due).order_by(outbox.c.next_try).limit(_BATCH)).all()
+    wanted = _ROW.where(due).order_by(outbox.c.next_try).limit(_BATCH)
+    # with row locks another instance may be claiming at this moment: those rows are its own
+    rows = tx.execute(wanted.with_for_update(skip_locked=True)).all()
     ids = [row.event_id for row in rows]
     if ids:
         until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)

@@ -68,8 +68,12 @@ class Relay:
                     await database.run(outbox.readdress, groups)
                     addressed = True
                 while await database.run(outbox.is_due, None):
-                    self._send_all(await database.run(outbox.claim_unsent, None))
-                    await self._audit(await database.run(outbox.claim_unsettled, None))
+                    unsent = await database.run(outbox.claim_unsent, None)
+                    unsettled = await database.run(outbox.claim_unsettled, None)
+                    self._send_all(unsent)
+                    await self._audit(unsettled)
+                    if not unsent and not unsettled:
+                        break  # another instance is claiming them
             except Exception:  # the relay outlives a database or a subscriber that is away
                 log.exception("the relay of %s will look again", self._service)
             await asyncio.sleep(_SCAN_SECONDS)

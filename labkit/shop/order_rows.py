@@ -77,6 +77,16 @@ def request_of_key(user_id: int, idempotency_key: str) -> Any:
 
 
 @statement
+def hold_request(order_id: int) -> Any:
+    """Hold an order's request until the commit: who binds its key, saves or refuses goes in turn.
+
+    Nothing is found where the key stands for another order by now. (Who binds a key holds the row
+    by having tried to insert it.)
+    """
+    return select(asked.c.order_id).where(asked.c.order_id == order_id).with_for_update()
+
+
+@statement
 def bind_key_anew(user_id: int, idempotency_key: str, order_id: int) -> Any:
     """Let an idempotency key stand for another order id."""
     return update(asked).where(_of_key(user_id, idempotency_key)).values(order_id=order_id)

@@ -71,6 +71,9 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
     if rows.too_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
+    if not tx.one(rows.hold_request(command.order_id)):
+        text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
+        return operation.refuse(Code.DEPENDENCY_AWAY, text)
     kept = rows.kept_answer(tx, command.order_id)
     if kept.final:  # the same request, run at the same time, was refused
         return operation.answer_with(kept)
@@ -148,6 +151,7 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
 
     Where the order came to be meanwhile (the same key, sent twice), that decides.
     """
+    tx.one(rows.hold_request(command.order_id))
     if rows.exists(tx, command.order_id):
         return rows.kept_answer(tx, command.order_id)
     refusal = Result[Any].no(Code(command.code), command.message)

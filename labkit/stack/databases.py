@@ -13,6 +13,7 @@ from labkit.home import DATABASES, Home, write_whole
 from labkit.runtime.engines import open_engine
 from labkit.stack.seeds import Seeds, files, seed
 
+COLLATION = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 _FORM = "LABKIT_MYSQL must look like mysql+pymysql://user:password@host:3306/"
 
 
@@ -31,8 +32,8 @@ def prepare(home: Home, server: str) -> None:
         CannotUse: the server is away, does not let this user in or make what is needed, or does
             not put each commit on disk.
     """
-    admin, known = _parse(server), home.schemas()
-    urls = {name: _url(home, admin, name, known.get(name)) for name in DATABASES}
+    admin, known = _parse(server), home.known_schemas()
+    urls = {name: _url(home, admin, name, known["urls"].get(name)) for name in DATABASES}
     engine = open_engine(server)
     try:
         with engine.connect() as connection:
@@ -43,7 +44,14 @@ def prepare(home: Home, server: str) -> None:
         raise CannotUse(f"{where}, which LABKIT_MYSQL names, says: {error.orig}") from None
     finally:
         engine.dispose()
-    _note(home, urls, filled=home.filled() and not any(made))
+    _note(home, urls, filled=known["filled"] and not any(made))
+
+
+def put_aside(home: Home) -> None:
+    """Use files from now on; what lies on a server stays there, and known."""
+    known = home.known_schemas()
+    if known["used"]:
+        _note(home, known["urls"], filled=known["filled"], used=False)
 
 
 def fill(home: Home, seeds: Seeds, now: datetime) -> None:
@@ -90,8 +98,9 @@ def _make(connection: Connection, url: URL) -> bool:
     new = not connection.execute(text(there), {"name": url.database}).scalar_one()
     who = f"'{url.username}'@'%'"
     for statement in (
-        f"CREATE DATABASE IF NOT EXISTS `{url.database}` CHARACTER SET utf8mb4",
-        f"CREATE USER IF NOT EXISTS {who}",
+        # two keys that differ in a capital are two keys, as they are on SQLite
+        f"CREATE DATABASE IF NOT EXISTS `{url.database}` {COLLATION}",
+        f"CREATE USER IF NOT EXISTS {who} IDENTIFIED BY '{url.password}'",
         f"ALTER USER {who} IDENTIFIED BY '{url.password}'",
         f"GRANT ALL ON `{url.database}`.* TO {who}",
     ):
@@ -100,15 +109,21 @@ def _make(connection: Connection, url: URL) -> bool:
 
 
 def _check(connection: Connection) -> None:
-    flush: Any = connection.exec_driver_sql("SELECT @@innodb_flush_log_at_trx_commit").scalar()
-    if int(flush) != 1:
-        raise CannotUse(
-            "the MySQL server answers before a commit is on disk, so that it may lose money: "
-            "set innodb_flush_log_at_trx_commit = 1"
-        )
+    asked = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"
+    flush, logs, sync = connection.exec_driver_sql(asked).one()
+    for right, setting in (
+        (flush == 1, "innodb_flush_log_at_trx_commit"), (not logs or sync == 1, "sync_binlog"),
+    ):  # fmt: skip
+        if not right:
+            raise CannotUse(
+                "the MySQL server answers before a commit is on disk, so that it may lose money: "
+                f"set {setting} = 1"
+            )
 
 
-def _note(home: Home, urls: Any, *, filled: bool) -> None:
+def _note(home: Home, urls: Any, *, filled: bool, used: bool = True) -> None:
     shown = {name: make_url(url).render_as_string(hide_password=False)
              for name, url in urls.items()}  # fmt: skip
-    write_whole(home.schemas_file, json.dumps({"urls": shown, "filled": filled}), durable=True)
+    write_whole(
+        home.schemas_file, json.dumps({"urls": shown, "filled": filled, "used": used}), durable=True
+    )

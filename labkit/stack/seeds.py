@@ -19,6 +19,7 @@ _HERE = Path(labkit.__file__).parent
 #: The most rows of a kind, and the most pieces or cents of one.
 MANY, MUCH = 1_000_000, 10**12
 _MOBILE = "13800000000"
+_ANSWER_SECONDS = 60.0  # for a million rows
 
 
 class Seeds(BaseModel):
@@ -68,7 +69,7 @@ def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime) -> None:
     """
     rows = _rows(seeds, now)
     for service, tables in {**t.TABLES, "platform": PLATFORM_TABLES}.items():
-        engine = open_engine(urls[service])
+        engine = open_engine(urls[service], seconds=_ANSWER_SECONDS)
         with engine.begin() as connection:
             tables[0].metadata.drop_all(connection, tables)
             tables[0].metadata.create_all(connection, tables)

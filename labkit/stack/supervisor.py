@@ -119,7 +119,7 @@ class Supervisor:
     def _prepare_databases(self) -> None:
         server = self._settings.mysql
         if not server:
-            return self.home.schemas_file.unlink(missing_ok=True)
+            return databases.put_aside(self.home)
         self._in_child(lambda: databases.prepare(self.home, server), "MySQL cannot be used")
         return None
 

@@ -12,6 +12,7 @@ from labkit.runtime.database import Database
 from labkit.runtime.failpoints import KINDS, Failpoint, Failpoints
 from labkit.runtime.work import Context
 from labkit.shop.wiring import GROUPS
+from labkit.stack.databases import COLLATION
 from tests.mysql import steps
 from tests.mysqld import Server, server
 from tests.unit.store import Store
@@ -30,7 +31,7 @@ def schema(mysql: Server) -> Iterator[str]:
     """URL of an empty schema."""
     engine = create_engine(mysql.url, poolclass=NullPool)  # a test may kill the server
     with engine.begin() as connection:
-        connection.exec_driver_sql("CREATE DATABASE one_test CHARACTER SET utf8mb4")
+        connection.exec_driver_sql(f"CREATE DATABASE one_test {COLLATION}")
     yield make_url(mysql.url).set(database="one_test").render_as_string(hide_password=False)
     with engine.begin() as connection:
         connection.exec_driver_sql("DROP DATABASE one_test")

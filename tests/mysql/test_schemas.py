@@ -8,10 +8,12 @@ from sqlalchemy.exc import OperationalError
 
 from labkit.home import DATABASES, Home
 from labkit.runtime.clock import LabClock
+from labkit.shop.tables import request
 from labkit.stack import databases
 from labkit.stack.seeds import Seeds
 from tests.mysqld import Server
 from tests.raw import labkit
+from tests.unit.store import NOON
 
 
 @pytest.fixture
@@ -50,6 +52,35 @@ def test_they_are_filled_whole_or_not_at_all(home: Home, mysql: Server) -> None:
     admin.dispose()
     databases.prepare(home, mysql.url)
     assert not home.filled()
+
+
+def test_half_filled_schemas_never_count_as_filled(home: Home, mysql: Server) -> None:
+    """Not even after the home was used with files meanwhile; and those on the server stay known."""
+    now = LabClock(home.clock_file).now()
+    before = home.schemas()
+    databases.put_aside(home)
+    assert home.schemas() == {}
+    databases.fill(home, Seeds(), now)
+    assert home.filled()
+    assert home.database_url("goods").startswith("sqlite")
+    databases.prepare(home, mysql.url)
+    assert home.schemas() == before
+    assert not home.filled()
+
+
+def test_keys_that_differ_in_a_capital_are_two(home: Home) -> None:
+    """As on SQLite: an order under `Ab1` is not the order under `aB1`."""
+    databases.fill(home, Seeds(), LabClock(home.clock_file).now())
+    engine = create_engine(home.database_url("order"))
+    row = {"user_id": 1, "request_hash": "", "answer": None, "add_time": NOON}
+    with engine.begin() as connection:
+        for number, key in enumerate(("Ab1", "aB1")):
+            connection.execute(
+                request.insert(), {**row, "order_id": number, "idempotency_key": key}
+            )
+        found = connection.execute(request.select().where(request.c.idempotency_key == "AB1")).all()
+    assert found == []
+    engine.dispose()
 
 
 def test_passwords_are_for_the_owner_alone(home: Home) -> None:

@@ -2,24 +2,26 @@
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
-from labkit.results import Result
+from labkit.results import Code, Result
 from labkit.runtime.database import Database
 from labkit.runtime.steps import Transaction, step
-from labkit.shop import payments
-from labkit.shop.messages import DeductBalance, OrderCancelled
+from labkit.shop import orders, payments
+from labkit.shop.messages import DeductBalance, OpenOrder, OrderCancelled, RefuseOrder
 from labkit.shop.pay_messages import OpenPayment
 from labkit.shop.wiring import SERVICES
 from tests.mysql.conftest import OpenRunner
-from tests.unit.cases import WRITING
+from tests.unit.cases import WRITING, command_of
 from tests.unit.store import BALANCE, Store
 from tests.waiting import until
 
 ORDER = 4711
+KEY = OpenOrder(user_id=1, idempotency_key="k", request_hash="h")
 OPEN = OpenPayment(order_id=ORDER, user_id=1, pay_amount=5_000_00)
 
 
@@ -96,3 +98,52 @@ def _taking(order_id: int) -> Any:
 
 def _balances(store: Store) -> list[int]:
     return [row["user_money"] for row in store.rows("trade_user")]
+
+
+def test_a_key_is_not_bound_anew_while_its_order_is_being_saved(
+    open_runner: OpenRunner, schema: str
+) -> None:
+    """The user asks again late, while the save of the first id has not committed: the same id."""
+    (one, store), (other, _) = open_runner("order"), open_runner("order")
+    first = opened(one)
+    save = WRITING["order.save_pre_order"][1]
+    pre = command_of("order.save_pre_order", store).model_copy(update={"order_id": first})
+    late = in_the_midst(_late(store, orders.open_order), threading.Event(), _set())
+    answers = meet(one, other, (save, pre), (late, KEY), schema)
+    assert answers[save.name].success
+    assert answers[late.name].data.order_id == first
+
+
+def test_a_refusal_waits_for_a_save_of_the_same_order(open_runner: OpenRunner, schema: str) -> None:
+    """One key sent twice: what is saved is not refused for ever, what is refused is not saved."""
+    (one, store), (other, _) = open_runner("order"), open_runner("order")
+    first = opened(one)
+    save = WRITING["order.save_pre_order"][1]
+    pre = command_of("order.save_pre_order", store).model_copy(update={"order_id": first})
+    no = RefuseOrder(order_id=first, code=int(Code.STOCK_SHORT), message="too few")
+    answers = meet(one, other, (save, pre), (orders.refuse_order, no), schema)
+    assert answers[save.name].success
+    assert answers["refuse_order"].name == "ORDER_UNDECIDED"
+
+
+def opened(database: Database) -> int:
+    """A new order id under the test's key."""
+    answer: Result[Any] = database.submit(orders.open_order, KEY).result(timeout=60)
+    assert answer.data
+    return int(answer.data.order_id)
+
+
+def _late(store: Store, which: Any) -> Any:
+    """A step as it runs when the deadline of all that is there is over."""
+    after = int(store.settings.unconfirmed_deadline * 1000) + 60_000
+
+    def run(tx: Transaction, command: Any) -> Any:
+        return which(replace(tx, wall_ms=tx.wall_ms + after), command)
+
+    return run
+
+
+def _set() -> threading.Event:
+    event = threading.Event()
+    event.set()
+    return event
