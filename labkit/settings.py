@@ -14,7 +14,8 @@ class Settings(BaseSettings):
     """Times are seconds unless the name says otherwise. `labkit up` keeps them in the home.
 
     Attributes:
-        broker: `host:port` of a Kafka to use; empty: the lab starts its own, in memory.
+        broker: `host:port` of a Kafka to use (more with commas between); empty: the lab starts its
+            own, in memory.
         mysql: SQLAlchemy URL of a MySQL server, of a user who may make schemas and users there;
             empty: each service has an SQLite file.
         call_timeout: what one call between services has.
@@ -28,6 +29,8 @@ class Settings(BaseSettings):
             it doubles up to check_max. Refunds are tried again in the same way.
         retry_first: delay before the first retry of a failed event; it doubles up to retry_max.
         retry_limit: tries before an event is given up as dead.
+        partitions: of each topic at the broker, made at the first start: no more instances of one
+            service can consume at a time.
         group_session: after this silence the broker gives a consumer's partitions to another.
         worker_reserve: how far ahead of use the time of ids is reserved on disk.
         queue_limit: how many orders, steps or calls may wait at one place; the next is refused.
@@ -50,6 +53,7 @@ class Settings(BaseSettings):
     retry_first: float = 0.2
     retry_max: float = 30.0
     retry_limit: int = 8
+    partitions: Annotated[int, Field(ge=1)] = 4
     group_session: float = 3.0
     worker_reserve: float = 5.0
     queue_limit: int = 1000

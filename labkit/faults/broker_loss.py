@@ -10,32 +10,39 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
-from labkit.runtime.broker import PARTITIONS, Broker
-from labkit.shop.wiring import GROUPS
+from labkit.home import Home
+from labkit.runtime import topics
+from labkit.stack.messaging import ground_of, topics_of
 
 _POLL_MS = 100
 _MANY = 100_000
-_SESSION_SECONDS = 3.0
 
 
 class BrokerLog:
-    """Everything that the lab's own broker holds, read and written past the shop.
+    """Everything that the broker holds of a lab, read and written past the shop.
 
     Args:
-        address: of the broker, `host:port`.
+        home: of the lab.
     """
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    def __init__(self, home: Home) -> None:
+        self._ground = ground_of(home)
+        self._topics = topics_of(self._ground)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it outlives the broker's process."""
+        return self._ground.keeps
 
     def read(self) -> list[Any]:
         """Every record of the lab's topics, those of one partition together and in their order."""
         client = KafkaConsumer(
-            bootstrap_servers=self._address, fetch_max_wait_ms=_POLL_MS // 2, max_poll_records=_MANY
+            **self._ground.common, fetch_max_wait_ms=_POLL_MS // 2, max_poll_records=_MANY
         )
-        parts = [TopicPartition(topic, part) for topic in GROUPS for part in range(PARTITIONS)]
+        parts = [TopicPartition(topic, part) for topic in self._topics
+                 for part in range(self._ground.partitions)]  # fmt: skip
         try:
             client.assign(parts)
             client.seek_to_beginning(*parts)
@@ -45,10 +52,19 @@ class BrokerLog:
         finally:
             client.close()
 
+    def cut(self, records: Iterable[Any]) -> None:
+        """Have a broker with a disk give up what it holds, up to the last of these records."""
+        ends = {TopicPartition(one.topic, one.partition): one.offset + 1 for one in records}
+        admin = KafkaAdminClient(**self._ground.common)
+        try:
+            admin.delete_records(ends)
+        finally:
+            admin.close()
+
     def write(self, records: Iterable[Any]) -> None:
         """Put records into their partitions, in the order given."""
-        Broker(self._address, "", _SESSION_SECONDS).make_topics(GROUPS)
-        client = KafkaProducer(bootstrap_servers=self._address, enable_idempotence=False)
+        topics.make(self._ground, self._topics)
+        client = KafkaProducer(**self._ground.common, enable_idempotence=False)
         try:
             for one in records:
                 client.send(one.topic, one.value, one.key, list(one.headers), one.partition)

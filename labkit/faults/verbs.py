@@ -110,10 +110,13 @@ class Faults:
         Returns:
             How many records were lost: none means that the fault was not reached.
         """
-        log = broker_loss.BrokerLog(self._home.state()["endpoints"]["broker"])
+        log = broker_loss.BrokerLog(self._home)
         with self._services_stopped():
             held = log.read()
-            self.kill("broker")
+            if log.is_kept:
+                log.cut(held)
+            else:
+                self.kill("broker")
             kept = [] if seed is None else broker_loss.heads(held, seed)
             log.write(kept)
         return len(held) - len(kept)

@@ -1,32 +1,27 @@
 """The message queue: everything that is said to Kafka, or to a broker that speaks its protocol.
 
 Nothing in the lab rests on the broker's durability: producers keep their rows until the
-subscribers have theirs. So the producer's own idempotence is off; it would refuse every send after
-the embedded broker lost its memory, and duplicates do no harm.
+subscribers have theirs. It is asked for all that it can give all the same, because what it loses
+comes late.
 """
 
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaAdminClient, KafkaConsumer, KafkaProducer
-from kafka.errors import (
-    CommitFailedError,
-    KafkaError,
-    RebalanceInProgressError,
-    TopicAlreadyExistsError,
-)
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer
+from kafka.errors import CommitFailedError, KafkaError, RebalanceInProgressError
 
-from labkit.runtime.inbox import Delivery
+from labkit.runtime.inbox import DeadLetter, Delivery
 from labkit.runtime.outbox import Parcel
 
 log = logging.getLogger(__name__)
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
-PARTITIONS = 4
 _JOINED_SECONDS = 2.0
 _LONGEST = 64  # letters of a key or a tag
 BrokerError = KafkaError
@@ -34,53 +29,68 @@ _TRACE = 55  # letters of a traceparent
 _RECOVER = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500, "request_timeout_ms": 3000}
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What a broker can do, and where this lab's part of it is.
+
+    Attributes:
+        address: `host:port`, or several with commas.
+        prefix: put before every topic and group, so that labs can share a broker.
+        keeps: whether it has a disk. One that has none forgets its producers with its memory: the
+            idempotence of the client would refuse every send from then on, so it is off.
+        partitions: of each topic; events of one order are in one of them.
+        session: seconds of silence after which a consumer has left its group.
+    """
+
+    address: str
+    prefix: str
+    keeps: bool
+    partitions: int
+    session: float
+
+    def topics(self, group: str, topics: Iterable[str]) -> list[str]:
+        """The names of topics as the broker has them; each group has dead letters of its own."""
+        return [self.prefix + (f"{one}.{group}" if one == DeadLetter.topic else one)
+                for one in topics]  # fmt: skip
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """What every client is told."""
+        return {"bootstrap_servers": self.address.split(","), **_RECOVER}
+
+
 class Broker:
     """One broker, as one service process sees it.
 
     Args:
-        address: `host:port`.
-        prefix: put before every topic and group, so that labs can share a broker.
-        session: seconds of silence after which a consumer has left its group.
+        ground: which broker.
+        group: the consumer group, which bears the service's name.
     """
 
-    def __init__(self, address: str, prefix: str, session: float) -> None:
-        self._common = {"bootstrap_servers": address, **_RECOVER}
-        self._prefix = prefix
-        self._session_ms = int(session * 1000)
-
-    def make_topics(self, topics: Iterable[str]) -> None:
-        """Make topics that are not there (again: a broker that lost its memory lost them too)."""
-        admin = KafkaAdminClient(**self._common)
-        wanted = {self._prefix + topic: {"num_partitions": PARTITIONS, "replication_factor": 1}
-                  for topic in topics}  # fmt: skip
-        try:
-            for name, options in wanted.items():
-                with suppress(TopicAlreadyExistsError):
-                    admin.create_topics({name: options}, timeout_ms=5000)
-        finally:
-            admin.close()
+    def __init__(self, ground: Ground, group: str) -> None:
+        self._ground = ground
+        self._group = group
 
     def producer(self) -> "Producer":
         """A producer that waits for all replicas."""
-        return Producer(
-            KafkaProducer(
-                **self._common, acks="all", enable_idempotence=False, linger_ms=2,
-                max_block_ms=2000, delivery_timeout_ms=4000,
-            ),
-            self._prefix,
+        client = KafkaProducer(
+            **self._ground.common, acks="all", enable_idempotence=self._ground.keeps, linger_ms=2,
+            max_block_ms=2000, delivery_timeout_ms=4000,
         )  # fmt: skip
+        return Producer(client, lambda topic: self._ground.topics(self._group, [topic])[0])
 
-    def consumer(self, group: str, topics: Iterable[str]) -> "Consumer":
-        """A member of a consumer group that commits offsets only when told to."""
+    def consumer(self, topics: Iterable[str]) -> "Consumer":
+        """A member of the group that commits offsets only when told to."""
+        session_ms = int(self._ground.session * 1000)
         client = KafkaConsumer(
-            **self._common, group_id=self._prefix + group, client_id=f"{group}-{os.getpid()}",
-            enable_auto_commit=False, auto_offset_reset="earliest", fetch_max_wait_ms=250,
-            session_timeout_ms=self._session_ms, heartbeat_interval_ms=self._session_ms // 6,
-            max_poll_records=200,
+            **self._ground.common, group_id=self._ground.prefix + self._group,
+            client_id=f"{self._group}-{os.getpid()}", enable_auto_commit=False,
+            auto_offset_reset="earliest", fetch_max_wait_ms=250, max_poll_records=200,
+            session_timeout_ms=session_ms, heartbeat_interval_ms=session_ms // 6,
         )  # fmt: skip
         membership = Membership()
-        client.subscribe([self._prefix + topic for topic in topics], listener=membership)
-        return Consumer(client, group, self._prefix, membership)
+        client.subscribe(self._ground.topics(self._group, topics), listener=membership)
+        return Consumer(client, self._group, self._ground.prefix, membership)
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
@@ -100,9 +110,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyth
 class Producer:
     """Sends parcels. After an error it is closed and a new one made."""
 
-    def __init__(self, client: Any, prefix: str) -> None:
+    def __init__(self, client: Any, named: Callable[[str], str]) -> None:
         self._client = client
-        self._prefix = prefix
+        self._named = named
 
     def send(self, parcel: Parcel) -> Any:
         """Hand a parcel to the client.
@@ -117,7 +127,7 @@ class Producer:
         if parcel.trace:
             headers.append(("traceparent", parcel.trace.encode()))
         return self._client.send(
-            self._prefix + parcel.topic, value=parcel.body.encode(), key=parcel.key.encode(),
+            self._named(parcel.topic), value=parcel.body.encode(), key=parcel.key.encode(),
             headers=headers,
         )  # fmt: skip
 

@@ -102,7 +102,7 @@ class Inbox:
         while not self._stopping.is_set():
             consumer = None
             try:
-                consumer = self._broker.consumer(self._group, self._first)
+                consumer = self._broker.consumer(self._first)
                 while not self._stopping.is_set():
                     self._poll(consumer)
             except Exception:  # whatever a client library raises: make a new consumer

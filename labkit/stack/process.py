@@ -21,11 +21,11 @@ from labkit.platform import process as platform
 from labkit.platform.client import PlatformClient
 from labkit.platform.wiring import PLATFORM
 from labkit.runtime import tracing
-from labkit.runtime.broker import Broker
 from labkit.runtime.service import Runtime
 from labkit.settings import Settings
 from labkit.shop.contracts import OrderService, PayService
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
+from labkit.stack.messaging import broker_of
 from labkit.web.orders import order_web
 from labkit.web.payments import pay_web
 
@@ -36,12 +36,6 @@ PROCESSES = (*SERVICES, PLATFORM.name)
 #: Under load hundreds of orders are alive at once: Python's own thresholds would have the collector
 #: walk over all of them for every few that come, which took a fifth of a service's time.
 _COLLECT = (50_000, 20, 50)
-
-
-def make_broker(home: Home, settings: Settings) -> Broker:
-    """The broker of a lab, as its state file names it."""
-    state = home.state()
-    return Broker(state["endpoints"]["broker"], state["topic_prefix"], settings.group_session)
 
 
 def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | None) -> None:
@@ -72,18 +66,12 @@ def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | 
     tracing.stop()
 
 
-def make_topics(home: Home) -> None:
-    """Make all topics of the wiring at the lab's broker."""
-    settings = Settings.model_validate_json(home.settings_file.read_text())
-    make_broker(home, settings).make_topics(GROUPS)
-
-
 async def _run_service(
     home: Home, settings: Settings, name: str, instance: int, listener: socket.socket | None
 ) -> None:
     outside = _platform(home, settings) if name == "pay" else {}
     runtime = Runtime(
-        SERVICES[name], instance, home, settings, GROUPS, NAMES, make_broker(home, settings),
+        SERVICES[name], instance, home, settings, GROUPS, NAMES, broker_of(home, name),
         outside,
     )  # fmt: skip
     if listener:

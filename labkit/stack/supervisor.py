@@ -23,7 +23,15 @@ from labkit.platform import keys
 from labkit.runtime import tracing
 from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
-from labkit.stack import broker_binary, children, control, databases, ports, process
+from labkit.stack import (
+    broker_binary,
+    children,
+    control,
+    databases,
+    messaging,
+    ports,
+    process,
+)
 from labkit.stack.instances import check_instances
 from labkit.stack.processes import BROKER, Child, Processes
 from labkit.stack.seeds import Seeds
@@ -56,11 +64,11 @@ class Supervisor:
         self._settings = settings
         self._instances = instances
         self._phase = "starting"
-        self._generation = 0
         self._lock = take_lock(home.lock_file)
         if self._lock is None:
             raise CannotStart(f"a lab is up in {home.folder} already")
         before = home.state()
+        self._generation = before.get("generation", 0)
         children.kill_left_over(before.get("processes", []))
         write_whole(home.settings_file, settings.model_dump_json())
         tracing.warm(settings.tracing)
@@ -107,7 +115,7 @@ class Supervisor:
             self._processes.start_broker(command, self._broker)
         self._write_state(self._phase)
         self._await(lambda: ports.answers(self._broker), f"no broker answers at {self._broker}")
-        self._in_child(lambda: process.make_topics(self.home), "the broker makes no topics")
+        self._in_child(lambda: messaging.make_topics(self.home), "the broker makes no topics")
 
     def _start_broker_again(self) -> None:
         try:
@@ -241,13 +249,19 @@ class Supervisor:
         lab_clock.reset()
         if clock:
             lab_clock.stop(datetime.fromisoformat(clock))
-        self._generation += 1
+        self._forget_topics()
         try:
             self._fill(wanted)
             self._start_all()
         except CannotStart:  # there is nothing to go on with
             self._phase = "stopping"
             raise
+
+    def _forget_topics(self) -> None:
+        """What lies at a broker that keeps it is of another life of the lab from now on."""
+        if self._settings.broker:
+            self._in_child(lambda: messaging.remove_topics(self.home), "topics are not removed")
+        self._generation += 1
 
     def _listen_anew(self) -> None:
         for name, listener in self._webs.items():
@@ -268,7 +282,7 @@ class Supervisor:
             "stack": "embedded", "home": str(self.home.folder), "phase": phase,
             "supervisor": os.getpid(), "supervisor_birth": children.birth(os.getpid()),
             "control": self._desk.getsockname()[1], "topic_prefix": self._topic_prefix(),
-            "endpoints": self._endpoints(),
+            "generation": self._generation, "endpoints": self._endpoints(),
             "databases": {name: self.home.database_url(name) for name in DATABASES},
             "services": [child.status() for child in self._in_order()],
             "processes": [{"pid": pid, "birth": children.birth(pid)} for pid in alive],

@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from labkit.faults.points import catalogue
 from labkit.runtime import inbox, outbox
-from labkit.runtime.broker import Broker
+from labkit.runtime.broker import Broker, Ground
 from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
 from labkit.runtime.desk import RetryCommand
@@ -248,7 +248,7 @@ def running(tmp_path: Path) -> Iterator[tuple[Inbox, Store, Database]]:
     )  # fmt: skip
     database = Database(url, context)
     handlers = {"order_cancel": (OrderCancelled, give_one)}
-    broker = Broker("127.0.0.1:1", "", 3)
+    broker = Broker(Ground("127.0.0.1:1", "", keeps=False, partitions=4, session=3), "goods")
     yield Inbox("goods", handlers, broker, database, failpoints), store, database
     database.close()
     store.engine.dispose()

@@ -1,0 +1,43 @@
+"""The message queue of a lab: which broker, and what the lab has there."""
+
+from labkit.home import Home
+from labkit.runtime import topics
+from labkit.runtime.broker import Broker, Ground
+from labkit.runtime.inbox import DeadLetter
+from labkit.settings import Settings
+from labkit.shop.wiring import GROUPS, SERVICES
+
+
+def ground_of(home: Home) -> Ground:
+    """The broker of a lab, as its state file names it."""
+    state = home.state()
+    settings = Settings.model_validate_json(home.settings_file.read_text())
+    return Ground(
+        address=state["endpoints"]["broker"], prefix=state["topic_prefix"],
+        keeps=bool(settings.broker), partitions=settings.partitions, session=settings.group_session,
+    )  # fmt: skip
+
+
+def broker_of(home: Home, service: str) -> Broker:
+    """The broker as one service sees it."""
+    return Broker(ground_of(home), service)
+
+
+def topics_of(ground: Ground) -> list[str]:
+    """All topics of a lab, as the broker has them."""
+    shared = [topic for topic in GROUPS if topic != DeadLetter.topic]
+    own = [name for service in SERVICES.values() if service.handlers
+           for name in ground.topics(service.name, [DeadLetter.topic])]  # fmt: skip
+    return [*ground.topics("", shared), *own]
+
+
+def make_topics(home: Home) -> None:
+    """Make all topics of the wiring at the lab's broker."""
+    ground = ground_of(home)
+    topics.make(ground, topics_of(ground))
+
+
+def remove_topics(home: Home) -> None:
+    """Remove them, with what they hold."""
+    ground = ground_of(home)
+    topics.remove(ground, topics_of(ground))
