@@ -29,7 +29,6 @@ class BrokerLog:
 
     def __init__(self, home: Home) -> None:
         self._ground = ground_of(home)
-        self._topics = topics_of(self._ground)
 
     @property
     def is_kept(self) -> bool:
@@ -37,13 +36,13 @@ class BrokerLog:
         return self._ground.keeps
 
     def read(self) -> list[Any]:
-        """Every record of the lab's topics, those of one partition together and in their order."""
+        """Every record of the lab, those of one partition together and in their order."""
         client = KafkaConsumer(
             **self._ground.common, fetch_max_wait_ms=_POLL_MS // 2, max_poll_records=_MANY
         )
-        parts = [TopicPartition(topic, part) for topic in self._topics
-                 for part in range(self._ground.partitions)]  # fmt: skip
         try:
+            parts = [TopicPartition(topic, part) for topic in self._ours(client.topics())
+                     for part in client.partitions_for_topic(topic)]  # fmt: skip
             client.assign(parts)
             client.seek_to_beginning(*parts)
             return sorted(
@@ -63,7 +62,7 @@ class BrokerLog:
 
     def write(self, records: Iterable[Any]) -> None:
         """Put records into their partitions, in the order given."""
-        topics.make(self._ground, self._topics)
+        topics.make(self._ground, topics_of(self._ground))
         client = KafkaProducer(**self._ground.common, enable_idempotence=False)
         try:
             for one in records:
@@ -71,6 +70,11 @@ class BrokerLog:
             client.flush()
         finally:
             client.close()
+
+    def _ours(self, names: Iterable[str]) -> list[str]:
+        """What begins as ours does, and is not the broker's own."""
+        return [name for name in names
+                if name.startswith(self._ground.prefix) and not name.startswith("__")]  # fmt: skip
 
 
 def heads(records: Iterable[Any], seed: int) -> list[Any]:

@@ -4,10 +4,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
+
+from sqlalchemy import Connection
 
 from labkit.faults import Faults
 from labkit.home import Home
@@ -19,9 +21,12 @@ from labkit.lab.diagram import Diagram
 from labkit.lab.frames import Aliases, Difference, Table, frame
 from labkit.lab.reconcile import Reconciler, fetch_bill
 from labkit.lab.seen import Seen, Tables
+from labkit.lab.timepiece import Clock
 from labkit.runtime.clock import LabClock
+from labkit.runtime.engines import open_engine
 from labkit.shop.wiring import SERVICES
-from labkit.stack import control, launch
+from labkit.stack import control, launch, ports
+from labkit.stack.processes import BROKER
 
 _POLL_SECONDS = 0.05
 #: Tables whose ids get their short names first, in this order.
@@ -143,6 +148,23 @@ class Lab:
         return frames[names[0]] if len(names) == 1 else Tables(frames)
 
     @contextmanager
+    def database(self, service: str) -> Iterator[Connection]:
+        """One transaction in the database of a service, behind its back.
+
+        Args:
+            service: as `goods`; `platform` is the payment platform's.
+
+        Raises:
+            KeyError: there is no such database.
+        """
+        engine = open_engine(launch.status(self.home)["databases"][service])
+        try:
+            with engine.begin() as connection:
+                yield connection
+        finally:
+            engine.dispose()
+
+    @contextmanager
     def watch(self, *names: str, settle: bool = True) -> Iterator[Seen]:
         """Keep tables before and after a step, to show what it changed.
 
@@ -245,13 +267,16 @@ class Lab:
         return Table(shown, columns=["what", "order", "cause"])
 
     def services(self) -> Table:
-        """The processes of the lab, and what each has of its own."""
+        """The processes of the lab, the broker first, and what each has of its own."""
         state = launch.status(self.home)
-        return Table([
-            {"process": one["name"], "state": one["state"],
-             "database": f"{one['name']}.sqlite" if state["databases"].get(one["name"]) else "–"}
-            for one in state["services"]
-        ])  # fmt: skip
+        rows = [{"process": one["name"], "state": one["state"],
+                 "database": one["name"] if state["databases"].get(one["name"]) else "–"}
+                for one in state["services"]]  # fmt: skip
+        broker = state["endpoints"]["broker"]
+        if broker and rows[0]["process"] != BROKER:  # one that is not the lab's own
+            up = "up" if ports.answers(broker) else "down"
+            rows.insert(0, {"process": BROKER, "state": up, "database": "–"})
+        return Table(rows)
 
     def wiring(self) -> Table:
         """Topic → consumer group → handler."""
@@ -286,27 +311,3 @@ class Lab:
     def _user_of(self, order_id: int | str) -> int:
         rows = self._reader.table("trade_order")
         return next((row["user_id"] for row in rows if str(row["order_id"]) == str(order_id)), 1)
-
-
-class Clock:
-    """The lab clock from outside.
-
-    Args:
-        clock: of the home.
-    """
-
-    def __init__(self, clock: LabClock) -> None:
-        self._clock = clock
-
-    def now(self) -> datetime:
-        """Business time."""
-        return self._clock.now()
-
-    def stop(self, at: datetime | None = None) -> None:
-        """Stop business time, at a time or where it is."""
-        self._clock.stop(at)
-
-    def advance(self, **by: float) -> datetime:
-        """Move business time forward in all processes, as `advance(minutes=30)`."""
-        self._clock.advance(timedelta(**by))
-        return self._clock.now()

@@ -1,0 +1,29 @@
+"""The lab clock as a notebook sees it."""
+
+from datetime import datetime, timedelta
+
+from labkit.runtime.clock import LabClock
+
+
+class Clock:
+    """The lab clock from outside.
+
+    Args:
+        clock: of the home.
+    """
+
+    def __init__(self, clock: LabClock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        """Business time."""
+        return self._clock.now()
+
+    def stop(self, at: datetime | None = None) -> None:
+        """Stop business time, at a time or where it is."""
+        self._clock.stop(at)
+
+    def advance(self, **by: float) -> datetime:
+        """Move business time forward in all processes, as `advance(minutes=30)`."""
+        self._clock.advance(timedelta(**by))
+        return self._clock.now()
