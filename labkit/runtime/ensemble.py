@@ -116,9 +116,11 @@ class Ensemble:
             if self.client.connected:
                 seconds = min(map(self._see_to, list(self._duties)), default=_COMPLAIN_SECONDS)
                 complain_at = time.monotonic() + _PROBE_SECONDS
-            elif time.monotonic() > complain_at:
+                continue
+            seconds = _AGAIN_SECONDS
+            if time.monotonic() > complain_at:
                 log.warning("waiting for ZooKeeper at %s", self.address)
-                seconds, complain_at = _AGAIN_SECONDS, time.monotonic() + _COMPLAIN_SECONDS
+                complain_at = time.monotonic() + _COMPLAIN_SECONDS
 
     def _see_to(self, duty: Duty) -> float:
         try:

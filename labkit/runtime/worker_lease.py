@@ -1,10 +1,10 @@
 """A worker number for ids, leased in ZooKeeper.
 
-What makes ids unique is the time that is reserved there, and no clock or time-out: only who knows
-the version of a number's node changes it, its time only grows, no id bears a time beyond it, and
-the ids of the next holder bear later ones. So a process that was stopped past its session and wakes
-up can make no id that another makes: what it has left is its own, and it is refused more. The
-ephemeral nodes only keep others off the numbers of the living.
+What makes ids unique is the time that is reserved there, and no clock or time-out: only who has
+seen the last version of a number's node changes it, its time only grows, no id bears a time beyond
+it, and the ids of the next holder bear later ones. So a process that was stopped past its session
+and wakes up can make no id that another makes: what it has left is its own, and it is refused more.
+The ephemeral nodes only keep others off the numbers of the living.
 """
 
 import logging
@@ -44,6 +44,7 @@ class ZooKeeperLease:
         self._reserve_ms = reserve_ms
         self._now_ms = now_ms
         self._held: Number | None = None
+        self._session: int | None = None
         self._tried: int | None = None
         self._decided = threading.Event()
         self.worker = 0
@@ -76,10 +77,11 @@ class ZooKeeperLease:
         """Reserve ahead, under our number or a new one; seconds until that must be done again."""
         enough = self._reserve_ms * 2 / 3
         left = self._held.time.until - self._now_ms() if self._held else 0
-        if left < enough:
+        session = self._ensemble.session
+        if left < enough or session != self._session:  # which may have lost more than the session
             if not self._renew() and not self._take():
                 return _AGAIN_SECONDS
-            left = self._reserve_ms
+            left, self._session = self._reserve_ms, session
         return (left - enough) / 1000
 
     def _renew(self) -> bool:
@@ -111,7 +113,7 @@ class ZooKeeperLease:
     def _free(self) -> Iterator[tuple[Number, bool]]:
         """Numbers that may have no id of a time to come, and whether our session has them."""
         now = self._now_ms()
-        floor = self._nodes.make(now + self._reserve_ms)
+        floor = self._nodes.begin(now + self._reserve_ms)
         taken, known = self._nodes.taken(), self._nodes.known()
         mine = [] if self._tried is None else [self._tried]
         for number in (*mine, *(one for one in range(WORKERS) if one not in mine)):

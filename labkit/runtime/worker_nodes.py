@@ -1,5 +1,6 @@
 """The nodes in ZooKeeper under which worker numbers are leased.
 
+holders/H    ephemeral: a holder and its session, which every change of a holder asks for
 workers/N    ephemeral: somebody has the number; gone when its session is
 reserved     persistent: the time after which ids of numbers begin of which nothing is noted
 reserved/N   persistent: up to which time ids of this number may exist, and who reserved it
@@ -7,6 +8,7 @@ reserved/N   persistent: up to which time ids of this number may exist, and who 
 
 import json
 import logging
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -58,6 +60,7 @@ class WorkerNodes:
         self._ensemble = ensemble
         self._root = root
         self._me = me
+        self._holder = f"{root}/holders/{me}"
 
     def taken(self) -> set[int]:
         """The numbers that somebody has, who lives or died a moment ago."""
@@ -66,6 +69,23 @@ class WorkerNodes:
     def known(self) -> set[int]:
         """The numbers of which something is noted."""
         return self._children("reserved")
+
+    def begin(self, floor: int) -> int:
+        """Begin to look: what is seen from now on counts for as long as our session lasts.
+
+        A version alone would not do. Where the ensemble lost its data, versions begin again, and
+        the node of another may have just the version that ours had.
+
+        Args:
+            floor: as `make` wants it.
+
+        Returns:
+            The floor that stands there.
+        """
+        found = self.make(floor)
+        with suppress(NodeExistsError):
+            self._ensemble.ask(self._ensemble.client.create_async, self._holder, ephemeral=True)
+        return found
 
     def is_ours(self, number: int) -> bool:
         """Whether it is our session that has a number."""
@@ -91,8 +111,7 @@ class WorkerNodes:
         Raises:
             KazooException: one of `TOO_LATE` where it is ours no more.
         """
-        # A living process's session may end; its number is then renewed by taking it again.
-        return self._reserve(held, until, ("check", self._worker(held.number), 0))
+        return self._reserve(held, until)
 
     def take(self, free: Number, until: int, *, ours: bool) -> Number:
         """Take a number and reserve time under it.
@@ -124,7 +143,8 @@ class WorkerNodes:
         try:
             return int(self._ensemble.ask(client.get_async, path)[0])
         except NoNodeError:
-            self._ensemble.ask(client.ensure_path_async, f"{self._root}/workers")
+            for name in ("holders", "workers"):
+                self._ensemble.ask(client.ensure_path_async, f"{self._root}/{name}")
         try:
             self._ensemble.ask(client.create_async, path, str(floor).encode())
         except NodeExistsError:
@@ -133,10 +153,11 @@ class WorkerNodes:
         return floor
 
     def _reserve(self, number: Number, until: int, *also: tuple[Any, ...]) -> Number:
-        """All or nothing, and only if nobody changed the node since we looked."""
+        """All or nothing, and only if nobody changed the node since we looked in this session."""
         time = replace(number.time, until=until)
         node, note = self._reserved(number.number), json.dumps(asdict(time)).encode()
         transaction = self._ensemble.client.transaction()
+        transaction.check(self._holder, 0)
         for name, *args in also:
             getattr(transaction, name)(*args)
         if number.version < 0:
