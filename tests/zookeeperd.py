@@ -1,12 +1,19 @@
-"""A ZooKeeper of the tests' own, from a folder of jars that LABKIT_TEST_ZOOKEEPER_JARS names."""
+"""A ZooKeeper of the tests' own, from a folder of jars that LABKIT_TEST_ZOOKEEPER_JARS names.
+
+    python -m tests.zookeeperd pytest tests/integration/test_placing.py
+
+has every lab of these tests use it as its registry.
+"""
 
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -90,3 +97,14 @@ def server(folder: Path) -> Iterator[Server]:
     finally:
         mine.unpause()
         mine.kill()
+
+
+def main() -> int:
+    """Run a command with the labs that it starts on a server of its own."""
+    with TemporaryDirectory(prefix="labkit-zookeeper-") as folder, server(Path(folder)) as one:
+        environment = os.environ | {"LABKIT_ZOOKEEPER": one.address}
+        return subprocess.run(sys.argv[1:], env=environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

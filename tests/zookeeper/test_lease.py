@@ -119,6 +119,29 @@ def test_a_session_that_ends_costs_no_id(open_registry: OpenRegistry, tree: Kazo
     assert worker_of(ids.next()) == number
 
 
+def test_who_does_not_know_whether_it_reserved_looks(
+    open_registry: OpenRegistry, tree: KazooClient
+) -> None:
+    """An answer was lost, so that the version is another than we know: the number stays ours."""
+    ids = IdMaker(open_registry().lease_worker(RESERVE_MS), wall_ms)
+    number = worker_of(ids.next())
+    written, _stat = tree.get(f"/reserved/{number}")
+    tree.set(f"/reserved/{number}", written)  # as our own request did whose answer was lost
+    later = wall_ms() + 2 * RESERVE_MS
+    until(lambda: made_at_ms(attempt(ids) or 0) > later, "ids go on past what was reserved")
+    assert tree.get_children("/workers") == [str(number)]
+
+
+def test_a_clock_that_is_behind_makes_no_ids_of_its_predecessors_time(
+    open_registry: OpenRegistry,
+) -> None:
+    """Ids of a number begin after all that was reserved before, whatever our own clock says."""
+    lease = open_registry().lease_worker(RESERVE_MS)
+    with pytest.raises(NothingReserved):
+        IdMaker(lease, lambda: wall_ms() - 3_600_000).next()
+    assert IdMaker(lease, wall_ms).next()
+
+
 @pytest.mark.parametrize(("go", "come"), [("kill", "start"), ("pause", "unpause")])
 def test_without_the_ensemble_ids_go_on_until_the_reserved_time_is_over(
     open_registry: OpenRegistry, zookeeper: Server, go: str, come: str
@@ -144,8 +167,8 @@ def test_without_the_ensemble_ids_go_on_until_the_reserved_time_is_over(
 def test_an_ensemble_that_lost_its_data_is_told_by_the_living(
     open_registry: OpenRegistry, zookeeper: Server
 ) -> None:
-    """Who had a number goes on under it; who comes anew gets another."""
-    ids = IdMaker(open_registry().lease_worker(2 * RESERVE_MS), wall_ms)
+    """Who had a number says so at once and goes on under it; who comes anew gets another."""
+    ids = IdMaker(open_registry().lease_worker(10 * RESERVE_MS), wall_ms)
     number = worker_of(ids.next())
     zookeeper.kill()
     zookeeper.forget()
