@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from labkit.runtime.clock import wall_ms
@@ -33,16 +33,12 @@ class ZooKeeperLease:
         ensemble: keeps it.
         root: path of the lab's tree.
         reserve_ms: how far ahead of use time is reserved.
-        now_ms: the wall clock, in milliseconds since 1970.
     """
 
-    def __init__(
-        self, ensemble: Ensemble, root: str, reserve_ms: int, now_ms: Callable[[], int] = wall_ms
-    ) -> None:
+    def __init__(self, ensemble: Ensemble, root: str, reserve_ms: int) -> None:
         self._ensemble = ensemble
         self._nodes = WorkerNodes(ensemble, root, f"{os.getpid()}-{secrets.token_hex(8)}")
         self._reserve_ms = reserve_ms
-        self._now_ms = now_ms
         self._held: Number | None = None
         self._session: int | None = None
         self._tried: int | None = None
@@ -76,7 +72,7 @@ class ZooKeeperLease:
     def _keep(self) -> float:
         """Reserve ahead, under our number or a new one; seconds until that must be done again."""
         enough = self._reserve_ms * 2 / 3
-        left = self._held.time.until - self._now_ms() if self._held else 0
+        left = self._held.time.until - wall_ms() if self._held else 0
         session = self._ensemble.session
         if left < enough or session != self._session:  # which may have lost more than the session
             if not self._renew() and not self._take():
@@ -112,7 +108,7 @@ class ZooKeeperLease:
 
     def _free(self) -> Iterator[tuple[Number, bool]]:
         """Numbers that may have no id of a time to come, and whether our session has them."""
-        now = self._now_ms()
+        now = wall_ms()
         floor = self._nodes.begin(now + self._reserve_ms)
         taken, known = self._nodes.taken(), self._nodes.known()
         mine = [] if self._tried is None else [self._tried]
@@ -127,9 +123,9 @@ class ZooKeeperLease:
     def _unknown(self, number: int, floor: int) -> Number:
         """A number of which nothing is noted; where that was lost, we know what we reserved."""
         held = self._held
-        if held and held.number == number and held.time.until > self._now_ms():
+        if held and held.number == number and held.time.until > wall_ms():
             return replace(held, version=-1)
         return self._nodes.fresh(number, floor)
 
     def _ahead_of(self, number: Number) -> int:
-        return max(self._now_ms() + self._reserve_ms, number.time.until)
+        return max(wall_ms() + self._reserve_ms, number.time.until)
