@@ -18,6 +18,8 @@ class Settings(BaseSettings):
             own, in memory.
         mysql: SQLAlchemy URL of a MySQL server, of a user who may make schemas and users there;
             empty: each service has an SQLite file.
+        zookeeper: `host:port[,host:port…]` of a ZooKeeper to use as registry; empty: a folder of
+            the home is.
         call_timeout: what one call between services has.
         flow_timeout: what placing an order has before it is answered 202.
         unconfirmed_deadline: age (wall clock) at which an unconfirmed order is cancelled.
@@ -32,7 +34,7 @@ class Settings(BaseSettings):
         partitions: of each topic at the broker, made at the first start: no more instances of one
             service can consume at a time.
         group_session: after this silence the broker gives a consumer's partitions to another.
-        worker_reserve: how far ahead of use the time of ids is reserved on disk.
+        worker_reserve: how far ahead of use the time of ids is reserved, on disk or in ZooKeeper.
         queue_limit: how many orders, steps or calls may wait at one place; the next is refused.
         tracing: share of the requests that are traced, 0 to 1; `on` and `off` are 1 and 0.
     """
@@ -41,6 +43,7 @@ class Settings(BaseSettings):
 
     broker: str = ""
     mysql: str = ""
+    zookeeper: str = ""
     call_timeout: float = 1.0
     flow_timeout: float = 4.0
     unconfirmed_deadline: float = 6.0

@@ -22,11 +22,10 @@ from labkit.faults import points
 from labkit.home import Home
 from labkit.lab.data import Reader
 from labkit.results import Code
-from labkit.runtime.calls import Calls
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.operations import UNDONE
-from labkit.runtime.registry import Registry
+from labkit.runtime.outside import calls_from
 from labkit.runtime.tables import operation, outbox
 from labkit.shop import contracts
 from labkit.shop import messages as m
@@ -99,7 +98,6 @@ def back_seconds(home: Home) -> dict[str, float]:
 
 
 async def _back_seconds(home: Home) -> dict[str, float]:
-    calls = Calls("bench", Registry(home.registry), home.secret, None, _PATIENCE_SECONDS)
     asked: dict[str, Any] = {
         "goods": (contracts.GoodsService, "find_goods", m.FindGoods(goods_id=1)),
         "coupon": (contracts.CouponService, "find_coupon", m.FindCoupon(coupon_id=1)),
@@ -107,14 +105,14 @@ async def _back_seconds(home: Home) -> dict[str, float]:
         "order": (contracts.OrderService, "find_order", m.MoveOrder(order_id=1)),
     }
     took = {}
-    for service, (contract, method, query) in asked.items():
-        ask = getattr(calls.stub(contract, service), method)
-        await ask(query)
-        began = time.monotonic()
-        os.kill(Ground(home).processes()[service].pid, signal.SIGKILL)
-        await ask(query)  # asks again until the deadline, as every caller does
-        took[service] = time.monotonic() - began
-    await calls.close()
+    async with calls_from("bench", home, _PATIENCE_SECONDS) as calls:
+        for service, (contract, method, query) in asked.items():
+            ask = getattr(calls.stub(contract, service), method)
+            await ask(query)
+            began = time.monotonic()
+            os.kill(Ground(home).processes()[service].pid, signal.SIGKILL)
+            await ask(query)  # asks again until the deadline, as every caller does
+            took[service] = time.monotonic() - began
     return took
 
 

@@ -6,9 +6,8 @@ from labkit.home import Home
 from labkit.lab import money
 from labkit.lab.data import Reader
 from labkit.results import Code, Result
-from labkit.runtime.calls import Calls
 from labkit.runtime.desk import Desk, RetryCommand
-from labkit.runtime.registry import Registry
+from labkit.runtime.outside import calls_from
 from labkit.runtime.steps import Unknown
 from labkit.shop.contracts import PayService
 from labkit.shop.pay_messages import FindPayment
@@ -31,16 +30,14 @@ async def retry(home: Home, id: str) -> Result[Any]:
     if service not in TABLES or not number.isdecimal():
         raise ValueError(f"{id!r}: an id looks like goods.383026413512351744; see: labkit stuck")
     pay_id = _payment_of(home, int(number)) if service == "pay" else None
-    calls = Calls("desk", Registry(home.registry), home.secret, None, _SECONDS)
-    try:
-        if pay_id is not None:
-            query = FindPayment(pay_id=pay_id)
-            return await calls.stub(PayService, service).look_after_payment(query)
-        return await calls.stub(Desk, service).retry(RetryCommand(event_id=int(number)))
-    except Unknown as unknown:
-        return Result[Any].no(Code.DEPENDENCY_AWAY, f"{id}: {unknown}")
-    finally:
-        await calls.close()
+    async with calls_from("desk", home, _SECONDS) as calls:
+        try:
+            if pay_id is not None:
+                query = FindPayment(pay_id=pay_id)
+                return await calls.stub(PayService, service).look_after_payment(query)
+            return await calls.stub(Desk, service).retry(RetryCommand(event_id=int(number)))
+        except Unknown as unknown:
+            return Result[Any].no(Code.DEPENDENCY_AWAY, f"{id}: {unknown}")
 
 
 def _payment_of(home: Home, number: int) -> int | None:

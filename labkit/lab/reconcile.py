@@ -18,8 +18,7 @@ from sqlalchemy import Column, Table, and_, or_, select
 
 from labkit.home import Home
 from labkit.lab.data import Reader, Rows
-from labkit.runtime.calls import Calls
-from labkit.runtime.registry import Registry
+from labkit.runtime.outside import calls_from
 from labkit.runtime.steps import Unknown
 from labkit.shop.contracts import PayService
 from labkit.shop.pay_messages import FindPayment
@@ -169,10 +168,9 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 async def _ask_about(home: Home, pay_ids: set[int]) -> dict[int, str]:
-    calls = Calls("reconcile", Registry(home.registry), home.secret, None, _SECONDS)
-    payments, turn = calls.stub(PayService, "pay"), asyncio.Semaphore(_AT_ONCE)
+    turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def ask(pay_id: int) -> str:
+    async def ask(payments: PayService, pay_id: int) -> str:
         async with turn:
             try:
                 answer = await payments.look_after_payment(FindPayment(pay_id=pay_id))
@@ -180,10 +178,9 @@ async def _ask_about(home: Home, pay_ids: set[int]) -> dict[int, str]:
                 return str(unknown)
             return "" if answer.success else answer.message
 
-    try:
-        told = await asyncio.gather(*map(ask, pay_ids))
-    finally:
-        await calls.close()
+    async with calls_from("reconcile", home, _SECONDS) as calls:
+        payments = calls.stub(PayService, "pay")
+        told = await asyncio.gather(*(ask(payments, pay_id) for pay_id in pay_ids))
     return dict(zip(pay_ids, told, strict=True))
 
 

@@ -16,7 +16,7 @@ from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.database import Database
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
-from labkit.runtime.registry import Instance, Registry
+from labkit.runtime.registry import Instance, Registry, open_registry
 from labkit.runtime.wiring import failpoints_of
 from labkit.runtime.work import Context
 from labkit.settings import Settings
@@ -34,7 +34,7 @@ async def serve(home: Home, settings: Settings, listener: socket.socket, instanc
         instance: which one of its kind.
     """
     host, port = listener.getsockname()
-    registry = Registry(home.registry)
+    registry = open_registry(home, settings)
     platform = assemble(home, settings, registry, f"http://{host}:{port}", instance)
     telling = asyncio.create_task(platform.notifier.run())
     registry.announce(Instance(PLATFORM.name, instance, f"{host}:{port}", os.getpid()))
@@ -46,6 +46,7 @@ async def serve(home: Home, settings: Settings, listener: socket.socket, instanc
     await uvicorn.Server(config).serve(sockets=[listener])
     telling.cancel()
     await asyncio.to_thread(platform.database.close)
+    await asyncio.to_thread(registry.close)
 
 
 def assemble(home: Home, settings: Settings, registry: Registry, url: str, instance: int) -> Api:

@@ -15,6 +15,7 @@ from labkit.runtime.database import Database
 from labkit.runtime.desk import RetryCommand
 from labkit.runtime.engines import is_away
 from labkit.runtime.failpoints import Failpoints
+from labkit.runtime.ids import NoIds
 from labkit.runtime.inbox import Delivery, Failure
 from labkit.runtime.steps import Event, Step
 
@@ -71,7 +72,7 @@ class Inbox:
             try:
                 for delivery in await self._database.run(inbox.find_due, None):
                     await self._try_again(self._again, delivery)
-            except Exception as error:  # above all a database that is away: that burns no tries
+            except Exception as error:  # above all a database that is away: it burns no tries
                 log.warning("retries of %s pause: %s", self._group, error)
             await asyncio.sleep(_RETRY_SECONDS)
 
@@ -92,7 +93,7 @@ class Inbox:
         try:
             await self._run(steps[delivery.topic], delivery)
         except Exception as error:  # kept with its cause, for people to see
-            if is_away(error):
+            if _is_none_of_its_doing(error):
                 raise
             await self._database.run(inbox.keep_failure, _failure(delivery, error))
             return f"{type(error).__name__}: {error}"
@@ -144,9 +145,9 @@ class Inbox:
             return await self._database.run(step, delivery)
 
     def _keep(self, delivery: Delivery, error: Exception) -> None:
-        """Store a failed delivery; where the database itself is away, wait and ask it again."""
-        while is_away(error) and not self._stopping.is_set():
-            log.warning("the database of %s is away, polling pauses: %s", self._group, error)
+        """Store a failed delivery; where it is not to blame, wait and ask again."""
+        while _is_none_of_its_doing(error) and not self._stopping.is_set():
+            log.warning("polling of %s pauses: %s", self._group, error)
             time.sleep(_PAUSE_SECONDS)
             try:
                 return self._database.submit(self._first[delivery.topic], delivery).result()
@@ -159,6 +160,11 @@ class Inbox:
 def _about(delivery: Delivery) -> dict[str, Any]:
     """What a span says of a delivery."""
     return {"topic": delivery.topic, "order_id": delivery.key, "event_id": delivery.event_id}
+
+
+def _is_none_of_its_doing(error: Exception) -> bool:
+    """Whether an event failed because the database is away or no ids can be made."""
+    return is_away(error) or isinstance(error, NoIds)
 
 
 def _failure(delivery: Delivery, error: Exception) -> Failure:

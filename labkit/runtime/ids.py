@@ -2,7 +2,7 @@
 
 Two things make Snowflake ids collide in the wild: two processes with one worker id, and a clock
 that steps back. Here the worker id is leased (`WorkerLease`), the time that ids may bear is
-reserved on disk ahead of use, and a clock that stepped back makes the maker wait or refuse.
+reserved durably ahead of use, and a clock that stepped back makes the maker wait or refuse.
 """
 
 import threading
@@ -17,8 +17,16 @@ _SHIFT = WORKER_BITS + SEQUENCE_BITS
 _PATIENCE_MS = 100
 
 
-class ClockSteppedBack(Exception):
+class NoIds(Exception):
+    """No id can be made now. Nothing is wrong with what needs one: it may be asked again."""
+
+
+class ClockSteppedBack(NoIds):
     """The wall clock went back further than an id may wait for."""
+
+
+class NothingReserved(NoIds):
+    """The time that our ids may bear is used up, and no more could be reserved."""
 
 
 class WorkerLease(Protocol):
@@ -26,10 +34,14 @@ class WorkerLease(Protocol):
 
     @property
     def worker(self) -> int:
-        """The number, 0 to 1023."""
+        """The number, 0 to 1023; `reserve` may change it."""
 
     def reserve(self, until_ms: int) -> int:
-        """Note durably that ids up to a time may exist, and return the time reserved."""
+        """Note durably that ids up to a time may exist, and return the time reserved.
+
+        Raises:
+            NothingReserved: that cannot be done now.
+        """
 
 
 class IdMaker:
@@ -51,6 +63,7 @@ class IdMaker:
 
         Raises:
             ClockSteppedBack: the clock is more than 100 ms behind the last id.
+            NothingReserved: the lease could not be renewed in time.
         """
         with self._lock:
             now, sequence = self._wait_for(self._last_ms), 0

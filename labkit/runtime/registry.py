@@ -2,7 +2,7 @@
 
 A folder of leases. A lease is a file whose lock a living process holds: the system drops the lock
 at the moment the process dies, however it dies, and keeps it while the process is only stopped.
-The containers stack will keep the same two facts in ZooKeeper's ephemeral nodes.
+Where the settings name a ZooKeeper, the same two facts are kept there (tree.py).
 """
 
 import json
@@ -11,9 +11,10 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from labkit.home import take_lock, try_lock, write_whole
+from labkit.home import Home, take_lock, try_lock, write_whole
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.ids import WORKERS
+from labkit.runtime.ids import WORKERS, WorkerLease
+from labkit.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class FileWorkerLease:
 
 
 class Registry:
-    """The registry of one home.
+    """The registry of one home, in a folder.
 
     Args:
         folder: where the leases lie.
@@ -83,7 +84,7 @@ class Registry:
         self._seen[service] = (time.monotonic(), living)
         return living
 
-    def lease_worker(self, reserve_ms: int) -> FileWorkerLease:
+    def lease_worker(self, reserve_ms: int) -> WorkerLease:
         """Take a worker number that no living process has and whose past is past.
 
         Raises:
@@ -101,6 +102,9 @@ class Registry:
             os.close(lock)
         raise RuntimeError("all worker ids are leased: too many processes use this home")
 
+    def close(self) -> None:
+        """Be done with it; the locks go with the process."""
+
     def _lease(self, service: str, instance: int) -> Path:
         return self.folder / f"{service}.{instance}.lock"
 
@@ -114,3 +118,20 @@ class Registry:
             return instance
         os.close(probe)
         return None
+
+
+def open_registry(home: Home, settings: Settings) -> Registry:
+    """The registry that a lab uses: ZooKeeper where its settings name one, else its folder.
+
+    Args:
+        home: where the lab lives.
+        settings: of the lab.
+
+    Returns:
+        The registry. It may have threads and a connection: never fork after this, and close it.
+    """
+    if not settings.zookeeper:
+        return Registry(home.registry)
+    from labkit.runtime.tree import ZooKeeperRegistry  # its client takes long to import
+
+    return ZooKeeperRegistry(home, settings.zookeeper)

@@ -18,7 +18,7 @@ from labkit.runtime.desk import Desk, RetryCommand
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.outbox import Groups
-from labkit.runtime.registry import Instance, Registry
+from labkit.runtime.registry import Instance, open_registry
 from labkit.runtime.relay import Relay
 from labkit.runtime.server import Handler, Server
 from labkit.runtime.steps import Event, Flow, Step
@@ -55,7 +55,7 @@ class Runtime:
         self._broker = broker
         self._flows: dict[tuple[str, Any], asyncio.Task[Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self.registry = Registry(home.registry)
+        self.registry = open_registry(home, settings)
         process = f"{service.name}-{instance}"
         self._failpoints = Failpoints(home.faults, process, failpoints_of(service))
         self.calls = Calls(
@@ -79,7 +79,10 @@ class Runtime:
         return await self._database.run(step, command)
 
     async def start(self) -> None:
-        """Open the database, serve, relay and consume; then tell the registry."""
+        """Open the database, serve, relay and consume; then tell the registry.
+
+        Waits for the registry where that is a ZooKeeper which is away.
+        """
         relay = Relay(
             self.service.name, self._broker, self._failpoints, self._desk_of,
             self.settings.queue_limit,
@@ -119,6 +122,7 @@ class Runtime:
         await asyncio.to_thread(self._inbox.stop)
         await self.calls.close()
         await asyncio.to_thread(self._database.close)
+        await asyncio.to_thread(self.registry.close)
 
     def _context(self, hand_over: Callable[[list[outbox.Parcel]], None]) -> Context:
         def committed(emitted: list[tuple[int, Event, str]]) -> None:

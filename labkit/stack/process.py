@@ -120,6 +120,7 @@ async def _serve_web(runtime: Runtime, listener: socket.socket) -> None:
     runtime.announce(f"{host}:{port}")
     await uvicorn.Server(config).serve(sockets=[listener])
     await runtime.calls.close()
+    await asyncio.to_thread(runtime.registry.close)
 
 
 def _die_with(lifeline: int) -> None:

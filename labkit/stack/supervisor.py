@@ -88,6 +88,7 @@ class Supervisor:
         """
         try:
             self._prepare_databases()
+            self._prepare_registry()
             if not self.home.filled():
                 self._fill(Seeds())
             if not all((self.home.keys / f"{name}.pem").exists() for name in keys.OWNERS):
@@ -130,6 +131,15 @@ class Supervisor:
             return databases.put_aside(self.home)
         self._in_child(lambda: databases.prepare(self.home, server), "MySQL cannot be used")
         return None
+
+    def _prepare_registry(self) -> None:
+        address = self._settings.zookeeper
+        if address:
+            from labkit.stack import zookeeper  # here and not in every child: it takes long
+
+            self._in_child(
+                lambda: zookeeper.prepare(self.home, address), "ZooKeeper cannot be used"
+            )
 
     def _fill(self, seeds: Seeds) -> None:
         now = LabClock(self.home.clock_file).now()
@@ -297,7 +307,8 @@ class Supervisor:
     def _endpoints(self) -> dict[str, Any]:
         webs = {name: "http://{}:{}".format(*listener.getsockname())
                 for name, listener in self._webs.items()}  # fmt: skip
-        known = {**webs, "broker": self._broker, "registry": str(self.home.registry)}
+        registry = self._settings.zookeeper or str(self.home.registry)
+        known = {**webs, "broker": self._broker, "registry": registry}
         return {name: known.get(name) for name in ENDPOINTS}
 
     def _topic_prefix(self) -> str:

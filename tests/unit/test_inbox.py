@@ -18,6 +18,7 @@ from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
 from labkit.runtime.desk import RetryCommand
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints
+from labkit.runtime.ids import NothingReserved
 from labkit.runtime.inbox import BodyChanged, Delivery, Failure, MissingQuery
 from labkit.runtime.steps import Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING
@@ -27,16 +28,19 @@ from labkit.shop.tables import goods
 from labkit.shop.wiring import GROUPS
 from tests.unit.store import STOCK, OpenStore, Store, eventually
 
-ORDER, POISON = 1001, 666
+ORDER, POISON, NEEDS_ID = 1001, 666, 777
 TABLE = "trade_mq_consumer_log"
 
 
 @step()
 def give_one(tx: Transaction, event: OrderCancelled) -> None:
-    """A handler that is not safe to repeat: once handled, one piece more. One order is poison."""
+    """A handler that is not safe to repeat: once handled, one piece more. One order is poison,
+    and one needs a new id."""
     tx.execute(update(goods).values(goods_number=goods.c.goods_number + 1))
     if event.order_id == POISON:
         raise ZeroDivisionError("poison")
+    if event.order_id == NEEDS_ID:
+        tx.ids.next()
 
 
 FIRST = inbox.guarded(give_one, OrderCancelled)
@@ -278,6 +282,26 @@ def test_poison_stops_nobody(running: tuple[Inbox, Store, Database], tmp_path: P
     asyncio.run(_until(handled, work.run_retries()))
     assert given_out(store) == 5
     assert store.row(TABLE, event_id=100)["status"] == WAITING
+
+
+def test_where_no_ids_can_be_made_no_tries_are_burnt(
+    running: tuple[Inbox, Store, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is none of the event's doing: it waits for as long as it takes, and is done then."""
+    work, store, _ = running
+    fail(store, delivery(1, order_id=NEEDS_ID))
+    refused: list[int] = []
+
+    def refuse() -> int:
+        refused.append(1)
+        raise NothingReserved("ZooKeeper reserved no time for ids")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.ids, "next", refuse)
+        asyncio.run(_until(lambda: len(refused) > 3, work.run_retries()))
+        assert store.row(TABLE, event_id=1)["tries"] == 1
+    asyncio.run(_until(lambda: store.rows(TABLE, status=DONE), work.run_retries()))
+    assert given_out(store) == 1
 
 
 def test_a_kept_event_is_driven_by_hand(running: tuple[Inbox, Store, Database]) -> None:
