@@ -50,6 +50,12 @@ class Service(_Strict):
         """Where it listens; the same number inside the container and on 127.0.0.1."""
         return int(self.ports[0].rpartition(":")[2])
 
+    @property
+    def listens(self) -> list[int]:
+        """All ports that it takes, which matters where it shares this machine's network."""
+        more = re.findall(r"://[^:]+:(\d+)", self.environment.get("KAFKA_LISTENERS", ""))
+        return sorted({self.port, *map(int, more)})
+
 
 @dataclass(frozen=True)
 class Described:

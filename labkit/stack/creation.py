@@ -14,8 +14,8 @@ from labkit.stack.compose_file import Service
 
 #: Label of what labkit made: the project's name.
 OURS = "io.labkit.stack"
-#: Label: a digest of all that the container was made from.
-MADE_FROM = "io.labkit.made-from"
+#: Label: a digest of all that the container was made from; Compose passes over what lacks it.
+MADE_FROM = "com.docker.compose.config-hash"
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 _NANOSECONDS = 10**9
 

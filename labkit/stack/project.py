@@ -1,6 +1,7 @@
 """The containers of one project: found, made, started, waited for, stopped and removed."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,8 +39,9 @@ class Project:
         self._docker = docker
         described = compose_file.read(settings)
         self._name, self._services = described.name, described.services
-        self._maker = Maker(docker, self._name, host_network=settings.containers_network == "host")
-        self._progress = progress
+        self._host = settings.containers_network == "host"
+        self._maker = Maker(docker, self._name, host_network=self._host)
+        self._told, self._telling = progress, threading.Lock()
         self._started: list[Container] = []
 
     def images(self) -> list[str]:
@@ -56,7 +58,8 @@ class Project:
         for name, service in self._services.items():
             found = self._find(name)
             if not found or found.status not in ("running", "paused"):
-                _check_port(name, service.port)
+                for port in service.listens if self._host else [service.port]:
+                    _check_port(name, port)
 
     def up(self) -> dict[str, Container]:
         """Service → container, each up and ready.
@@ -103,6 +106,10 @@ class Project:
         self._await_ready(name, container, service)
         return container
 
+    def _progress(self, line: str) -> None:
+        with self._telling:
+            self._told(line)
+
     def _find(self, name: str) -> Container | None:
         labels = [f"{PROJECT}={self._name}", f"{SERVICE}={name}"]
         found = self._docker.containers.list(all=True, filters={"label": labels})
@@ -117,14 +124,16 @@ class Project:
         """Ask as its health check does, without waiting for the engine's next turn to ask."""
         kind, *command = service.healthcheck.test
         command = ["/bin/sh", "-c", *command] if kind == "CMD-SHELL" else command
+        command = ["timeout", service.healthcheck.timeout, *command]
         deadline = time.monotonic() + _READY_SECONDS
-        while not _answers(container, command):
+        while (complaint := _complaint(container, command)) is not None:
             container.reload()
             if container.status == "exited":
                 raise Unusable(_died(name, container))
             if time.monotonic() > deadline:
                 raise Unusable(
-                    f"{name} is not ready after {_READY_SECONDS} s: docker logs {container.name}"
+                    f"{name} is not ready after {_READY_SECONDS} s ({complaint}): "
+                    f"docker logs {container.name}"
                 )
             time.sleep(0.1)
 
@@ -156,18 +165,26 @@ def _check_port(name: str, port: int) -> None:
             ) from None
 
 
-def _answers(container: Container, command: list[str]) -> bool:
+def _complaint(container: Container, command: list[str]) -> str | None:
+    """What a health check says where it fails; None where it does not."""
     try:
-        return container.exec_run(command).exit_code == 0
-    except APIError:  # it stopped meanwhile
-        return False
+        answer = container.exec_run(command)
+    except APIError as error:  # it stopped meanwhile
+        return explain(error)
+    if answer.exit_code == 0:
+        return None
+    assert isinstance(answer.output, bytes)  # an iterator only where one is asked for
+    return " ".join(answer.output.decode(errors="replace").split())
 
 
 def _died(name: str, container: Container) -> str:
     if container.attrs["State"]["OOMKilled"]:
         return f"{name} ran out of its memory: raise its mem_limit in compose.yaml"
-    said = container.logs(tail=1).decode(errors="replace").strip()
-    return f"{name} stopped at its start ({said}): docker logs {container.name}"
+    lines = container.logs(tail=50).decode(errors="replace").splitlines()
+    said = [line for line in lines if line.strip() and not line[0].isspace()]  # no stack traces
+    return (
+        f"{name} stopped at its start ({(said or ['no word'])[-1]}): docker logs {container.name}"
+    )
 
 
 def _remove_unused(part: Network | Volume) -> bool:
