@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -77,10 +78,9 @@ class Backend:
 
 
 def _images() -> dict[str, str]:
-    """The images that compose/offline/build makes, as settings."""
-    lines = [line for line in _IMAGES.read_text().splitlines() if line.startswith("LABKIT_")]
-    named = dict(line.removeprefix("LABKIT_").split("=") for line in lines)
-    return {name.lower(): image for name, image in named.items()}
+    """The images of the servers that compose/offline/build makes, as settings."""
+    found = re.findall(r"^LABKIT_(\w+)=(.+)$", _IMAGES.read_text(), re.MULTILINE)
+    return {name.lower(): image for name, image in found if name.lower() in Settings.model_fields}
 
 
 def _free_ports(count: int) -> int:
