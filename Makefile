@@ -16,10 +16,10 @@ COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group buil
 	--universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help tour lab test mysql bench check lock clean
+.PHONY: help tour lab test mysql test-containers bench check lock clean
 
 help: ## say what there is to do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 tour: $(VENV)/.core ## be shown the running shop, in the terminal
 	@$(BIN)/labkit tour
@@ -34,6 +34,9 @@ test: check ## check, then run every test
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
 	@$(BIN)/python -m tests.mysqld $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql \
 		tests/integration/test_placing.py tests/integration/test_races.py tests/integration/test_refunds.py
+
+test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in containers
+	@$(BIN)/pytest tests/containers
 
 bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
 	@$(BIN)/labkit bench

@@ -1,6 +1,6 @@
 """One settings object: an environment variable `LABKIT_…` over a default that fits a laptop."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -8,6 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 def _share(text: Any) -> Any:
     return {"on": 1, "off": 0}.get(text, text)
+
+
+_Port = Annotated[int, Field(ge=0, le=65_533)]
 
 
 class Settings(BaseSettings):
@@ -20,6 +23,15 @@ class Settings(BaseSettings):
             empty: each service has an SQLite file.
         zookeeper: `host:port[,host:port…]` of a ZooKeeper to use as registry; empty: a folder of
             the home is.
+        containers_name: of the containers' project: two with different names never meet; empty:
+            compose.yaml's.
+        containers_network: empty: a network of their own, with ports published on 127.0.0.1;
+            `host`: no network, each server listens on 127.0.0.1 itself. Kafka then also takes the
+            two ports after its own.
+        mysql_image, kafka_image, zookeeper_image: what to start instead of the images that
+            compose.yaml names.
+        mysql_port, kafka_port, zookeeper_port: of 127.0.0.1; 0: the usual one.
+        mysql_password: of MySQL's root in the container, when it is made; empty: compose.yaml's.
         call_timeout: what one call between services has.
         flow_timeout: what placing an order has before it is answered 202.
         unconfirmed_deadline: age (wall clock) at which an unconfirmed order is cancelled.
@@ -44,6 +56,15 @@ class Settings(BaseSettings):
     broker: str = ""
     mysql: str = ""
     zookeeper: str = ""
+    containers_name: str = Field(default="", pattern="^([a-z0-9][a-z0-9_-]*)?$")
+    containers_network: Literal["", "host"] = ""
+    mysql_image: str = ""
+    kafka_image: str = ""
+    zookeeper_image: str = ""
+    mysql_port: _Port = 0
+    kafka_port: _Port = 0
+    zookeeper_port: _Port = 0
+    mysql_password: str = ""
     call_timeout: float = 1.0
     flow_timeout: float = 4.0
     unconfirmed_deadline: float = 6.0

@@ -1,0 +1,117 @@
+"""compose/compose.yaml, read: the containers are described there, for people and for labkit."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+import labkit
+from labkit.settings import Settings
+
+_HERE = Path(labkit.__file__).parent
+#: Label with `host:port` of the server in a container.
+ADDRESS = "io.labkit.address"
+_KAFKA_PORT = 9092
+_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+):-(?P<default>[^}]*)\})")
+
+
+class _Strict(BaseModel):
+    """A key that is not known here would be ignored in silence: it is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Health(_Strict):
+    """How to see that a server is ready."""
+
+    test: list[str]
+    interval: str
+    timeout: str
+    retries: int
+
+
+class Service(_Strict):
+    """One service of the file, its settings filled in."""
+
+    image: str
+    command: list[str] | None = None
+    environment: dict[str, str]
+    ports: list[str]
+    volumes: list[str]
+    mem_limit: str
+    labels: dict[str, str]
+    healthcheck: Health
+
+    @property
+    def port(self) -> int:
+        """Where it listens; the same number inside the container and on 127.0.0.1."""
+        return int(self.ports[0].rpartition(":")[2])
+
+    @property
+    def listens(self) -> list[int]:
+        """All ports that it takes, which matters where it shares this machine's network."""
+        more = re.findall(r"://[^:]+:(\d+)", self.environment.get("KAFKA_LISTENERS", ""))
+        return sorted({self.port, *map(int, more)})
+
+
+@dataclass(frozen=True)
+class Described:
+    """What the file says.
+
+    Attributes:
+        name: of the project.
+        services: name → service, of those that start without a profile.
+    """
+
+    name: str
+    services: dict[str, Service]
+
+
+def read(settings: Settings) -> Described:
+    """Read the file.
+
+    Args:
+        settings: what stands for its variables; what is empty there has its default in the file.
+    """
+    described = _fill_in(yaml.safe_load(_text()), _values(settings))
+    services = {
+        name: Service.model_validate(one)
+        for name, one in described["services"].items()
+        if "profiles" not in one
+    }
+    return Described(settings.containers_name or described["name"], services)
+
+
+def _text() -> str:
+    folder = _HERE.parent / "compose"
+    folder = folder if folder.exists() else _HERE / "_compose"
+    return (folder / "compose.yaml").read_text(encoding="utf-8")
+
+
+def _values(settings: Settings) -> dict[str, str]:
+    values = {f"LABKIT_{name.upper()}": str(value) for name, value in settings if value}
+    if settings.containers_network == "host":
+        kafka = settings.kafka_port or _KAFKA_PORT
+        values |= {
+            "LABKIT_LISTEN": "127.0.0.1",
+            "LABKIT_KAFKA_INSIDE_PORT": str(kafka + 1),
+            "LABKIT_KAFKA_CONTROLLER_PORT": str(kafka + 2),
+        }
+    return values
+
+
+def _fill_in(node: Any, values: dict[str, str]) -> Any:
+    """Replace `${NAME:-default}` and `$$` in all texts, as Compose does."""
+    if isinstance(node, dict):
+        return {key: _fill_in(value, values) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_fill_in(value, values) for value in node]
+    if isinstance(node, str):
+        return _VARIABLE.sub(
+            lambda found: values.get(found["name"], found["default"]) if found["name"] else "$",
+            node,
+        )
+    return node

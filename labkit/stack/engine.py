@@ -1,0 +1,115 @@
+"""The Docker engine: reaching it, and having the images there. What is wrong is one line."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+
+import docker
+from docker import DockerClient
+from docker.context import ContextAPI
+from docker.errors import APIError, DockerException, ImageNotFound
+from requests.exceptions import RequestException
+
+_PROBE_SECONDS, _WORK_SECONDS = 5, 60
+_OFFLINE = (
+    "make the images with compose/offline/build and name them: set -a; . compose/offline/images.env"
+)
+
+
+class Unusable(Exception):
+    """Containers cannot be used; the message is one line that says what to do."""
+
+
+@contextmanager
+def connect() -> Iterator[DockerClient]:
+    """The engine that DOCKER_HOST names, else that of Docker's current context.
+
+    Raises:
+        Unusable: nobody answers there, or not to us.
+    """
+    where = os.environ.get("DOCKER_HOST") or str(ContextAPI.get_current_context().Host)
+    try:
+        engine = docker.from_env(
+            timeout=_PROBE_SECONDS, environment={**os.environ, "DOCKER_HOST": where}
+        )
+    except (DockerException, RequestException) as error:
+        raise Unusable(_why(error, where)) from None
+    engine.api.timeout = _WORK_SECONDS
+    with closing(engine):
+        yield engine
+
+
+def missing(engine: DockerClient, images: Iterable[str]) -> list[str]:
+    """Those of the images that the engine does not hold."""
+    return [image for image in images if not _has(engine, image)]
+
+
+def pull(engine: DockerClient, image: str, progress: Callable[[str], None]) -> None:
+    """Fetch an image from its registry.
+
+    Args:
+        engine: where it shall be.
+        image: its name and tag.
+        progress: is told how far it is.
+
+    Raises:
+        Unusable: it cannot be had.
+    """
+    progress(f"pulling {image}")
+    layers: dict[str, bool] = {}
+    try:
+        for event in engine.api.pull(image, stream=True, decode=True):
+            if "error" in event:
+                raise Unusable(_no_image(image, event["error"]))
+            status = event.get("status")
+            if status in ("Pulling fs layer", "Pull complete"):
+                layers[event["id"]] = status == "Pull complete"
+                progress(f"pulling {image}: {sum(layers.values())} of {len(layers)} layers")
+    except (APIError, RequestException) as error:
+        raise Unusable(_no_image(image, explain(error))) from None
+
+
+def explain(error: BaseException) -> str:
+    """What the engine says, in one line."""
+    said = error.explanation if isinstance(error, APIError) and error.explanation else error
+    return " ".join(str(said).split())
+
+
+def _no_image(image: str, reason: str) -> str:
+    return (
+        f"the image {image} is not here and cannot be pulled ({reason}): go online, or {_OFFLINE}"
+    )
+
+
+def _has(engine: DockerClient, image: str) -> bool:
+    try:
+        engine.images.get(image)
+    except ImageNotFound:
+        return False
+    return True
+
+
+def _why(error: BaseException, where: str) -> str:
+    causes = list(_causes(error))
+    if any(isinstance(cause, PermissionError) for cause in causes):
+        return (
+            f"you may not use the Docker engine at {where}: add yourself to its group "
+            "(sudo usermod -aG docker $USER) and log in again"
+        )
+    if not any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in causes):
+        return (
+            f"no Docker engine answers at {where} ({explain(causes[-1])}): does docker info work?"
+        )
+    if shutil.which("docker") or shutil.which("dockerd"):
+        return (
+            f"the Docker engine is not running (nobody listens at {where}): "
+            "start Docker Desktop, or: sudo systemctl start docker"
+        )
+    return "there is no Docker: install Docker Engine or Docker Desktop"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__

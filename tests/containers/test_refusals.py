@@ -1,0 +1,182 @@
+"""What keeps containers from being used is said in one line, and leaves nothing running."""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from docker import DockerClient
+
+from labkit.settings import Settings
+from labkit.stack import compose_file, containers, engine
+from labkit.stack.containers import Unusable
+from labkit.stack.creation import PROJECT
+from labkit.stack.project import check_memory
+from tests.containers.conftest import OwnStack
+from tests.containers.registry import registry
+
+
+def refusal(settings: Settings) -> str:
+    """The line with which `up` refuses; checked to be one."""
+    with pytest.raises(Unusable) as refused:
+        containers.up(settings, print)
+    line = str(refused.value)
+    assert "\n" not in line
+    return line
+
+
+def made(docker: DockerClient, settings: Settings, *, alive: bool = False) -> list[str | None]:
+    mine = {"label": f"{PROJECT}={settings.containers_name}"}
+    return [one.name for one in docker.containers.list(all=not alive, filters=mine)]
+
+
+def test_nothing_stands_in_the_way(own_stack: OwnStack) -> None:
+    """Where the engine, the images and the ports are there, `usable` has no reason against it."""
+    assert containers.usable(own_stack()) is None
+
+
+def test_the_engine_is_not_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Docker is installed and nobody listens: the line says how to start it."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    assert "is not running" in refusal(Settings())
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(f"{tmp_path}/docker.sock")
+        assert "systemctl start docker" in refusal(Settings())
+    assert containers.usable(Settings()) == refusal(Settings())
+
+
+def test_docker_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No engine and no program: the line says what to install."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "install Docker" in refusal(Settings())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become somebody without rights")
+def test_no_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A socket that we may not open: the line says which group to join."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{tmp_path}/docker.sock")
+        listening.listen()
+        assert "usermod -aG docker" in as_nobody(_usable)
+
+
+def test_an_engine_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody accepts and never answers: not waited for longer than a few seconds."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    with socket.socket(socket.AF_UNIX) as mute:
+        mute.bind(f"{tmp_path}/docker.sock")
+        mute.listen()
+        assert "no Docker engine answers" in refusal(Settings())
+
+
+def test_no_image_and_no_registry(docker: DockerClient, own_stack: OwnStack) -> None:
+    """The line names the image and says how to make one; nothing was started."""
+    settings = own_stack().model_copy(update={"mysql_image": "127.0.0.1:1/mysql:8"})
+    line = refusal(settings)
+    assert "127.0.0.1:1/mysql:8" in line
+    assert "compose/offline/build" in line
+    assert "127.0.0.1:1/mysql:8" in (containers.usable(settings) or "")
+    assert not made(docker, settings)
+
+
+def test_an_image_is_pulled_with_progress(docker: DockerClient) -> None:
+    """What is missing comes from its registry, and how far that is is told."""
+    said: list[str] = []
+    with registry() as host:
+        image = f"{host}/tiny:1"
+        assert engine.missing(docker, [image]) == [image]
+        engine.pull(docker, image, said.append)
+    try:
+        assert engine.missing(docker, [image]) == []
+        assert said[0] == f"pulling {image}"
+        assert said[-1] == f"pulling {image}: 1 of 1 layers"
+    finally:
+        docker.images.remove(image)
+
+
+@pytest.mark.parametrize("service", ["mysql", "kafka", "zookeeper"])
+def test_a_port_is_taken(docker: DockerClient, own_stack: OwnStack, service: str) -> None:
+    """The line names the port and the setting that moves it; nothing was started."""
+    settings = own_stack()
+    port = getattr(settings, f"{service}_port")
+    with socket.create_server(("127.0.0.1", port)):
+        line = refusal(settings)
+        assert containers.usable(settings) == line
+    assert f"port {port}" in line
+    assert f"LABKIT_{service.upper()}_PORT=" in line
+    assert not made(docker, settings)
+
+
+def test_every_port_of_kafka_is_looked_at(own_stack: OwnStack) -> None:
+    """Without a network of its own Kafka takes three ports; one that is taken would kill it."""
+    settings = own_stack()
+    for port in range(settings.kafka_port, settings.kafka_port + 3):
+        with socket.create_server(("127.0.0.1", port)):
+            assert f"port {port}, which kafka wants" in refusal(settings)
+
+
+def test_a_server_that_dies_at_its_start(docker: DockerClient, own_stack: OwnStack) -> None:
+    """Its last words are in the line, and what was started beside it is stopped."""
+    settings = own_stack()
+    line = refusal(settings.model_copy(update={"zookeeper_image": settings.kafka_image}))
+    assert line.startswith("zookeeper stopped at its start (")
+    assert "process.roles" in line
+    assert not made(docker, settings, alive=True)
+
+
+def test_a_name_that_somebody_has(docker: DockerClient, own_stack: OwnStack) -> None:
+    """A container of the same name that is not ours stays, and is named."""
+    settings = own_stack()
+    theirs = docker.containers.create(
+        settings.mysql_image, name=f"{settings.containers_name}-mysql-1"
+    )
+    try:
+        assert f"{settings.containers_name}-mysql-1" in refusal(settings)
+        containers.down(settings, volumes=True)
+        theirs.reload()
+    finally:
+        theirs.remove(v=True)
+
+
+def test_another_password_than_the_data_have(
+    own_stack: OwnStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that never lets its health check in: the line holds what it said."""
+    settings = own_stack()
+    containers.up(settings, print)
+    monkeypatch.setattr("labkit.stack.project._READY_SECONDS", 5)
+    line = refusal(settings.model_copy(update={"mysql_password": "another"}))
+    assert line.startswith("mysql is not ready after 5 s")
+    assert "Access denied" in line
+
+
+def test_too_little_memory(docker: DockerClient) -> None:
+    """Limits that this machine cannot hold: the line says what there is and what is wanted."""
+    described = compose_file.read(Settings()).services
+    greedy = {
+        name: one.model_copy(update={"mem_limit": "8000g"}) for name, one in described.items()
+    }
+    with pytest.raises(Unusable, match="may take 24000"):
+        check_memory(docker, greedy)
+
+
+def _usable() -> str:
+    return containers.usable(Settings()) or ""
+
+
+def as_nobody(work: Callable[[], str]) -> str:
+    """What a function answers to somebody without any rights."""
+
+    def answer() -> None:
+        os.setuid(65534)
+        told.send(work())
+
+    heard, told = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=answer)
+    child.start()
+    child.join()
+    return str(heard.recv())
