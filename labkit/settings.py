@@ -17,6 +17,7 @@ class Settings(BaseSettings):
     """Times are seconds unless the name says otherwise. `labkit up` keeps them in the home.
 
     Attributes:
+        stack: the ground of a notebook's lab; `labkit up` is told its own, or takes this one.
         broker: `host:port` of a Kafka to use (more with commas between); empty: the lab starts its
             own, in memory.
         mysql: SQLAlchemy URL of a MySQL server, of a user who may make schemas and users there;
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LABKIT_", frozen=True)
 
+    stack: Literal["auto", "embedded", "containers"] = "embedded"
     broker: str = ""
     mysql: str = ""
     zookeeper: str = ""

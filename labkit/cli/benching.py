@@ -17,7 +17,7 @@ from labkit.cli.base import (
     running,
     say,
 )
-from labkit.cli.running import Stack
+from labkit.stack.grounds import Stack
 
 
 @app.command()
@@ -56,7 +56,7 @@ def bench(
     Example: `labkit bench --quick`
     """
     if stack is Stack.containers:
-        raise ValueError("the containers stack is not built yet: use --stack embedded")
+        raise ValueError("the bench measures the embedded stack alone: use --stack embedded")
     from labkit.bench import measures, page
 
     home.mkdir(mode=0o700, parents=True, exist_ok=True)

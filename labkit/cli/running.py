@@ -1,6 +1,5 @@
 """Commands that start and stop a lab."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -19,22 +18,17 @@ from labkit.cli.base import (
 )
 from labkit.home import Home
 from labkit.stack import control, launch
+from labkit.stack.grounds import Stack, choose, remove
 from labkit.stack.instances import parse_instances
 from labkit.stack.seeds import MANY, MUCH
-
-
-class Stack(StrEnum):
-    """The grounds that a lab can stand on."""
-
-    auto = "auto"
-    embedded = "embedded"
-    containers = "containers"
 
 
 @app.command()
 def up(
     home: HomeOption = DEFAULT_HOME,
-    stack: Annotated[Stack, typer.Option(help="The ground to stand on.")] = Stack.auto,
+    stack: Annotated[
+        Stack, typer.Option(help="The ground to stand on.", envvar="LABKIT_STACK")
+    ] = Stack.auto,
     instances: Annotated[
         str, typer.Option(help="How many of a service: goods=2,user=2. One of each if not said.")
     ] = "",
@@ -43,26 +37,39 @@ def up(
 
     Example: `labkit up --instances goods=2`
     """
-    if stack is Stack.containers:
-        raise ValueError("the containers stack is not built yet: use --stack embedded")
     place = Home(home)
     with console.status("starting") as status:
-        started = launch.up(place, parse_instances(instances), progress=status.update)
-    ends = launch.status(place)["endpoints"]
+        ground = launch.EMBEDDED if launch.is_up(place) else choose(stack, status.update)
+        started = launch.up(place, parse_instances(instances), ground, progress=status.update)
+    state = launch.status(place)
+    ends = state["endpoints"]
     what = "the lab is up" if started else "the lab is up already"
-    why = " (auto: the containers stack is not built yet)" if stack is Stack.auto else ""
-    say(f"{what}: embedded stack{why}, order web at {ends['order-web']},"
+    why = f" ({ground.why})" if started and ground.why else ""
+    say(f"{what}: {state['stack']} stack{why}, order web at {ends['order-web']},"
         f" pay web at {ends['pay-web']}, payment platform at {ends['platform']}")  # fmt: skip
 
 
 @app.command()
-def down(home: HomeOption = DEFAULT_HOME) -> None:
-    """Stop everything. The data stays in the home.
+def down(
+    home: HomeOption = DEFAULT_HOME,
+    containers: Annotated[
+        bool, typer.Option("--containers", help="The containers too, for all labs on them.")
+    ] = False,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="With --containers: and all that they hold.")
+    ] = False,
+) -> None:
+    """Stop everything. The data stays in the home, or in the containers' volumes.
 
     Example: `labkit down`
     """
+    if volumes and not containers:
+        raise ValueError("--volumes goes with --containers: it removes what the containers hold")
     was_up = launch.down(Home(home))
     say("the lab is down" if was_up else "no lab was up")
+    if containers:
+        gone = remove(volumes=volumes)
+        say(f"removed: {', '.join(gone)}" if gone else "there was no container of ours")
 
 
 @app.command()

@@ -24,8 +24,10 @@ from labkit.lab.seen import Seen, Tables
 from labkit.lab.timepiece import Clock
 from labkit.runtime.clock import LabClock
 from labkit.runtime.engines import open_engine
+from labkit.settings import Settings
 from labkit.shop.wiring import SERVICES
 from labkit.stack import control, launch, ports
+from labkit.stack.grounds import Stack, choose
 from labkit.stack.processes import BROKER
 
 _POLL_SECONDS = 0.05
@@ -37,6 +39,10 @@ _TOLD_SECONDS = 2.0
 _RECONCILED = ["kind", "order", "payment", "at the platform", "in the shop", "found", "done"]
 #: When business time begins in a notebook; it moves only when the notebook advances it.
 START = datetime(2026, 1, 5, 9, 0)
+
+
+def _quiet(_line: str) -> None:
+    """What is kept of a notebook is the same on every run."""
 
 
 class NotSettled(Exception):
@@ -64,6 +70,9 @@ class Lab:
     def up(cls, home: Path | str = ".lab", instances: Mapping[str, int] | None = None) -> Self:
         """Start a lab that lives as long as this process, or join the one that is up.
 
+        `LABKIT_STACK=containers` has it stand on MySQL, Kafka and ZooKeeper in containers, which
+        outlive it.
+
         Args:
             home: its folder; two homes never touch each other.
             instances: service → how many processes; one of each where not said.
@@ -72,7 +81,8 @@ class Lab:
             RuntimeError: it cannot come up; one line that says what to do.
         """
         where = Home(home)
-        return cls(where, launch.up(where, instances, dies_with_us=True, traced=True))
+        ground = launch.EMBEDDED if launch.is_up(where) else choose(Stack(Settings().stack), _quiet)
+        return cls(where, launch.up(where, instances, ground, dies_with_us=True, traced=True))
 
     def down(self) -> None:
         """Stop everything."""

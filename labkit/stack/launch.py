@@ -12,10 +12,12 @@ from typing import Any
 from labkit.home import DATABASES, ENDPOINTS, Home, locked, try_lock
 from labkit.stack import children, control
 from labkit.stack.control import NotUp
+from labkit.stack.grounds import Ground, Stack
 
 _UP_SECONDS = 90  # a whole class may press the button at once
 _DOWN_SECONDS = 10
 _LAST_LINES = 400
+EMBEDDED = Ground(Stack.embedded)
 
 #: What `labkit status` says of a home in which nothing ever ran.
 NOTHING: dict[str, Any] = {
@@ -53,6 +55,7 @@ def is_up(home: Home) -> bool:
 def up(
     home: Home,
     instances: Mapping[str, int] | None = None,
+    ground: Ground = EMBEDDED,
     *,
     dies_with_us: bool = False,
     traced: bool = False,
@@ -63,6 +66,7 @@ def up(
     Args:
         home: where the lab lives.
         instances: service → how many; one of each where not said.
+        ground: what it stands on; where a lab is up already, that one's stays.
         dies_with_us: whether the lab goes when this process goes, however it goes.
         traced: whether every request is traced, where `LABKIT_TRACING` does not say.
         progress: told what is being waited for.
@@ -79,14 +83,14 @@ def up(
             _wait(home, None, progress)
             return None
         spec = {"home": str(home.folder), "instances": dict(instances or {}),
-                "dies_with_stdin": dies_with_us}  # fmt: skip
+                "dies_with_stdin": dies_with_us, "stack": ground.stack}  # fmt: skip
         with (home.logs / "supervisor.log").open("ab") as output:
             began = output.tell()
             supervisor = subprocess.Popen(
                 [sys.executable, "-m", "labkit.stack.supervisor", json.dumps(spec)],
                 stdin=_lifeline() if dies_with_us else subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True,
-                env=_environment(traced),
+                env={**_environment(traced), **ground.servers},
             )  # fmt: skip
         try:
             _wait(home, supervisor, progress)

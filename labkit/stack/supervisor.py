@@ -51,6 +51,7 @@ class Supervisor:
         home: where the lab lives.
         settings: of the lab, kept in the home for all processes.
         instances: service → how many.
+        stack: what its servers are part of, for people.
         dies_with_stdin: whether the lab goes when standard input ends (a notebook's lab).
 
     Raises:
@@ -58,11 +59,13 @@ class Supervisor:
     """
 
     def __init__(
-        self, home: Home, settings: Settings, instances: dict[str, int], *, dies_with_stdin: bool
-    ) -> None:
+        self, home: Home, settings: Settings, instances: dict[str, int], stack: str,
+        *, dies_with_stdin: bool,
+    ) -> None:  # fmt: skip
         self.home = home
         self._settings = settings
         self._instances = instances
+        self._stack = stack
         self._phase = "starting"
         self._lock = take_lock(home.lock_file)
         if self._lock is None:
@@ -289,7 +292,7 @@ class Supervisor:
         self._phase = phase if self._phase != "stopping" else self._phase
         alive = [one.pid for one in self._processes.children.values() if one.pid]
         state = {
-            "stack": "embedded", "home": str(self.home.folder), "phase": phase,
+            "stack": self._stack, "home": str(self.home.folder), "phase": phase,
             "supervisor": os.getpid(), "supervisor_birth": children.birth(os.getpid()),
             "control": self._desk.getsockname()[1], "topic_prefix": self._topic_prefix(),
             "generation": self._generation, "endpoints": self._endpoints(),
@@ -326,7 +329,7 @@ def main() -> None:
     try:
         Supervisor(
             Home(spec["home"]).make(), Settings(), check_instances(spec["instances"]),
-            dies_with_stdin=spec["dies_with_stdin"],
+            spec["stack"], dies_with_stdin=spec["dies_with_stdin"],
         ).run()  # fmt: skip
     except (CannotStart, OSError, ValueError) as error:
         sys.exit(" ".join(str(error).split()))

@@ -88,8 +88,10 @@ def operations(home: Path) -> Counter[str]:
 
 
 def test_the_containers_stack_is_refused_clearly(tmp_path: Path) -> None:
-    """What is not built yet is one line, and nothing is made."""
+    """What the bench does not measure is one line, and nothing is made."""
     done = labkit("bench", "--stack", "containers", "--json", home=tmp_path / "never")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == ("labkit: the containers stack is not built yet: use --stack embedded\n")
+    assert done.stderr == (
+        "labkit: the bench measures the embedded stack alone: use --stack embedded\n"
+    )
     assert not (tmp_path / "never").exists()

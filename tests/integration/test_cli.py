@@ -136,7 +136,7 @@ def test_a_home_that_never_ran(tmp_path: Path) -> None:
     [
         (["up", "--instances", "goods=x"], "'goods=x': write SERVICE=1 to 9"),
         (["up", "--instances", "platform=2"], "'platform=2': write SERVICE=1 to 9; services are"),
-        (["up", "--stack", "containers"], "use --stack embedded"),
+        (["down", "--volumes"], "--volumes goes with --containers"),
         (["fault", "goods.nothing.before_commit", "crash"], "list them with: labkit failpoints"),
         (["fault", "goods.deduct_stock.before_commit", "explode"], "can crash, refuse, delay"),
         (["fault", "goods.deduct_stock.before_commit", "delay"], "delay:2.5"),
@@ -153,6 +153,19 @@ def test_a_mistake_is_told_in_one_line_that_says_what_to_do(
 ) -> None:
     """What cannot be done is one line on standard error, with exit code 1."""
     assert said in complaint(labkit(*words, home=home))
+
+
+def test_without_an_engine_containers_are_refused_and_auto_takes_the_other(tmp_path: Path) -> None:
+    """Containers are refused in one line and nothing is made; `auto` comes up and says why so."""
+    home, nowhere = tmp_path / "home", {"DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"}
+    assert "Docker" in complaint(labkit("up", "--stack", "containers", home=home, **nowhere))
+    assert not home.exists()
+    up = labkit("up", home=home, **nowhere)
+    try:
+        assert "the lab is up: embedded stack (auto: " in up.stdout, up
+        assert status(home)["stack"] == "embedded"
+    finally:
+        assert labkit("down", home=home).returncode == 0
 
 
 def test_a_home_that_cannot_be_is_told_in_one_line(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_every_failpoint_boundary_is_documented(boundary: str) -> None:
 def test_every_setting_is_documented(name: str) -> None:
     """A setting stands in the reference under its variable, with the default that it has."""
     default = Settings.model_fields[name].default
-    shown = "none" if default == "" else f"{default:g}"
+    shown = default or "none" if isinstance(default, str) else f"{default:g}"
     assert f"| `LABKIT_{name.upper()}` | {shown} |" in REFERENCE
 
 
