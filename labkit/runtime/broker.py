@@ -170,9 +170,11 @@ class Consumer:
         wait for ever.
         """
         deadline = time.monotonic() + _JOINED_SECONDS
-        while self._membership.joining and time.monotonic() < deadline:
-            self._client.poll(timeout_ms=50)  # nothing of it is committed: it comes again
-        self._client.close(autocommit=False)
+        try:
+            while self._membership.joining and time.monotonic() < deadline:
+                self._client.poll(timeout_ms=50)  # nothing of it is committed: it comes again
+        finally:
+            self._client.close(autocommit=False)
 
     def _delivery(self, record: Any) -> Delivery:
         headers = dict(record.headers)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from contextlib import closing
 from typing import Any
 
 from labkit.results import Code, Result
@@ -101,17 +102,13 @@ class Inbox:
 
     def _consume(self) -> None:
         while not self._stopping.is_set():
-            consumer = None
             try:
-                consumer = self._broker.consumer(self._first)
-                while not self._stopping.is_set():
-                    self._poll(consumer)
-            except Exception:  # whatever a client library raises: make a new consumer
+                with closing(self._broker.consumer(self._first)) as consumer:
+                    while not self._stopping.is_set():
+                        self._poll(consumer)
+            except Exception:  # whatever a client library raises, at its closing too
                 log.exception("the consumer of %s is made anew", self._group)
                 self._stopping.wait(_PAUSE_SECONDS)
-            finally:
-                if consumer:
-                    consumer.close()
 
     def _poll(self, consumer: Consumer) -> None:
         deliveries = list(consumer.poll(_POLL_SECONDS))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kafka.errors import InvalidSessionTimeoutError
 from sqlalchemy import update
 
 from labkit.faults.points import catalogue
@@ -302,6 +303,37 @@ def test_where_no_ids_can_be_made_no_tries_are_burnt(
         assert store.row(TABLE, event_id=1)["tries"] == 1
     asyncio.run(_until(lambda: store.rows(TABLE, status=DONE), work.run_retries()))
     assert given_out(store) == 1
+
+
+class RefusingBroker:
+    """Lets nobody into a group, and says so again to who leaves: a session that is too short."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def consumer(self, _topics: Any) -> "RefusingBroker":
+        """One more who will be refused."""
+        self.asked += 1
+        return self
+
+    def poll(self, _timeout: float) -> Iterator[Delivery]:
+        """Nothing is read by who is not in the group."""
+        raise InvalidSessionTimeoutError
+
+    def close(self) -> None:
+        """Leaving asks the group, too."""
+        raise InvalidSessionTimeoutError
+
+
+def test_a_consumer_that_cannot_even_leave_is_made_anew(
+    running: tuple[Inbox, Store, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service goes on asking; a thread that ended would leave it deaf for ever."""
+    work, broker = running[0], RefusingBroker()
+    monkeypatch.setattr(work, "_broker", broker)
+    work.start()
+    eventually(lambda: broker.asked >= 3)
+    work.stop()
 
 
 def test_a_kept_event_is_driven_by_hand(running: tuple[Inbox, Store, Database]) -> None:
