@@ -59,7 +59,10 @@ def unsafe_ground(folder: Path) -> Iterator[Ground | None]:
         yield None
         return
     home = Home(folder).make()
-    spec = json.dumps({"home": str(folder), "instances": {}, "dies_with_stdin": True})
+    embedded = launch.EMBEDDED.stack
+    spec = json.dumps(
+        {"home": str(folder), "instances": {}, "stack": embedded, "dies_with_stdin": True}
+    )
     ours, theirs = os.pipe()
     with (home.logs / "supervisor.log").open("ab") as log:
         command = [sys.executable, "-m", "labkit.bench.unsafe", spec]

@@ -1,6 +1,7 @@
 """A home belongs to one lab and one user; what was before a reset never comes back."""
 
 import asyncio
+import json
 import os
 import signal
 import stat
@@ -33,7 +34,8 @@ def test_a_home_in_use_is_left_alone(lab: Lab) -> None:
     before = processes(lab.home.folder)
     told = labkit("up", home=lab.home.folder)
     assert (told.returncode, "is up already" in told.stdout) == (0, True)
-    spec = f'{{"home": "{lab.home.folder}", "instances": {{}}, "dies_with_stdin": false}}'
+    spec = json.dumps({"home": str(lab.home.folder), "instances": {}, "stack": "embedded",
+                       "dies_with_stdin": False})  # fmt: skip
     second = subprocess.run(
         [sys.executable, "-m", "labkit.stack.supervisor", spec], capture_output=True, text=True
     )
