@@ -7,7 +7,7 @@ import pytest
 
 from tests.notebooks.course import NOTEBOOKS, copy_to, read, run_strictly
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
