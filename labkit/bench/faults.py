@@ -30,6 +30,7 @@ from labkit.runtime.tables import operation, outbox
 from labkit.shop import contracts
 from labkit.shop import messages as m
 from labkit.stack import launch
+from labkit.stack.grounds import Stack
 
 CONFIRM = "order.confirm_pre_order.before_commit"
 _TAKEN = {"goods": "deduct_stock", "coupon": "use_coupon", "user": "deduct_balance"}
@@ -116,9 +117,9 @@ async def _back_seconds(home: Home) -> dict[str, float]:
     return took
 
 
-def up_seconds(home: Home) -> float:
+def up_seconds(home: Home, stack: Stack = Stack.embedded) -> float:
     """How long `labkit up` takes, from the command to its end; the lab is down again after."""
-    command = [sys.executable, "-m", "labkit", "up", "--home", str(home.folder)]
+    command = [sys.executable, "-m", "labkit", "up", "--stack", stack, "--home", str(home.folder)]
     began = time.monotonic()
     try:
         subprocess.run(command, check=True, capture_output=True)

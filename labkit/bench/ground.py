@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from labkit.home import Home
 from labkit.lab import flight
 from labkit.lab.data import Reader
 from labkit.runtime.clock import as_time, wall_ms
-from labkit.stack import control, launch
+from labkit.stack import control, grounds, launch
 from labkit.stack.seeds import files, seed
 
 _MOST_A_SECOND = 2500  # orders that any machine places; each needs a coupon
@@ -57,10 +57,14 @@ class Ground:
 
     Args:
         home: where it lives.
+        others: what is no process of the lab and works for it: name → seconds of CPU so far.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(
+        self, home: Home, others: Callable[[], Mapping[str, float]] = dict[str, float]
+    ) -> None:
         self.home = home
+        self._others = others
         self._next = 1  # number of the order that comes next; each has a coupon of its own
 
     @property
@@ -112,14 +116,14 @@ class Ground:
     def processes(self) -> dict[str, psutil.Process]:
         """Name → process, the broker and the supervisor among them."""
         status = launch.status(self.home)
-        pids = {one["name"]: one["pid"] for one in status["services"]}
+        pids = {_name(one): one["pid"] for one in status["services"]}
         pids["supervisor"] = status["supervisor"]
         return {name: psutil.Process(pid) for name, pid in pids.items()}
 
     def cpu_seconds(self) -> dict[str, float]:
-        """What each process has used so far."""
+        """What each process, and each server that it stands on, has used so far."""
         times = {name: one.cpu_times() for name, one in self.processes().items()}
-        return {name: one.user + one.system for name, one in times.items()}
+        return {**{name: one.user + one.system for name, one in times.items()}, **self._others()}
 
     def pss_mb(self) -> float | None:
         """Memory of the whole lab, what processes share counted once; None where unknown."""
@@ -152,6 +156,10 @@ class Ground:
         self._next += told["sent"]
         return told
 
+    def scale(self, service: str, instances: int) -> None:
+        """Have so many processes of a service."""
+        control.tell(self.home, "scale", **{service: instances})
+
     def _crossed(self) -> int:
         return sum(int(one["hits"]) for one in points.list_all(self.home))
 
@@ -166,21 +174,35 @@ def _orders_in(seconds: float) -> int:
 
 
 @contextmanager
-def ground(folder: Path, *, traced: bool = False) -> Iterator[Ground]:
+def ground(
+    folder: Path,
+    stands_on: grounds.Ground = launch.EMBEDDED,
+    others: Callable[[], Mapping[str, float]] = dict[str, float],
+    *,
+    traced: bool = False,
+) -> Iterator[Ground]:
     """A lab that is up for a block, and goes when this process goes.
 
     Args:
         folder: its home.
+        stands_on: files, or servers.
+        others: what those servers have used; see `Ground`.
         traced: whether it traces every request.
     """
     home = Home(folder)
-    supervisor = launch.up(home, dies_with_us=True, traced=traced)
+    supervisor = launch.up(home, None, stands_on, dies_with_us=True, traced=traced)
     try:
-        yield Ground(home)
+        yield Ground(home, others)
     finally:
         launch.down(home)
         if supervisor:
             supervisor.wait()
+
+
+def _name(process: Mapping[str, Any]) -> str:
+    """Of a process; the first instance of a service bears just the service's."""
+    name, number = process["name"], process["instance"]
+    return f"{name}-{number}" if number > 1 else name
 
 
 def _pss_kb(pid: int) -> int | None:

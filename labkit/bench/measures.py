@@ -3,10 +3,10 @@
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 from labkit.bench import faults, floor
 from labkit.bench.figures import Figure
@@ -20,7 +20,6 @@ CLIENTS = (1, 8, 64, 128)
 _MANY_CLIENTS = 64
 _PAYING_CLIENTS = 32
 _OPEN_SHARE = 0.6  # of the rate of the closed loop
-_RATES = {64: ">=600", 128: ">=700"}
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,12 @@ class Bench:
         folder: an empty one, for the labs that are measured.
         pace: how long to measure.
         progress: told what is being measured.
+
+    Attributes:
+        rates: clients → orders a second that are wanted.
     """
+
+    rates: ClassVar[Mapping[int, str]] = {64: ">=600", 128: ">=700"}
 
     def __init__(self, folder: Path, pace: Pace, progress: Callable[[str], None]) -> None:
         self._folder = folder
@@ -101,6 +105,7 @@ class Bench:
             yield from self._loads(lab)
             yield from self._floor(lowest)
             yield from self._cpu()
+            yield from self._failpoints()
             yield from self._paying(lab)
             yield from self._faults(lab)
             yield from self._safety(lab)
@@ -119,13 +124,17 @@ class Bench:
         yield Figure("labkit up", statistics.median(took), "s", "<5")
 
     def _idle(self, lab: Ground) -> Iterator[Figure]:
+        cores = self._cores_idle(lab)
+        yield Figure("memory of the stack, idle (PSS)", lab.pss_mb(), "MB", "<400")
+        yield Figure("CPU of the stack, idle", cores, "cores", "<0.15")
+
+    def _cores_idle(self, lab: Ground) -> float:
         self._progress("doing nothing")
         lab.settle()
         before, began = lab.cpu_seconds(), time.monotonic()
         time.sleep(self._pace.idle)
         burnt = sum(lab.cpu_seconds().values()) - sum(before.values())
-        yield Figure("memory of the stack, idle (PSS)", lab.pss_mb(), "MB", "<400")
-        yield Figure("CPU of the stack, idle", burnt / (time.monotonic() - began), "cores", "<0.15")
+        return burnt / (time.monotonic() - began)
 
     def _loads(self, lab: Ground) -> Iterator[Figure]:
         for clients in CLIENTS:
@@ -134,7 +143,7 @@ class Bench:
             if clients == _MANY_CLIENTS:
                 self._base = run
             who = f"{clients} client{'s' * (clients > 1)}"
-            yield Figure(f"orders, {who}", run.rate, "1/s", _RATES.get(clients))
+            yield Figure(f"orders, {who}", run.rate, "1/s", self.rates.get(clients))
             yield Figure(f"p50, {who}", run.told["p50_ms"], "ms", "<15" if clients == 1 else None)
             yield Figure(f"p99, {who}", run.told["p99_ms"], "ms")
 
@@ -148,6 +157,8 @@ class Bench:
         yield Figure("CPU of an order, stack", self._base.stack_ms, "ms")
         for process, burnt in self._base.cpu_ms.items():
             yield Figure(f"CPU of an order, {process}", burnt, "ms")
+
+    def _failpoints(self) -> Iterator[Figure]:
         crossing = faults.crossing_ns(self._folder / "crossing")
         share = _percent(crossing * self._base.crossings, 1e6 * self._base.stack_ms)
         yield Figure("crossing an unarmed failpoint", crossing, "ns")

@@ -41,7 +41,7 @@ def replay(
 @app.command()
 def bench(
     home: HomeOption = DEFAULT_HOME,
-    stack: Annotated[Stack, typer.Option(help="The ground to measure.")] = Stack.auto,
+    stack: Annotated[Stack, typer.Option(help="The ground to measure.")] = Stack.embedded,
     quick: Annotated[bool, typer.Option("--quick", help="A minute, rougher.")] = False,
     write: Annotated[
         Path | None, typer.Option(help="A page to renew, with a chart beside it.")
@@ -50,14 +50,13 @@ def bench(
 ) -> None:
     """Measure orders a second, latency, memory, recovery and what safety costs, beside the floor.
 
-    It runs in new homes below the home's folder, and leaves nothing behind. Nothing else should
-    run on the machine meanwhile.
+    It runs in new homes below the home's folder, on containers of its own where `--stack
+    containers` asks for them, and leaves nothing behind. Nothing else should run on the machine
+    meanwhile.
 
     Example: `labkit bench --quick`
     """
-    if stack is Stack.containers:
-        raise ValueError("the bench measures the embedded stack alone: use --stack embedded")
-    from labkit.bench import measures, page
+    from labkit.bench import measures, on_containers, page
 
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
@@ -65,7 +64,8 @@ def bench(
         console.status("measuring") as status,
     ):
         pace = measures.QUICK if quick else measures.FULL
-        one = measures.Bench(Path(folder).absolute(), pace, status.update)
+        kind = on_containers.Bench if stack is Stack.containers else measures.Bench
+        one = kind(Path(folder).absolute(), pace, status.update)
         figures = list(one.run())
     if as_json:
         print_json([figure.as_json() for figure in figures])

@@ -2,7 +2,8 @@
 
 import socket
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 
 def of(endpoint: str | None) -> int:
@@ -60,6 +61,21 @@ def _keep(wanted: int) -> tuple[int, ExitStack] | None:
             return None
         keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return port, held.pop_all()
+
+
+@contextmanager
+def free(count: int) -> Iterator[int]:
+    """The first of so many free ports in a row, which nobody else is given for a block."""
+    while True:
+        with ExitStack() as held:
+            first = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            try:
+                for port in range(first + 1, first + count):
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+            except (OSError, OverflowError):
+                continue
+            yield first
+            return
 
 
 def answers(endpoint: str) -> bool:

@@ -8,7 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.notebooks.course import NOTEBOOKS, code, copy_to, read, run_strictly, solution, source
+from tests.notebooks.course import (
+    HERE,
+    NOTEBOOKS,
+    code,
+    copy_to,
+    read,
+    run_strictly,
+    solution,
+    source,
+)
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -116,6 +125,20 @@ WRONG = {
             lab.cancel(order_id)
             return order_id
         """,
+    "pieces_out": """
+        def pieces_out():  # forgets what came back
+            return "SELECT order_id, SUM(goods_number) FROM trade_goods_number_log " \
+                   "WHERE direction = 'deduct' GROUP BY order_id"
+        """,
+    "partition_of": """
+        def partition_of(key, partitions):  # keeps the highest bit
+            from kafka.partitioner.default import murmur2
+            return murmur2(key) % partitions
+        """,
+    "two_copies_or_none": """
+        def two_copies_or_none():  # all that are in sync, and that is one
+            return "all", 1
+        """,
     "end_paid": """
         def end_paid():  # the share of all 720, where two of five events end the order
             return 120 * 3 // 5
@@ -123,7 +146,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", HERE)
 def test_checks_tell_right_from_wrong(name: str, tmp_path: Path) -> None:
     """An untouched stub is not solved, a wrong answer is told why, the solution passes."""
     folder = copy_to(tmp_path)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.notebooks.course import NOTEBOOKS, copy_to, read, run_strictly
+from tests.notebooks.course import HERE, NOTEBOOKS, copy_to, read, run_strictly
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -15,7 +15,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_to(tmp_path_factory.mktemp("course"))
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS)
+@pytest.mark.parametrize("name", HERE)
 def test_a_notebook_alone(folder: Path, name: str) -> None:
     """Each notebook, with nothing run before it, gives exactly the outputs that it keeps."""
     run_strictly(folder, [name])
@@ -23,7 +23,7 @@ def test_a_notebook_alone(folder: Path, name: str) -> None:
 
 def test_again_in_the_other_order(folder: Path) -> None:
     """Run once more over the homes that they left, and last first, they give the same."""
-    run_strictly(folder, NOTEBOOKS[::-1])
+    run_strictly(folder, HERE[::-1])
 
 
 def test_another_output_is_seen(tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""A Kafka of two brokers, each with a copy of what the other has: made to be broken."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Self
+
+import psutil
+from docker import DockerClient
+from docker.models.containers import Container
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from labkit.settings import Settings
+from labkit.stack import compose_file, engine, ports
+from labkit.stack.creation import OURS
+
+_NAME = "labkit-two-brokers-"
+_SETTINGS = {
+    # A broker that is paused for a moment is not taken for dead.
+    "KAFKA_BROKER_SESSION_TIMEOUT_MS": "8000",
+    # A follower's question for more is answered after so long, with nothing if there is nothing.
+    "KAFKA_REPLICA_FETCH_WAIT_MAX_MS": "200",
+}
+_ANSWERED_SECONDS = 1.0
+_READY_SECONDS = 120
+_CLIENT = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500,
+           "request_timeout_ms": 10_000, "bootstrap_timeout_ms": 10_000}  # fmt: skip
+
+
+class TwoBrokers:
+    """Broker 1 is the controller as well: it says who leads when broker 2 is gone.
+
+    Both are made from the image and the settings of compose.yaml's Kafka, share one network and
+    keep nothing: with `down` all that they hold goes.
+
+    Attributes:
+        address: of both, for a client.
+    """
+
+    def __init__(self, opened: ExitStack, docker: DockerClient, settings: Settings) -> None:
+        self._opened = opened
+        self._docker = docker
+        self._host = settings.containers_network == "host"
+        self._kafka = compose_file.read(settings).services["kafka"]
+        with ports.free(3) as first:
+            self._ports = range(first, first + 3)
+        self.address = ",".join(f"127.0.0.1:{port}" for port in self._ports[:2])
+        self._brokers = {number: self._run(number) for number in (1, 2)}
+
+    @classmethod
+    def up(cls) -> Self:
+        """Start both, with the image and the network that the settings name.
+
+        Raises:
+            Unusable: no Docker engine answers.
+        """
+        with ExitStack() as opened:
+            docker = opened.enter_context(engine.connect())
+            _sweep(docker)
+            return cls(opened.pop_all(), docker, Settings())
+
+    def down(self) -> None:
+        """Remove both."""
+        for broker in self._brokers.values():
+            broker.remove(force=True, v=True)
+        self._opened.close()
+
+    def pause(self, number: int) -> None:
+        """Stop a broker where it stands."""
+        self._brokers[number].kill("SIGSTOP")  # an engine's own pause may fail on a busy machine
+        time.sleep(_ANSWERED_SECONDS)  # what comes later cannot answer a question asked before
+
+    def unpause(self, number: int) -> None:
+        """Let it go on."""
+        self._brokers[number].kill("SIGCONT")
+
+    def kill(self, number: int) -> None:
+        """Kill a broker with −9."""
+        self._brokers[number].kill()
+
+    def start(self, number: int) -> None:
+        """Start one that was killed; what it had on its disk is there."""
+        self._brokers[number].start()
+
+    def new_topic(self, name: str, **settings: str) -> None:
+        """Make a topic of one partition, with a copy at each broker: broker 2 leads, 1 follows.
+
+        Args:
+            name: of the topic.
+            settings: of the topic, with `_` for the dots in their names.
+
+        Raises:
+            TimeoutError: the two are not ready within two minutes.
+        """
+        configs = {setting.replace("_", "."): value for setting, value in settings.items()}
+        deadline = time.monotonic() + _READY_SECONDS
+        while self.in_sync(name) != [2, 1]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no copy of {name} at each broker after {_READY_SECONDS} s")
+            with suppress(KafkaError), self._admin() as admin:
+                admin.create_topics({name: {"assignments": {0: [2, 1]}, "configs": configs}})
+
+    def in_sync(self, topic: str) -> list[int]:
+        """The brokers that have all of a topic: its leader, then the follower; none if unknown."""
+        try:
+            with self._admin() as admin:
+                (found,) = admin.describe_topics([topic])[0]["partitions"]
+        except (KafkaError, ValueError):  # nobody answers, or there is no such topic
+            return []
+        leader = found["leader_id"]
+        return sorted(found["isr_nodes"], key=lambda one: (one != leader, one))
+
+    @contextmanager
+    def _admin(self) -> Iterator[KafkaAdminClient]:
+        admin = KafkaAdminClient(bootstrap_servers=self.address.split(","), **_CLIENT)
+        try:
+            yield admin
+        finally:
+            admin.close()
+
+    def _run(self, number: int) -> Container:
+        first, ours = number == 1, f"{_NAME}{os.getpid()}"
+        network = "host" if self._host else None if first else f"container:{ours}-1"
+        published = {str(port): ("127.0.0.1", port) for port in self._ports[:2]}
+        return self._docker.containers.run(
+            self._kafka.image, detach=True, name=f"{ours}-{number}", labels={OURS: ours},
+            environment=self._environment(number), mem_limit=self._kafka.mem_limit,
+            network_mode=network, ports=published if first and not self._host else None,
+        )  # fmt: skip
+
+    def _environment(self, number: int) -> dict[str, str]:
+        one, two, controller = self._ports
+        port, listen = (one, two)[number - 1], "127.0.0.1" if self._host else "0.0.0.0"
+        also = f",CONTROLLER://127.0.0.1:{controller}" if number == 1 else ""
+        return (
+            self._kafka.environment
+            | {
+                "KAFKA_NODE_ID": str(number),
+                "KAFKA_PROCESS_ROLES": "broker,controller" if number == 1 else "broker",
+                "KAFKA_LISTENERS": f"HOST://{listen}:{port}{also}",
+                "KAFKA_ADVERTISED_LISTENERS": f"HOST://127.0.0.1:{port}",
+                "KAFKA_CONTROLLER_QUORUM_VOTERS": f"1@127.0.0.1:{controller}",
+            }
+            | _SETTINGS
+        )
+
+
+def _sweep(docker: DockerClient) -> None:
+    """Remove what notebooks left that were not run to their end."""
+    for left in docker.containers.list(all=True, filters={"label": OURS}):
+        name, _, pid = left.labels[OURS].rpartition("-")
+        if f"{name}-" == _NAME and not psutil.pid_exists(int(pid)):
+            left.remove(force=True, v=True)
