@@ -9,7 +9,7 @@ import json
 import os
 import socket
 
-from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, try_lock, write_whole
+from labkit.home import DATABASES, ENDPOINTS, FOUNDED, Home, take_lock, try_lock, write_whole
 from labkit.platform import keys
 from labkit.runtime.clock import LabClock
 from labkit.runtime.place import Place
@@ -92,7 +92,7 @@ def _note(home: Home, settings: Settings) -> None:
     ends = {"pay-web": settings.pay_web, "platform": settings.platform,
             "broker": settings.broker, "registry": settings.zookeeper}  # fmt: skip
     state = {
-        "stack": "containers", "phase": "founded", "supervisor": None, "generation": generation,
+        "stack": "containers", "phase": FOUNDED, "supervisor": None, "generation": generation,
         "topic_prefix": messaging.prefix_of(home, generation),
         "endpoints": {name: ends.get(name) for name in ENDPOINTS},
         "databases": {name: home.database_url(name) for name in DATABASES}, "services": [],

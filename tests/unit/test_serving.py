@@ -1,13 +1,14 @@
 """A service that is started by itself: where it listens, and what it says where it cannot."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from labkit.home import Home
+from labkit.home import FOUNDED, Home, write_whole
 from labkit.runtime.place import LOOPBACK, Place
 from labkit.settings import Settings
-from labkit.stack import serving
+from labkit.stack import launch, serving
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,14 @@ def test_a_home_that_was_not_founded(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"lacks secret, .*lab.json: labkit init makes them"):
         serving.serve(Home(tmp_path), "order", 0, LOOPBACK)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_supervisor_in_a_home_for_services(tmp_path: Path) -> None:
+    """`labkit up` there would put the schemas aside under the services that use them."""
+    home = Home(tmp_path).make()
+    write_whole(home.state_file, json.dumps({"phase": FOUNDED}))
+    with pytest.raises(RuntimeError, match="labkit serve: name another home"):
+        launch.up(home)
 
 
 def test_no_such_service(tmp_path: Path) -> None:
