@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 _LOOKING_SECONDS = 1.0
+#: In a state: `labkit init` made the home, and its services are started one by one.
+FOUNDED = "founded"
 #: What `labkit status` names; what does not exist is null.
 ENDPOINTS = ("order-web", "pay-web", "platform", "console", "broker", "registry")
 DATABASES = ("order", "goods", "coupon", "user", "pay", "log", "platform")

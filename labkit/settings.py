@@ -24,6 +24,9 @@ class Settings(BaseSettings):
             empty: each service has an SQLite file.
         zookeeper: `host:port[,host:port…]` of a ZooKeeper to use as registry; empty: a folder of
             the home is.
+        pay_web: URL of the pay web, for the platform's callbacks; services that `labkit serve`
+            starts need it, `labkit up` finds its own.
+        platform: URL at which the pay service reaches the payment platform; the same.
         containers_name: of the containers' project: two with different names never meet; empty:
             compose.yaml's.
         containers_network: empty: a network of their own, with ports published on 127.0.0.1;
@@ -58,6 +61,8 @@ class Settings(BaseSettings):
     broker: str = ""
     mysql: str = ""
     zookeeper: str = ""
+    pay_web: str = ""
+    platform: str = ""
     containers_name: str = Field(default="", pattern="^([a-z0-9][a-z0-9_-]*)?$")
     containers_network: Literal["", "host"] = ""
     mysql_image: str = ""

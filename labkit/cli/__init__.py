@@ -15,6 +15,7 @@ def main() -> None:
         ordering,
         reconciling,
         running,
+        serving,
         tour,
     )
 

@@ -16,6 +16,7 @@ from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.database import Database
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
+from labkit.runtime.place import LOOPBACK, Place
 from labkit.runtime.registry import Instance, Registry, open_registry
 from labkit.runtime.wiring import failpoints_of
 from labkit.runtime.work import Context
@@ -24,7 +25,9 @@ from labkit.settings import Settings
 _KEEP_SECONDS = 30  # an idle connection: longer than the merchant keeps its own
 
 
-async def serve(home: Home, settings: Settings, listener: socket.socket, instance: int) -> None:
+async def serve(
+    home: Home, settings: Settings, listener: socket.socket, instance: int, place: Place = LOOPBACK
+) -> None:
     """Serve until told to stop.
 
     Args:
@@ -32,12 +35,13 @@ async def serve(home: Home, settings: Settings, listener: socket.socket, instanc
         settings: of the lab.
         listener: the socket to serve HTTP on.
         instance: which one of its kind.
+        place: where that is, and by which address users reach the cashier.
     """
-    host, port = listener.getsockname()
+    address = place.address(listener.getsockname()[1])
     registry = open_registry(home, settings)
-    platform = assemble(home, settings, registry, f"http://{host}:{port}", instance)
+    platform = assemble(home, settings, registry, f"http://{address}", instance)
     telling = asyncio.create_task(platform.notifier.run())
-    registry.announce(Instance(PLATFORM.name, instance, f"{host}:{port}", os.getpid()))
+    registry.announce(Instance(PLATFORM.name, instance, address, os.getpid()))
     config = uvicorn.Config(
         make_app(platform),
         lifespan="off", access_log=False, log_level="warning", timeout_keep_alive=_KEEP_SECONDS,

@@ -15,6 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from labkit.runtime import tracing
 from labkit.runtime.contract import Method, methods_of
 from labkit.runtime.link import OPTIONS, SECRET
+from labkit.runtime.place import LOOPBACK, Place
 from labkit.runtime.wire import PING, Answer, Call, Outcome, calls_of, pack
 from labkit.runtime.work import Overloaded
 
@@ -26,14 +27,16 @@ _PATIENCE = 1.0  # seconds that what is under way has when the service stops
 
 
 class Server:
-    """Serves contracts on a free port of the loopback, with the standard health service.
+    """Serves contracts, with the standard health service.
 
     Args:
         service: its name in the registry, which is its name on the wire too.
         secret: of the home.
+        place: where it listens.
     """
 
-    def __init__(self, service: str, secret: str) -> None:
+    def __init__(self, service: str, secret: str, place: Place = LOOPBACK) -> None:
+        self._place = place
         self._service = service
         self._secret = secret
         self._methods: dict[str, tuple[Method, Handler]] = {}
@@ -53,11 +56,11 @@ class Server:
             self._methods[name] = method, handlers[name]
 
     async def start(self) -> str:
-        """Listen, and return the endpoint `host:port`."""
-        port = self._server.add_insecure_port("127.0.0.1:0")
+        """Listen, and return the endpoint `host:port` by which others reach it."""
+        port = self._server.add_insecure_port(self._place.listen)
         await self._server.start()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
-        return f"127.0.0.1:{port}"
+        return self._place.address(port)
 
     async def stop(self) -> None:
         """Begin nothing more, answer what is under way, and stop."""

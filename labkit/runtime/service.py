@@ -18,6 +18,7 @@ from labkit.runtime.desk import Desk, RetryCommand
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.outbox import Groups
+from labkit.runtime.place import LOOPBACK, Place
 from labkit.runtime.registry import Instance, open_registry
 from labkit.runtime.relay import Relay
 from labkit.runtime.server import Handler, Server
@@ -41,11 +42,13 @@ class Runtime:
         names: contract → name of the service that offers it.
         broker: where events go and come from.
         outside: name in `Shop` → what its flows know of a system that is not ours.
+        place: where it answers calls.
     """
 
     def __init__(
         self, service: Service, instance: int, home: Home, settings: Settings, groups: Groups,
         names: Mapping[type, str], broker: Broker, outside: Mapping[str, Any],
+        place: Place = LOOPBACK,
     ) -> None:  # fmt: skip
         self.service = service
         self.instance = instance
@@ -53,6 +56,7 @@ class Runtime:
         self.settings = settings
         self._groups = groups
         self._broker = broker
+        self._place = place
         self._flows: dict[tuple[str, Any], asyncio.Task[Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.registry = open_registry(home, settings)
@@ -94,7 +98,7 @@ class Runtime:
         self._inbox = Inbox(
             self.service.name, handlers, self._broker, self._database, self._failpoints
         )
-        self._server = Server(self.service.name, self.home.secret)
+        self._server = Server(self.service.name, self.home.secret, self._place)
         assert self.service.contract  # a service without a contract is a web
         self._server.add(self.service.contract, self._methods())
         desk: dict[str, Handler] = {

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from labkit.home import DATABASES, ENDPOINTS, Home, locked, try_lock
+from labkit.home import DATABASES, ENDPOINTS, FOUNDED, Home, locked, try_lock
 from labkit.stack import children, control
 from labkit.stack.control import NotUp
 from labkit.stack.grounds import Ground, Stack
@@ -77,6 +77,9 @@ def up(
     Raises:
         RuntimeError: it cannot come up; one line that says what to do.
     """
+    if home.state().get("phase") == FOUNDED:  # a supervisor would give services other databases
+        text = f"{home.folder} is of labkit init, and its services of labkit serve: name another"
+        raise RuntimeError(f"{text} home for labkit up")
     _make(home)
     with locked(home.folder / "up.lock"):
         if _somebody_answers(home):

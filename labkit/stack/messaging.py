@@ -18,6 +18,11 @@ def ground_of(home: Home) -> Ground:
     )  # fmt: skip
 
 
+def prefix_of(home: Home, generation: int) -> str:
+    """Labs may share a broker that is not theirs, and a reset must not see what was before."""
+    return f"labkit-{home.mark}-{generation}-"
+
+
 def broker_of(home: Home, service: str) -> Broker:
     """The broker as one service sees it."""
     return Broker(ground_of(home), service)

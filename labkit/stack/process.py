@@ -21,6 +21,7 @@ from labkit.platform import process as platform
 from labkit.platform.client import PlatformClient
 from labkit.platform.wiring import PLATFORM
 from labkit.runtime import tracing
+from labkit.runtime.place import LOOPBACK, Place
 from labkit.runtime.service import Runtime
 from labkit.settings import Settings
 from labkit.shop.contracts import OrderService, PayService
@@ -49,6 +50,21 @@ def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | 
         web: descriptor of the socket to serve HTTP on; None for a service without HTTP.
     """
     threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
+    serve(home, name, instance, None if web is None else socket.socket(fileno=web))
+
+
+def serve(
+    home: Home, name: str, instance: int, listener: socket.socket | None, place: Place = LOOPBACK
+) -> None:
+    """Run one service until it is told to stop.
+
+    Args:
+        home: where the lab lives.
+        name: of the service.
+        instance: which one of its kind.
+        listener: the socket to serve HTTP on; None for a service without HTTP.
+        place: where it listens, and by which address others reach it.
+    """
     logging.basicConfig(
         stream=sys.stdout,
         level=logging.INFO,
@@ -57,25 +73,25 @@ def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | 
     gc.set_threshold(*_COLLECT)
     settings = Settings.model_validate_json(home.settings_file.read_text())
     tracing.start(home.traces, name, instance, settings.tracing)
-    listener = None if web is None else socket.socket(fileno=web)
     if name == PLATFORM.name:
         assert listener  # it serves HTTP and nothing else
-        uvloop.run(platform.serve(home, settings, listener, instance))
+        uvloop.run(platform.serve(home, settings, listener, instance, place))
     else:
-        uvloop.run(_run_service(home, settings, name, instance, listener))
+        uvloop.run(_run_service(home, settings, name, instance, listener, place))
     tracing.stop()
 
 
 async def _run_service(
-    home: Home, settings: Settings, name: str, instance: int, listener: socket.socket | None
-) -> None:
+    home: Home, settings: Settings, name: str, instance: int, listener: socket.socket | None,
+    place: Place,
+) -> None:  # fmt: skip
     outside = _platform(home, settings) if name == "pay" else {}
     runtime = Runtime(
         SERVICES[name], instance, home, settings, GROUPS, NAMES, broker_of(home, name),
-        outside,
+        outside, place,
     )  # fmt: skip
     if listener:
-        await _serve_web(runtime, listener)
+        await _serve_web(runtime, listener, place)
     else:
         await _serve(runtime)
     if "platform" in outside:
@@ -109,15 +125,14 @@ async def _serve(runtime: Runtime) -> None:
     await runtime.stop()
 
 
-async def _serve_web(runtime: Runtime, listener: socket.socket) -> None:
+async def _serve_web(runtime: Runtime, listener: socket.socket, place: Place) -> None:
     config = uvicorn.Config(
         _make_web(runtime),
         lifespan="off", access_log=False, log_level="warning",
         timeout_graceful_shutdown=1, http="httptools", server_header=False,
         proxy_headers=False,
     )  # fmt: skip
-    host, port = listener.getsockname()
-    runtime.announce(f"{host}:{port}")
+    runtime.announce(place.address(listener.getsockname()[1]))
     await uvicorn.Server(config).serve(sockets=[listener])
     await runtime.calls.close()
     await asyncio.to_thread(runtime.registry.close)

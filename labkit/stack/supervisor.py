@@ -315,10 +315,10 @@ class Supervisor:
         return {name: known.get(name) for name in ENDPOINTS}
 
     def _topic_prefix(self) -> str:
-        """Labs may share a broker that is not theirs, and a reset must not see what was before."""
+        """What sets the lab's topics apart, where its broker is not its own."""
         if not self._settings.broker:
             return ""
-        return f"labkit-{self.home.mark}-{self._generation}-"
+        return messaging.prefix_of(self.home, self._generation)
 
 
 def main() -> None:

@@ -15,17 +15,21 @@ from labkit.settings import Settings
 from labkit.stack import containers
 from labkit.stack.creation import OURS, PROJECT, SERVICE
 
-_IMAGES = Path(__file__).parents[2] / "compose" / "offline" / "images.env"
+_IMAGES_FILE = Path(__file__).parents[2] / "compose" / "offline" / "images.env"
+#: Variable → the image that compose/offline/build makes.
+IMAGES = dict(re.findall(r"^(LABKIT_\w+)=(.+)$", _IMAGES_FILE.read_text(), re.MULTILINE))
 _PREFIX = "labkit-tests"
 _NUMBERS = itertools.count(1)
 
 
 def own_settings() -> Settings:
     """Of a stack that nobody else has: all on the loopback of this machine."""
-    first = _free_ports(5)
+    first = free_ports(5)
+    images = {name.removeprefix("LABKIT_").lower(): image for name, image in IMAGES.items()}
     return Settings(
         containers_name=f"{_PREFIX}-{os.getpid()}-{next(_NUMBERS)}", containers_network="host",
-        mysql_port=first, zookeeper_port=first + 1, kafka_port=first + 2, **_images(),
+        mysql_port=first, zookeeper_port=first + 1, kafka_port=first + 2,
+        **{name: image for name, image in images.items() if name in Settings.model_fields},
     )  # fmt: skip
 
 
@@ -77,13 +81,7 @@ class Backend:
         self.container.restart()
 
 
-def _images() -> dict[str, str]:
-    """The images of the servers that compose/offline/build makes, as settings."""
-    found = re.findall(r"^LABKIT_(\w+)=(.+)$", _IMAGES.read_text(), re.MULTILINE)
-    return {name.lower(): image for name, image in found if name.lower() in Settings.model_fields}
-
-
-def _free_ports(count: int) -> int:
+def free_ports(count: int) -> int:
     """The first of so many free ports in a row."""
     while True:
         with ExitStack() as held:

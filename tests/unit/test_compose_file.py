@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from labkit.settings import Settings
 from labkit.stack import compose_file
 from labkit.stack.compose_file import Service
+from labkit.stack.process import PROCESSES
+from labkit.stack.serving import NEEDED
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "compose" / "compose.yaml").read_text()
@@ -17,14 +19,19 @@ FILE = yaml.safe_load(TEXT)
 SERVICES = compose_file.read(Settings()).services
 #: Set where the containers have this machine's network, and by nobody else.
 OF_HOST_NETWORK = {"LABKIT_LISTEN", "LABKIT_KAFKA_INSIDE_PORT", "LABKIT_KAFKA_CONTROLLER_PORT"}
+#: Of the profile `shop`, which Compose alone starts: for people.
+OF_THE_SHOP = {
+    "LABKIT_SHOP_IMAGE", "LABKIT_ORDER_WEB_PORT", "LABKIT_PAY_WEB_PORT", "LABKIT_CASHIER_PORT",
+}  # fmt: skip
+SHOP = {name: one for name, one in FILE["services"].items() if "profiles" in one}
 
 
 def test_every_variable_of_the_file_is_a_setting() -> None:
     """What the file leaves open can be set in the same way for Compose and for labkit."""
     variables = set(re.findall(r"\$\{(\w+)", TEXT)) - {"LABKIT_"}
     settings = {f"LABKIT_{name.upper()}" for name in Settings.model_fields}
-    assert variables > OF_HOST_NETWORK
-    assert variables - OF_HOST_NETWORK <= settings
+    assert variables > OF_HOST_NETWORK | OF_THE_SHOP
+    assert variables - OF_HOST_NETWORK - OF_THE_SHOP <= settings
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -66,5 +73,20 @@ def test_what_labkit_would_not_do_is_refused() -> None:
 
 def test_a_profile_is_left_to_compose() -> None:
     """What starts only on demand is not among the services."""
-    on_demand = {name for name, one in FILE["services"].items() if "profiles" in one}
-    assert set(SERVICES) == set(FILE["services"]) - on_demand
+    assert set(SERVICES) == set(FILE["services"]) - set(SHOP)
+
+
+def test_the_shop_is_whole() -> None:
+    """Every kind of process has a container that serves it, and no other port than of localhost."""
+    serving = {one["command"][1] for one in SHOP.values() if one["command"][0] == "serve"}
+    assert serving == set(PROCESSES) == set(SHOP) - {"init"}
+    ports = [port for one in SHOP.values() for port in one.get("ports", [])]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_init_is_told_all_that_it_needs() -> None:
+    """Its variables are settings, and none that services cannot do without is missing."""
+    told = {name.removeprefix("LABKIT_").lower() for name in SHOP["init"]["environment"]}
+    assert told == set(NEEDED)
+    assert told <= set(Settings.model_fields)

@@ -12,6 +12,7 @@ from labkit.cli import (  # noqa: F401  # they register
     ordering,
     reconciling,
     running,
+    serving,
     tour,
 )
 from labkit.cli.base import app
