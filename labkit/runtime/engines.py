@@ -122,6 +122,10 @@ def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Eng
     }  # fmt: skip
     engine = create_engine(url, isolation_level=isolation, connect_args=connect_args, pool_size=1)
 
+    @event.listens_for(engine, "do_connect")
+    def _allow_several_at_once(dialect: Any, _record: Any, _args: Any, options: Any) -> None:
+        options["client_flag"] |= dialect.dbapi.constants.CLIENT.MULTI_STATEMENTS
+
     @event.listens_for(engine, "connect")
     def _settle(connection: Any, _record: Any) -> None:
         for setting in settings:

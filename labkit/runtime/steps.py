@@ -15,7 +15,8 @@ from sqlalchemy.exc import IntegrityError
 from labkit.results import Code, Message
 from labkit.runtime.engines import is_duplicate
 from labkit.runtime.ids import IdMaker
-from labkit.runtime.statements import Bound, Rows, cursor_of, insertion
+from labkit.runtime.pending import Pending
+from labkit.runtime.statements import Bound, Compiled, Rows, cursor_of, insertion
 from labkit.settings import Settings
 
 A = TypeVar("A")
@@ -53,6 +54,7 @@ class Transaction:
         settings: the lab's settings.
         cursor: the driver's, which statements that were built once run on; made where not given.
         trace: of the request, as text, for the events that leave; empty where it is not traced.
+        pending: what the transaction's group writes later; None where each write is sent at once.
         emitted: the events that leave with this transaction.
     """
 
@@ -63,14 +65,22 @@ class Transaction:
     settings: Settings
     cursor: Any = None
     trace: str = ""
+    pending: Pending | None = None
     emitted: list[tuple[int, Event]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.cursor = self.cursor or cursor_of(self.connection)
 
+    @property
+    def presumes(self) -> bool:
+        """Whether what `presume` and `presume_new` say is proven only by the end of the group."""
+        return self.pending is not None
+
     def run(self, bound: Bound) -> Rows:
         """Run a statement that was built once."""
-        compiled = bound.statement.on(self.connection.dialect)
+        compiled = self._compiled(bound)
+        if self.pending:
+            self.pending.flush(compiled.tables)
         return compiled.execute(self.cursor, bound.values)
 
     def one(self, bound: Bound) -> Any:
@@ -81,16 +91,60 @@ class Transaction:
         """Run a conditional update: how many rows met the condition and were changed."""
         return self.run(bound).rowcount
 
+    def presume(self, bound: Bound) -> bool:
+        """Run a conditional update of one row that nearly always meets the condition.
+
+        Returns:
+            Whether it did. In a group, True: the group is run again if that turns out wrong.
+        """
+        if not self.pending:
+            return self.change(bound) == 1
+        self.pending.add(self._compiled(bound), bound.values, presumed=True)
+        return True
+
+    def note(self, bound: Bound) -> None:
+        """Run an update of which nobody asks whether it changed anything."""
+        if self.pending:
+            self.pending.add(self._compiled(bound), bound.values, presumed=False)
+        else:
+            self.run(bound)
+
     def insert(self, table: Table, **row: Any) -> None:
-        """Insert a row."""
-        self._insert(table, row, once=False)
+        """Insert a row; in a group, together with others."""
+        compiled = insertion(table, tuple(row), self.connection.dialect, once=False)
+        if self.pending:
+            self.pending.add(compiled, row, presumed=False)
+        else:
+            compiled.execute(self.cursor, row)
+
+    def presume_new(self, table: Table, **row: Any) -> bool:
+        """Insert a row whose key is nearly always new.
+
+        Returns:
+            Whether it was; where not, nothing is done. In a group, True: see `presume`. Nothing
+            holds the key until then, so nothing may be looked at that relies on holding it.
+        """
+        if not self.pending:
+            return self.insert_once(table, **row)
+        self.insert(table, **row)
+        return True
 
     def insert_once(self, table: Table, **row: Any) -> bool:
-        """Insert a row; False, and nothing done, where its key is there already."""
-        return self._insert(table, row, once=True) == 1
+        """Insert a row now; False, and nothing done, where its key is there already."""
+        if self.pending:
+            self.pending.flush([table])
+        compiled = insertion(table, tuple(row), self.connection.dialect, once=True)
+        try:
+            return compiled.execute(self.cursor, row).rowcount == 1
+        except IntegrityError as error:
+            if is_duplicate(error):
+                return False
+            raise
 
     def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run any other statement of SQLAlchemy Core: with lists in it, or seldom."""
+        if self.pending:
+            self.pending.flush()
         done: Any = self.connection.execute(statement, values)
         return done  # type: ignore[no-any-return]  # Core statements give cursor results
 
@@ -98,14 +152,8 @@ class Transaction:
         """Tell other services, if and only if this transaction commits (transactional outbox)."""
         self.emitted.append((self.ids.next(), event))
 
-    def _insert(self, table: Table, row: dict[str, Any], *, once: bool) -> int:
-        compiled = insertion(table, tuple(row), self.connection.dialect, once)
-        try:
-            return compiled.execute(self.cursor, row).rowcount
-        except IntegrityError as error:
-            if once and is_duplicate(error):
-                return 0
-            raise
+    def _compiled(self, bound: Bound) -> Compiled:
+        return bound.statement.on(self.connection.dialect)
 
 
 @dataclass(frozen=True)
