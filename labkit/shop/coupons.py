@@ -57,7 +57,7 @@ def use_coupon(tx: Transaction, command: UseCoupon) -> Result[Any]:
     if operation.earlier:
         return operation.earlier
     use = _use(command.coupon_id, command.user_id, command.coupon_price, command.order_id, tx.now)
-    if not tx.change(use):
+    if not tx.presume(use):
         text = f"coupon_id {command.coupon_id} is used already, or is not the user's"
         return operation.refuse(Code.COUPON_ALREADY_USED, f"order {command.order_id}: {text}")
     return operation.apply(amount=command.coupon_price)
@@ -68,4 +68,4 @@ def return_coupon(tx: Transaction, event: Event) -> None:
     """Give an order's coupon back (回退优惠券): its owner keeps it."""
     if undo(tx, "use_coupon", event.order_id) is None:
         return
-    tx.change(_give_back(event.order_id))
+    tx.note(_give_back(event.order_id))

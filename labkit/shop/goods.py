@@ -56,7 +56,7 @@ def deduct_stock(tx: Transaction, command: DeductStock) -> Result[Any]:
     operation = claim(tx, "deduct_stock", command)
     if operation.earlier:
         return operation.earlier
-    if not tx.change(_take(command.goods_id, command.goods_number)):
+    if not tx.presume(_take(command.goods_id, command.goods_number)):
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
     _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
@@ -70,7 +70,7 @@ def return_stock(tx: Transaction, event: Event) -> None:
     if pieces is None:
         return
     goods_id = tx.run(_taken(event.order_id)).one().goods_id
-    tx.change(_give_back(goods_id, pieces))
+    tx.note(_give_back(goods_id, pieces))
     _log(tx, goods_id, event.order_id, RETURN, pieces)
 
 

@@ -67,7 +67,7 @@ def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[Any]:
     operation = claim(tx, "deduct_balance", command)
     if operation.earlier:
         return operation.earlier
-    if not tx.change(_take(command.user_id, command.money_paid)):
+    if not tx.presume(_take(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     _log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
@@ -81,7 +81,7 @@ def return_balance(tx: Transaction, event: Event) -> None:
     if cents is None:
         return
     user_id = tx.run(_taken(event.order_id)).one().user_id
-    tx.change(_give_back(user_id, cents))
+    tx.note(_give_back(user_id, cents))
     _log_money(tx, user_id, event.order_id, MONEY_REFUNDED, cents)
 
 
@@ -95,7 +95,7 @@ def add_points(tx: Transaction, event: OrderPaid) -> None:
     operation.apply(amount=points)
     if not points:
         return
-    tx.change(_add_points(event.user_id, points))
+    tx.note(_add_points(event.user_id, points))
     _log_points(tx, event.user_id, event.order_id, MONEY_PAID, points)
 
 
@@ -106,7 +106,7 @@ def take_points_back(tx: Transaction, event: OrderRefunded) -> None:
     if not points:
         return
     user_id = tx.run(_earned(event.order_id)).one().user_id
-    tx.change(_add_points(user_id, -points))
+    tx.note(_add_points(user_id, -points))
     _log_points(tx, user_id, event.order_id, MONEY_REFUNDED, points)
 
 
