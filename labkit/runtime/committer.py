@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -24,6 +25,7 @@ from labkit.results import Result
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.engines import Trouble, trouble
 from labkit.runtime.failpoints import Refused
+from labkit.runtime.lookahead import Lookahead
 from labkit.runtime.pending import Misjudged, Pending
 from labkit.runtime.statements import cursor_of
 from labkit.runtime.steps import Transaction
@@ -140,11 +142,18 @@ class Committer:
         with self._connected() as connection, connection.begin():
             cursor = cursor_of(connection)
             pending = Pending(cursor) if presuming else None
-            for work in group:
-                tx = Transaction(
-                    connection, now, wall, context.ids, context.settings, cursor, work.trace,
-                    pending,
+            ahead = Lookahead(connection.dialect, cursor) if presuming else None
+            begin = partial(
+                Transaction, connection, now, wall, context.ids, context.settings, cursor,
+                pending=pending, ahead=ahead,
+            )  # fmt: skip
+            if ahead:
+                ahead.over(
+                    partial(work.step.function, begin(), work.command)
+                    for work in group if work.step.reads
                 )  # fmt: skip
+            for work in group:
+                tx = begin(trace=work.trace)
                 ends.append((work, work.step.function(tx, work.command)))
                 if tx.emitted:
                     context.write_outbox(tx)

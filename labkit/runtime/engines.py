@@ -120,7 +120,9 @@ def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Eng
         "charset": "utf8mb4", "connect_timeout": _REACH_SECONDS,
         "read_timeout": seconds, "write_timeout": seconds,
     }  # fmt: skip
-    engine = create_engine(url, isolation_level=isolation, connect_args=connect_args, pool_size=1)
+    engine = create_engine(
+        url, isolation_level=isolation, connect_args=connect_args, pool_size=1, paramstyle="format"
+    )
 
     @event.listens_for(engine, "do_connect")
     def _allow_several_at_once(dialect: Any, _record: Any, _args: Any, options: Any) -> None:

@@ -12,6 +12,7 @@ from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any, Generic, ParamSpec
 
 from sqlalchemy import Connection, Dialect, Insert, Table, bindparam
@@ -111,11 +112,10 @@ class Compiled:
         into = {name: bind.type.dialect_impl(dialect).bind_processor(dialect)
                 for name, bind in compiled.binds.items()}  # fmt: skip
         self._binds = [
-            (name, name[len(prefix):] if name.startswith(prefix) else None, compiled.params[name],
+            (name[len(prefix):] if name.startswith(prefix) else None, compiled.params[name],
              into[name])
-            for name in compiled.positiontup or compiled.params
+            for name in compiled.positiontup
         ]  # fmt: skip
-        self._positional: bool = compiled.positional
         selected = list(getattr(compiled.statement, "selected_columns", ()))
         self._row: Any = namedtuple("Row", [one.name for one in selected]) if selected else None
         kinds = [one.type.dialect_impl(dialect) for one in selected]
@@ -153,22 +153,37 @@ class Compiled:
             raise DBAPIError.instance(self._text, None, error, self._error) from error
         return int(cursor.rowcount)
 
+    def execute_union(self, cursor: Any, many: Sequence[Mapping[str, Any]]) -> list[Rows]:
+        """Run a query for each of these values, in one round trip: what each of them found.
+
+        Raises:
+            DBAPIError: what SQLAlchemy makes of the driver's error.
+        """
+        each = (f"SELECT {at}, q.* FROM ({self._text}) q" for at in range(len(many)))
+        bound = list(chain.from_iterable(map(self._parameters, many)))
+        found: list[list[Any]] = [[] for _ in many]
+        try:
+            cursor.execute(" UNION ALL ".join(each), bound)
+            for at, *row in cursor.fetchall():
+                found[at].append(self._convert(row))
+        except self._error as error:
+            raise DBAPIError.instance(self._text, None, error, self._error) from error
+        return [Rows(rows, len(rows)) for rows in found]
+
     def _execute_joined(self, cursor: Any, bound: list[Any]) -> int:
         """Several statements in one packet, each with its own count of rows."""
-        cursor.execute(";".join(cursor.mogrify(self._text, one) for one in bound))
+        cursor.execute(";".join([self._text] * len(bound)), list(chain.from_iterable(bound)))
         changed = int(cursor.rowcount)
         while cursor.nextset():
             changed += cursor.rowcount
         return changed
 
-    def _parameters(self, values: Mapping[str, Any]) -> Any:
+    def _parameters(self, values: Mapping[str, Any]) -> list[Any]:
         bound = []
-        for _, own, fixed, into in self._binds:
+        for own, fixed, into in self._binds:
             value = fixed if own is None else values[own]
             bound.append(into(value) if into else value)
-        if self._positional:
-            return bound
-        return {name: value for (name, *_), value in zip(self._binds, bound, strict=True)}
+        return bound
 
     def _convert(self, row: Any) -> Any:
         if self._out_of:

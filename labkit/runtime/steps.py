@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from labkit.results import Code, Message
 from labkit.runtime.engines import is_duplicate
 from labkit.runtime.ids import IdMaker
+from labkit.runtime.lookahead import Lookahead
 from labkit.runtime.pending import Pending
 from labkit.runtime.statements import Bound, Compiled, Rows, cursor_of, insertion
 from labkit.settings import Settings
@@ -55,6 +56,7 @@ class Transaction:
         cursor: the driver's, which statements that were built once run on; made where not given.
         trace: of the request, as text, for the events that leave; empty where it is not traced.
         pending: what the transaction's group writes later; None where each write is sent at once.
+        ahead: what the steps of a reading group have been found to ask first.
         emitted: the events that leave with this transaction.
     """
 
@@ -66,6 +68,7 @@ class Transaction:
     cursor: Any = None
     trace: str = ""
     pending: Pending | None = None
+    ahead: Lookahead | None = None
     emitted: list[tuple[int, Event]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -78,6 +81,8 @@ class Transaction:
 
     def run(self, bound: Bound) -> Rows:
         """Run a statement that was built once."""
+        if self.ahead and (found := self.ahead.find(bound)):
+            return found
         compiled = self._compiled(bound)
         if self.pending:
             self.pending.flush(compiled.tables)
@@ -143,6 +148,8 @@ class Transaction:
 
     def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run any other statement of SQLAlchemy Core: with lists in it, or seldom."""
+        if self.ahead:
+            self.ahead.stop_noting_step()
         if self.pending:
             self.pending.flush()
         done: Any = self.connection.execute(statement, values)
