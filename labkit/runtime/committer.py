@@ -52,6 +52,7 @@ class Committer:
         self._connection: Connection | None = None
         self._context = context
         self._deliver = deliver
+        self._calm = True  # nothing was refused in the last group: so it is worth presuming
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, daemon=True, name="committer")
         self._thread.start()
@@ -111,7 +112,8 @@ class Committer:
     def _run(self, group: list[Work], *, presuming: bool = True) -> None:
         """Run a group in one transaction; where that fails, each of it in its own."""
         try:
-            ends = self._attempt(group, presuming and len(group) > 1) if group else []
+            presuming = presuming and self._calm and len(group) > 1
+            ends = self._attempt(group, presuming) if group else []
         except Misjudged:
             self._run(group, presuming=False)
         except _Delayed as delayed:
@@ -137,7 +139,7 @@ class Committer:
         raise AssertionError("it returns or raises")
 
     def _transact(self, group: list[Work], presuming: bool) -> Ends:
-        context, ends, emitted = self._context, [], []
+        context, ends, emitted, surprised = self._context, [], [], False
         now, wall = context.clock.now(), wall_ms()
         with self._connected() as connection, connection.begin():
             cursor = cursor_of(connection)
@@ -155,12 +157,15 @@ class Committer:
             for work in group:
                 tx = begin(trace=work.trace)
                 ends.append((work, work.step.function(tx, work.command)))
+                surprised |= tx.surprised
                 if tx.emitted:
                     context.write_outbox(tx)
                     emitted += [(*one, work.trace) for one in tx.emitted]
                 self._before_commit(work, alone=len(group) == 1)
             if pending:
                 pending.flush()
+        if len(group) > 1:
+            self._calm = not surprised
         if emitted:
             context.committed(emitted)
         return ends

@@ -63,6 +63,7 @@ class Lookahead:
             raise _Asked
 
     def _ask(self, statement: Statement[Any], keys: list[_Key]) -> None:
-        many = [self._asked[key].values for key in keys]
-        found = statement.on(self._dialect).execute_union(self._cursor, many)
-        self._found.update(zip(keys, found, strict=True))
+        compiled = statement.on(self._dialect)
+        if not compiled.ordered:
+            many = [self._asked[key].values for key in keys]
+            self._found.update(zip(keys, compiled.execute_union(self._cursor, many), strict=True))

@@ -136,7 +136,7 @@ def claim(tx: Transaction, name: str, command: Command, about: int | None = None
         "body_hash": body_hash(command), "result": "", "add_time": tx.now,
     }  # fmt: skip
     # where that is presumed, one insert at the operation's end is both claim and outcome
-    fresh = tx.presumes or tx.insert_once(table, **row)
+    fresh = tx.presumes or tx.presume_new(table, **row)
     return Operation(tx, row, None if fresh else _earlier(tx, row))
 
 

@@ -101,12 +101,14 @@ class Compiled:
 
     Attributes:
         tables: that it changes or looks at.
+        ordered: whether it gives its rows in an order.
     """
 
     def __init__(self, compiled: Any, dialect: Dialect, prefix: str) -> None:
         parts = visitors.iterate(compiled.statement)
         self.tables = frozenset(part for part in parts if isinstance(part, Table))
         self._text = str(compiled)
+        self.ordered = "ORDER BY" in self._text
         self._joins = dialect.name != "sqlite" and not compiled.isinsert
         self._error: Any = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine's has one
         into = {name: bind.type.dialect_impl(dialect).bind_processor(dialect)
@@ -155,6 +157,8 @@ class Compiled:
 
     def execute_union(self, cursor: Any, many: Sequence[Mapping[str, Any]]) -> list[Rows]:
         """Run a query for each of these values, in one round trip: what each of them found.
+
+        In a union no query keeps its order: not for one that asks for an order.
 
         Raises:
             DBAPIError: what SQLAlchemy makes of the driver's error.

@@ -57,6 +57,7 @@ class Transaction:
         trace: of the request, as text, for the events that leave; empty where it is not traced.
         pending: what the transaction's group writes later; None where each write is sent at once.
         ahead: what the steps of a reading group have been found to ask first.
+        surprised: whether something was not as `presume` or `presume_new` would have it.
         emitted: the events that leave with this transaction.
     """
 
@@ -69,6 +70,7 @@ class Transaction:
     trace: str = ""
     pending: Pending | None = None
     ahead: Lookahead | None = None
+    surprised: bool = False
     emitted: list[tuple[int, Event]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -103,7 +105,7 @@ class Transaction:
             Whether it did. In a group, True: the group is run again if that turns out wrong.
         """
         if not self.pending:
-            return self.change(bound) == 1
+            return self._as_presumed(self.change(bound) == 1)
         self.pending.add(self._compiled(bound), bound.values, presumed=True)
         return True
 
@@ -130,7 +132,7 @@ class Transaction:
             holds the key until then, so nothing may be looked at that relies on holding it.
         """
         if not self.pending:
-            return self.insert_once(table, **row)
+            return self._as_presumed(self.insert_once(table, **row))
         self.insert(table, **row)
         return True
 
@@ -158,6 +160,10 @@ class Transaction:
     def emit(self, event: Event) -> None:
         """Tell other services, if and only if this transaction commits (transactional outbox)."""
         self.emitted.append((self.ids.next(), event))
+
+    def _as_presumed(self, held: bool) -> bool:
+        self.surprised = self.surprised or not held
+        return held
 
     def _compiled(self, bound: Bound) -> Compiled:
         return bound.statement.on(self.connection.dialect)
