@@ -4,16 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from labkit.runtime import committer
 from labkit.runtime.pending import Pending
-from labkit.runtime.statements import Compiled
+from labkit.runtime.statements import Compiled, statement
 from labkit.runtime.steps import Transaction, step
 from labkit.shop.goods import deduct_stock, find_goods
 from labkit.shop.messages import DeductStock, FindGoods
-from labkit.shop.tables import DEDUCT, number_log
+from labkit.shop.tables import DEDUCT, OPENING, number_log
 from tests.unit.cases import WRITING
 from tests.unit.grouping import (
+    SECONDS,
     Asked,
     end_of,
     give_back,
@@ -33,20 +35,61 @@ def test_a_step_twice_in_one_group(tmp_path: Path, name: str) -> None:
         twice_together(runner.together, store, name)
 
 
-@step()
-def log_and_look(tx: Transaction, order_id: int) -> list[int]:
-    """Write a log row, and say which rows there are."""
-    row = {"goods_id": 1, "order_id": order_id, "direction": DEDUCT}
-    tx.insert(number_log, **row, goods_number=1, log_time=NOON)
-    return [row.order_id for row in tx.execute(number_log.select().order_by("order_id"))]
+@statement
+def all_logged() -> Any:
+    """The orders of all rows of the log."""
+    return select(number_log.c.order_id).order_by(number_log.c.order_id)
 
 
-def test_a_step_sees_what_its_group_wrote(tmp_path: Path) -> None:
-    """Its own rows, and those of who came before it in the group."""
+def look_by_core(tx: Transaction) -> Any:
+    """Which orders have rows in the log."""
+    return list(tx.execute(number_log.select().order_by("order_id")).scalars(1))
+
+
+def look_by_statement(tx: Transaction) -> Any:
+    """The same, asked in the other way."""
+    return tx.run(all_logged()).column()
+
+
+def _row(order_id: int) -> dict[str, Any]:
+    direction = DEDUCT if order_id else OPENING
+    return {"goods_id": 1, "order_id": order_id, "direction": direction, "goods_number": 1,
+            "log_time": NOON}  # fmt: skip
+
+
+@pytest.mark.parametrize("look", [look_by_core, look_by_statement])
+def test_a_step_sees_what_its_group_wrote(tmp_path: Path, look: Any) -> None:
+    """Its own rows and those of who came before it in the group, whichever way it asks."""
+
+    @step()
+    def tell(tx: Transaction, order_id: int) -> Any:
+        tx.insert(number_log, **_row(order_id))
+        return look(tx) if order_id == 2 else None
+
     with running(tmp_path / "a") as (runner, _):
-        runner.failpoints.count = lambda _name: None  # type: ignore[method-assign]
-        seen = [one.result(30) for one in runner.together([(log_and_look, 1), (log_and_look, 2)])]
-    assert seen == [[0, 1], [0, 1, 2]]
+        assert runner.together([(tell, 1), (tell, 2)])[1].result(SECONDS) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("insert", [Transaction.insert, Transaction.insert_once])
+def test_writes_to_one_table_keep_their_order(tmp_path: Path, insert: Any) -> None:
+    """An update does not reach the row that is inserted after it."""
+
+    @step()
+    def tell(tx: Transaction, order_id: int) -> None:
+        tx.note(all_more())
+        insert(tx, number_log, **_row(order_id))
+
+    with running(tmp_path / "a") as (runner, store):
+        for one in runner.together([(tell, 1), (tell, 2)]):
+            one.result(SECONDS)
+        pieces = [row["goods_number"] for row in store.rows("trade_goods_number_log")]
+    assert pieces == [STOCK + 2, 2, 1]
+
+
+@statement
+def all_more() -> Any:
+    """A piece more in every row of the log."""
+    return update(number_log).values(goods_number=number_log.c.goods_number + 1)
 
 
 def deductions(*pieces: int, first: int = 1) -> list[Asked]:
