@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -25,7 +24,7 @@ from labkit.results import Result
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.engines import Trouble, trouble
 from labkit.runtime.failpoints import Refused
-from labkit.runtime.lookahead import Lookahead
+from labkit.runtime.lookup import find_together
 from labkit.runtime.pending import Misjudged, Pending
 from labkit.runtime.statements import cursor_of
 from labkit.runtime.steps import Transaction
@@ -52,7 +51,6 @@ class Committer:
         self._connection: Connection | None = None
         self._context = context
         self._deliver = deliver
-        self._calm = True  # nothing was refused in the last group: so it is worth presuming
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, daemon=True, name="committer")
         self._thread.start()
@@ -112,8 +110,7 @@ class Committer:
     def _run(self, group: list[Work], *, presuming: bool = True) -> None:
         """Run a group in one transaction; where that fails, each of it in its own."""
         try:
-            presuming = presuming and self._calm and len(group) > 1
-            ends = self._attempt(group, presuming) if group else []
+            ends = self._attempt(group, presuming and len(group) > 1) if group else []
         except Misjudged:
             self._run(group, presuming=False)
         except _Delayed as delayed:
@@ -139,33 +136,25 @@ class Committer:
         raise AssertionError("it returns or raises")
 
     def _transact(self, group: list[Work], presuming: bool) -> Ends:
-        context, ends, emitted, surprised = self._context, [], [], False
+        context, ends, emitted = self._context, [], []
         now, wall = context.clock.now(), wall_ms()
         with self._connected() as connection, connection.begin():
             cursor = cursor_of(connection)
             pending = Pending(cursor) if presuming else None
-            ahead = Lookahead(connection.dialect, cursor) if presuming else None
-            begin = partial(
-                Transaction, connection, now, wall, context.ids, context.settings, cursor,
-                pending=pending, ahead=ahead,
-            )  # fmt: skip
-            if ahead:
-                ahead.over(
-                    partial(work.step.function, begin(), work.command)
-                    for work in group if work.step.reads
-                )  # fmt: skip
+            found = find_together(connection, cursor, group)
             for work in group:
-                tx = begin(trace=work.trace)
+                tx = Transaction(
+                    connection, now, wall, context.ids, context.settings, cursor, work.trace,
+                    pending, found,
+                )  # fmt: skip
                 ends.append((work, work.step.function(tx, work.command)))
-                surprised |= tx.surprised
                 if tx.emitted:
                     context.write_outbox(tx)
                     emitted += [(*one, work.trace) for one in tx.emitted]
-                self._before_commit(work, alone=len(group) == 1)
             if pending:
                 pending.flush()
-        if len(group) > 1:
-            self._calm = not surprised
+            for work in group:
+                self._before_commit(work, alone=len(group) == 1)
         if emitted:
             context.committed(emitted)
         return ends

@@ -160,7 +160,7 @@ def find_missing(tx: Transaction, query: MissingQuery) -> tuple[int, ...]:
 
 def _first_time(tx: Transaction, delivery: Delivery) -> bool:
     values = _values(tx, delivery)
-    if tx.presume_new(inbox, **values, status=DONE, tries=1, next_try=0, done_time=tx.now):
+    if tx.insert_once(inbox, **values, status=DONE, tries=1, next_try=0, done_time=tx.now):
         return True
     if tx.run(_kept(delivery.group, delivery.event_id)).one().body_hash != _hash(delivery):
         raise BodyChanged(f"event {delivery.event_id} came before with another body")

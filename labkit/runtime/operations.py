@@ -105,7 +105,7 @@ class Operation:
     def answer_with(self, result: Result[Any]) -> Result[Any]:
         """Nothing was done, and nothing is kept: somebody else's answer, or one that may pass."""
         if self._tx.presumes:
-            self._tx.insert(table, **self._row)  # and with it prove that it was not there before
+            self._tx.insert(table, **self._row)  # which proves that it was not there before
         self._tx.run(_forget(**_key_of(self._row)))
         return result
 
@@ -135,8 +135,8 @@ def claim(tx: Transaction, name: str, command: Command, about: int | None = None
         "order_id": about or command.order_id, "operation": name, "outcome": APPLIED, "amount": 0,
         "body_hash": body_hash(command), "result": "", "add_time": tx.now,
     }  # fmt: skip
-    # where that is presumed, one insert at the operation's end is both claim and outcome
-    fresh = tx.presumes or tx.presume_new(table, **row)
+    # where a group presumes that, one insert at the operation's end is both claim and outcome
+    fresh = tx.presumes or tx.insert_once(table, **row)
     return Operation(tx, row, None if fresh else _earlier(tx, row))
 
 
@@ -154,7 +154,7 @@ def undo(tx: Transaction, name: str, order_id: int) -> int | None:
     """
     key: dict[str, Any] = {"order_id": order_id, "operation": name}
     blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}
-    if tx.insert_once(table, **key, **blocked):
+    if not tx.one(_find(**key)) and tx.insert_once(table, **key, **blocked):
         return None
     if not tx.change(_undo(**key)):
         return None

@@ -120,14 +120,14 @@ def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
     """The broker acknowledged: audit the subscribers a little later, then later and later."""
     delay_ms = int(tx.settings.audit_delay * 1000)
     for event_id in event_ids:
-        tx.note(_sent(event_id, tx.now, tx.wall_ms, delay_ms))
+        tx.change(_sent(event_id, tx.now, tx.wall_ms, delay_ms))
 
 
 @step()
 def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
     """Every group that must have the event has an inbox row for it: the end of its way."""
     for event_id in event_ids:
-        tx.note(_settled(event_id, tx.now))
+        tx.change(_settled(event_id, tx.now))
 
 
 @step()

@@ -101,14 +101,12 @@ class Compiled:
 
     Attributes:
         tables: that it changes or looks at.
-        ordered: whether it gives its rows in an order.
     """
 
     def __init__(self, compiled: Any, dialect: Dialect, prefix: str) -> None:
         parts = visitors.iterate(compiled.statement)
         self.tables = frozenset(part for part in parts if isinstance(part, Table))
         self._text = str(compiled)
-        self.ordered = "ORDER BY" in self._text
         self._joins = dialect.name != "sqlite" and not compiled.isinsert
         self._error: Any = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine's has one
         into = {name: bind.type.dialect_impl(dialect).bind_processor(dialect)
@@ -154,25 +152,6 @@ class Compiled:
         except self._error as error:
             raise DBAPIError.instance(self._text, None, error, self._error) from error
         return int(cursor.rowcount)
-
-    def execute_union(self, cursor: Any, many: Sequence[Mapping[str, Any]]) -> list[Rows]:
-        """Run a query for each of these values, in one round trip: what each of them found.
-
-        In a union no query keeps its order: not for one that asks for an order.
-
-        Raises:
-            DBAPIError: what SQLAlchemy makes of the driver's error.
-        """
-        each = (f"SELECT {at}, q.* FROM ({self._text}) q" for at in range(len(many)))
-        bound = list(chain.from_iterable(map(self._parameters, many)))
-        found: list[list[Any]] = [[] for _ in many]
-        try:
-            cursor.execute(" UNION ALL ".join(each), bound)
-            for at, *row in cursor.fetchall():
-                found[at].append(self._convert(row))
-        except self._error as error:
-            raise DBAPIError.instance(self._text, None, error, self._error) from error
-        return [Rows(rows, len(rows)) for rows in found]
 
     def _execute_joined(self, cursor: Any, bound: list[Any]) -> int:
         """Several statements in one packet, each with its own count of rows."""

@@ -3,19 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from labkit.results import Code, Result
+from labkit.runtime.lookup import lookup
 from labkit.runtime.operations import claim, undo
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop.messages import CouponFound, FindCoupon, UseCoupon
 from labkit.shop.tables import coupon
-
-
-@statement
-def _coupon(coupon_id: int) -> Any:
-    return select(coupon).where(coupon.c.coupon_id == coupon_id)
 
 
 @statement
@@ -35,10 +31,9 @@ def _give_back(order_id: int) -> Any:
     return update(coupon).where(coupon.c.order_id == order_id).values(unused)
 
 
-@step(reads=True)
-def find_coupon(tx: Transaction, query: FindCoupon) -> Result[CouponFound]:
+@lookup(coupon.c.coupon_id)
+def find_coupon(row: Any, query: FindCoupon) -> Result[CouponFound]:
     """Look a coupon up; another order may use it a moment later."""
-    row = tx.one(_coupon(query.coupon_id))
     if row is None:
         text = f"coupon_id {query.coupon_id}: there is no such coupon"
         return Result[CouponFound].no(Code.COUPON_MISSING, text)
@@ -57,7 +52,7 @@ def use_coupon(tx: Transaction, command: UseCoupon) -> Result[Any]:
     if operation.earlier:
         return operation.earlier
     use = _use(command.coupon_id, command.user_id, command.coupon_price, command.order_id, tx.now)
-    if not tx.presume(use):
+    if not tx.change(use):
         text = f"coupon_id {command.coupon_id} is used already, or is not the user's"
         return operation.refuse(Code.COUPON_ALREADY_USED, f"order {command.order_id}: {text}")
     return operation.apply(amount=command.coupon_price)
@@ -68,4 +63,4 @@ def return_coupon(tx: Transaction, event: Event) -> None:
     """Give an order's coupon back (回退优惠券): its owner keeps it."""
     if undo(tx, "use_coupon", event.order_id) is None:
         return
-    tx.note(_give_back(event.order_id))
+    tx.change(_give_back(event.order_id))

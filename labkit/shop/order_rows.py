@@ -25,9 +25,11 @@ def find(order_id: int) -> Any:
 
 
 @statement
-def confirm(order_id: int, now: datetime) -> Any:
-    """Unconfirmed → confirmed."""
-    return _swap(order_id, UNCONFIRMED, UNPAID).values(order_status=CONFIRMED, confirm_time=now)
+def confirm(order_id: int, user_id: int, pay_amount: int, now: datetime) -> Any:
+    """Unconfirmed → confirmed, where the order is what who confirms it takes it for."""
+    same = (order.c.user_id == user_id) & (order.c.pay_amount == pay_amount)
+    confirmed = {"order_status": CONFIRMED, "confirm_time": now}
+    return _swap(order_id, UNCONFIRMED, UNPAID).where(same).values(confirmed)
 
 
 @statement

@@ -42,7 +42,7 @@ def open_order(tx: Transaction, command: OpenOrder) -> Result[Opening]:
     """
     user_id, key = command.user_id, command.idempotency_key
     new_id = tx.ids.next()
-    if tx.presume_new(
+    if tx.insert_once(
         request, user_id=user_id, idempotency_key=key, order_id=new_id,
         request_hash=command.request_hash, add_time=tx.now,
     ):  # fmt: skip
@@ -71,7 +71,7 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
     if rows.too_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
-    if not tx.presume(rows.hold_unanswered(command.order_id)):
+    if not tx.change(rows.hold_unanswered(command.order_id)):
         kept = rows.kept_answer(tx, command.order_id)
         if kept.final:  # the same request, run at the same time, was refused
             return operation.answer_with(kept)
@@ -90,15 +90,15 @@ def confirm_pre_order(tx: Transaction, command: ConfirmPreOrder) -> Result[Any]:
     operation = claim(tx, "confirm_order", command)
     if operation.earlier:
         return operation.earlier
-    if not tx.presume(rows.confirm(command.order_id, tx.now)):
+    if not tx.change(rows.confirm(**command.model_dump(), now=tx.now)):
         text = f"order {command.order_id}: was cancelled before it could be confirmed"
         return operation.refuse(Code.ORDER_CANCELLED, text)
     if not command.pay_amount:
-        tx.note(rows.pay(command.order_id, tx.now))
+        tx.change(rows.pay(command.order_id, tx.now))
         tx.emit(_paid_by_itself(command))
     placed = OrderPlaced(order_id=command.order_id)
     answer = Result[OrderPlaced].ok(placed, f"order {command.order_id} is placed")
-    tx.note(rows.keep_first_answer(command.order_id, answer.model_dump_json()))
+    tx.change(rows.keep_first_answer(command.order_id, answer.model_dump_json()))
     return operation.apply(data=placed)
 
 
@@ -202,7 +202,7 @@ def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Resul
         text = f"order {command.order_id}: cannot be cancelled any more, or is cancelled already"
         return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
     answer = cancelled_answer(command).model_dump_json()
-    tx.note(rows.keep_first_answer(command.order_id, answer))
+    tx.change(rows.keep_first_answer(command.order_id, answer))
     tx.emit(OrderCancelled(order_id=command.order_id))
     return operation.apply(data=OrderPlaced(order_id=command.order_id))
 

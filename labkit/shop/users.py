@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from labkit.results import Code, Result
+from labkit.runtime.lookup import lookup
 from labkit.runtime.operations import claim, undo
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
@@ -12,11 +13,6 @@ from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, OrderRefund
 from labkit.shop.tables import MONEY_PAID, MONEY_REFUNDED, money_log, score_log, user
 
 _CENTS_A_POINT = 100
-
-
-@statement
-def _user(user_id: int) -> Any:
-    return select(user).where(user.c.user_id == user_id)
 
 
 @statement
@@ -49,10 +45,9 @@ def _earned(order_id: int) -> Any:
     return select(score_log.c.user_id).where(earned)
 
 
-@step(reads=True)
-def find_user(tx: Transaction, query: FindUser) -> Result[UserFound]:
+@lookup(user.c.user_id)
+def find_user(row: Any, query: FindUser) -> Result[UserFound]:
     """Look a user up; another order may spend the balance a moment later."""
-    row = tx.one(_user(query.user_id))
     if row is None:
         text = f"user_id {query.user_id}: there is no such user"
         return Result[UserFound].no(Code.USER_MISSING, text)
@@ -67,7 +62,7 @@ def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[Any]:
     operation = claim(tx, "deduct_balance", command)
     if operation.earlier:
         return operation.earlier
-    if not tx.presume(_take(command.user_id, command.money_paid)):
+    if not tx.change(_take(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     _log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
@@ -81,7 +76,7 @@ def return_balance(tx: Transaction, event: Event) -> None:
     if cents is None:
         return
     user_id = tx.run(_taken(event.order_id)).one().user_id
-    tx.note(_give_back(user_id, cents))
+    tx.change(_give_back(user_id, cents))
     _log_money(tx, user_id, event.order_id, MONEY_REFUNDED, cents)
 
 
@@ -95,7 +90,7 @@ def add_points(tx: Transaction, event: OrderPaid) -> None:
     operation.apply(amount=points)
     if not points:
         return
-    tx.note(_add_points(event.user_id, points))
+    tx.change(_add_points(event.user_id, points))
     _log_points(tx, event.user_id, event.order_id, MONEY_PAID, points)
 
 
@@ -106,7 +101,7 @@ def take_points_back(tx: Transaction, event: OrderRefunded) -> None:
     if not points:
         return
     user_id = tx.run(_earned(event.order_id)).one().user_id
-    tx.note(_add_points(user_id, -points))
+    tx.change(_add_points(user_id, -points))
     _log_points(tx, user_id, event.order_id, MONEY_REFUNDED, points)
 
 

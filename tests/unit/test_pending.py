@@ -1,4 +1,4 @@
-"""What a group keeps for its end, presumes and asks ahead changes nothing of what comes out."""
+"""What a group writes late, presumes and asks together changes nothing of what comes out."""
 
 from pathlib import Path
 from typing import Any
@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from labkit.runtime import committer
 from labkit.runtime.pending import Pending
 from labkit.runtime.statements import Compiled, statement
 from labkit.runtime.steps import Transaction, step
 from labkit.shop.goods import deduct_stock, find_goods
 from labkit.shop.messages import DeductStock, FindGoods
-from labkit.shop.tables import DEDUCT, OPENING, number_log
+from labkit.shop.tables import DEDUCT, OPENING, goods, number_log
 from tests.unit.cases import WRITING
 from tests.unit.grouping import (
     SECONDS,
@@ -70,26 +69,56 @@ def test_a_step_sees_what_its_group_wrote(tmp_path: Path, look: Any) -> None:
         assert runner.together([(tell, 1), (tell, 2)])[1].result(SECONDS) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("insert", [Transaction.insert, Transaction.insert_once])
-def test_writes_to_one_table_keep_their_order(tmp_path: Path, insert: Any) -> None:
-    """An update does not reach the row that is inserted after it."""
-
-    @step()
-    def tell(tx: Transaction, order_id: int) -> None:
-        tx.note(all_more())
-        insert(tx, number_log, **_row(order_id))
-
-    with running(tmp_path / "a") as (runner, store):
-        for one in runner.together([(tell, 1), (tell, 2)]):
-            one.result(SECONDS)
-        pieces = [row["goods_number"] for row in store.rows("trade_goods_number_log")]
-    assert pieces == [STOCK + 2, 2, 1]
+@statement
+def count_as(pieces: int) -> Any:
+    """So many pieces, whatever there was."""
+    return update(goods).where(goods.c.goods_id == 1).values(goods_number=pieces)
 
 
 @statement
-def all_more() -> Any:
-    """A piece more in every row of the log."""
-    return update(number_log).values(goods_number=number_log.c.goods_number + 1)
+def one_more() -> Any:
+    """A piece more."""
+    return update(goods).where(goods.c.goods_id == 1).values(goods_number=goods.c.goods_number + 1)
+
+
+def test_writes_to_one_table_keep_their_order(tmp_path: Path) -> None:
+    """Each step's writes come after those of the steps before it."""
+
+    @step()
+    def tell(tx: Transaction, pieces: int) -> None:
+        tx.change(count_as(pieces))
+        tx.change(one_more())
+
+    with running(tmp_path / "a") as (runner, store):
+        for one in runner.together([(tell, 5), (tell, 7)]):
+            one.result(SECONDS)
+        assert store.row("trade_goods")["goods_number"] == 8
+
+
+def test_what_does_not_hold_is_found_out(
+    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group that takes more than there is ends as one by one: who came first has it; and a group
+    of which all holds is not run twice."""
+    flushed: list[bool] = []
+    flush = Pending.flush
+
+    def watched(pending: Pending) -> None:
+        flushed.append(False)
+        flush(pending)
+        flushed[-1] = True
+
+    monkeypatch.setattr(Pending, "flush", watched)
+    alone = open_store("goods")
+    groups = [
+        deductions(1, STOCK, 2), deductions(STOCK, 1, first=11), deductions(1, 1, first=21),
+        [*deductions(1, first=31), give_back(21)],
+    ]  # fmt: skip
+    with running(tmp_path / "a") as (runner, store):
+        for group in groups:
+            assert [end_of(one) for one in runner.together(group)] == one_by_one(alone, group)
+        assert tables(store) == tables(alone)
+    assert flushed.count(False) == 2
 
 
 def deductions(*pieces: int, first: int = 1) -> list[Asked]:
@@ -98,64 +127,18 @@ def deductions(*pieces: int, first: int = 1) -> list[Asked]:
             for order_id, number in enumerate(pieces, first)]  # fmt: skip
 
 
-class Counted:
-    """How often groups presumed, and how often in vain."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.presumed = self.in_vain = 0
-
-        counted = self
-
-        class Counting(Pending):
-            def __init__(self, cursor: Any) -> None:
-                super().__init__(cursor)
-                counted.presumed += 1
-
-            def flush(self, tables: Any = None) -> None:
-                try:
-                    super().flush(tables)
-                except Exception:
-                    counted.in_vain += 1
-                    raise
-
-        monkeypatch.setattr(committer, "Pending", Counting)
-
-
-def test_where_much_is_refused_nothing_is_presumed(
-    open_store: OpenStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first refusal costs a group its presumptions; the next groups make none, until one has
-    come through without a refusal. All end as one by one."""
-    counted, alone = Counted(monkeypatch), open_store("goods")
-    groups = [
-        deductions(1, STOCK + 1),
-        deductions(STOCK + 1, 1, first=11),
-        deductions(1, 1, first=21),
-        [*deductions(1, first=31), give_back(21)],
-    ]
-    counts = []
-    with running(tmp_path / "a") as (runner, store):
-        for group in groups:
-            assert [end_of(one) for one in runner.together(group)] == one_by_one(alone, group)
-            counts.append((counted.presumed, counted.in_vain))
-        assert tables(store) == tables(alone)
-    assert counts == [(1, 1), (1, 1), (1, 1), (2, 1)]
-
-
-def test_who_reads_together_asks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lookups_of_a_group_ask_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is told what it is told alone, found or not, and there was one query for all."""
     asked = [(find_goods, FindGoods(goods_id=goods_id)) for goods_id in (1, 2, 1, 3)]
     queries: list[int] = []
-    union = Compiled.execute_union
+    execute = Compiled.execute
 
-    def counting(compiled: Compiled, cursor: Any, many: Any) -> Any:
-        queries.append(len(many))
-        return union(compiled, cursor, many)
+    def counting(compiled: Compiled, cursor: Any, values: Any) -> Any:
+        queries.append(len(values))
+        return execute(compiled, cursor, values)
 
-    monkeypatch.setattr(Compiled, "execute_union", counting)
-    monkeypatch.setattr(Compiled, "execute", None)
+    monkeypatch.setattr(Compiled, "execute", counting)
     with running(tmp_path / "a") as (runner, store):
         ends = [end_of(one) for one in runner.together(asked)]
-        monkeypatch.undo()
+        assert queries == [3]
         assert ends == one_by_one(store, asked)
-    assert queries == [3]

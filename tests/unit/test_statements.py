@@ -202,20 +202,6 @@ def changed_by(run: Callable[[Connection], int]) -> Any:
         engine.dispose()
 
 
-@pytest.mark.parametrize("build", [find, since])
-@given(data=st.data())
-def test_a_union_finds_what_each_finds(build: Any, data: st.DataObject) -> None:
-    """The rows of each query are its own, with their Python values, and none where there is
-    none."""
-    many = data.draw(st.lists(st.fixed_dictionaries(VALUES[build]), min_size=1, max_size=4))
-    engine = opened()
-    with engine.begin() as connection:
-        found = BUILT[build].on(engine.dialect).execute_union(cursor_of(connection), many)
-        each = [ours(connection, build, one)[0] for one in many]
-    engine.dispose()
-    assert [[row._asdict() for row in rows.found] for rows in found] == each
-
-
 def test_errors_are_sqlalchemys() -> None:
     """A key that is there twice, a table that is not there: the classes that callers catch, with
     the driver's own error in them; and what follows in the transaction is stored as ever."""
