@@ -156,7 +156,7 @@ def undo(tx: Transaction, name: str, order_id: int) -> int | None:
     blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}
     if not tx.one(_find(**key)) and tx.insert_once(table, **key, **blocked):
         return None
-    if not tx.change(_undo(**key)):
+    if not tx.run(_undo(**key)).rowcount:
         return None
     amount: int = tx.run(_find(**key)).one().amount
     return amount
