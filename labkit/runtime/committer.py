@@ -1,8 +1,9 @@
 """Group commit: one thread takes all steps that wait, runs them in one transaction, commits once.
 
 A commit waits for the disk, so under load the steps that come meanwhile share the next one. Any
-grouping gives what running one by one gives: if one step raises, nothing of the group is kept and
-each is run alone; a commit whose outcome is unknown is run again, because every step can be. The
+grouping gives what running one by one gives: what a group presumes is proven before its commit, and
+else it is run again without (`pending`); if one step raises, nothing of the group is kept and each
+is run alone; a commit whose outcome is unknown is run again, because every step can be. The
 idea is old: "group commit" of IMS Fast Path (1976), told by Gray and Reuter, Transaction
 Processing, 1992.
 """

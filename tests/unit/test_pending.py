@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from labkit.results import Code
+from labkit.runtime.operations import claim
 from labkit.runtime.pending import Pending
 from labkit.runtime.statements import Compiled, statement
 from labkit.runtime.steps import Transaction, step
@@ -67,6 +69,23 @@ def test_a_step_sees_what_its_group_wrote(tmp_path: Path, look: Any) -> None:
 
     with running(tmp_path / "a") as (runner, _):
         assert runner.together([(tell, 1), (tell, 2)])[1].result(SECONDS) == [0, 1, 2]
+
+
+def test_a_refusal_that_may_pass_in_a_group(tmp_path: Path) -> None:
+    """Who had an answer is told the same, and of who is to ask again nothing is kept."""
+    (_, done), (_, wanted) = asked = deductions(1, 2)
+
+    @step()
+    def tell(tx: Transaction, command: DeductStock) -> Any:
+        operation = claim(tx, "deduct_stock", command)
+        return operation.earlier or operation.refuse(Code.DEPENDENCY_AWAY, "not now")
+
+    with running(tmp_path / "a") as (runner, _):
+        before = end_of(runner.together(asked[:1])[0])
+        again, later = runner.together([(tell, done), (tell, wanted)])
+        assert end_of(again) == before
+        assert later.result(SECONDS).code == Code.DEPENDENCY_AWAY
+        assert runner.together(asked[1:])[0].result(SECONDS).success
 
 
 @statement
