@@ -109,9 +109,9 @@ def test_writes_to_one_table_keep_their_order(tmp_path: Path) -> None:
         tx.change(one_more())
 
     with running(tmp_path / "a") as (runner, store):
-        for one in runner.together([(tell, 5), (tell, 7)]):
+        for one in runner.together([(tell, 5), (tell, 70)]):
             one.result(SECONDS)
-        assert store.row("trade_goods")["goods_number"] == 8
+        assert store.row("trade_goods")["goods_number"] == 71
 
 
 def test_what_does_not_hold_is_found_out(
