@@ -26,9 +26,10 @@ from labkit.runtime.clock import as_time, wall_ms
 from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.outbox import writer
+from labkit.runtime.pending import Pending
 from labkit.runtime.steps import Transaction
 from labkit.settings import Settings
-from labkit.shop import coupons, goods, orders, pricing, users
+from labkit.shop import coupons, goods, orders, placing, pricing, users
 from labkit.shop import messages as m
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS
@@ -86,7 +87,7 @@ class Floor:
         self._write("order", orders.save_pre_order, checked)
         self._take(checked)
         done = self._write("order", orders.confirm_pre_order, [
-            m.MoveOrder(order_id=one.order_id) for one in checked])  # fmt: skip
+            placing.confirmation(one) for one in checked])  # fmt: skip
         return sum(one.success for one in done)
 
     def close(self) -> None:
@@ -135,7 +136,10 @@ class Floor:
     def _transaction(self, engine: Engine) -> Iterator[Transaction]:
         with engine.begin() as connection:
             now = wall_ms()
-            yield Transaction(connection, as_time(now), now, self._ids, self._settings)
+            tx = Transaction(connection, as_time(now), now, self._ids, self._settings)
+            tx.pending = Pending(tx.cursor)
+            yield tx
+            tx.pending.flush()
 
 
 def data_of(result: Result[Any]) -> Any:

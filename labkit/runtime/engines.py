@@ -8,6 +8,7 @@ import sqlite3
 from enum import Enum
 from typing import Any
 
+from pymysql.constants import CLIENT
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import StaticPool
@@ -119,8 +120,11 @@ def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Eng
     connect_args = {
         "charset": "utf8mb4", "connect_timeout": _REACH_SECONDS,
         "read_timeout": seconds, "write_timeout": seconds,
+        "client_flag": CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
     }  # fmt: skip
-    engine = create_engine(url, isolation_level=isolation, connect_args=connect_args, pool_size=1)
+    engine = create_engine(
+        url, isolation_level=isolation, connect_args=connect_args, pool_size=1, paramstyle="format"
+    )
 
     @event.listens_for(engine, "connect")
     def _settle(connection: Any, _record: Any) -> None:

@@ -81,10 +81,10 @@ class Operation:
     """
 
     def __init__(
-        self, tx: Transaction, key: Mapping[str, Any], earlier: Result[Any] | None
+        self, tx: Transaction, row: Mapping[str, Any], earlier: Result[Any] | None
     ) -> None:
         self._tx = tx
-        self._key = key
+        self._row = row
         self.earlier = earlier
 
     def apply(self, amount: int = 0, data: Message | None = None) -> Result[Any]:
@@ -104,12 +104,18 @@ class Operation:
 
     def answer_with(self, result: Result[Any]) -> Result[Any]:
         """Nothing was done, and nothing is kept: somebody else's answer, or one that may pass."""
-        self._tx.run(_forget(**self._key))
+        if self._tx.presumes:
+            self._tx.insert(table, **self._row)  # which proves that it was not there before
+        self._tx.run(_forget(**_key_of(self._row)))
         return result
 
     def _end(self, outcome: str, amount: int, result: Result[Any]) -> Result[Any]:
         text = result.model_dump_json()
-        self._tx.run(_end(**self._key, outcome=outcome, amount=amount, result=text))
+        ended = {**_key_of(self._row), "outcome": outcome, "amount": amount, "result": text}
+        if self._tx.presumes:
+            self._tx.insert(table, **{**self._row, **ended})
+        else:
+            self._tx.run(_end(**ended))
         return result
 
 
@@ -125,12 +131,13 @@ def claim(tx: Transaction, name: str, command: Command, about: int | None = None
     Returns:
         The operation. Where its `earlier` is set there is nothing to do but answer with that.
     """
-    key = {"order_id": about or command.order_id, "operation": name}
-    digest = body_hash(command)
-    fresh = tx.insert_once(
-        table, **key, outcome=APPLIED, amount=0, body_hash=digest, result="", add_time=tx.now
-    )
-    return Operation(tx, key, None if fresh else _earlier(tx, key, digest))
+    row: dict[str, Any] = {
+        "order_id": about or command.order_id, "operation": name, "outcome": APPLIED, "amount": 0,
+        "body_hash": body_hash(command), "result": "", "add_time": tx.now,
+    }  # fmt: skip
+    # where a group presumes that, one insert at the operation's end is both claim and outcome
+    fresh = tx.presumes or tx.insert_once(table, **row)
+    return Operation(tx, row, None if fresh else _earlier(tx, row))
 
 
 def undo(tx: Transaction, name: str, order_id: int) -> int | None:
@@ -147,9 +154,9 @@ def undo(tx: Transaction, name: str, order_id: int) -> int | None:
     """
     key: dict[str, Any] = {"order_id": order_id, "operation": name}
     blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}
-    if tx.insert_once(table, **key, **blocked):
+    if not tx.one(_find(**key)) and tx.insert_once(table, **key, **blocked):
         return None
-    if not tx.change(_undo(**key)):
+    if not tx.run(_undo(**key)).rowcount:
         return None
     amount: int = tx.run(_find(**key)).one().amount
     return amount
@@ -168,12 +175,16 @@ def outcome_of(tx: Transaction, name: str, order_id: int, *, wait: bool = False)
     return found and str(found.outcome)
 
 
-def _earlier(tx: Transaction, key: Mapping[str, Any], digest: str) -> Result[Any]:
-    found = tx.run(_find(**key)).one()
-    what = f"order {key['order_id']}: {key['operation']}"
+def _key_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {"order_id": row["order_id"], "operation": row["operation"]}
+
+
+def _earlier(tx: Transaction, row: Mapping[str, Any]) -> Result[Any]:
+    found = tx.run(_find(**_key_of(row))).one()
+    what = f"order {row['order_id']}: {row['operation']}"
     if found.outcome in (BLOCKED, UNDONE):
         return Result[Any].no(Code.ORDER_CANCELLED, f"{what} was compensated; it is not done again")
-    if found.body_hash != digest:
+    if found.body_hash != row["body_hash"]:
         return Result[Any].no(
             Code.IDEMPOTENCY_KEY_REUSED, f"{what} was asked for before with another content"
         )

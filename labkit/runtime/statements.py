@@ -9,14 +9,16 @@ no SQL put together from strings.
 
 import inspect
 from collections import namedtuple
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from typing import Any, Generic, ParamSpec
 
 from sqlalchemy import Connection, Dialect, Insert, Table, bindparam
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import visitors
 
 P = ParamSpec("P")
 _PREFIX = "its_"  # a parameter must not have the name of a column that is set
@@ -96,19 +98,24 @@ class Compiled:
         compiled: by SQLAlchemy.
         dialect: for which.
         prefix: of the names of the parameters that are to be bound; all others are fixed.
+
+    Attributes:
+        tables: that it changes or looks at.
     """
 
     def __init__(self, compiled: Any, dialect: Dialect, prefix: str) -> None:
+        parts = visitors.iterate(compiled.statement)
+        self.tables = frozenset(part for part in parts if isinstance(part, Table))
         self._text = str(compiled)
+        self._joins = dialect.name != "sqlite" and not compiled.isinsert
         self._error: Any = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine's has one
         into = {name: bind.type.dialect_impl(dialect).bind_processor(dialect)
                 for name, bind in compiled.binds.items()}  # fmt: skip
         self._binds = [
-            (name, name[len(prefix):] if name.startswith(prefix) else None, compiled.params[name],
+            (name[len(prefix):] if name.startswith(prefix) else None, compiled.params[name],
              into[name])
-            for name in compiled.positiontup or compiled.params
+            for name in compiled.positiontup
         ]  # fmt: skip
-        self._positional: bool = compiled.positional
         selected = list(getattr(compiled.statement, "selected_columns", ()))
         self._row: Any = namedtuple("Row", [one.name for one in selected]) if selected else None
         kinds = [one.type.dialect_impl(dialect) for one in selected]
@@ -128,14 +135,38 @@ class Compiled:
             raise DBAPIError.instance(self._text, None, error, self._error) from error
         return Rows(found, cursor.rowcount)
 
-    def _parameters(self, values: Mapping[str, Any]) -> Any:
+    def execute_many(self, cursor: Any, many: Sequence[Mapping[str, Any]]) -> int:
+        """Run it with each of these values, in as few round trips as the driver can.
+
+        Returns:
+            How many rows it changed, all in all.
+
+        Raises:
+            DBAPIError: what SQLAlchemy makes of the driver's error.
+        """
+        bound = [self._parameters(values) for values in many]
+        try:
+            if self._joins:
+                return self._execute_joined(cursor, bound)
+            cursor.executemany(self._text, bound)  # PyMySQL makes one INSERT of all rows
+        except self._error as error:
+            raise DBAPIError.instance(self._text, None, error, self._error) from error
+        return int(cursor.rowcount)
+
+    def _execute_joined(self, cursor: Any, bound: list[Any]) -> int:
+        """Several statements in one packet, each with its own count of rows."""
+        cursor.execute(";".join([self._text] * len(bound)), list(chain.from_iterable(bound)))
+        changed = int(cursor.rowcount)
+        while cursor.nextset():
+            changed += cursor.rowcount
+        return changed
+
+    def _parameters(self, values: Mapping[str, Any]) -> list[Any]:
         bound = []
-        for _, own, fixed, into in self._binds:
+        for own, fixed, into in self._binds:
             value = fixed if own is None else values[own]
             bound.append(into(value) if into else value)
-        if self._positional:
-            return bound
-        return {name: value for (name, *_), value in zip(self._binds, bound, strict=True)}
+        return bound
 
     def _convert(self, row: Any) -> Any:
         if self._out_of:

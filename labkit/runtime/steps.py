@@ -4,18 +4,19 @@ A **step** is synchronous, works in one database, in one transaction that it nei
 commits. A **flow** is asynchronous and awaits steps of its own database and calls of others.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Executable, Table
+from sqlalchemy import Column, Connection, CursorResult, Executable, Table
 from sqlalchemy.exc import IntegrityError
 
 from labkit.results import Code, Message
 from labkit.runtime.engines import is_duplicate
 from labkit.runtime.ids import IdMaker
-from labkit.runtime.statements import Bound, Rows, cursor_of, insertion
+from labkit.runtime.pending import Pending
+from labkit.runtime.statements import Bound, Compiled, Rows, cursor_of, insertion
 from labkit.settings import Settings
 
 A = TypeVar("A")
@@ -53,6 +54,8 @@ class Transaction:
         settings: the lab's settings.
         cursor: the driver's, which statements that were built once run on; made where not given.
         trace: of the request, as text, for the events that leave; empty where it is not traced.
+        pending: what its group writes later; None where each write is sent at once.
+        found: what the lookups of its group have found, by key and value.
         emitted: the events that leave with this transaction.
     """
 
@@ -63,34 +66,67 @@ class Transaction:
     settings: Settings
     cursor: Any = None
     trace: str = ""
+    pending: Pending | None = None
+    found: Mapping[Column[Any], Mapping[Any, Any]] = field(default_factory=dict)
     emitted: list[tuple[int, Event]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.cursor = self.cursor or cursor_of(self.connection)
 
+    @property
+    def presumes(self) -> bool:
+        """Whether what `change` and `insert_once` say is proven only later."""
+        return self.pending is not None
+
     def run(self, bound: Bound) -> Rows:
-        """Run a statement that was built once."""
-        compiled = bound.statement.on(self.connection.dialect)
-        return compiled.execute(self.cursor, bound.values)
+        """Run a statement that was built once; it sees all that its group wrote before."""
+        self._send()
+        return self._compiled(bound).execute(self.cursor, bound.values)
 
     def one(self, bound: Bound) -> Any:
         """The first row that a query finds, its columns as attributes; None where there is none."""
         return self.run(bound).first()
 
-    def change(self, bound: Bound) -> int:
-        """Run a conditional update: how many rows met the condition and were changed."""
-        return self.run(bound).rowcount
+    def change(self, bound: Bound) -> bool:
+        """Run an update of one row.
+
+        Returns:
+            Whether the row is there and met the condition. A group takes that for granted, and is
+            run again where it turns out wrong: see `pending`. Where it is often so, use `run`.
+        """
+        if not self.pending:
+            return self.run(bound).rowcount == 1
+        self.pending.add(self._compiled(bound), bound.values)
+        return True
 
     def insert(self, table: Table, **row: Any) -> None:
         """Insert a row."""
-        self._insert(table, row, once=False)
+        compiled = self._insertion(table, row, once=False)
+        if self.pending:
+            self.pending.add(compiled, row)
+        else:
+            compiled.execute(self.cursor, row)
 
     def insert_once(self, table: Table, **row: Any) -> bool:
-        """Insert a row; False, and nothing done, where its key is there already."""
-        return self._insert(table, row, once=True) == 1
+        """Insert a row, or do nothing where its key is there already.
+
+        Returns:
+            Whether the key was new. A group takes that for granted too.
+        """
+        if self.pending:
+            self.insert(table, **row)
+            return True
+        try:
+            done = self._insertion(table, row, once=True).execute(self.cursor, row)
+        except IntegrityError as error:
+            if is_duplicate(error):
+                return False
+            raise
+        return done.rowcount == 1
 
     def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run any other statement of SQLAlchemy Core: with lists in it, or seldom."""
+        self._send()
         done: Any = self.connection.execute(statement, values)
         return done  # type: ignore[no-any-return]  # Core statements give cursor results
 
@@ -98,14 +134,16 @@ class Transaction:
         """Tell other services, if and only if this transaction commits (transactional outbox)."""
         self.emitted.append((self.ids.next(), event))
 
-    def _insert(self, table: Table, row: dict[str, Any], *, once: bool) -> int:
-        compiled = insertion(table, tuple(row), self.connection.dialect, once)
-        try:
-            return compiled.execute(self.cursor, row).rowcount
-        except IntegrityError as error:
-            if once and is_duplicate(error):
-                return 0
-            raise
+    def _send(self) -> None:
+        """Whoever asks, asks what holds: what waits is written first."""
+        if self.pending:
+            self.pending.flush()
+
+    def _compiled(self, bound: Bound) -> Compiled:
+        return bound.statement.on(self.connection.dialect)
+
+    def _insertion(self, table: Table, row: Mapping[str, Any], *, once: bool) -> Compiled:
+        return insertion(table, tuple(row), self.connection.dialect, once)
 
 
 @dataclass(frozen=True)
@@ -117,12 +155,14 @@ class Step(Generic[P, A]):
         name: its name, which its failpoints bear.
         reads: whether it only reads; then it needs no operation key and waits for no writer.
         failed: the code with which it is refused when a failpoint refuses its commit.
+        key: by which a lookup finds its row.
     """
 
     function: Callable[P, A]
     name: str
     reads: bool = False
     failed: Code | None = None
+    key: Column[Any] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
         """Run it inside a transaction that the caller holds."""

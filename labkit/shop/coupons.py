@@ -3,19 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from labkit.results import Code, Result
+from labkit.runtime.lookup import lookup
 from labkit.runtime.operations import claim, undo
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop.messages import CouponFound, FindCoupon, UseCoupon
 from labkit.shop.tables import coupon
-
-
-@statement
-def _coupon(coupon_id: int) -> Any:
-    return select(coupon).where(coupon.c.coupon_id == coupon_id)
 
 
 @statement
@@ -35,10 +31,9 @@ def _give_back(order_id: int) -> Any:
     return update(coupon).where(coupon.c.order_id == order_id).values(unused)
 
 
-@step(reads=True)
-def find_coupon(tx: Transaction, query: FindCoupon) -> Result[CouponFound]:
+@lookup(coupon.c.coupon_id)
+def find_coupon(row: Any, query: FindCoupon) -> Result[CouponFound]:
     """Look a coupon up; another order may use it a moment later."""
-    row = tx.one(_coupon(query.coupon_id))
     if row is None:
         text = f"coupon_id {query.coupon_id}: there is no such coupon"
         return Result[CouponFound].no(Code.COUPON_MISSING, text)

@@ -5,16 +5,12 @@ from typing import Any
 from sqlalchemy import select, update
 
 from labkit.results import Code, Result
+from labkit.runtime.lookup import lookup
 from labkit.runtime.operations import claim, undo
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop.messages import DeductStock, FindGoods, GoodsFound
 from labkit.shop.tables import DEDUCT, RETURN, goods, number_log
-
-
-@statement
-def _goods(goods_id: int) -> Any:
-    return select(goods).where(goods.c.goods_id == goods_id)
 
 
 @statement
@@ -35,10 +31,9 @@ def _taken(order_id: int) -> Any:
     return select(number_log.c.goods_id).where(taken)
 
 
-@step(reads=True)
-def find_goods(tx: Transaction, query: FindGoods) -> Result[GoodsFound]:
+@lookup(goods.c.goods_id)
+def find_goods(row: Any, query: FindGoods) -> Result[GoodsFound]:
     """Look goods up; what is found may be sold a moment later."""
-    row = tx.one(_goods(query.goods_id))
     if row is None:
         text = f"goods_id {query.goods_id}: there are no such goods"
         return Result[GoodsFound].no(Code.GOODS_MISSING, text)

@@ -142,8 +142,20 @@ class OrderPlaced(Message):
     order_id: int
 
 
+class ConfirmPreOrder(Message):
+    """Confirm an order that was saved unconfirmed and has all that it needs.
+
+    Attributes:
+        pay_amount: what is left to pay; where that is nothing, the order is paid.
+    """
+
+    order_id: int
+    user_id: int
+    pay_amount: int
+
+
 class MoveOrder(Message):
-    """Confirm or record something about one order."""
+    """Look up something about one order."""
 
     order_id: int
 

@@ -25,9 +25,11 @@ def find(order_id: int) -> Any:
 
 
 @statement
-def confirm(order_id: int, now: datetime) -> Any:
-    """Unconfirmed → confirmed."""
-    return _swap(order_id, UNCONFIRMED, UNPAID).values(order_status=CONFIRMED, confirm_time=now)
+def confirm(order_id: int, user_id: int, pay_amount: int, now: datetime) -> Any:
+    """Unconfirmed → confirmed, where the order is what who confirms it takes it for."""
+    same = (order.c.user_id == user_id) & (order.c.pay_amount == pay_amount)
+    confirmed = {"order_status": CONFIRMED, "confirm_time": now}
+    return _swap(order_id, UNCONFIRMED, UNPAID).where(same).values(confirmed)
 
 
 @statement
@@ -40,13 +42,6 @@ def cancel(order_id: int, old: int, reason: str) -> Any:
 def give_back(order_id: int) -> Any:
     """Confirmed and paid → returned."""
     return _swap(order_id, CONFIRMED, PAID).values(order_status=RETURNED)
-
-
-@statement
-def pay_if_nothing_is_left(order_id: int, now: datetime) -> Any:
-    """Unpaid → paid, where balance and coupon have paid it all."""
-    free = (order.c.order_id == order_id) & (order.c.pay_amount == 0)
-    return update(order).where(free).values(pay_status=PAID, pay_time=now)
 
 
 @statement
@@ -87,6 +82,13 @@ def hold_request(order_id: int) -> Any:
 
 
 @statement
+def hold_unanswered(order_id: int) -> Any:
+    """The same for a request that has no answer yet: nothing changes, and one row is held."""
+    unanswered = (asked.c.order_id == order_id) & asked.c.answer.is_(None)
+    return update(asked).where(unanswered).values(order_id=order_id)
+
+
+@statement
 def bind_key_anew(user_id: int, idempotency_key: str, order_id: int) -> Any:
     """Let an idempotency key stand for another order id."""
     return update(asked).where(_of_key(user_id, idempotency_key)).values(order_id=order_id)
@@ -99,7 +101,8 @@ def answer_of(order_id: int) -> Any:
 
 
 @statement
-def _keep_first_answer(order_id: int, answer: str) -> Any:
+def keep_first_answer(order_id: int, answer: str) -> Any:
+    """The final answer to an order's request, for whoever asks again under its key."""
     mine = (asked.c.order_id == order_id) & asked.c.answer.is_(None)
     return update(asked).where(mine).values(answer=answer)
 
@@ -111,15 +114,6 @@ def _swap(order_id: int, order_status: int, pay_status: int) -> Any:
 
 def _of_key(user_id: int, idempotency_key: str) -> Any:
     return (asked.c.user_id == user_id) & (asked.c.idempotency_key == idempotency_key)
-
-
-def keep_answer(tx: Transaction, order_id: int, answer: Result[Any]) -> bool:
-    """Keep the first final answer of a request for whoever asks again under its key.
-
-    Returns:
-        Whether this is the first.
-    """
-    return bool(tx.change(_keep_first_answer(order_id, answer.model_dump_json())))
 
 
 def kept_answer(tx: Transaction, order_id: int) -> Result[Any]:

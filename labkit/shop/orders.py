@@ -12,7 +12,7 @@ from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop import order_rows as rows
 from labkit.shop.messages import (
     CancelOrder,
-    MoveOrder,
+    ConfirmPreOrder,
     Opening,
     OpenOrder,
     OrderCancelled,
@@ -71,12 +71,12 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
     if rows.too_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
-    if not tx.one(rows.hold_request(command.order_id)):
+    if not tx.change(rows.hold_unanswered(command.order_id)):
+        kept = rows.kept_answer(tx, command.order_id)
+        if kept.final:  # the same request, run at the same time, was refused
+            return operation.answer_with(kept)
         text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
-    kept = rows.kept_answer(tx, command.order_id)
-    if kept.final:  # the same request, run at the same time, was refused
-        return operation.answer_with(kept)
     asked = command.request.model_dump()
     worked_out = command.model_dump(exclude={"request"})
     state = {"order_status": UNCONFIRMED, "pay_status": UNPAID, "shipping_status": 0}
@@ -85,18 +85,20 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
 
 
 @step(failed=Code.ORDER_CONFIRM_FAILED)
-def confirm_pre_order(tx: Transaction, command: MoveOrder) -> Result[Any]:
+def confirm_pre_order(tx: Transaction, command: ConfirmPreOrder) -> Result[Any]:
     """Confirm the order (确认订单); one with nothing left to pay is paid in the same step."""
     operation = claim(tx, "confirm_order", command)
     if operation.earlier:
         return operation.earlier
-    if not tx.change(rows.confirm(command.order_id, tx.now)):
+    if not tx.change(rows.confirm(**command.model_dump(), now=tx.now)):
         text = f"order {command.order_id}: was cancelled before it could be confirmed"
         return operation.refuse(Code.ORDER_CANCELLED, text)
-    _pay_if_nothing_is_left(tx, command.order_id)
+    if not command.pay_amount:
+        tx.change(rows.pay(command.order_id, tx.now))
+        tx.emit(_paid_by_itself(command))
     placed = OrderPlaced(order_id=command.order_id)
     answer = Result[OrderPlaced].ok(placed, f"order {command.order_id} is placed")
-    rows.keep_answer(tx, command.order_id, answer)
+    tx.change(rows.keep_first_answer(command.order_id, answer.model_dump_json()))
     return operation.apply(data=placed)
 
 
@@ -155,7 +157,8 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
     if rows.exists(tx, command.order_id):
         return rows.kept_answer(tx, command.order_id)
     refusal = Result[Any].no(Code(command.code), command.message)
-    if refusal.final and not rows.keep_answer(tx, command.order_id, refusal):
+    keep = rows.keep_first_answer(command.order_id, refusal.model_dump_json())
+    if refusal.final and not tx.change(keep):
         earlier = rows.kept_answer(tx, command.order_id)
         return earlier if earlier.final else refusal
     return refusal
@@ -198,15 +201,17 @@ def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Resul
     if not tx.change(rows.cancel(command.order_id, old, command.reason)):
         text = f"order {command.order_id}: cannot be cancelled any more, or is cancelled already"
         return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
-    rows.keep_answer(tx, command.order_id, cancelled_answer(command))
+    answer = cancelled_answer(command).model_dump_json()
+    tx.change(rows.keep_first_answer(command.order_id, answer))
     tx.emit(OrderCancelled(order_id=command.order_id))
     return operation.apply(data=OrderPlaced(order_id=command.order_id))
 
 
-def _pay_if_nothing_is_left(tx: Transaction, order_id: int) -> None:
-    if tx.change(rows.pay_if_nothing_is_left(order_id, tx.now)):
-        user_id = tx.one(rows.find(order_id)).user_id
-        tx.emit(OrderPaid(order_id=order_id, user_id=user_id, pay_id=order_id, pay_amount=0))
+def _paid_by_itself(order: ConfirmPreOrder) -> OrderPaid:
+    """What is told of an order that balance and coupon have paid."""
+    return OrderPaid(
+        order_id=order.order_id, user_id=order.user_id, pay_id=order.order_id, pay_amount=0
+    )
 
 
 def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:

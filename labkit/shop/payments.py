@@ -53,7 +53,7 @@ def note_trade(tx: Transaction, trade: TradeFound) -> Result[Any]:
     """Keep the platform's number of the trade; where the order ended meanwhile, have it closed."""
     if trade.trade_no:
         tx.change(rows.note_trade(trade.pay_id, trade.trade_no))
-    tx.change(rows.ask_now(trade.pay_id, tx.wall_ms))
+    tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
     return Result[Any].ok()
 
 
@@ -94,7 +94,7 @@ def stop_payment(tx: Transaction, event: Event) -> None:
     """The order has ended: refuse a payment to come, close an open one, give a made one back."""
     if undo(tx, "accept_payment", event.order_id) is not None:
         _give_back(tx, tx.run(rows.find_standing(event.order_id)).one(), "the order has ended")
-    tx.change(rows.close_open(event.order_id, tx.now, tx.wall_ms))
+    tx.run(rows.close_open(event.order_id, tx.now, tx.wall_ms))
 
 
 @step()

@@ -10,6 +10,7 @@ from labkit.shop.contracts import Shop
 from labkit.shop.messages import (
     CancelOrder,
     ConfirmOrder,
+    ConfirmPreOrder,
     CouponFound,
     DeductBalance,
     DeductStock,
@@ -47,7 +48,7 @@ async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced
     try:
         taken = await _take(shop, checked)
         if taken.success:
-            taken = await shop.run(orders.confirm_pre_order, MoveOrder(order_id=order_id))
+            taken = await shop.run(orders.confirm_pre_order, confirmation(checked))
     except Unknown as unknown:
         taken = Result[Any].no(Code.DEPENDENCY_AWAY, str(unknown))
     if taken.success:
@@ -100,6 +101,13 @@ async def _take(shop: Shop, order: PreOrder) -> Result[Any]:
             DeductBalance(order_id=order_id, user_id=asked.user_id, money_paid=asked.money_paid)
         )
     return taken
+
+
+def confirmation(order: PreOrder) -> ConfirmPreOrder:
+    """What has an order confirmed that has all it needs."""
+    return ConfirmPreOrder(
+        order_id=order.order_id, user_id=order.request.user_id, pay_amount=order.pay_amount
+    )
 
 
 async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[OrderPlaced]:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from labkit.results import Code, Result
+from labkit.runtime.lookup import lookup
 from labkit.runtime.operations import claim, undo
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
@@ -12,11 +13,6 @@ from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, OrderRefund
 from labkit.shop.tables import MONEY_PAID, MONEY_REFUNDED, money_log, score_log, user
 
 _CENTS_A_POINT = 100
-
-
-@statement
-def _user(user_id: int) -> Any:
-    return select(user).where(user.c.user_id == user_id)
 
 
 @statement
@@ -49,10 +45,9 @@ def _earned(order_id: int) -> Any:
     return select(score_log.c.user_id).where(earned)
 
 
-@step(reads=True)
-def find_user(tx: Transaction, query: FindUser) -> Result[UserFound]:
+@lookup(user.c.user_id)
+def find_user(row: Any, query: FindUser) -> Result[UserFound]:
     """Look a user up; another order may spend the balance a moment later."""
-    row = tx.one(_user(query.user_id))
     if row is None:
         text = f"user_id {query.user_id}: there is no such user"
         return Result[UserFound].no(Code.USER_MISSING, text)

@@ -105,8 +105,8 @@ _PAID = m.OrderPaid(order_id=ORDER, user_id=1, pay_id=PAYMENT, pay_amount=12_00)
 CASES: dict[str, Case] = {
     "order.open_order": lambda _: m.OpenOrder(user_id=1, idempotency_key="k", request_hash="h"),
     "order.save_pre_order": lambda store: s.pre_order(s.opened(store).data.order_id),
-    "order.confirm_pre_order": lambda store: m.MoveOrder(
-        order_id=s.unconfirmed(store, pay_amount=0)
+    "order.confirm_pre_order": lambda store: m.ConfirmPreOrder(
+        order_id=s.unconfirmed(store, pay_amount=0), user_id=1, pay_amount=0
     ),
     "order.refuse_order": lambda store: m.RefuseOrder(
         order_id=s.opened(store).data.order_id, code=Code.STOCK_SHORT, message="a reason"

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +27,7 @@ from labkit.settings import Settings
 from labkit.shop.goods import deduct_stock, return_stock
 from labkit.shop.messages import DeductStock, OrderCancelled
 from labkit.shop.wiring import GROUPS, SERVICES
+from tests.unit.cases import WRITING, command_of
 from tests.unit.store import Store
 
 Asked = tuple[Step[Any, Any], Any]
@@ -50,6 +51,13 @@ class Mark(Message):
 @step()
 def gate(_tx: Transaction, held: Gate) -> None:
     """Hold the committer."""
+    held.begun.set()
+    assert held.opened.wait(SECONDS)
+
+
+@step(reads=True)
+def reading_gate(_tx: Transaction, held: Gate) -> None:
+    """Hold who reads."""
     held.begun.set()
     assert held.opened.wait(SECONDS)
 
@@ -86,34 +94,37 @@ def die_once(_tx: Transaction, folder: Path) -> None:
 
 
 class Runner:
-    """The goods service's runner on a file, as a process of its own would have it.
+    """A service's runner on a file, as a process of its own would have it.
 
     Args:
         folder: of the database, the clock and the faults.
         worker: the number under which it makes ids.
+        service: whose it is.
         settings: of the lab.
     """
 
-    def __init__(self, folder: Path, worker: int = 1, **settings: Any) -> None:
-        points = failpoints_of(SERVICES["goods"])
+    def __init__(
+        self, folder: Path, worker: int = 1, service: str = "goods", **settings: Any
+    ) -> None:
+        points = failpoints_of(SERVICES[service])
         for own in (gate, tell, tell_and_fail, raise_it, die_once):
-            points += [Failpoint("goods", own.name, boundary) for boundary in KINDS["commit"]]
+            points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
         points += [Failpoint("goods", OrderCancelled.topic, boundary) for boundary in KINDS["send"]]
         self.told: list[tuple[int, Event, str]] = []
-        self.failpoints = Failpoints(folder, f"goods-{worker}", points)
+        self.failpoints = Failpoints(folder, f"{service}-{worker}", points)
         lease = FileWorkerLease(folder / f"{worker}.reserved", worker, 60_000)
         context = Context(
-            service="goods", clock=LabClock(folder / "clock.json"), ids=IdMaker(lease, wall_ms),
+            service=service, clock=LabClock(folder / "clock.json"), ids=IdMaker(lease, wall_ms),
             settings=Settings(**settings), failpoints=self.failpoints,
             write_outbox=outbox.writer(GROUPS), committed=self.told.extend,
         )  # fmt: skip
-        self.database = Database(url_of(folder), context)
+        self.database = Database(url_of(folder, service), context)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, by: Step[Any, Any] = gate) -> Iterator[None]:
         """What is asked inside waits, and is one group afterwards."""
         holding = Gate()
-        self.database.submit(gate, holding)
+        self.database.submit(by, holding)
         assert holding.begun.wait(SECONDS)
         try:
             yield
@@ -121,22 +132,24 @@ class Runner:
             holding.opened.set()
 
     def together(self, asked: list[Asked]) -> list[Future[Any]]:
-        """Have steps run as one group."""
-        with self.held():
+        """Have steps run as one group: all of them write, or all of them only read."""
+        with self.held(reading_gate if asked[0][0].reads else gate):
             return [self.database.submit(*one) for one in asked]
 
 
-def url_of(folder: Path) -> str:
+def url_of(folder: Path, service: str = "goods") -> str:
     """Where the runner's database lies."""
-    return f"sqlite:///{folder / 'goods'}.sqlite"
+    return f"sqlite:///{folder / service}.sqlite"
 
 
 @contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[tuple[Runner, Store]]:
+def running(
+    folder: Path, service: str = "goods", **settings: Any
+) -> Iterator[tuple[Runner, Store]]:
     """A runner on a new database, and the database from outside."""
     folder.mkdir()
-    store = Store("goods", folder, url_of(folder))
-    runner = Runner(folder, **settings)
+    store = Store(service, folder, url_of(folder, service))
+    runner = Runner(folder, service=service, **settings)
     try:
         yield runner, store
     finally:
@@ -180,6 +193,33 @@ def end_of(future: Future[Any]) -> Any:
     """How a step ended: its answer as plain data, or the kind of what it raised and its words."""
     error = future.exception(SECONDS)
     return plain(error or future.result())
+
+
+def twice_together(
+    together: Callable[[list[Asked]], list[Future[Any]]],
+    store: Store, name: str,
+) -> None:  # fmt: skip
+    """Ask for a step twice in one group, and so again: the rows are those of one run, and the
+    second answers are the first.
+
+    Args:
+        together: runs steps as one group.
+        store: their database.
+        name: of the step.
+    """
+    _, step, _ = WRITING[name]
+    command = command_of(name, store)
+    before = store.everything()
+    group = [(step, command)] * 2
+
+    first, second = (end_of(one) for one in together(group))
+    after = store.everything()
+    again = [end_of(one) for one in together(group)]
+
+    assert after != before, "the case proves nothing: the step did not apply"
+    assert store.everything() == after
+    if not step.name.startswith("claim_"):  # of those, who comes second has nothing to do
+        assert first == second == again[0] == again[1]
 
 
 def one_by_one(store: Store, asked: list[Asked]) -> list[Any]:

@@ -51,7 +51,11 @@ def confirmed(store: Store, key: str = "key", **amounts: int) -> int:
 
 def confirm(store: Store, order_id: int) -> Result[Any]:
     """Confirm an order."""
-    answer: Result[Any] = store.run(orders.confirm_pre_order, m.MoveOrder(order_id=order_id))
+    row = store.row("trade_order", order_id=order_id)
+    command = m.ConfirmPreOrder(
+        order_id=order_id, user_id=row["user_id"], pay_amount=row["pay_amount"]
+    )
+    answer: Result[Any] = store.run(orders.confirm_pre_order, command)
     return answer
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from collections.abc import Callable
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -169,6 +170,36 @@ def test_the_same_as_sqlalchemy(done: list[tuple[Any, dict[str, Any]]]) -> None:
         assert left.exec_driver_sql(stored).all() == right.exec_driver_sql(stored).all()
     one.dispose()
     other.dispose()
+
+
+@pytest.mark.parametrize("build", [replace_all, take, fixed, "insert"])
+@given(data=st.data())
+def test_many_at_once_are_one_after_the_other(build: Any, data: st.DataObject) -> None:
+    """The same rows in the end, the same number of changes, or the same kind of error."""
+    values = ROW if build == "insert" else st.fixed_dictionaries(VALUES[build])
+    many = data.draw(st.lists(values, min_size=1, max_size=4))
+
+    def each(connection: Connection) -> int:
+        return sum(ours(connection, build, one)[1] for one in many)
+
+    def at_once(connection: Connection) -> int:
+        compiled = (insertion(parcel, COLUMNS, connection.dialect, once=False)
+                    if build == "insert" else BUILT[build].on(connection.dialect))  # fmt: skip
+        return compiled.execute_many(cursor_of(connection), many)
+
+    assert changed_by(at_once) == changed_by(each)
+
+
+def changed_by(run: Callable[[Connection], int]) -> Any:
+    """How many rows it changed, and all rows then; or the kind of its error."""
+    engine = opened()
+    try:
+        with engine.begin() as connection:
+            return run(connection), sorted(connection.execute(select(parcel)).all(), key=repr)
+    except (IntegrityError, OverflowError) as error:
+        return type(error)
+    finally:
+        engine.dispose()
 
 
 def test_errors_are_sqlalchemys() -> None:
