@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import signal
 import socket
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,13 +12,20 @@ import psutil
 from docker import DockerClient
 from docker.models.containers import Container
 
+from labkit.runtime import ensemble
 from labkit.settings import Settings
-from labkit.stack import containers
+from labkit.stack import containers, ports
+from labkit.stack.compose_file import ADDRESS
 from labkit.stack.creation import OURS, PROJECT, SERVICE
+from tests.waiting import until
 
 _IMAGES = Path(__file__).parents[2] / "compose" / "offline" / "images.env"
 _PREFIX = "labkit-tests"
 _NUMBERS = itertools.count(1)
+_SERVERS = ("mysql", "kafka", "zookeeper")
+_OWN = {"containers_name", "containers_network"} | {
+    f"{name}_{what}" for name in _SERVERS for what in ("image", "port")
+}
 
 
 def own_settings() -> Settings:
@@ -27,6 +35,14 @@ def own_settings() -> Settings:
         containers_name=f"{_PREFIX}-{os.getpid()}-{next(_NUMBERS)}", containers_network="host",
         mysql_port=first, zookeeper_port=first + 1, kafka_port=first + 2, **_images(),
     )  # fmt: skip
+
+
+def environment(stack: Settings) -> dict[str, str]:
+    """What has a lab, started by whatever way, stand on a stack of the tests' own."""
+    told = stack.model_dump(include=_OWN, mode="json")
+    return {"LABKIT_STACK": "containers"} | {
+        f"LABKIT_{name.upper()}": str(value) for name, value in told.items()
+    }
 
 
 def sweep(docker: DockerClient) -> None:
@@ -49,6 +65,7 @@ class Backend:
     def __init__(self, docker: DockerClient, project: str, service: str) -> None:
         self._docker = docker
         self._labels = [f"{PROJECT}={project}", f"{SERVICE}={service}"]
+        self.name = service
 
     @property
     def container(self) -> Container:
@@ -56,25 +73,58 @@ class Backend:
         (found,) = self._docker.containers.list(all=True, filters={"label": self._labels})
         return found
 
+    @property
+    def address(self) -> str:
+        """`host:port` where it serves its clients."""
+        return self.container.labels[ADDRESS]
+
     def kill(self) -> None:
-        """Kill −9: nothing is flushed that was not."""
+        """Kill −9, and see it dead: nothing is flushed that was not."""
         self.container.kill()
+        until(lambda: self.container.status == "exited", f"{self.name} is dead")
+        assert self.container.attrs["State"]["ExitCode"] == 128 + signal.SIGKILL
 
     def pause(self) -> None:
         """Stop it where it stands; connections stay open and nobody answers."""
         self.container.pause()
+        assert self.container.status == "paused"
 
     def unpause(self) -> None:
         """Let it go on."""
         self.container.unpause()
 
     def start(self) -> None:
-        """Start it; it is not ready yet."""
+        """Start it, and wait until it serves its clients."""
         self.container.start()
+        until(self._serves, f"{self.name} serves", seconds=60)
 
-    def restart(self) -> None:
-        """Stop it in an orderly way, and start it."""
-        self.container.restart()
+    def forget(self) -> None:
+        """Lose all data; it must be dead."""
+        self.run_beside('rm -rf "$0"/*')
+
+    def run_beside(self, script: str, *words: str) -> str:
+        """Run a shell script, with the folder of the data as `$0`, where the server is dead.
+
+        Returns:
+            What it printed.
+        """
+        container = self.container
+        assert container.status == "exited"
+        project = container.labels[PROJECT]
+        (folder,) = [one["Destination"] for one in container.attrs["Mounts"]
+                     if one["Name"].startswith(f"{project}_")]  # fmt: skip
+        told = self._docker.containers.run(
+            container.image, [script, folder, *words], entrypoint=["/bin/sh", "-c"], user="root",
+            volumes_from=[container.id], network_mode="none", remove=True, stderr=True,
+        )  # fmt: skip
+        return told.decode()
+
+    def _serves(self) -> bool:
+        assert self.container.status == "running", self.container.logs(tail=20).decode()
+        if self.name == "zookeeper":  # it listens before it serves
+            host, _, port = self.address.rpartition(":")
+            return ensemble.serves(host, int(port))
+        return ports.answers(self.address)
 
 
 def _images() -> dict[str, str]:

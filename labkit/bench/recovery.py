@@ -1,0 +1,169 @@
+"""How soon a lab serves again after its database or broker was killed, and what it lost by that."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import httpx
+import uvloop
+from sqlalchemy import select
+
+from labkit.bench.ground import Ground
+from labkit.bench.load import Answer, drive, order_request, result_of
+from labkit.bench.sample import sample
+from labkit.lab.data import Reader
+from labkit.runtime.operations import UNDONE
+from labkit.runtime.tables import operation
+from labkit.shop.tables import CONFIRMED, order
+
+T = TypeVar("T")
+
+_CLIENTS, _RATE = 16, 100
+_BEFORE = 200  # orders that are placed before the server is killed
+_DOWN_SECONDS = 3.0
+_PATIENCE_SECONDS = 60.0
+_MOST = int(4 * _PATIENCE_SECONDS * _RATE)
+_PROBES = 1000  # orders of the one who looks: their coupons come after those of the load
+_POLL_SECONDS = 0.01
+
+
+class Server(Protocol):
+    """A server that a lab stands on."""
+
+    def kill(self) -> None:
+        """Kill −9."""
+
+    def start(self) -> None:
+        """Start it again; return when it serves its own clients."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What a kill −9 under load cost; times in seconds.
+
+    Attributes:
+        server: from the server's start until it served its own clients.
+        orders: from then until the answer to an order that was sent after that, and placed.
+        messages: from then until an order was cancelled and all of it given back, for which the
+            database and the queue are needed.
+        placed: how many orders were acknowledged to the load.
+        lost: those of them that are not confirmed after all has settled.
+    """
+
+    server: float
+    orders: float
+    messages: float
+    placed: int
+    lost: int
+
+
+def recover(ground: Ground, server: Server) -> Recovery:
+    """Kill a server under load, leave it dead for a moment, start it, and see what follows.
+
+    Args:
+        ground: the lab; it is reset.
+        server: is up, and is again in the end.
+
+    Raises:
+        RuntimeError: orders were not placed before it, or nothing is served again.
+    """
+    ground.reset(_MOST + _PROBES)
+    with _load(ground.url) as answers:
+        _until(lambda: len(_acknowledged(answers)) >= _BEFORE, "no orders are placed")
+        server.kill()
+        time.sleep(_DOWN_SECONDS)
+        began = time.monotonic()
+        server.start()
+        serves = time.monotonic()
+        order_id, placed = _place_and_cancel(ground.url)
+        given_back = _given_back(ground, order_id)
+    ground.settle()
+    acknowledged = _acknowledged(answers)
+    lost = acknowledged - _confirmed(ground)
+    return Recovery(
+        serves - began, placed - serves, given_back - serves, len(acknowledged), len(lost)
+    )
+
+
+@contextmanager
+def _load(url: str) -> Iterator[list[Answer]]:
+    """Orders at a steady rate, in a thread, for a block; the list of answers grows meanwhile."""
+    answers: list[Answer] = []
+    over = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        for number in range(1, _MOST + 1):
+            if over.is_set():
+                return
+            yield order_request(sample(number))
+
+    driving = drive(url, requests(), _CLIENTS, answers.append, rate=_RATE)
+    thread = threading.Thread(target=uvloop.run, args=(driving,))
+    thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        thread.join()
+
+
+def _place_and_cancel(url: str) -> tuple[int, float]:
+    """Place an order as soon as that goes, and cancel it; its id, and when it was placed."""
+    with httpx.Client(base_url=url, timeout=_PATIENCE_SECONDS) as client:
+        bodies = (sample(_MOST + number) for number in range(1, _PROBES))
+
+        def place() -> tuple[str, int] | None:
+            body = next(bodies)
+            answer = client.post("/order/confirm", json=body)
+            placed = answer.status_code == httpx.codes.OK
+            return (answer.json()["data"]["order_id"], body["user_id"]) if placed else None
+
+        def cancel() -> bool:
+            answer = client.post(f"/order/{order_id}/cancel", json={"user_id": user_id})
+            return answer.status_code == httpx.codes.OK
+
+        order_id, user_id = _until(place, "no order is placed")
+        placed = time.monotonic()
+        _until(cancel, f"order {order_id} cannot be cancelled")
+    return int(order_id), placed
+
+
+def _given_back(ground: Ground, order_id: int) -> float:
+    """When a cancelled order had given back all that it took."""
+    undone = select(operation.c.order_id).where(
+        operation.c.order_id == order_id, operation.c.outcome == UNDONE
+    )
+    reader = Reader(ground.home)
+    owing = {"goods", "coupon", "user"}
+
+    def all_back() -> bool:
+        owing.difference_update([one for one in owing if reader.query(one, undone)])
+        return not owing
+
+    _until(all_back, f"order {order_id} is not given back")
+    reader.close()
+    return time.monotonic()
+
+
+def _acknowledged(answers: Sequence[Answer]) -> set[int]:
+    return {int(result_of(one)["data"]["order_id"]) for one in list(answers) if one.status == 200}
+
+
+def _confirmed(ground: Ground) -> set[int]:
+    reader = Reader(ground.home)
+    confirmed = select(order.c.order_id).where(order.c.order_status == CONFIRMED)
+    found = {int(row["order_id"]) for row in reader.query("order", confirmed)}
+    reader.close()
+    return found
+
+
+def _until(condition: Callable[[], T | None], complaint: str) -> T:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{complaint} within {_PATIENCE_SECONDS:.0f} s")
+        time.sleep(_POLL_SECONDS)
+    return found
