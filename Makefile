@@ -32,11 +32,14 @@ test: check ## check, then run every test
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/browser tests/unit
 
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
-	@$(BIN)/python -m tests.mysqld $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql \
-		tests/integration/test_placing.py tests/integration/test_races.py tests/integration/test_refunds.py
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql
 
+# The notebooks one by one: once over all of them, and their exercises, `make test` does.
 test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in containers
-	@$(BIN)/pytest tests/containers
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/containers
+	@$(BIN)/python -m tests.backends $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix tests/, \
+		notebooks/test_runs.py::test_a_notebook_alone $(addprefix integration/test_, \
+		pay_chaos.py refunds.py placing.py instances.py races.py paying.py))
 
 bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
 	@$(BIN)/labkit bench

@@ -28,12 +28,17 @@ CLIENTS = 3
 ALL = {"coupon": True, "money_paid": 1_00}
 #: Longer than any client waits: pymysql 5 s, kafka-python 4 s, a session of ZooKeeper 4 s.
 LONG_SECONDS = 6.0
+PATIENT = {
+    "LABKIT_CALL_TIMEOUT": "2",
+    "LABKIT_FLOW_TIMEOUT": "5",
+    "LABKIT_UNCONFIRMED_DEADLINE": "7",
+}
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, stack: Settings) -> Iterator[Lab]:
-    """A lab on the run's stack, whose ids run out soon after ZooKeeper is away."""
-    settings = environment(stack) | {"LABKIT_WORKER_RESERVE": "1.5"}
+    """A lab on the run's stack, patient with a busy machine; ids run out soon after ZooKeeper."""
+    settings = environment(stack) | PATIENT | {"LABKIT_WORKER_RESERVE": "1.5"}
     with quick_lab(tmp_path_factory.mktemp("lab") / "home", **settings) as lab:
         yield lab
 

@@ -148,6 +148,7 @@ def test_a_long_pause_of_the_ensemble_ends_every_session_and_nobody_is_forgotten
                 seen.append(ports_of(looker)) or looker._ensemble.session not in (None, session)
             ),
             "the session is a new one",
+            seconds=45,
         )
         finds(open_registry(), 1)
         assert [] not in seen
