@@ -34,12 +34,14 @@ test: check ## check, then run every test
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql
 
-# The notebooks one by one: once over all of them, and their exercises, `make test` does.
+# Each notebook alone: what another order and the exercises add is the same on any stack.
 test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in containers
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/containers
-	@$(BIN)/python -m tests.backends $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(addprefix tests/, \
-		notebooks/test_runs.py::test_a_notebook_alone $(addprefix integration/test_, \
-		pay_chaos.py refunds.py placing.py instances.py races.py paying.py))
+	@$(BIN)/python -m tests.backends $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		-m "not embedded" tests/notebooks/test_runs.py::test_a_notebook_alone \
+		tests/integration/test_pay_chaos.py tests/integration/test_refunds.py \
+		tests/integration/test_paying.py tests/integration/test_instances.py \
+		tests/integration/test_placing.py tests/integration/test_races.py
 
 bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
 	@$(BIN)/labkit bench
