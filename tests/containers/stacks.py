@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import re
 import signal
 import socket
@@ -11,6 +12,8 @@ from pathlib import Path
 import psutil
 from docker import DockerClient
 from docker.models.containers import Container
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from labkit.runtime import ensemble
 from labkit.settings import Settings
@@ -121,10 +124,24 @@ class Backend:
 
     def _serves(self) -> bool:
         assert self.container.status == "running", self.container.logs(tail=20).decode()
+        host, _, port = self.address.rpartition(":")
         if self.name == "zookeeper":  # it listens before it serves
-            host, _, port = self.address.rpartition(":")
             return ensemble.serves(host, int(port))
-        return ports.answers(self.address)
+        return _has_a_broker(self.address) if self.name == "kafka" else ports.answers(self.address)
+
+
+def _has_a_broker(address: str) -> bool:
+    """Whether Kafka tells its clients whom to ask: it listens long before."""
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=2000)
+    except KafkaError:
+        return False
+    try:
+        return bool(admin.describe_cluster()["brokers"])
+    except KafkaError:
+        return False
+    finally:
+        admin.close()
 
 
 def _images() -> dict[str, str]:
@@ -134,13 +151,17 @@ def _images() -> dict[str, str]:
 
 
 def _free_ports(count: int) -> int:
-    """The first of so many free ports in a row."""
+    """The first of so many free ports in a row.
+
+    Below those that the system gives to whoever connects somewhere: a server that was killed could
+    find its port taken when it comes back.
+    """
     while True:
+        first = random.randrange(20_000, 32_000)
         with ExitStack() as held:
-            first = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
             try:
-                for port in range(first + 1, first + count):
+                for port in range(first, first + count):
                     held.enter_context(socket.create_server(("127.0.0.1", port)))
-            except (OSError, OverflowError):
+            except OSError:
                 continue
             return first

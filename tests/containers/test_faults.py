@@ -83,6 +83,12 @@ def cancel(history: History, mine: Answered) -> None:
     until(lambda: history.cancel(mine.order_id).status_code == 200, "it is cancelled", seconds=30)
 
 
+def acknowledged(history: History) -> None:
+    """Wait until Kafka has all messages of the order service."""
+    unsent = "SELECT * FROM trade_mq_producer WHERE status = 0"
+    until(lambda: not history.tables.rows("order", unsent), "all is acknowledged", seconds=30)
+
+
 @contextmanager
 def killed(server: Backend) -> Iterator[None]:
     server.kill()
@@ -141,7 +147,7 @@ def test_a_server_goes_under_load(
 @pytest.mark.parametrize("name", ["mysql", "kafka"])
 def test_what_a_kill_under_load_costs(lab: Lab, servers: dict[str, Backend], name: str) -> None:
     """No acknowledged order is lost; how soon all is served again is printed."""
-    found = recover(Ground(lab.home), servers[name])
+    found = recover(Ground(lab.home), servers[name], rate=20)
     print(name, found)
     assert found.lost == 0
 
@@ -175,8 +181,7 @@ def test_kafka_loses_the_end_of_its_log(
         still.enter_context(lab.faults.paused("goods"))  # it takes nothing before the end is gone
         for one in mine:
             cancel(history, one)
-        unsent = "SELECT * FROM trade_mq_producer WHERE status = 0"
-        until(lambda: not history.tables.rows("order", unsent), "all is acknowledged", seconds=30)
+        acknowledged(history)
         with lab.faults.paused("order"):  # and nothing new comes
             before = ends(lab, "order_cancel")
             kafka.kill()
@@ -195,6 +200,7 @@ def test_kafka_forgets_all_it_holds(lab: Lab, history: History) -> None:
     with load(history) as ordered:
         for _ in range(2):
             cancel(history, placed(history, money_paid=1))
+            acknowledged(history)
             assert lab.faults.lose_broker() > 0
             goes_on(ordered)
 
