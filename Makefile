@@ -32,11 +32,16 @@ test: check ## check, then run every test
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/browser tests/unit
 
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
-	@$(BIN)/python -m tests.mysqld $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql \
-		tests/integration/test_placing.py tests/integration/test_races.py tests/integration/test_refunds.py
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql
 
+# Each notebook alone: what another order and the exercises add is the same on any stack.
 test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in containers
-	@$(BIN)/pytest tests/containers
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/containers
+	@$(BIN)/python -m tests.backends $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
+		-m "not embedded" tests/notebooks/test_runs.py::test_a_notebook_alone \
+		tests/integration/test_pay_chaos.py tests/integration/test_refunds.py \
+		tests/integration/test_paying.py tests/integration/test_instances.py \
+		tests/integration/test_placing.py tests/integration/test_races.py
 
 bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
 	@$(BIN)/labkit bench

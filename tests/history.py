@@ -154,13 +154,15 @@ class History(Payer):
     def buying(self, clients: int, **wanted: Any) -> Iterator[list[Answered]]:
         """Keep so many clients placing orders while the block runs.
 
-        The block begins after the first answer, and is handed the growing list of answers.
+        The block begins after the first answer, and is handed the growing list of answers. Of a
+        `count` each order takes the next.
         """
         stop, first = threading.Event(), threading.Event()
 
         def buy() -> None:
             while not stop.is_set():
-                self.place(**wanted)
+                self.place(**{name: next(value) if isinstance(value, count) else value
+                              for name, value in wanted.items()})  # fmt: skip
                 first.set()
 
         with ThreadPoolExecutor(clients) as pool:

@@ -14,6 +14,7 @@ from labkit.home import Home
 from labkit.stack.grounds import Stack
 
 _BUSIEST = "order"
+_RATE = 100  # orders a second while a server is killed
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Bench(measures.Bench):
     def _recoveries(self, lab: Ground, own: Servers) -> Iterator[Figure]:
         for name, said in (("mysql", "MySQL"), ("kafka", "Kafka")):
             self._progress(f"killing {said}")
-            found = recover(lab, _Server(own, name))
+            found = recover(lab, _Server(own, name), _RATE)
             yield Figure(f"{said} killed: serves its clients again after", found.server, "s")
             yield Figure(f"{said} killed: from then to an order placed", found.orders, "s", "<5")
             yield Figure(f"{said} killed: and all of one given back", found.messages, "s", "<5")

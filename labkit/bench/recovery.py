@@ -21,12 +21,11 @@ from labkit.shop.tables import CONFIRMED, order
 
 T = TypeVar("T")
 
-_CLIENTS, _RATE = 16, 100
-_BEFORE = 200  # orders that are placed before the server is killed
+_CLIENTS = 16
+_BEFORE_SECONDS = 2  # of load, before the server is killed
 _DOWN_SECONDS = 3.0
 _PATIENCE_SECONDS = 60.0
-_MOST = int(4 * _PATIENCE_SECONDS * _RATE)
-_PROBES = 1000  # orders of the one who looks: their coupons come after those of the load
+_PROBES = 5000  # orders of the one who looks; their coupons come before those of the load
 _POLL_SECONDS = 0.01
 
 
@@ -60,19 +59,22 @@ class Recovery:
     lost: int
 
 
-def recover(ground: Ground, server: Server) -> Recovery:
+def recover(ground: Ground, server: Server, rate: int) -> Recovery:
     """Kill a server under load, leave it dead for a moment, start it, and see what follows.
 
     Args:
         ground: the lab; it is reset.
         server: is up, and is again in the end.
+        rate: orders a second that are sent all the while.
 
     Raises:
         RuntimeError: orders were not placed before it, or nothing is served again.
     """
-    ground.reset(_MOST + _PROBES)
-    with _load(ground.url) as answers:
-        _until(lambda: len(_acknowledged(answers)) >= _BEFORE, "no orders are placed")
+    most = int(4 * _PATIENCE_SECONDS * rate)
+    ground.reset(_PROBES + most)
+    with _load(ground.url, rate, most) as answers:
+        enough = _BEFORE_SECONDS * rate
+        _until(lambda: len(_acknowledged(answers)) >= enough, "not enough orders are placed")
         server.kill()
         time.sleep(_DOWN_SECONDS)
         began = time.monotonic()
@@ -89,18 +91,18 @@ def recover(ground: Ground, server: Server) -> Recovery:
 
 
 @contextmanager
-def _load(url: str) -> Iterator[list[Answer]]:
+def _load(url: str, rate: int, most: int) -> Iterator[list[Answer]]:
     """Orders at a steady rate, in a thread, for a block; the list of answers grows meanwhile."""
     answers: list[Answer] = []
     over = threading.Event()
 
     def requests() -> Iterator[bytes]:
-        for number in range(1, _MOST + 1):
+        for number in range(_PROBES + 1, _PROBES + most + 1):
             if over.is_set():
                 return
             yield order_request(sample(number))
 
-    driving = drive(url, requests(), _CLIENTS, answers.append, rate=_RATE)
+    driving = drive(url, requests(), _CLIENTS, answers.append, rate=rate)
     thread = threading.Thread(target=uvloop.run, args=(driving,))
     thread.start()
     try:
@@ -113,7 +115,7 @@ def _load(url: str) -> Iterator[list[Answer]]:
 def _place_and_cancel(url: str) -> tuple[int, float]:
     """Place an order as soon as that goes, and cancel it; its id, and when it was placed."""
     with httpx.Client(base_url=url, timeout=_PATIENCE_SECONDS) as client:
-        bodies = (sample(_MOST + number) for number in range(1, _PROBES))
+        bodies = (sample(number) for number in range(1, _PROBES + 1))
 
         def place() -> tuple[str, int] | None:
             body = next(bodies)

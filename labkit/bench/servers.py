@@ -64,10 +64,10 @@ def servers() -> Iterator[Servers]:
     Raises:
         Unusable: no Docker engine answers.
     """
-    with ports.free(5) as first:
-        own = {"LABKIT_CONTAINERS_NAME": f"labkit-bench-{os.getpid()}",
-               "LABKIT_MYSQL_PORT": str(first), "LABKIT_ZOOKEEPER_PORT": str(first + 1),
-               "LABKIT_KAFKA_PORT": str(first + 2)}  # fmt: skip
+    first = ports.free(5)
+    own = {"LABKIT_CONTAINERS_NAME": f"labkit-bench-{os.getpid()}",
+           "LABKIT_MYSQL_PORT": str(first), "LABKIT_ZOOKEEPER_PORT": str(first + 1),
+           "LABKIT_KAFKA_PORT": str(first + 2)}  # fmt: skip
     before = {name: os.environ.get(name) for name in own}
     os.environ |= own
     settings = Settings()

@@ -44,8 +44,8 @@ class TwoBrokers:
         self._docker = docker
         self._host = settings.containers_network == "host"
         self._kafka = compose_file.read(settings).services["kafka"]
-        with ports.free(3) as first:
-            self._ports = range(first, first + 3)
+        first = ports.free(3)
+        self._ports = range(first, first + 3)
         self.address = ",".join(f"127.0.0.1:{port}" for port in self._ports[:2])
         self._brokers = {number: self._run(number) for number in (1, 2)}
 

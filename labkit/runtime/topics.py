@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from labkit.runtime.broker import Ground
 
 _TIMEOUT_MS = 5000
+_SHORTEST = "group.min.session.timeout.ms"
 _RETENTION_MS = 7 * 24 * 3600 * 1000
 #: What the embedded broker has; a real one says itself how many copies it keeps.
 _ONE_COPY, _AS_THE_BROKER_SAYS = 1, -1
@@ -41,6 +43,16 @@ def remove(ground: Ground, names: Iterable[str]) -> None:
         for name in names:
             with suppress(UnknownTopicOrPartitionError):
                 admin.delete_topics([name], timeout_ms=_TIMEOUT_MS)
+
+
+def shortest_session(ground: Ground) -> float | None:
+    """Seconds: the shortest session that a broker grants a consumer; None where it does not say."""
+    with suppress(KafkaError, LookupError), _admin(ground) as admin:
+        one = str(admin.describe_cluster()["brokers"][0]["broker_id"])
+        asked = ConfigResource(ConfigResourceType.BROKER, one, configs={_SHORTEST: None})
+        told = admin.describe_configs([asked], config_filter="All")["broker"][one]
+        return int(told[_SHORTEST]["value"]) / 1000
+    return None
 
 
 @contextmanager

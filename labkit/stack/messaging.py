@@ -8,6 +8,10 @@ from labkit.settings import Settings
 from labkit.shop.wiring import GROUPS, SERVICES
 
 
+class CannotUse(Exception):
+    """The broker would turn the services away; the message says what to do."""
+
+
 def ground_of(home: Home) -> Ground:
     """The broker of a lab, as its state file names it."""
     state = home.state()
@@ -37,8 +41,20 @@ def topics_of(ground: Ground) -> list[str]:
 
 
 def make_topics(home: Home) -> None:
-    """Make all topics of the wiring at the lab's broker."""
+    """Make all topics of the wiring at the lab's broker.
+
+    Raises:
+        CannotUse: consumers cannot join a group there with the session of the settings.
+        KafkaError: the broker is away, or refuses.
+    """
     ground = ground_of(home)
+    least = topics.shortest_session(ground) if ground.keeps else None
+    if least and ground.session < least:
+        raise CannotUse(
+            f"Kafka at {ground.address} lets no consumer in whose session is shorter than "
+            f"{least:g} s: set LABKIT_GROUP_SESSION={least:g}, "
+            "or group.min.session.timeout.ms at the broker"
+        )
     topics.make(ground, topics_of(ground))
 
 

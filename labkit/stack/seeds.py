@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime) -> None:
         now: business time of the opening rows.
     """
     rows = _rows(seeds, now)
-    for service, tables in {**t.TABLES, "platform": PLATFORM_TABLES}.items():
+
+    def fill(service: str, tables: tuple[Table, ...]) -> None:
         engine = open_engine(urls[service], seconds=_ANSWER_SECONDS)
         with engine.begin() as connection:
             tables[0].metadata.drop_all(connection, tables)
@@ -76,6 +78,10 @@ def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime) -> None:
             for table in tables:
                 _insert(connection, table, rows.get(table.name, []))
         engine.dispose()
+
+    databases = {**t.TABLES, "platform": PLATFORM_TABLES}
+    with ThreadPoolExecutor(len(databases)) as pool:  # most of it is waiting for the disk
+        list(pool.map(fill, databases, databases.values()))
 
 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

@@ -119,7 +119,7 @@ class Supervisor:
             self._processes.start_broker(command, self._broker)
         self._write_state(self._phase)
         self._await(lambda: ports.answers(self._broker), f"no broker answers at {self._broker}")
-        self._in_child(lambda: messaging.make_topics(self.home), "the broker makes no topics")
+        self._in_child(lambda: messaging.make_topics(self.home), "the broker cannot be used")
 
     def _start_broker_again(self) -> None:
         try:

@@ -5,12 +5,21 @@ from collections.abc import Callable, Iterator
 import pytest
 from docker import DockerClient
 
+from labkit.lab import Lab
 from labkit.settings import Settings
 from labkit.stack import containers, engine
 from labkit.stack.containers import Backends
-from tests.containers.stacks import Backend, own_settings, sweep
+from tests.containers.stacks import Backend, environment, own_settings, sweep
+from tests.history import History
+from tests.telling import quick_lab
 
 OwnStack = Callable[[], Settings]
+#: On a busy machine a server that comes back takes much of it.
+PATIENT = {
+    "LABKIT_CALL_TIMEOUT": "2",
+    "LABKIT_FLOW_TIMEOUT": "5",
+    "LABKIT_UNCONFIRMED_DEADLINE": "7",
+}
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +85,25 @@ def kafka(servers: dict[str, Backend]) -> Backend:
 @pytest.fixture
 def zookeeper(servers: dict[str, Backend]) -> Backend:
     return servers["zookeeper"]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, stack: Settings) -> Iterator[Lab]:
+    """A lab on the run's stack, patient with a busy machine; ids run out soon after ZooKeeper."""
+    settings = environment(stack) | PATIENT | {"LABKIT_WORKER_RESERVE": "1.5"}
+    with quick_lab(tmp_path_factory.mktemp("lab") / "home", **settings) as lab:
+        yield lab
+
+
+@pytest.fixture
+def history(servers: dict[str, Backend], lab: Lab) -> Iterator[History]:
+    """Remembers the answers; afterwards all must settle, and be as the answers say."""
+    assert servers
+    lab.reset(stock=100_000, balance=10**9, coupons=20_000)
+    history = History(lab.home.folder)
+    yield history
+    lab.settle(timeout=90)
+    told = history.check()
+    assert set(told) <= {200, 202, 503}, "while a server is away the answer says so, and no more"
+    checks = lab.check()
+    assert set(checks["held"]) == {"yes"}, checks[checks["held"] != "yes"].to_string()

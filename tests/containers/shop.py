@@ -10,10 +10,10 @@ from docker.models.containers import Container
 from pydantic import BaseModel, ConfigDict
 
 from labkit.settings import Settings
-from labkit.stack import compose_file, containers
+from labkit.stack import compose_file, containers, ports
 from labkit.stack.compose_file import Health
 from labkit.stack.creation import OURS, PROJECT, SERVICE
-from tests.containers.stacks import IMAGES, free_ports
+from tests.containers.stacks import IMAGES
 from tests.waiting import until
 
 READY_SECONDS = 240  # ten Pythons begin at once, beside whatever else the machine does
@@ -55,7 +55,7 @@ class Shop:
     def __init__(self, docker: DockerClient, settings: Settings) -> None:
         self._docker = docker
         self._project = settings.containers_name
-        first = free_ports(3)
+        first = ports.free(3)
         self.orders, self.payments, self.cashier = (
             f"http://127.0.0.1:{port}" for port in range(first, first + 3)
         )

@@ -8,13 +8,14 @@ import yaml
 from docker import DockerClient
 from docker.utils import parse_bytes
 
+from labkit.lab import Lab
 from labkit.settings import Settings
 from labkit.stack import containers
 from labkit.stack.containers import Backends
 from labkit.stack.creation import PROJECT, SERVICE
 from tests.containers.conftest import OwnStack
 from tests.containers.holding import held, put
-from tests.containers.stacks import Backend
+from tests.containers.stacks import Backend, environment
 
 FILE = yaml.safe_load((Path(__file__).parents[2] / "compose" / "compose.yaml").read_text())
 SERVICES = ("mysql", "kafka", "zookeeper")
@@ -138,3 +139,16 @@ def test_stacks_of_two_names_never_meet(
     assert {container(docker, stack, service)["State"]["Status"] for service in SERVICES} == {
         "running"
     }
+
+
+def test_a_session_that_kafka_refuses_is_said(
+    stack: Settings, backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lab whose consumers could join no group does not come up: one line says what to set."""
+    for name, value in environment(stack).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LABKIT_GROUP_SESSION", "0.6")
+    with pytest.raises(RuntimeError, match="shorter than 1 s: set LABKIT_GROUP_SESSION=1") as told:
+        Lab.up(tmp_path / "home")
+    assert backends.broker in str(told.value)
+    assert "\n" not in str(told.value)

@@ -60,6 +60,7 @@ def test_one_of_two_goes_under_load(
     assert placed(history, **ALL)
 
 
+@pytest.mark.embedded
 def test_who_stands_still_with_a_database_locked(lab: Lab, history: History) -> None:
     """Stopped in the middle of a transaction, it is ended: the other could not write otherwise."""
     database = lab.home.databases / "order.sqlite"

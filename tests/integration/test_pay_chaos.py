@@ -119,7 +119,10 @@ class Disorder:
 
 
 def kill(lab: Lab, name: str) -> None:
-    """Kill a process of the lab, and see it come back."""
+    """Kill a process of the lab, and see it come back; the broker loses all that it holds."""
+    if name == "broker":
+        lab.faults.lose_broker()
+        return
     before = pid_of(lab, name)
     if before:
         os.kill(before, signal.SIGKILL)

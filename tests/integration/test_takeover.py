@@ -38,6 +38,7 @@ def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
+@pytest.mark.embedded
 def test_worker_numbers_stay_apart(lab: Lab, history: History) -> None:
     """An instance stands still for longer than any lease, others start, it wakes up: no id twice.
 

@@ -1,34 +1,38 @@
-"""One ZooKeeper for each worker of the tests, and registries on trees of their own."""
+"""Registries on trees of their own, in the ZooKeeper of the run's stack."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from docker import DockerClient
 
 from labkit.home import Home
 from labkit.runtime.tree import ZooKeeperRegistry
-from labkit.stack import zookeeper as stack
-from tests.zookeeperd import Server, server
+from labkit.settings import Settings
+from labkit.stack import containers
+from labkit.stack import zookeeper as registry_in_zookeeper
+from tests.containers.stacks import Backend
 
 OpenRegistry = Callable[[], ZooKeeperRegistry]
 
 
 @pytest.fixture(scope="session")
-def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("zookeeper")) as one:
-        yield one
+def zookeeper(docker: DockerClient, stack: Settings) -> Backend:
+    """For labs that outlive a test, too."""
+    containers.up(stack, print)
+    return Backend(docker, stack.containers_name, "zookeeper")
 
 
 @pytest.fixture
-def home(tmp_path: Path, zookeeper: Server) -> Home:
+def home(tmp_path: Path, zookeeper: Backend) -> Home:
     """A home whose tree is made, as `labkit up` does before anything lives there."""
     home = Home(tmp_path / "home").make()
-    stack.prepare(home, zookeeper.address)
+    registry_in_zookeeper.prepare(home, zookeeper.address)
     return home
 
 
 @pytest.fixture
-def open_registry(home: Home, zookeeper: Server) -> Iterator[OpenRegistry]:
+def open_registry(home: Home, zookeeper: Backend) -> Iterator[OpenRegistry]:
     """Opens the home's registry, each time as another process would."""
     opened: list[ZooKeeperRegistry] = []
 

@@ -1,6 +1,6 @@
 """A process that leases a worker number and makes ids without end, and what it made.
 
-    python -m tests.zookeeper.holder HOME ADDRESS RESERVE_MS
+    python -m tests.containers.zookeeper.holder HOME ADDRESS RESERVE_MS
 
 prints each id, or `refused`, and where it was refused it tries again.
 """
@@ -34,7 +34,7 @@ class Holder:
     def __init__(self, home: Home, address: str, reserve_ms: int) -> None:
         command = [sys.executable, "-m", __name__, str(home.folder), address, str(reserve_ms)]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+            command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
         )
         self.said: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
