@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from labkit.bench import faults, measures
@@ -45,7 +45,6 @@ class Bench(measures.Bench):
                 yield from self._loads(lab)
                 yield from self._cpu()
                 yield from self._instances(lab)
-                yield from (replace(one, target=None) for one in self._paying(lab))
                 yield from self._recoveries(lab, own)
         yield Figure("answers other than 200 under load", self._failures.total(), "", "<=0")
 
