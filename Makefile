@@ -5,6 +5,8 @@
 
 # Another Python: make tour PYTHON=/path/to/python3.12
 PYTHON ?=
+# The real servers: make bench STACK=containers
+STACK ?= embedded
 # Newer versions: make lock LOCK_FLAGS=--upgrade
 LOCK_FLAGS ?=
 
@@ -44,7 +46,7 @@ test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in 
 		tests/integration/test_placing.py tests/integration/test_races.py
 
 bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
-	@$(BIN)/labkit bench
+	@$(BIN)/labkit bench --stack $(STACK)
 
 check: $(VENV)/.dev ## lint, formatting and types
 	@$(BIN)/ruff check

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 _JOINED_SECONDS = 2.0
+_SPIN_SECONDS, _SPIN_SHARE = 4.0, 0.05  # a client that rests burns a hundredth
 _LONGEST = 64  # letters of a key or a tag
 BrokerError = KafkaError
 _TRACE = 55  # letters of a traceparent
@@ -136,6 +137,10 @@ class Producer:
         self._client.close(timeout=0)
 
 
+class Spinning(KafkaError):  # type: ignore[misc]  # kafka-python has no types
+    """A consumer burns a core and hears nothing."""
+
+
 class Consumer:
     """Reads deliveries of one group; used by one thread."""
 
@@ -144,16 +149,34 @@ class Consumer:
         self._membership = membership
         self._group = group
         self._prefix = prefix
+        self._spun = 0.0
 
     def poll(self, timeout: float) -> Iterator[Delivery]:
-        """The next deliveries, in the order of their partitions."""
+        """The next deliveries, in the order of their partitions.
+
+        Raises:
+            Spinning: for seconds now there were none, and the client did not rest meanwhile.
+        """
+        began, burnt = time.monotonic(), time.thread_time()
         batches = self._client.poll(timeout_ms=int(timeout * 1000))
+        self._see_it_rest(time.monotonic() - began, time.thread_time() - burnt, bool(batches))
         for record in (record for records in batches.values() for record in records):
             try:
                 yield self._delivery(record)
             except (KeyError, ValueError, TypeError, AttributeError) as error:
                 where = f"{record.topic}, partition {record.partition}, offset {record.offset}"
                 log.warning("a record is not ours and is passed over: %s: %r", where, error)
+
+    def _see_it_rest(self, took: float, burnt: float, useful: bool) -> None:
+        """kafka-python 3.0 polls without a pause while its next heartbeat is due.
+
+        Where the last one waits for an answer that never comes, that is for ever: a core is burnt,
+        and the group has long taken us for dead.
+        """
+        rests = useful or burnt < took * _SPIN_SHARE
+        self._spun = max(0.0, self._spun + (-took if rests else took))
+        if self._spun > _SPIN_SECONDS:
+            raise Spinning(f"the consumer of {self._group} has not rested for {self._spun:.0f} s")
 
     def commit(self) -> None:
         """Tell the broker that all that was polled is taken care of.
