@@ -62,7 +62,7 @@ def servers() -> Iterator[Servers]:
     They stand in the environment meanwhile, so that a `labkit up` of ours takes them too.
 
     Raises:
-        Unusable: no Docker engine answers.
+        RuntimeError: no Docker engine answers; one line that says what to do.
     """
     first = ports.free(5)
     own = {"LABKIT_CONTAINERS_NAME": f"labkit-bench-{os.getpid()}",
@@ -74,6 +74,8 @@ def servers() -> Iterator[Servers]:
     try:
         with engine.connect() as docker:
             yield Servers(docker, settings)
+    except engine.Unusable as error:
+        raise RuntimeError(str(error)) from None
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})

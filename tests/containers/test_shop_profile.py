@@ -10,6 +10,7 @@ from docker import DockerClient
 from docker.models.containers import Container
 from docker.utils import parse_bytes
 
+from labkit.results import Code
 from labkit.shop.pricing import shipping_fee
 from labkit.stack.process import PROCESSES
 from labkit.stack.seeds import first_data
@@ -56,16 +57,19 @@ def place(http: httpx.Client, shop: Shop, key: str) -> dict[str, Any]:
 
 
 def confirmed(http: httpx.Client, shop: Shop, key: str) -> str:
-    """Ask under one key until the order is confirmed; its id."""
-    said: list[Any] = []
+    """Ask under one key until the order is confirmed, and place another where it is refused for good.
+
+    Returns:
+        Its id.
+    """
+    said: list[dict[str, Any]] = []
 
     def done() -> str | None:
-        said[:] = [place(http, shop, key)]
-        return said[0]["data"]["order_id"] if said[0]["success"] else None
+        refused = sum(one.get("code") == Code.ORDER_CANCELLED for one in said)
+        said.append(place(http, shop, f"{key}-{refused}"))
+        return said[-1]["data"]["order_id"] if said[-1]["success"] else None
 
-    found = until(done, f"order {key} is confirmed", READY_SECONDS)
-    assert found, said
-    return found
+    return str(until(done, f"order {key} is confirmed", READY_SECONDS))
 
 
 def labkit(container: Container, *command: str) -> str:

@@ -87,11 +87,12 @@ def operations(home: Path) -> Counter[str]:
     )
 
 
-def test_the_containers_stack_is_refused_clearly(tmp_path: Path) -> None:
-    """What the bench does not measure is one line, and nothing is made."""
+def test_containers_without_an_engine_are_refused_clearly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where Docker does not answer, that is one line, and nothing is left behind."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
     done = labkit("bench", "--stack", "containers", "--json", home=tmp_path / "never")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "labkit: the bench measures the embedded stack alone: use --stack embedded\n"
-    )
-    assert not (tmp_path / "never").exists()
+    assert re.fullmatch(r"labkit: .*Docker engine.*\n", done.stderr)
+    assert list((tmp_path / "never").iterdir()) == []
