@@ -57,7 +57,7 @@ def place(http: httpx.Client, shop: Shop, key: str) -> dict[str, Any]:
 
 
 def confirmed(http: httpx.Client, shop: Shop, key: str) -> str:
-    """Ask under one key until the order is confirmed, and place another where it is refused for good.
+    """Ask under one key until the order is confirmed; place another where it is refused for good.
 
     Returns:
         Its id.
