@@ -36,12 +36,15 @@ test: check ## check, then run every test
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql
 
-# Each notebook alone: what another order and the exercises add is the same on any stack.
+# Each notebook alone, and the exercises of the one that needs servers: what else the tests of the
+# notebooks do is the same on any stack.
 test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in containers
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/containers
+	@$(BIN)/python -m tests.backends $(BIN)/pytest -n 2 --dist load \
+		tests/notebooks/test_runs.py::test_a_notebook_alone \
+		"tests/notebooks/test_exercises.py::test_checks_tell_right_from_wrong[07_the_real_thing.ipynb]"
 	@$(BIN)/python -m tests.backends $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
-		-m "not embedded" tests/notebooks/test_runs.py::test_a_notebook_alone \
-		tests/integration/test_pay_chaos.py tests/integration/test_refunds.py \
+		-m "not embedded" tests/integration/test_pay_chaos.py tests/integration/test_refunds.py \
 		tests/integration/test_paying.py tests/integration/test_instances.py \
 		tests/integration/test_placing.py tests/integration/test_races.py
 
