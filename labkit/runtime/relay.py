@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _SCAN_SECONDS = 0.3
 _POSTPONE_SECONDS = 0.5
+_ACKNOWLEDGED_SECONDS = 10.0  # longer than the client itself may take, for all that it waits for
 
 
 class Relay:
@@ -127,14 +128,32 @@ class Relay:
         def fail(error: Exception) -> None:
             self._loop.call_soon_threadsafe(_end, acknowledged, error)
 
-        sent = await self._loop.run_in_executor(self._thread, self._hand_to_client, parcel)
-        sent.add_callback(succeed)
-        sent.add_errback(fail)
+        thread = self._thread
         try:
-            await acknowledged
+            async with asyncio.timeout(_ACKNOWLEDGED_SECONDS):
+                sent = await self._loop.run_in_executor(thread, self._hand_to_client, parcel)
+                sent.add_callback(succeed)
+                sent.add_errback(fail)
+                await acknowledged
+        except TimeoutError:
+            self._abandon(thread)
+            raise BrokerError(f"no word of it for {_ACKNOWLEDGED_SECONDS:.0f} s") from None
         except BrokerError:
             await self._loop.run_in_executor(self._thread, self._drop_producer)
             raise
+
+    def _abandon(self, thread: ThreadPoolExecutor) -> None:
+        """A client that says nothing, not even that it failed, is left alone with its thread.
+
+        A broker that stood still was seen to leave kafka-python so.
+        """
+        if thread is not self._thread:  # another parcel of its has seen to that
+            return
+        silent, self._producer = self._producer, None
+        self._thread = ThreadPoolExecutor(1, "relay")
+        if silent:
+            thread.submit(silent.close)
+        thread.shutdown(wait=False)
 
     def _hand_to_client(self, parcel: Parcel) -> Any:
         try:

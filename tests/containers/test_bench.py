@@ -11,6 +11,7 @@ from labkit.settings import Settings
 from labkit.stack.creation import OURS
 from tests.containers.stacks import environment
 
+pytestmark = pytest.mark.timeout(600)
 #: As short as it goes: what is measured says nothing, but all of it is measured.
 MOMENT = Pace(warm=0, load=0.3, floor=0, idle=0.1, ups=1, rounds=1, failing=0, orders_before=0)
 

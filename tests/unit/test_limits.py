@@ -12,6 +12,7 @@ import pytest
 from kafka.future import Future
 
 from labkit.results import Code, Result
+from labkit.runtime import relay as relay_module
 from labkit.runtime.broker import Broker
 from labkit.runtime.outbox import Parcel
 from labkit.runtime.relay import Relay
@@ -214,6 +215,48 @@ class SlowBroker:
         self._slow = False
         for acknowledgement in self._owed:
             acknowledgement.success(None)
+
+
+class SilentBroker(SlowBroker):
+    """Its first producer takes parcels and never says a word, not even when it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.later = SlowBroker()
+        self.later.acknowledge()
+        self._made: list[SlowBroker] = [self, self.later]
+
+    def producer(self) -> SlowBroker:
+        """First the silent one."""
+        return self._made.pop(0)
+
+    def close(self) -> None:
+        """Says nothing here either."""
+
+
+def test_a_silent_producer_is_left_and_its_events_go_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where an acknowledgement neither comes nor fails, the event is sent again in the end."""
+    monkeypatch.setattr(relay_module, "_ACKNOWLEDGED_SECONDS", 0.3)
+    broker, orders = SilentBroker(), range(3)
+
+    async def main(runner: Runner, store: Store) -> None:
+        def desk_of(_group: str) -> Any:
+            raise AssertionError("nothing is audited here")
+
+        for one in runner.together([mark(number) for number in orders]):
+            one.result(SECONDS)
+        relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT)
+        running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
+        sent = {"status": SENT}
+        await eventually(lambda: len(store.rows("trade_mq_producer", **sent)) == len(orders))
+        assert len(broker.sent) >= 1
+        assert set(broker.sent) <= set(broker.later.sent)
+        running_relay.cancel()
+
+    with running(tmp_path / "a", outbox_lease=0.3, audit_delay=3600) as (runner, store):
+        asyncio.run(main(runner, store))
 
 
 def test_a_slow_broker_leaves_events_in_the_outbox(tmp_path: Path) -> None:
