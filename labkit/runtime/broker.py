@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 
 _JOINED_SECONDS = 2.0
-_SPIN_SECONDS, _SPIN_SHARE = 4.0, 0.05  # a client that rests burns a hundredth
+_WAIT_MS = 1000  # that a broker with nothing new keeps a question; what comes is told at once
 _LONGEST = 64  # letters of a key or a tag
 BrokerError = KafkaError
 _TRACE = 55  # letters of a traceparent
@@ -86,7 +86,7 @@ class Broker:
         client = KafkaConsumer(
             **self._ground.common, group_id=self._ground.prefix + self._group,
             client_id=f"{self._group}-{os.getpid()}", enable_auto_commit=False,
-            auto_offset_reset="earliest", fetch_max_wait_ms=250, max_poll_records=200,
+            auto_offset_reset="earliest", fetch_max_wait_ms=_WAIT_MS, max_poll_records=200,
             session_timeout_ms=session_ms, heartbeat_interval_ms=session_ms // 6,
         )  # fmt: skip
         membership = Membership()
@@ -137,10 +137,6 @@ class Producer:
         self._client.close(timeout=0)
 
 
-class Spinning(KafkaError):  # type: ignore[misc]  # kafka-python has no types
-    """A consumer burns a core and hears nothing."""
-
-
 class Consumer:
     """Reads deliveries of one group; used by one thread."""
 
@@ -149,34 +145,27 @@ class Consumer:
         self._membership = membership
         self._group = group
         self._prefix = prefix
-        self._spun = 0.0
 
     def poll(self, timeout: float) -> Iterator[Delivery]:
-        """The next deliveries, in the order of their partitions.
-
-        Raises:
-            Spinning: for seconds now there were none, and the client did not rest meanwhile.
-        """
-        began, burnt = time.monotonic(), time.thread_time()
-        batches = self._client.poll(timeout_ms=int(timeout * 1000))
-        self._see_it_rest(time.monotonic() - began, time.thread_time() - burnt, bool(batches))
-        for record in (record for records in batches.values() for record in records):
+        """The next deliveries, in the order of their partitions."""
+        for record in (record for records in self._ask(timeout).values() for record in records):
             try:
                 yield self._delivery(record)
             except (KeyError, ValueError, TypeError, AttributeError) as error:
                 where = f"{record.topic}, partition {record.partition}, offset {record.offset}"
                 log.warning("a record is not ours and is passed over: %s: %r", where, error)
 
-    def _see_it_rest(self, took: float, burnt: float, useful: bool) -> None:
-        """kafka-python 3.0 polls without a pause while its next heartbeat is due.
+    def _ask(self, timeout: float) -> Any:
+        """Poll, and have a join of the group that takes longer than that go on with the next.
 
-        Where the last one waits for an answer that never comes, that is for ever: a core is burnt,
-        and the group has long taken us for dead.
+        kafka-python 3.0 forgets why it joins again where it learnt of partitions and leads the
+        group: a poll that ends while it hands them round is its last word. Neither a member nor
+        joining, it would burn a core and hear nothing.
         """
-        rests = useful or burnt < took * _SPIN_SHARE
-        self._spun = max(0.0, self._spun + (-took if rests else took))
-        if self._spun > _SPIN_SECONDS:
-            raise Spinning(f"the consumer of {self._group} has not rested for {self._spun:.0f} s")
+        batches = self._client.poll(timeout_ms=int(timeout * 1000))
+        if self._membership.joining:
+            self._client._coordinator.request_rejoin()  # there is no public way
+        return batches
 
     def commit(self) -> None:
         """Tell the broker that all that was polled is taken care of.
@@ -195,7 +184,7 @@ class Consumer:
         deadline = time.monotonic() + _JOINED_SECONDS
         try:
             while self._membership.joining and time.monotonic() < deadline:
-                self._client.poll(timeout_ms=50)  # nothing of it is committed: it comes again
+                self._ask(0.05)  # nothing of it is committed: it comes again
         finally:
             self._client.close(autocommit=False)
 
