@@ -10,7 +10,7 @@ import psutil
 from docker import DockerClient
 from docker.models.containers import Container
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from labkit.settings import Settings
 from labkit.stack import compose_file, engine, ports
@@ -24,6 +24,7 @@ _SETTINGS = {
     "KAFKA_REPLICA_FETCH_WAIT_MAX_MS": "200",
 }
 _ANSWERED_SECONDS = 1.0
+_PREFERRED = 0  # of the kinds of election: the first of a topic's assignment leads
 _READY_SECONDS = 120
 _CLIENT = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500,
            "request_timeout_ms": 10_000, "bootstrap_timeout_ms": 10_000}  # fmt: skip
@@ -100,7 +101,10 @@ class TwoBrokers:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"no copy of {name} at each broker after {_READY_SECONDS} s")
             with suppress(KafkaError), self._admin() as admin:
-                admin.create_topics({name: {"assignments": {0: [2, 1]}, "configs": configs}})
+                with suppress(TopicAlreadyExistsError):
+                    admin.create_topics({name: {"assignments": {0: [2, 1]}, "configs": configs}})
+                # a broker that was not quite back when the topic was made follows, till it is asked
+                admin.elect_leaders(_PREFERRED, {name: [0]})
 
     def in_sync(self, topic: str) -> list[int]:
         """The brokers that have all of a topic: its leader, then the follower; none if unknown."""

@@ -20,6 +20,13 @@ PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 _NANOSECONDS = 10**9
 
 
+def find(docker: DockerClient, project: str, service: str) -> Container | None:
+    """The container of a project's service, whoever made it and whether it runs or not."""
+    labels = [f"{PROJECT}={project}", f"{SERVICE}={service}"]
+    found = docker.containers.list(all=True, filters={"label": labels})
+    return found[0] if found else None
+
+
 class Maker:
     """Makes the parts of one project.
 

@@ -16,7 +16,7 @@ from docker.utils import parse_bytes
 from labkit.settings import Settings
 from labkit.stack import compose_file
 from labkit.stack.compose_file import Service
-from labkit.stack.creation import MADE_FROM, OURS, PROJECT, SERVICE, Maker
+from labkit.stack.creation import MADE_FROM, OURS, Maker, find
 from labkit.stack.engine import Unusable, explain
 
 _READY_SECONDS = 90
@@ -111,9 +111,7 @@ class Project:
             self._told(line)
 
     def _find(self, name: str) -> Container | None:
-        labels = [f"{PROJECT}={self._name}", f"{SERVICE}={name}"]
-        found = self._docker.containers.list(all=True, filters={"label": labels})
-        return found[0] if found else None
+        return find(self._docker, self._name, name)
 
     def _outdated(self, container: Container, service: Service) -> bool:
         """Whether it is ours and was made from something else; what others made is theirs."""

@@ -16,7 +16,7 @@ from labkit.runtime import ensemble
 from labkit.settings import Settings
 from labkit.stack import containers, ports
 from labkit.stack.compose_file import ADDRESS
-from labkit.stack.creation import OURS, PROJECT, SERVICE
+from labkit.stack.creation import OURS, PROJECT, find
 from tests.waiting import until
 
 _IMAGES_FILE = Path(__file__).parents[2] / "compose" / "offline" / "images.env"
@@ -68,13 +68,14 @@ class Backend:
 
     def __init__(self, docker: DockerClient, project: str, service: str) -> None:
         self._docker = docker
-        self._labels = [f"{PROJECT}={project}", f"{SERVICE}={service}"]
+        self._project = project
         self.name = service
 
     @property
     def container(self) -> Container:
         """The container as it is now."""
-        (found,) = self._docker.containers.list(all=True, filters={"label": self._labels})
+        found = find(self._docker, self._project, self.name)
+        assert found
         return found
 
     @property

@@ -1,10 +1,12 @@
 """Registries on trees of their own, in the ZooKeeper of the run's stack."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from docker import DockerClient
+from kazoo.client import KazooClient
 
 from labkit.home import Home
 from labkit.runtime.tree import ZooKeeperRegistry
@@ -14,6 +16,16 @@ from labkit.stack import zookeeper as registry_in_zookeeper
 from tests.containers.stacks import Backend
 
 OpenRegistry = Callable[[], ZooKeeperRegistry]
+
+
+@contextmanager
+def looking_at(home: Home, zookeeper: Backend) -> Iterator[KazooClient]:
+    """A client that looks at a home's tree, as a person would."""
+    client = KazooClient(f"{zookeeper.address}/labkit/{home.mark}", timeout=30)
+    client.start()
+    yield client
+    client.stop()
+    client.close()
 
 
 @pytest.fixture(scope="session")

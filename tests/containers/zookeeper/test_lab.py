@@ -14,8 +14,9 @@ from kazoo.exceptions import NoNodeError
 from labkit.lab import Lab
 from labkit.stack import launch
 from tests.containers.stacks import Backend
+from tests.containers.zookeeper.conftest import looking_at
 from tests.history import History
-from tests.telling import placed, quick_lab
+from tests.telling import placed, quick_lab, remembered
 from tests.waiting import until
 
 #: So that ids run out soon after ZooKeeper does.
@@ -33,23 +34,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory, zookeeper: Backend) -> Iterato
 @pytest.fixture
 def history(lab: Lab) -> Iterator[History]:
     """Remembers the answers; afterwards all must settle, and be as the answers say."""
-    lab.reset(stock=100_000, balance=10**9, coupons=300)
-    history = History(lab.home.folder)
-    yield history
-    lab.settle(timeout=60)
-    history.check()
-    checks = lab.check()
-    assert set(checks["held"]) == {"yes"}, checks[checks["held"] != "yes"].to_string()
+    with remembered(lab) as history:
+        yield history
 
 
 @pytest.fixture
 def tree(lab: Lab, zookeeper: Backend) -> Iterator[KazooClient]:
     """A client that looks at the lab's tree, as a person would."""
-    client = KazooClient(f"{zookeeper.address}/labkit/{lab.home.mark}", timeout=30)
-    client.start()
-    yield client
-    client.stop()
-    client.close()
+    with looking_at(lab.home, zookeeper) as client:
+        yield client
 
 
 def pids_of(tree: KazooClient, service: str) -> dict[str, int]:

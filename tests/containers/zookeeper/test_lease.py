@@ -14,7 +14,7 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.ids import IdMaker, NothingReserved, made_at_ms
 from labkit.runtime.tree import ZooKeeperRegistry
 from tests.containers.stacks import Backend
-from tests.containers.zookeeper.conftest import OpenRegistry
+from tests.containers.zookeeper.conftest import OpenRegistry, looking_at
 from tests.containers.zookeeper.holder import Holder, holding, worker_of
 from tests.waiting import until
 
@@ -24,11 +24,8 @@ RESERVE_MS = 1000
 @pytest.fixture
 def tree(home: Home, zookeeper: Backend) -> Iterator[KazooClient]:
     """A client that looks at the home's tree, as a person would."""
-    client = KazooClient(f"{zookeeper.address}/labkit/{home.mark}", timeout=30)
-    client.start()
-    yield client
-    client.stop()
-    client.close()
+    with looking_at(home, zookeeper) as client:
+        yield client
 
 
 def expire(registry: ZooKeeperRegistry) -> None:
