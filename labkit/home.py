@@ -39,6 +39,7 @@ class Home:
         self.settings_file = self.folder / "settings.json"
         self.clock_file = self.folder / "clock.json"
         self.secret_file = self.folder / "secret"
+        self.console_token_file = self.folder / "console-token"
         self.lock_file = self.folder / "supervisor.lock"
 
     def make(self) -> "Home":

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -22,6 +23,7 @@ from labkit.home import Home
 from labkit.lab import flight, invariants
 from labkit.lab.columns import SHOWN
 from labkit.lab.data import HOMES_OF
+from labkit.runtime.clock import wall_ms
 
 _NAMES = ", ".join(HOMES_OF)
 
@@ -103,8 +105,9 @@ def stuck(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
         return print_json(found)
     if not found:
         return say("nothing is stuck")
-    print_table("stuck", found)
-    return say("drive one by hand with: labkit retry ID")
+    rows = [{**one, "next_try": _in_seconds(one["next_try"])} for one in found]
+    print_table("stuck", rows, ("id", "what", "order", "cause", "tries", "next_try"))
+    return say("by hand: labkit retry ID, labkit give-up ID, labkit take-back ID")
 
 
 @app.command()
@@ -116,12 +119,31 @@ def retry(
 
     Example: `labkit retry goods.383026413512351744`
     """
-    from labkit.lab import desk
+    _drive(home, "retry", id)
 
-    result = asyncio.run(desk.retry(running(home), id))
-    if not result.success:
-        raise ValueError(f"{result.message}; see: labkit stuck")
-    say(result.message)
+
+@app.command()
+def give_up(
+    id: Annotated[str, typer.Argument(help="As `labkit stuck` lists it.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Give one stuck thing up: it becomes a dead letter, with its cause, and is tried no more.
+
+    Example: `labkit give-up goods.383026413512351744`
+    """
+    _drive(home, "give_up", id)
+
+
+@app.command()
+def take_back(
+    id: Annotated[str, typer.Argument(help="As `labkit stuck` lists it.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Take one dead letter back: it is tried again by itself, with all its tries before it.
+
+    Example: `labkit take-back goods.383026413512351744`
+    """
+    _drive(home, "take_back", id)
 
 
 @app.command()
@@ -144,6 +166,20 @@ def logs(
         say(f"[bold]{file.stem}[/bold]")
         text = file.read_text(errors="replace").splitlines()[-lines:]
         typer.echo("\n".join(text) or "(nothing)")
+
+
+def _drive(home: Path, verb: str, id: str) -> None:
+    from labkit.lab import desk
+
+    result = asyncio.run(desk.drive(running(home), verb, id))
+    if not result.success:
+        raise ValueError(f"{result.message}; see: labkit stuck")
+    say(result.message)
+
+
+def _in_seconds(next_try: int | None) -> str | None:
+    """A stored time, for people."""
+    return None if next_try is None else f"in {max(0, next_try - wall_ms()) / 1000:.0f} s"
 
 
 def _keyed(row: dict[str, str]) -> int | None:

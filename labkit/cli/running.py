@@ -47,6 +47,7 @@ def up(
     why = f" ({ground.why})" if started and ground.why else ""
     say(f"{what}: {state['stack']} stack{why}, order web at {ends['order-web']},"
         f" pay web at {ends['pay-web']}, payment platform at {ends['platform']}")  # fmt: skip
+    say(f"operator console, for you alone: {ends['console']}")
 
 
 @app.command()
@@ -100,11 +101,13 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     if not state["services"]:
         return say(f"nothing ran in {state['home']} yet: labkit up")
     print_table("processes", state["services"])
-    ends = [{"what": name, "where": where} for name, where in state["endpoints"].items() if where]
-    print_table("endpoints", ends)
+    ends = {name: where for name, where in state["endpoints"].items() if where}
+    opened = ends.pop("console", None)
+    print_table("endpoints", [{"what": name, "where": where} for name, where in ends.items()])
     data = [{"database": name, "url": repr(make_url(url))}  # without the password
             for name, url in state["databases"].items() if url]  # fmt: skip
-    return print_table("databases", data)
+    print_table("databases", data)
+    return say(f"operator console, for you alone: {opened}") if opened else None
 
 
 @app.command()

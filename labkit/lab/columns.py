@@ -29,10 +29,10 @@ WORDS = {
     "money_log_type": {0: "opening", 1: "paid", 2: "refunded"},
     "score_log_type": {0: "opening", 1: "earned", 2: "taken back"},
     "is_paid": {0: "unpaid", 1: "paid", 2: "closed"},
-    "state": {0: "open", 1: "refunded"},
+    "state": {0: "open", 1: "refunded", 2: "given up"},
 }
 STATUS = {
-    "trade_mq_producer": {0: "unsent", 1: "sent", 2: "settled"},
+    "trade_mq_producer": {0: "unsent", 1: "sent", 2: "settled", 3: "given up"},
     "trade_mq_consumer_log": {0: "waiting", 1: "done", 2: "dead"},
 }
 #: table → what names a row of it.

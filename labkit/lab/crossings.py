@@ -112,7 +112,7 @@ def _amounts(reader: Reader, service: str) -> dict[int, int]:
 def told_and_not_heard(reader: Reader) -> set[Any]:
     """Orders with a message that is still on its way, so that nothing can be said of them yet."""
     waiting = [(service, rt.inbox, rt.inbox.c.status == rt.WAITING) for service in t.TABLES]
-    unsettled = [(service, rt.outbox, rt.outbox.c.status != rt.SETTLED)
+    unsettled = [(service, rt.outbox, rt.outbox.c.status.in_((rt.UNSENT, rt.SENT)))
                  for service in ("order", "pay")]  # fmt: skip
     return {int(row["msg_key"]) for service, table, which in (*unsettled, *waiting)
             for row in reader.query(service, select(table.c.msg_key).where(which))

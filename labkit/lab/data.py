@@ -5,11 +5,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Column, Connection, Executable, Select, Table
+from sqlalchemy.exc import DBAPIError
 
 from labkit.home import Home
 from labkit.platform.tables import PLATFORM_TABLES
 from labkit.platform.wiring import PLATFORM
-from labkit.runtime.engines import open_reader
+from labkit.runtime.engines import is_away, open_reader
 from labkit.runtime.tables import RUNTIME_TABLES
 from labkit.shop.tables import TABLES
 
@@ -28,23 +29,37 @@ HOMES_OF: Mapping[str, tuple[str, ...]] = {
 _BY_NAME = {table.name: table for tables in DATABASES.values() for table in tables}
 
 
+class DatabaseAway(RuntimeError):
+    """A database does not answer; the message is one line that says which, and what to do."""
+
+
 class Reader:
     """Reads all databases of a home, each in a snapshot of its own.
 
     Args:
         home: whose databases.
+        seconds: that a MySQL server has to answer.
     """
 
-    def __init__(self, home: Home) -> None:
-        self._engines = {
-            name: open_reader(home.database_url(name), _ANSWER_SECONDS) for name in DATABASES
-        }
+    def __init__(self, home: Home, seconds: float = _ANSWER_SECONDS) -> None:
+        self._engines = {name: open_reader(home.database_url(name), seconds) for name in DATABASES}
 
     @contextmanager
     def snapshot(self, service: str) -> Iterator[Connection]:
-        """One read transaction on one database."""
-        with self._engines[service].begin() as connection:
-            yield connection
+        """One read transaction on one database.
+
+        Raises:
+            DatabaseAway: it does not answer.
+        """
+        try:
+            with self._engines[service].begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            if not is_away(error):
+                raise
+            why = " ".join(str(error.orig).split())
+            text = f"the database of {service} does not answer ({why}): start its server, or wait"
+            raise DatabaseAway(f"{text}, then ask again; labkit status says where it is") from error
 
     def query(self, service: str, statement: Executable) -> Rows:
         """The rows that a statement finds in one database."""

@@ -1,10 +1,10 @@
 """What is in flight, and what is stuck: settled means that nothing will change by itself."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Column, func, select
 
 from labkit.lab import money
 from labkit.lab.data import Reader
@@ -16,6 +16,19 @@ from labkit.shop import tables as t
 _POLL_SECONDS = 0.05
 _ODD_AFTER_MS = 2000
 _UNDECIDED = "order not decided"
+#: Of an event: what its row says in its box, and which kind of stuck thing that is.
+_WORDS = {
+    "inbox": {rt.WAITING: ("waits", "unhandled"), rt.DEAD: ("is dead", "dead_in")},
+    "outbox": {
+        rt.UNSENT: ("is not sent", "unsent"),
+        rt.SENT: ("is not settled", "unsettled"),
+        rt.GIVEN_UP: ("is given up", "dead_out"),
+    },
+}
+_BOXES = {"inbox": rt.inbox, "outbox": rt.outbox}
+#: box → the states in which an event is on its way, and the one in which nobody tries it.
+_OPEN = {"inbox": (rt.WAITING,), "outbox": (rt.UNSENT, rt.SENT)}
+_DEAD = {"inbox": rt.DEAD, "outbox": rt.GIVEN_UP}
 
 
 def in_flight(reader: Reader) -> list[dict[str, Any]]:
@@ -24,29 +37,53 @@ def in_flight(reader: Reader) -> list[dict[str, Any]]:
     What sets something off is read before it, so that nothing is missed while it is handed on: an
     order its message, that a payment's end, that the next message, and that who hears it.
     """
-    found = [
-        {"id": f"order.{row['order_id']}", "what": _UNDECIDED, "order": row["order_id"],
-         "cause": None, "tries": 0, "next_try": None}
-        for row in reader.query("order", select(t.order.c.order_id).where(
-            t.order.c.order_status == t.UNCONFIRMED))
-    ]  # fmt: skip
+    found = _undecided(reader, t.order.c.order_status == t.UNCONFIRMED)
     others = [service for service in t.TABLES if service != "pay"]
     for service in others:
-        found += _unsettled(reader, service)
-    found += _waiting(reader, "pay")
+        found += _events(reader, service, "outbox", _is_open("outbox"))
+    found += _events(reader, "pay", "inbox", _is_open("inbox"))
     found += money.in_flight(reader)
-    found += _unsettled(reader, "pay")
+    found += _events(reader, "pay", "outbox", _is_open("outbox"))
     for service in others:
-        found += _waiting(reader, service)
+        found += _events(reader, service, "inbox", _is_open("inbox"))
     return found
 
 
 def stuck(reader: Reader) -> list[dict[str, Any]]:
-    """What waits or failed: late orders and money, whatever has an error, and dead events."""
-    flying = [one for one in in_flight(reader) if one["cause"] or _is_late(one)]
-    for service in t.TABLES:
-        flying += _events(reader, service, rt.inbox, rt.inbox.c.status == rt.DEAD)
-    return flying
+    """What waits or failed: whatever has an error, is late, or is a dead letter."""
+    return [one for service in t.TABLES for one in stuck_in(reader, service)]
+
+
+def stuck_in(reader: Reader, service: str) -> list[dict[str, Any]]:
+    """The same for one service, by its own database; for `pay` also by the platform's.
+
+    Each has `id`, `what`, `order`, `cause`, `tries`, `next_try` (wall-clock ms; None: nobody tries
+    it) and `kind` (of a dead letter it begins with `dead`), and an event its `topic`.
+    """
+    late = wall_ms() - _ODD_AFTER_MS
+    found = []
+    if service == "order":
+        old = t.order.c.order_id < first_of(late)
+        found = _undecided(reader, (t.order.c.order_status == t.UNCONFIRMED) & old)
+    if service == "pay":
+        found = [one for one in money.in_flight(reader)
+                 if one["cause"] or (one["next_try"] or 0) < late]  # fmt: skip
+        found += money.dead(reader)
+    for box, table in _BOXES.items():
+        odd = table.c.last_error.is_not(None) | (table.c.next_try < late)
+        found += _events(reader, service, box, _is_open(box) & odd)
+        found += _events(reader, service, box, table.c.status == _DEAD[box])
+    return found
+
+
+def count(reader: Reader, service: str) -> Iterator[tuple[str, int]]:
+    """How much is on its way in one service: `orders`, `payments` and `messages`."""
+    if service == "order":
+        yield "orders", _count(reader, service, t.order.c.order_status == t.UNCONFIRMED)
+    if service == "pay":
+        yield "payments", _count(reader, service, t.pay.c.open_order_id.is_not(None))
+    for box in _BOXES:
+        yield "messages", _count(reader, service, _is_open(box))
 
 
 def settle(
@@ -72,30 +109,37 @@ def settle(
     return []
 
 
-def _is_late(one: dict[str, Any]) -> bool:
-    """Whether nobody has looked after it for longer than it ever takes."""
-    late = wall_ms() - _ODD_AFTER_MS
-    if one["what"] == _UNDECIDED:
-        return bool(one["order"] < first_of(late))
-    return one["what"] in money.KINDS and (one["next_try"] or 0) < late
-
-
-def _unsettled(reader: Reader, service: str) -> list[dict[str, Any]]:
-    return _events(reader, service, rt.outbox, rt.outbox.c.status != rt.SETTLED)
-
-
-def _waiting(reader: Reader, service: str) -> list[dict[str, Any]]:
-    return _events(reader, service, rt.inbox, rt.inbox.c.status == rt.WAITING)
-
-
-def _events(reader: Reader, service: str, table: Any, which: Any) -> list[dict[str, Any]]:
-    box = "outbox" if table is rt.outbox else "inbox"
-    words = {rt.WAITING: "waits", rt.DEAD: "is dead"} if table is rt.inbox else {
-        rt.UNSENT: "is not sent", rt.SENT: "is not settled"}  # fmt: skip
+def _undecided(reader: Reader, which: Any) -> list[dict[str, Any]]:
     return [
-        {"id": f"{service}.{row['event_id']}",
-         "what": f"{row['topic']} {words[row['status']]} in the {box} of {service}",
-         "order": int(row["msg_key"]) if row["msg_key"].isdecimal() else None,
-         "cause": row["last_error"], "tries": row["tries"], "next_try": row["next_try"]}
-        for row in reader.query(service, select(table).where(which))
+        {"id": f"order.order.{row['order_id']}", "what": _UNDECIDED, "order": row["order_id"],
+         "cause": None, "tries": 0, "next_try": None, "kind": "undecided"}
+        for row in reader.query("order", select(t.order.c.order_id).where(which))
     ]  # fmt: skip
+
+
+def _is_open(box: str) -> Any:
+    return _BOXES[box].c.status.in_(_OPEN[box])
+
+
+def _count(reader: Reader, service: str, which: Any) -> int:
+    rows = reader.query(service, select(func.count().label("number")).where(which))
+    return int(rows[0]["number"])
+
+
+def _events(reader: Reader, service: str, box: str, which: Any) -> list[dict[str, Any]]:
+    table = _BOXES[box]
+    columns: list[Column[Any]] = [table.c[name] for name in (
+        "event_id", "topic", "msg_key", "status", "last_error", "tries", "next_try")]  # fmt: skip
+    way = "outbox." if box == "outbox" else ""
+    found = []
+    for row in reader.query(service, select(*columns).where(which)):
+        says, kind = _WORDS[box][row["status"]]
+        found.append({
+            "id": f"{service}.{way}{row['event_id']}",
+            "what": f"{row['topic']} {says} in the {box} of {service}",
+            "order": int(row["msg_key"]) if row["msg_key"].isdecimal() else None,
+            "cause": row["last_error"], "tries": row["tries"], "kind": kind,
+            "next_try": None if row["status"] == _DEAD[box] else row["next_try"],
+            "topic": row["topic"],
+        })  # fmt: skip
+    return found

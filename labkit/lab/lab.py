@@ -15,6 +15,7 @@ from labkit.faults import Faults
 from labkit.home import Home
 from labkit.lab import flight, invariants, money, trace
 from labkit.lab.answer import Answer
+from labkit.lab.by_hand import ByHand, ConsoleLink
 from labkit.lab.client import Client
 from labkit.lab.data import Reader
 from labkit.lab.diagram import Diagram
@@ -64,6 +65,7 @@ class Lab:
         self.client = Client(launch.status(home)["endpoints"], self._reader)
         self.clock = Clock(LabClock(home.clock_file))
         self.faults = Faults(home)
+        self.by_hand = ByHand(home)
         self._aliases = Aliases()
 
     @classmethod
@@ -269,9 +271,29 @@ class Lab:
                 row["broken by"] = self.alias("; ".join(one["broken"])) or "–"
         return Table(rows)
 
-    def stuck(self) -> Table:
-        """What waits or failed, of which order, and why; `labkit stuck` says more."""
+    @property
+    def console(self) -> ConsoleLink:
+        """The address of the operator console: what is stuck, live, with buttons."""
+        return ConsoleLink.of(self.home)
+
+    def in_flight(self) -> Table:
+        """What is on its way and what it waits for, stuck or not: the lab settles when it is none.
+
+        Tries, and when the next one is, are in `stuck(raw=True)` and on the console.
+        """
+        rows = flight.in_flight(self._reader)
+        shown = [{"what": one["what"], "order": self.alias(str(one["order"]))} for one in rows]
+        return Table(shown, columns=["what", "order"])
+
+    def stuck(self, *, raw: bool = False) -> Table:
+        """What waits or failed, of which order, and why.
+
+        Args:
+            raw: with ids, for `by_hand`, with tries, and when the next one is (wall-clock ms).
+        """
         rows = flight.stuck(self._reader)
+        if raw:
+            return Table(rows, columns=["id", "what", "order", "cause", "tries", "next_try"])
         shown = [{"what": one["what"], "order": self.alias(str(one["order"])),
                   "cause": self.alias(one["cause"] or "–")} for one in rows]  # fmt: skip
         return Table(shown, columns=["what", "order", "cause"])

@@ -8,17 +8,22 @@ from sqlalchemy import select
 from labkit.lab.data import Reader
 from labkit.platform.tables import TRADE_SUCCESS, notice, trade
 from labkit.platform.wiring import PLATFORM
-from labkit.shop.tables import PAY_CLOSED, PAY_PAID, REFUND_OPEN, pay, refund
+from labkit.shop.tables import PAY_CLOSED, PAY_PAID, REFUND_GIVEN_UP, REFUND_OPEN, pay, refund
 
-_PAID_THERE = "paid at the platform, not known here"
-_NOT_CLOSED_THERE = "closed here, not known to be closed at the platform"
-_NOT_REFUNDED = "refund not answered"
-KINDS = (_PAID_THERE, _NOT_CLOSED_THERE, _NOT_REFUNDED)
+#: kind → what it is, in words.
+_WORDS = {
+    "paid_there": "paid at the platform, not known here",
+    "not_closed": "closed here, not known to be closed at the platform",
+    "not_refunded": "refund not answered",
+    "dead_payment": "payment given up",
+    "dead_refund": "refund given up",
+}
+_GIVEN_UP = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
 
 
 def in_flight(reader: Reader) -> list[dict[str, Any]]:
     """Payments and refunds about which platform and shop do not agree yet."""
-    unpaid = reader.query("pay", select(pay).where(pay.c.is_paid != PAY_PAID))
+    unpaid = reader.query("pay", select(pay).where(pay.c.is_paid != PAY_PAID, ~_GIVEN_UP))
     paid_there = select(trade.c.out_trade_no).where(trade.c.trade_status == TRADE_SUCCESS)
     ids = [row["pay_id"] for row in unpaid]
     paid = {row["out_trade_no"] for row in reader.among(
@@ -26,11 +31,20 @@ def in_flight(reader: Reader) -> list[dict[str, Any]]:
     found = []
     for row in unpaid:
         if row["pay_id"] in paid:
-            found.append(_payment(row, _PAID_THERE))
+            found.append(_payment(row, "paid_there"))
         elif row["is_paid"] == PAY_CLOSED and row["next_check"] is not None:
-            found.append(_payment(row, _NOT_CLOSED_THERE))
+            found.append(_payment(row, "not_closed"))
     waiting = reader.query("pay", select(refund).where(refund.c.state == REFUND_OPEN))
-    return found + [_one(row, "refund_id", _NOT_REFUNDED, row["next_try"]) for row in waiting]
+    return found + [_one(row, "refund_id", "not_refunded", row["next_try"]) for row in waiting]
+
+
+def dead(reader: Reader) -> list[dict[str, Any]]:
+    """Payments and refunds that a person gave up: nobody asks the platform about them."""
+    payments = reader.query("pay", select(pay).where(_GIVEN_UP))
+    refunds = reader.query("pay", select(refund).where(refund.c.state == REFUND_GIVEN_UP))
+    return [_payment(row, "dead_payment") for row in payments] + [
+        _one(row, "refund_id", "dead_refund", None) for row in refunds
+    ]
 
 
 def telling(reader: Reader, now: datetime) -> bool:
@@ -46,10 +60,10 @@ def payment_of(reader: Reader, number: int) -> int | None:
     return next((row["pay_id"] for row in reader.query("pay", own.union(refunds))), None)
 
 
-def _payment(row: dict[str, Any], what: str) -> dict[str, Any]:
-    return _one(row, "pay_id", what, row["next_check"])
+def _payment(row: dict[str, Any], kind: str) -> dict[str, Any]:
+    return _one(row, "pay_id", kind, row["next_check"])
 
 
-def _one(row: dict[str, Any], key: str, what: str, next_try: int | None) -> dict[str, Any]:
-    return {"id": f"pay.{row[key]}", "what": what, "order": row["order_id"],
+def _one(row: dict[str, Any], key: str, kind: str, next_try: int | None) -> dict[str, Any]:
+    return {"id": f"pay.{row[key]}", "what": _WORDS[kind], "order": row["order_id"], "kind": kind,
             "cause": row["last_error"], "tries": row["tries"], "next_try": next_try}  # fmt: skip

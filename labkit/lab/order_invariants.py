@@ -148,8 +148,11 @@ WITHIN = (
         "nothing is given up",
         "No event is dead: somebody would have to drive it by hand (labkit stuck).",
         "",
-        "SELECT count(*) FROM trade_mq_consumer_log",
-        "SELECT group_name, event_id, last_error FROM trade_mq_consumer_log WHERE status = 2",
+        """SELECT (SELECT count(*) FROM trade_mq_consumer_log)
+                + (SELECT count(*) FROM trade_mq_producer)""",
+        """SELECT group_name, event_id, last_error FROM trade_mq_consumer_log WHERE status = 2
+           UNION ALL SELECT 'outbox', event_id, last_error FROM trade_mq_producer
+           WHERE status = 3""",
     ),
 )
 

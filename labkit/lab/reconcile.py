@@ -4,12 +4,10 @@ A payment may be on its way meanwhile; so what differs is looked at again before
 """
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -18,7 +16,7 @@ from sqlalchemy import Column, Table, and_, or_, select
 
 from labkit.home import Home
 from labkit.lab.data import Reader, Rows
-from labkit.runtime.outside import calls_from
+from labkit.runtime.outside import calls_from, run_beside
 from labkit.runtime.steps import Unknown
 from labkit.shop.contracts import PayService
 from labkit.shop.pay_messages import FindPayment
@@ -32,7 +30,7 @@ from labkit.shop.reconciling import (
     compare,
     read_bill,
 )
-from labkit.shop.tables import PAY_PAID, REFUND_OPEN, pay, refund
+from labkit.shop.tables import PAY_PAID, REFUNDED, pay, refund
 
 REPAIRED, REPAIRABLE, FOR_A_PERSON = "repaired", "can be repaired", "needs a person"
 _LOOKS = 3
@@ -127,7 +125,7 @@ class Reconciler:
     def _refunds(self, day: date, bill: list[BillLine]) -> Rows:
         named = [line.out_request_no for line in bill if line.out_request_no]
         begin, end = _bounds(day)
-        to_be_made = and_(refund.c.state == REFUND_OPEN, refund.c.add_time <= end)
+        to_be_made = and_(refund.c.state != REFUNDED, refund.c.add_time <= end)
         of_day = or_(refund.c.refund_time.between(begin, end), to_be_made)
         return self._rows(refund, of_day, refund.c.refund_id, named)
 
@@ -139,8 +137,7 @@ class Reconciler:
 
     def _ask_about(self, pay_ids: set[int]) -> dict[int, str]:
         """Have the pay service ask the platform about payments; why it could not, for each."""
-        asking = _ask_about(self._home, pay_ids)
-        return asyncio.run_coroutine_threadsafe(asking, _loop()).result()
+        return run_beside(_ask_about(self._home, pay_ids))
 
 
 def fetch_bill(home: Home, day: date) -> str:
@@ -157,14 +154,6 @@ def fetch_bill(home: Home, day: date) -> str:
         text = f"the payment platform gave no bill of {day}: {error}; see: labkit status"
         raise RuntimeError(text) from error
     return answer.text
-
-
-@cache
-def _loop() -> asyncio.AbstractEventLoop:
-    """A loop in a thread of its own, as a notebook has one already; gRPC does not bear its end."""
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    return loop
 
 
 async def _ask_about(home: Home, pay_ids: set[int]) -> dict[int, str]:

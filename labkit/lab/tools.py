@@ -4,13 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from docker import DockerClient
-from docker.models.containers import Container
 from sqlalchemy import make_url
 
 from labkit.settings import Settings
 from labkit.stack import compose_file, engine
-from labkit.stack.creation import PROJECT, SERVICE
+from labkit.stack.creation import find
 
 if TYPE_CHECKING:
     from labkit.lab.lab import Lab
@@ -81,14 +79,8 @@ class Tools:
 
     def _run(self, service: str, command: Sequence[str], **environment: str) -> str:
         with engine.connect() as docker:
-            found = _container(docker, service).exec_run(
-                list(command), environment=environment, demux=True
-            )
+            container = find(docker, compose_file.read(Settings()).name, service)
+            assert container  # the lab stands on it
+            found = container.exec_run(list(command), environment=environment, demux=True)
         said, complaint = ((text or b"").decode() for text in found.output)  # type: ignore[union-attr]  # two, with demux
         return self._of_lab.sub("this_lab", said if found.exit_code == 0 else said + complaint)
-
-
-def _container(docker: DockerClient, service: str) -> Container:
-    name = compose_file.read(Settings()).name
-    labels = [f"{PROJECT}={name}", f"{SERVICE}={service}"]
-    return docker.containers.list(filters={"label": labels})[0]

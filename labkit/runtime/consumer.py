@@ -13,11 +13,11 @@ from labkit.results import Code, Result
 from labkit.runtime import inbox, tracing
 from labkit.runtime.broker import Broker, Consumer
 from labkit.runtime.database import Database
-from labkit.runtime.desk import RetryCommand
 from labkit.runtime.engines import is_away
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import NoIds
 from labkit.runtime.inbox import Delivery, Failure
+from labkit.runtime.letters import StuckThing
 from labkit.runtime.steps import Event, Step
 
 log = logging.getLogger(__name__)
@@ -77,16 +77,16 @@ class Inbox:
                 log.warning("retries of %s pause: %s", self._group, error)
             await asyncio.sleep(_RETRY_SECONDS)
 
-    async def retry(self, command: RetryCommand) -> Result[None]:
+    async def retry(self, thing: StuckThing) -> Result[None]:
         """Drive one kept event by hand, whether it waits or is dead."""
-        delivery = await self._database.run(inbox.find_delivery, command.event_id)
+        delivery = await self._database.run(inbox.find_delivery, thing.number)
         if delivery is None:
-            text = f"event {command.event_id} waits nowhere in {self._group}"
+            text = f"event {thing.number} waits nowhere in {self._group}"
             return Result[None].no(Code.BAD_REQUEST, text)
         error = await self._try_again(self._by_hand, delivery)
         if error:
-            return Result[None].no(Code.MQ_SEND_FAILED, f"event {command.event_id}: {error}")
-        return Result[None].ok(message=f"event {command.event_id} is done in {self._group}")
+            return Result[None].no(Code.MQ_SEND_FAILED, f"event {thing.number}: {error}")
+        return Result[None].ok(message=f"event {thing.number} is done in {self._group}")
 
     async def _try_again(
         self, steps: Mapping[str, Step[Any, None]], delivery: Delivery

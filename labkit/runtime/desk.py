@@ -2,18 +2,9 @@
 
 from typing import Protocol
 
-from labkit.results import Message, Result
+from labkit.results import Result
 from labkit.runtime.inbox import MissingQuery
-
-
-class RetryCommand(Message):
-    """Drive one kept event by hand.
-
-    Attributes:
-        event_id: of a row of the inbox or the outbox.
-    """
-
-    event_id: int
+from labkit.runtime.letters import StuckThing
 
 
 class Desk(Protocol):
@@ -23,6 +14,14 @@ class Desk(Protocol):
         """Which of these events has the group no inbox row for?"""
         ...
 
-    async def retry(self, command: RetryCommand) -> Result[None]:
-        """Try a waiting or dead event again, now."""
+    async def retry(self, thing: StuckThing) -> Result[None]:
+        """Try something that waits or was given up again, now."""
+        ...
+
+    async def give_up(self, thing: StuckThing) -> Result[None]:
+        """Try something that waits no more: it becomes a dead letter, with its cause."""
+        ...
+
+    async def take_back(self, thing: StuckThing) -> Result[None]:
+        """Have a dead letter tried again by itself, as if it had come now."""
         ...

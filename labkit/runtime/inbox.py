@@ -17,6 +17,7 @@ from labkit.runtime.steps import Event, Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING, inbox
 
 _BATCH = 100
+_BY_HAND = "given up by hand"
 
 
 @statement
@@ -122,9 +123,11 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
     tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
     row = tx.run(_kept(delivery.group, delivery.event_id)).one()
     if row.body_hash != _hash(delivery):
-        tx.emit(_dead_letter(failure))
+        tx.emit(dead_letter(failure))
     elif row.status == DEAD:  # it is given up already: only the cause may be new
-        tx.execute(update(inbox).where(_row(delivery)).values(last_error=failure.error))
+        by_hand = (row.last_error or "").startswith(_BY_HAND)  # a try was on its way just then
+        error = given_up(failure.error) if by_hand else failure.error
+        tx.execute(update(inbox).where(_row(delivery)).values(last_error=error))
     elif row.status == WAITING:
         tries = row.tries + 1
         dead = tries >= settings.retry_limit
@@ -132,22 +135,23 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
         next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
         values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
         status = DEAD if dead else WAITING
-        tx.execute(update(inbox).where(_row(delivery)).values(**values, status=status))
-        if dead:
-            tx.emit(_dead_letter(failure))
+        waits = _row(delivery) & (inbox.c.status == WAITING)
+        kept = tx.execute(update(inbox).where(waits).values(**values, status=status)).rowcount
+        if dead and kept:
+            tx.emit(dead_letter(failure))
 
 
 @step(reads=True)
 def find_due(tx: Transaction, _command: None) -> list[Delivery]:
     """Waiting rows whose time has come, the most overdue first, so that none starves."""
-    return [_delivery(row) for row in tx.run(_due(tx.wall_ms)).found]
+    return [delivery_of(row) for row in tx.run(_due(tx.wall_ms)).found]
 
 
 @step(reads=True)
 def find_delivery(tx: Transaction, event_id: int) -> Delivery | None:
     """The kept delivery of one event that is not done, for driving it by hand."""
     row = tx.one(_undone(event_id))
-    return _delivery(row) if row else None
+    return delivery_of(row) if row else None
 
 
 @step(reads=True)
@@ -179,7 +183,14 @@ def _hash(delivery: Delivery) -> str:
     return hashlib.sha256(delivery.body.encode()).hexdigest()
 
 
-def _dead_letter(failure: Failure) -> DeadLetter:
+def given_up(cause: str | None) -> str:
+    """The cause of what a person gives up: that, and what had stood against it."""
+    cause = (cause or "").removeprefix(f"{_BY_HAND}: ")
+    return f"{_BY_HAND}: {cause}" if cause not in ("", _BY_HAND) else _BY_HAND
+
+
+def dead_letter(failure: Failure) -> DeadLetter:
+    """What tells of a delivery that is given up."""
     kept = failure.delivery
     return DeadLetter(
         order_id=int(kept.key) if kept.key.isdecimal() else 0, group=kept.group,
@@ -191,7 +202,8 @@ def _row(delivery: Delivery) -> Any:
     return (inbox.c.group_name == delivery.group) & (inbox.c.event_id == delivery.event_id)
 
 
-def _delivery(row: Any) -> Delivery:
+def delivery_of(row: Any) -> Delivery:
+    """A kept row as the broker had handed it out."""
     return Delivery(
         group=row.group_name, event_id=row.event_id, topic=row.topic, tag=row.tag,
         key=row.msg_key, body=row.body, trace=row.trace or "",

@@ -15,9 +15,10 @@ from sqlalchemy import Row, case, select, update
 from labkit.results import Message
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
-from labkit.runtime.tables import SENT, SETTLED, UNSENT, outbox
+from labkit.runtime.tables import GIVEN_UP, SENT, SETTLED, UNSENT, outbox
 
 _BATCH = 100
+_MISSING = "lost by the broker, or not read yet"
 #: By which a try is put off further than the one before, up to tenfold.
 _TRIES = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
 #: topic → the consumer groups that must have its events.
@@ -34,7 +35,9 @@ def _due(now_ms: int) -> Any:
 
 @statement
 def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int) -> Any:
-    values = {"status": SENT, "sent_time": now, "last_error": None}
+    # what a group lacked, it may lack still: only the next audit knows
+    error = case((outbox.c.last_error == _MISSING, _MISSING), else_=None)
+    values = {"status": SENT, "sent_time": now, "last_error": error}
     return _one(event_id, UNSENT).values(**values, next_try=now_ms + delay_ms * (1 + _TRIES))
 
 
@@ -134,7 +137,7 @@ def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
 def mark_missing(tx: Transaction, event_ids: list[int]) -> None:
     """A group lacks what the broker had acknowledged: send again, now."""
     again = {"status": UNSENT, "next_try": tx.wall_ms, "tries": outbox.c.tries + 1}
-    _move(tx, event_ids, SENT, **again, last_error="lost by the broker, or not read yet")
+    _move(tx, event_ids, SENT, **again, last_error=_MISSING)
 
 
 @step()
@@ -151,7 +154,9 @@ def postpone(tx: Transaction, command: Postponed) -> None:
 def hurry(tx: Transaction, event_id: int) -> bool:
     """Make an event's next try due now; False where it is not in this outbox or settled."""
     waits = (outbox.c.event_id == event_id) & (outbox.c.status != SETTLED)
-    return bool(tx.execute(update(outbox).where(waits).values(next_try=tx.wall_ms)).rowcount)
+    status = case((outbox.c.status == GIVEN_UP, UNSENT), else_=outbox.c.status)
+    now = update(outbox).where(waits).values(next_try=tx.wall_ms, status=status)
+    return bool(tx.execute(now).rowcount)
 
 
 @step()

@@ -1,13 +1,19 @@
 """How a tool that is no service calls the services of a running lab."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from functools import cache
+from typing import Any, TypeVar
 
 from labkit.home import Home
 from labkit.runtime.calls import Calls
 from labkit.runtime.registry import open_registry
 from labkit.settings import Settings
+
+A = TypeVar("A")
+_one_at_a_time = threading.Lock()  # or two threads would make a loop each
 
 
 @asynccontextmanager
@@ -27,3 +33,18 @@ async def calls_from(tool: str, home: Home, timeout: float) -> AsyncIterator[Cal
     finally:
         await calls.close()
         await asyncio.to_thread(registry.close)
+
+
+def run_beside(work: Coroutine[Any, Any, A]) -> A:
+    """Run a coroutine from code that is none, also where a loop runs already, as in a notebook."""
+    with _one_at_a_time:
+        loop = _loop()
+    return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """A loop in a thread of its own; gRPC does not bear the end of one."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    return loop

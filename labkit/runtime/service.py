@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from labkit.home import Home
-from labkit.results import Result
-from labkit.runtime import inbox, outbox, tracing
+from labkit.results import Code, Result
+from labkit.runtime import inbox, letters, outbox, tracing
 from labkit.runtime.broker import Broker
 from labkit.runtime.calls import Calls
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
-from labkit.runtime.desk import Desk, RetryCommand
+from labkit.runtime.desk import Desk
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
+from labkit.runtime.letters import StuckThing
 from labkit.runtime.outbox import Groups
 from labkit.runtime.place import LOOPBACK, Place
 from labkit.runtime.registry import Instance, open_registry
@@ -103,7 +104,9 @@ class Runtime:
         self._server.add(self.service.contract, self._methods())
         desk: dict[str, Handler] = {
             "find_missing": self._find_missing,
-            "retry": lambda command, _expires: asyncio.ensure_future(self._retry(command)),
+            "retry": lambda thing, _expires: asyncio.ensure_future(self._retry(thing)),
+            "give_up": self._by_hand(letters.give_up),
+            "take_back": self._by_hand(letters.take_back),
         }
         self._server.add(Desk, desk)
         self.announce(await self._server.start())
@@ -168,11 +171,24 @@ class Runtime:
     ) -> "asyncio.Future[tuple[int, ...]]":
         return self._database.ask(inbox.find_missing, query, expires)
 
-    async def _retry(self, command: RetryCommand) -> Result[None]:
-        """Drive one event by hand, wherever in this service it waits."""
-        if await self.run(outbox.hurry, command.event_id):
-            return Result[None].ok(message=f"event {command.event_id} is sent again now")
-        return await self._inbox.retry(command)
+    async def _retry(self, thing: StuckThing) -> Result[None]:
+        """Drive one event by hand, on its way out or in."""
+        if not thing.outbox:
+            return await self._inbox.retry(thing)
+        if await self.run(outbox.hurry, thing.number):
+            return Result[None].ok(message=f"event {thing.number} is sent again now")
+        text = f"event {thing.number} is settled, or was never in the outbox of {self.service.name}"
+        return Result[None].no(Code.BAD_REQUEST, text)
+
+    def _by_hand(self, step: Step[Any, Result[None]]) -> Handler:
+        """What a person does with an event, or with what this service has of its own."""
+
+        async def drive(thing: StuckThing) -> Result[None]:
+            told: Result[None] = await self._database.run(step, thing)
+            own = self.service.by_hand.get(step.name)
+            return await self._database.run(own, thing) if own and not told.success else told
+
+        return lambda thing, _expires: asyncio.ensure_future(drive(thing))
 
     def _desk_of(self, group: str) -> Desk:
         return self.calls.stub(Desk, group)

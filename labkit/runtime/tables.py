@@ -42,7 +42,7 @@ outbox = Table(
     Column("msg_key", String(64), nullable=False),
     Column("body", Text, nullable=False),
     Column("groups", String(255), nullable=False),  # who must have it, comma between
-    Column("status", Integer, nullable=False),  # UNSENT, SENT, SETTLED
+    Column("status", Integer, nullable=False),  # UNSENT, SENT, SETTLED, GIVEN_UP
     Column("tries", Integer, nullable=False),
     Column("next_try", Whole, nullable=False),  # wall-clock ms; until then somebody works on it
     Column("add_time", Moment, nullable=False),
@@ -52,7 +52,7 @@ outbox = Table(
     Column("trace", String(55)),  # traceparent of the step that told it, where it was traced
     Index("producer_due", "status", "next_try"),
 )
-UNSENT, SENT, SETTLED = 0, 1, 2
+UNSENT, SENT, SETTLED, GIVEN_UP = 0, 1, 2, 3
 
 #: The inbox, MQ消息消费表.
 inbox = Table(

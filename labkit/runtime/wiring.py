@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from labkit.runtime import inbox, outbox
+from labkit.results import Result
+from labkit.runtime import inbox, letters, outbox
 from labkit.runtime.contract import methods_of
 from labkit.runtime.failpoints import KINDS, Failpoint
 from labkit.runtime.steps import Event, Flow, Step
@@ -12,6 +13,7 @@ from labkit.runtime.steps import Event, Flow, Step
 _RUNTIME_STEPS = (
     outbox.claim_unsent, outbox.claim_unsettled, outbox.mark_sent, outbox.mark_settled,
     outbox.mark_missing, outbox.postpone, outbox.hurry, outbox.readdress, inbox.keep_failure,
+    letters.give_up, letters.take_back,
 )  # fmt: skip
 
 
@@ -26,7 +28,10 @@ class Service:
         handlers: event type → the step that handles it.
         steps: further steps that its flows run.
         sweeps: flows that run again and again.
+        by_hand: `give_up` and `take_back` → the step that does it with what is stuck here and is no
+            event.
         calls: name in `Shop` → contract of another service.
+        leaves: methods of those contracts that its flows leave to others.
         emits: the events that its steps tell.
         notifies: what it tells others over HTTP, again and again until they have answered.
         answers: the requests from outside before whose answer something may be made to happen.
@@ -38,7 +43,9 @@ class Service:
     handlers: Mapping[type[Event], Step[Any, None]] = field(default_factory=dict)
     steps: tuple[Step[Any, Any], ...] = ()
     sweeps: tuple[Flow[Any, None], ...] = ()
+    by_hand: Mapping[str, Step[Any, Result[None]]] = field(default_factory=dict)
     calls: Mapping[str, type] = field(default_factory=dict)
+    leaves: tuple[str, ...] = ()
     emits: tuple[type[Event], ...] = ()
     notifies: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
@@ -54,13 +61,23 @@ def failpoints_of(service: Service) -> list[Failpoint]:
     return [Failpoint(service.name, step, boundary) for step, boundary in _boundaries(service)]
 
 
+def _further(service: Service) -> Iterator[Step[Any, Any]]:
+    """The steps that no method of the contract is."""
+    yield from (*service.steps, *service.by_hand.values(), *service.handlers.values())
+
+
 def _boundaries(service: Service) -> Iterator[tuple[str, str]]:
     steps = {one.name: one for one in service.methods.values() if isinstance(one, Step)}
-    steps |= {one.name: one for one in (*service.steps, *service.handlers.values())}
+    steps |= {one.name: one for one in _further(service)}
     runtime = _RUNTIME_STEPS if service.contract else ()
     crossed = {
         "commit": [one.name for one in (*steps.values(), *runtime) if not one.reads],
-        "call": [name for contract in service.calls.values() for name in methods_of(contract)],
+        "call": [
+            name
+            for contract in service.calls.values()
+            for name in methods_of(contract)
+            if name not in service.leaves
+        ],
         "send": service.topics(),
         "offset": [event.topic for event in service.handlers],
         "notify": service.notifies,

@@ -7,8 +7,9 @@ import asyncio
 from typing import Any
 
 from labkit.results import Code, Result
+from labkit.runtime.letters import StuckThing
 from labkit.runtime.steps import Unknown, flow
-from labkit.shop import pay_schedule, payments
+from labkit.shop import pay_by_hand, pay_schedule, payments
 from labkit.shop.contracts import Shop
 from labkit.shop.pay_messages import (
     TRADE_NOT_EXIST,
@@ -31,6 +32,7 @@ async def look_after_payment(shop: Shop, command: FindPayment) -> Result[Any]:
     found = await shop.run(payments.find_payment, command)
     if found.data is None:
         return Result[Any].no(Code(found.code), found.message)
+    await shop.run(pay_by_hand.take_back_payment, StuckThing(number=command.pay_id))
     try:
         await _ask(shop, found.data)
     except Unknown as unknown:

@@ -10,6 +10,7 @@ from labkit.shop.tables import (
     PAY_CLOSED,
     PAY_OPEN,
     PAY_PAID,
+    REFUND_GIVEN_UP,
     REFUND_OPEN,
     REFUNDED,
     pay,
@@ -144,10 +145,45 @@ def note_refund_error(refund_id: int, error: str) -> Any:
 
 @statement
 def finish_refund(refund_id: int, now: datetime) -> Any:
-    """Open → refunded: the platform has given the money back."""
-    mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
+    """Open → refunded: the platform has given the money back, wanted still or given up."""
+    mine = (refund.c.refund_id == refund_id) & (refund.c.state != REFUNDED)
     done = {"state": REFUNDED, "refund_time": now, "last_error": None}
     return update(refund).where(mine).values(**done)
+
+
+@statement
+def find_stuck(number: int) -> Any:
+    """The payment that a number names, its own or its refund's."""
+    of_refund = select(refund.c.pay_id).where(refund.c.refund_id == number).scalar_subquery()
+    return select(pay).where((pay.c.pay_id == number) | (pay.c.pay_id == of_refund))
+
+
+@statement
+def give_up_check(pay_id: int, error: str) -> Any:
+    """Ask the platform no more; a cause without a next check says that this was given up."""
+    asked = (pay.c.pay_id == pay_id) & pay.c.next_check.is_not(None)
+    return update(pay).where(asked).values(next_check=None, last_error=error)
+
+
+@statement
+def take_check_back(pay_id: int, now_ms: int) -> Any:
+    """Ask the platform again about a payment that was given up."""
+    dead = (pay.c.pay_id == pay_id) & pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
+    return update(pay).where(dead).values(next_check=now_ms, tries=0)
+
+
+@statement
+def give_up_refund(pay_id: int, error: str) -> Any:
+    """Open → given up."""
+    mine = (refund.c.pay_id == pay_id) & (refund.c.state == REFUND_OPEN)
+    return update(refund).where(mine).values(state=REFUND_GIVEN_UP, last_error=error)
+
+
+@statement
+def take_refund_back(pay_id: int, now_ms: int) -> Any:
+    """Given up → open, due now."""
+    dead = (refund.c.pay_id == pay_id) & (refund.c.state == REFUND_GIVEN_UP)
+    return update(refund).where(dead).values(state=REFUND_OPEN, next_try=now_ms, tries=0)
 
 
 _NOTHING_TO_ASK = {"open_order_id": None, "next_check": None, "last_error": None}

@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from labkit.results import Message
-from labkit.shop.tables import PAY_OPEN, PAY_PAID, REFUND_OPEN
+from labkit.shop.tables import PAY_OPEN, PAY_PAID, REFUNDED
 
 PAYMENT, REFUND = "payment", "refund"
 MATCHED, MISSING_HERE, MISSING_THERE = "matched", "missing here", "missing there"
@@ -134,7 +134,7 @@ def _judge(billed: BillLine, row: Row | None) -> Line:
     elif row["pay_id"] != billed.out_trade_no or _other_trade(billed, row):
         found = STATE_DIFFERS
     elif billed.kind == REFUND:
-        still_open = row["state"] == REFUND_OPEN
+        still_open = row["state"] != REFUNDED
         found = STATE_DIFFERS if still_open else MATCHED
         told["repairable"] = still_open
     elif row["is_paid"] == PAY_PAID:
@@ -155,7 +155,7 @@ def _moved(key: Key, row: Row) -> bool:
 
 
 def _missing_there(key: Key, row: Row) -> Line:
-    to_be_sent = key[0] == REFUND and row["state"] == REFUND_OPEN
+    to_be_sent = key[0] == REFUND and row["state"] != REFUNDED
     amount = row["amount" if key[0] == REFUND else "pay_amount"]
     return _line(key, row["pay_id"], row["order_id"], None, amount, MISSING_THERE, to_be_sent)
 

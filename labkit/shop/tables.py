@@ -8,7 +8,7 @@ UNCONFIRMED, CONFIRMED, CANCELLED, RETURNED = 0, 1, 2, 4  # order_status
 UNPAID, PAID = 0, 2  # pay_status
 OPENING, DEDUCT, RETURN = "opening", "deduct", "return"  # direction of the number log
 PAY_OPEN, PAY_PAID, PAY_CLOSED = 0, 1, 2  # is_paid
-REFUND_OPEN, REFUNDED = 0, 1  # state of a refund
+REFUND_OPEN, REFUNDED, REFUND_GIVEN_UP = 0, 1, 2  # state of a refund
 MONEY_OPENING, MONEY_PAID, MONEY_REFUNDED = 0, 1, 2  # money_log_type and score_log_type
 
 #: 订单表
@@ -144,7 +144,7 @@ pay = Table(
     Column("close_time", Moment),
     Column("tries", Integer, nullable=False),
     Column("next_check", Whole),  # wall-clock ms; when the platform is asked next, if ever
-    Column("last_error", Text),
+    Column("last_error", Text),  # where nobody asks any more: why it was given up
     Index("pay_by_order", "order_id"),
     Index("pay_due", "next_check"),
 )

@@ -7,6 +7,7 @@ from labkit.shop import (
     goods,
     lookups,
     orders,
+    pay_by_hand,
     pay_care,
     pay_schedule,
     paying,
@@ -101,7 +102,18 @@ SERVICES = {
                 pay_schedule.note_refund_trouble,
             ),
             sweeps=(pay_care.check_payments, pay_care.send_refunds),
+            by_hand={
+                "give_up": pay_by_hand.give_up_payment,
+                "take_back": pay_by_hand.take_back_payment,
+            },
             calls={"orders": OrderService, "goods": GoodsService, "platform": PaymentPlatform},
+            leaves=(
+                "open_order",
+                "confirm_order",
+                "cancel_by_user",
+                "return_order",
+                "deduct_stock",
+            ),
             emits=(OrderPaid, OrderRefunded),
         ),
         Service(
@@ -111,7 +123,7 @@ SERVICES = {
             handlers={OrderPaid: paylog.log_payment, OrderRefunded: paylog.log_refund},
         ),
         Service(name="order-web", calls={"orders": OrderService}),
-        Service(name="pay-web", calls={"payments": PayService}),
+        Service(name="pay-web", calls={"payments": PayService}, leaves=("look_after_payment",)),
     )
 }
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 
 def of(endpoint: str | None) -> int:
-    """The port of `host:port` or `http://host:port`; 0 for none."""
-    return int((endpoint or "").rpartition(":")[2] or 0)
+    """The port of `host:port` or `http://host:port/…`; 0 for none."""
+    return int((endpoint or "").rpartition(":")[2].partition("/")[0] or 0)
 
 
 def listen(port: int) -> socket.socket:

@@ -15,6 +15,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from labkit.console import process as console
 from labkit.home import Home
 from labkit.platform import keys
 from labkit.platform import process as platform
@@ -30,6 +31,8 @@ from labkit.stack.messaging import broker_of
 from labkit.web.orders import order_web
 from labkit.web.payments import pay_web
 
+#: The operator console: no part of the shop, which does not know of it.
+CONSOLE = "console"
 #: Who serves HTTP, on a socket that the supervisor holds.
 WEBS = ("order-web", "pay-web", PLATFORM.name)
 #: Every kind of process that is ours or the platform's, in the order in which people are told.
@@ -71,6 +74,9 @@ def serve(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     gc.set_threshold(*_COLLECT)
+    if name == CONSOLE:
+        assert listener  # it serves HTTP and nothing else
+        return uvloop.run(console.serve(home, listener))
     settings = Settings.model_validate_json(home.settings_file.read_text())
     tracing.start(home.traces, name, instance, settings.tracing)
     if name == PLATFORM.name:
@@ -79,6 +85,7 @@ def serve(
     else:
         uvloop.run(_run_service(home, settings, name, instance, listener, place))
     tracing.stop()
+    return None
 
 
 async def _run_service(

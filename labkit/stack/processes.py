@@ -104,6 +104,8 @@ class Processes:
             spec["home"] = str(self.home.folder)
             pid = children.spawn("labkit.stack.process", spec, self.log(child.label), keep)
         child.began(pid)
+        if child.name == process.CONSOLE:  # nobody calls it, so that it is in no registry
+            child.endpoint = "its socket, on which the supervisor listens"
         self.children[child.label] = child
 
     def start_broker(self, command: list[str], endpoint: str) -> None:

@@ -8,6 +8,7 @@ by who knows the home's secret.
 import gc
 import json
 import os
+import secrets
 import selectors
 import shutil
 import signal
@@ -78,7 +79,10 @@ class Supervisor:
         known = before.get("endpoints", {})
         port, self._port_keeper = ports.reserve(ports.of(known.get(BROKER)))
         self._broker = settings.broker or f"127.0.0.1:{port}"
-        self._webs = {name: ports.listen(ports.of(known.get(name))) for name in process.WEBS}
+        if not home.console_token_file.exists():  # the page that an operator has open stays good
+            write_whole(home.console_token_file, secrets.token_urlsafe(32))
+        webs = (*process.WEBS, process.CONSOLE)
+        self._webs = {name: ports.listen(ports.of(known.get(name))) for name in webs}
         self._lifeline, self._our_end_of_it = os.pipe()
         self._processes = Processes(home, self._lifeline, self._sockets())
         self._hear(dies_with_stdin)
@@ -107,7 +111,7 @@ class Supervisor:
 
     def _start_all(self) -> None:
         self._start_broker()
-        for name in process.PROCESSES:
+        for name in (*process.PROCESSES, process.CONSOLE):
             for instance in range(1, self._instances.get(name, 1) + 1):
                 self._processes.start(Child(name, instance))
         self._await(self._all_serve, "the services did not come up")
@@ -303,13 +307,15 @@ class Supervisor:
         write_whole(self.home.state_file, json.dumps(state, indent=1))
 
     def _in_order(self) -> list[Child]:
-        """All children, those of one service together however they came."""
+        """All that makes up the shop, those of one service together however they came."""
         order = [BROKER, *process.PROCESSES]
-        return sorted(self._processes.children.values(), key=lambda one: order.index(one.name))
+        shop = [one for one in self._processes.children.values() if one.name != process.CONSOLE]
+        return sorted(shop, key=lambda one: order.index(one.name))
 
     def _endpoints(self) -> dict[str, Any]:
         webs = {name: "http://{}:{}".format(*listener.getsockname())
                 for name, listener in self._webs.items()}  # fmt: skip
+        webs[process.CONSOLE] += f"/?token={self.home.console_token_file.read_text()}"
         registry = self._settings.zookeeper or str(self.home.registry)
         known = {**webs, "broker": self._broker, "registry": registry}
         return {name: known.get(name) for name in ENDPOINTS}

@@ -10,7 +10,7 @@ from labkit.lab import Lab
 from labkit.stack import launch
 from tests.history import History
 from tests.mysqld import Server
-from tests.telling import FAIL, placed, quick_lab
+from tests.telling import FAIL, placed, quick_lab, remembered
 from tests.waiting import until
 
 
@@ -23,13 +23,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory, mysql: Server) -> Iterator[Lab
 @pytest.fixture
 def history(lab: Lab) -> Iterator[History]:
     """Remembers the answers; afterwards all must settle, and be as the answers say."""
-    lab.reset(stock=100_000, balance=10**9, coupons=300)
-    history = History(lab.home.folder)
-    yield history
-    lab.settle(timeout=60)
-    history.check()
-    checks = lab.check()
-    assert set(checks["held"]) == {"yes"}, checks[checks["held"] != "yes"].to_string()
+    with remembered(lab) as history:
+        yield history
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit.results import Code
+from labkit.runtime.letters import StuckThing
 from labkit.runtime.steps import Event, Step
 from labkit.shop import messages as m
 from labkit.shop import pay_messages as p
@@ -23,7 +24,11 @@ Case = Callable[[Store], Any]
 def _steps(service: Any) -> list[tuple[Step[Any, Any], type[Event] | None]]:
     methods = [(one, None) for one in service.methods.values() if isinstance(one, Step)]
     handlers = [(one, event) for event, one in service.handlers.items()]
-    return [*methods, *((one, None) for one in service.steps), *handlers]
+    return [
+        *methods,
+        *((one, None) for one in (*service.steps, *service.by_hand.values())),
+        *handlers,
+    ]
 
 
 #: "service.step" or "service.step(event)" → service, step, event type of a handler.
@@ -84,6 +89,12 @@ def _closed_by_its_order(store: Store) -> p.FindPayment:
     return p.FindPayment(pay_id=pay_id)
 
 
+def _given_up_by_hand(store: Store) -> StuckThing:
+    thing = StuckThing(number=paying.refunding(store)["refund_id"])
+    store.run(SERVICES["pay"].by_hand["give_up"], thing)
+    return thing
+
+
 def _stops_a_paid_one(store: Store) -> int:
     paying.paid(store, ORDER)
     return ORDER
@@ -142,6 +153,8 @@ CASES: dict[str, Case] = {
     "pay.note_refund_trouble": lambda store: p.PayTrouble(
         id=paying.refunding(store)["refund_id"], error="away"
     ),
+    "pay.give_up_payment": lambda store: StuckThing(number=paying.opened(store)),
+    "pay.take_back_payment": _given_up_by_hand,
     "pay.stop_payment": _stops_a_paid_one,
     "log.log_payment": lambda _: ORDER,
     "log.log_refund": _told_before(_PAID, "log.log_payment(OrderPaid)"),

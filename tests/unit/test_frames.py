@@ -174,7 +174,7 @@ def test_every_table_code_and_operation_can_be_shown() -> None:
     assert {t.UNCONFIRMED, t.CONFIRMED, t.CANCELLED, t.RETURNED} == WORDS["order_status"].keys()
     assert {t.UNPAID, t.PAID} == WORDS["pay_status"].keys()
     assert {t.PAY_OPEN, t.PAY_PAID, t.PAY_CLOSED} == WORDS["is_paid"].keys()
-    assert {t.REFUND_OPEN, t.REFUNDED} == WORDS["state"].keys()
+    assert {t.REFUND_OPEN, t.REFUNDED, t.REFUND_GIVEN_UP} == WORDS["state"].keys()
     assert STATUS.keys() == {"trade_mq_producer", "trade_mq_consumer_log"}
     assert set(STORY["service"]) == {name for name in SERVICES if SERVICES[name].contract}
     assert set(STORY["direction"]) == {t.OPENING, t.DEDUCT, t.RETURN, CAME, WENT_BACK}

@@ -17,10 +17,10 @@ from labkit.runtime import inbox, outbox
 from labkit.runtime.broker import Broker, Ground
 from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
-from labkit.runtime.desk import RetryCommand
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints
 from labkit.runtime.ids import NothingReserved
 from labkit.runtime.inbox import BodyChanged, Delivery, Failure, MissingQuery
+from labkit.runtime.letters import StuckThing
 from labkit.runtime.steps import Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING
 from labkit.runtime.work import Context
@@ -345,7 +345,7 @@ def test_a_kept_event_is_driven_by_hand(running: tuple[Inbox, Store, Database]) 
     fail(store, delivery(2, order_id=POISON))
 
     async def drive() -> list[Any]:
-        return [await work.retry(RetryCommand(event_id=number)) for number in (1, 2, 3)]
+        return [await work.retry(StuckThing(number=number)) for number in (1, 2, 3)]
 
     done, failed, unknown = asyncio.run(drive())
     assert (done.success, given_out(store)) == (True, 1)

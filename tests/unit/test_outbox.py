@@ -143,6 +143,18 @@ def test_what_the_broker_lost_is_sent_again_now(store: Store) -> None:
     assert store.row("trade_mq_producer", event_id=ids[1])["status"] == SENT
 
 
+def test_what_a_group_lacks_is_told_until_it_has_it(store: Store) -> None:
+    """Sent again and again to a group that does not take it, a row never looks as if all was well:
+    the cause stays over each sending, and goes when the row is settled."""
+    ids = sent(store)
+    for _ in range(3):
+        store.run(outbox.mark_missing, ids)
+        store.run(outbox.mark_sent, ids)
+        assert "not read yet" in store.row("trade_mq_producer")["last_error"]
+    store.run(outbox.mark_settled, ids)
+    assert store.row("trade_mq_producer")["last_error"] is None
+
+
 def test_a_failed_send_waits_and_says_why(store: Store) -> None:
     """It counts the try, keeps the cause, and comes again after the delay; then all is forgiven."""
     ids = told(store)

@@ -1,0 +1,192 @@
+"""The console's web application: who comes in, what is shown, what its buttons do.
+
+A button posts, is answered 303, and the browser gets the page anew, which says what came of it. So
+the page works without its script, which only keeps it fresh.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from labkit.bodies import BodyRefused, read_bounded
+from labkit.console.guard import Guard
+from labkit.console.page import FILES, HEADERS, Pages, read_file
+from labkit.console.watch import Watch
+from labkit.console.words import WORDS
+from labkit.home import Home
+from labkit.lab import desk, trace
+from labkit.platform.signing import read_form
+from labkit.platform.words import choose_language
+from labkit.settings import Settings
+
+_SHOWN = 50
+_REMEMBERED = 8
+_MAX_BODY, _BODY_SECONDS = 4096, 5.0
+_READ = ("GET", "HEAD")
+_METHODS = (*_READ, "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+_Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(home: Home, guard: Guard, watch: Watch) -> FastAPI:
+    """The web application.
+
+    Args:
+        home: of the lab.
+        guard: checks who comes.
+        watch: reads what is shown.
+    """
+    app = FastAPI(
+        title="labkit operator console", openapi_url=None, redirect_slashes=False,
+        telemetry={"tracing": False, "operation_spans": False, "metrics": False, "logs": False},
+    )  # fmt: skip
+    site = _Site(home, guard, watch)
+    site.add(app, "/", _READ, site.show, entrance=True)
+    site.add(app, "/trace/{order_id}", _READ, site.trace)
+    for verb in desk.VERBS:
+        site.add(app, f"/{verb.replace('_', '-')}/{{id}}", ("POST",), site.button(verb))
+    for name, kind in FILES.items():
+        site.add(app, f"/{name}", _READ, _file(name, kind), entrance=True)
+
+    @app.exception_handler(HTTPException)
+    async def unknown_path(request: Request, error: HTTPException) -> Response:
+        return site.refusal(request) or site.told(request, "missing", error.status_code)
+
+    return app
+
+
+class _Site:
+    def __init__(self, home: Home, guard: Guard, watch: Watch) -> None:
+        self._home, self._guard, self._watch = home, guard, watch
+        self._pages = Pages(guard.csrf)
+        self._done: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
+        settings = Settings.model_validate_json(home.settings_file.read_text())
+        self._traced = settings.tracing > 0
+
+    def add(
+        self, app: FastAPI, path: str, methods: tuple[str, ...], endpoint: _Endpoint, *,
+        entrance: bool = False,
+    ) -> None:  # fmt: skip
+        """Add a page; whoever is not let in, or asks in another way, is told so by a page too.
+
+        Args:
+            app: where to.
+            path: of the page.
+            methods: that it takes.
+            endpoint: answers.
+            entrance: whether it is for who is not known yet.
+        """
+
+        async def checked(request: Request) -> Response:
+            refused = self.refusal(request, entrance=entrance)
+            return refused or await endpoint(request)
+
+        async def other(request: Request) -> Response:
+            allow = {"Allow": ", ".join(methods)}
+            return self.refusal(request) or self.told(request, "method", 405, allow)
+
+        app.add_route(path, checked, list(methods))
+        app.add_route(path, other, [one for one in _METHODS if one not in methods])
+
+    def refusal(self, request: Request, *, entrance: bool = False) -> Response | None:
+        """Why a request goes no further; None where it may."""
+        if not self._guard.is_called_by_name(request):
+            return self.told(request, "refused", 421)
+        if not entrance and not self._guard.knows(request):
+            return self.told(request, "refused", 403)
+        return None
+
+    def told(
+        self, request: Request, what: str, status: int, headers: dict[str, str] | None = None
+    ) -> Response:
+        """A page that only says something."""
+        return self._html(request, "told", status, headers, what=what)
+
+    async def show(self, request: Request) -> Response:
+        """The console; or the way in, for who brings the token."""
+        if "token" in request.query_params and self._guard.brings_token(request):
+            # a page, and no redirect: of a chain that began at another site a browser sends no
+            # strict cookie along; and what follows it takes the place of the token in its history
+            entered = self._html(request, "enter", 200, {"Referrer-Policy": "no-referrer"})
+            self._guard.let_in(entered)
+            return entered
+        if not self._guard.knows(request):
+            return self.told(request, "refused", 403)
+        look, check = await asyncio.gather(self._watch.look(), self._watch.check())
+        dead = [one for one in look.stuck if one["kind"].startswith("dead")]
+        waiting = [one for one in look.stuck if one not in dead]
+        return self._html(
+            request, "console", 200, look=look, check=check, waiting=waiting, dead=dead,
+            services=self._watch.services(), faults=self._watch.faults(), done=list(self._done),
+            traced=self._traced, shown=_SHOWN,
+        )  # fmt: skip
+
+    async def trace(self, request: Request) -> Response:
+        """What happened to one order, line by line."""
+        order_id = request.path_params["order_id"]
+        if not (order_id.isdecimal() and order_id.isascii()):
+            return self.told(request, "missing", 404)
+        try:
+            found = await asyncio.to_thread(trace.draw, self._home.traces, order_id, str)
+            lines, status = found.lines, 200
+        except trace.NotTraced:
+            lines, status = [], 404
+        return self._html(request, "trace", status, lines=lines, order_id=order_id)
+
+    def button(self, verb: str) -> _Endpoint:
+        """What a button does."""
+
+        async def press(request: Request) -> Response:
+            try:
+                form = read_form(await read_bounded(request, _MAX_BODY, _BODY_SECONDS))
+            except (BodyRefused, ValueError):
+                return self.told(request, "method", 400)
+            if not self._guard.wrote(request, form):
+                return self.told(request, "method", 403)
+            await self._drive(verb, request.path_params["id"])
+            return Response(None, 303, HEADERS | {"Location": f"/{_query(request)}"})
+
+        return press
+
+    async def _drive(self, verb: str, id: str) -> None:
+        try:
+            told = await desk.drive(self._home, verb, id)
+            success, text = told.success, told.message
+        except (ValueError, RuntimeError, OSError) as error:  # no id, a database or registry away
+            success, text = False, str(error)
+        self._watch.renew()
+        self._done.appendleft({"at": time.time(), "verb": verb, "id": id, "success": success,
+                               "text": text})  # fmt: skip
+
+    def _html(
+        self, request: Request, name: str, status: int, headers: dict[str, str] | None = None,
+        **values: Any,
+    ) -> Response:  # fmt: skip
+        language = _chosen(request) or choose_language(request.headers.get("accept-language", ""))
+        text = self._pages.render(name, language, query=_query(request), **values)
+        return Response(text, status, HEADERS | (headers or {}), media_type="text/html")
+
+
+def _file(name: str, kind: str) -> _Endpoint:
+    text = read_file(name)
+
+    async def give(_request: Request) -> Response:
+        return Response(text, 200, HEADERS, media_type=kind)
+
+    return give
+
+
+def _chosen(request: Request) -> str:
+    """The language that was chosen by hand; empty where none was."""
+    language = request.query_params.get("lang", "")
+    return language if language in WORDS else ""
+
+
+def _query(request: Request) -> str:
+    chosen = _chosen(request)
+    return f"?lang={chosen}" if chosen else ""
