@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group buil
 	--universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help tour lab test mysql test-containers bench check lock clean
+.PHONY: help tour lab test matrix mysql test-containers bench check lock clean
 
 help: ## say what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ lab: $(VENV)/.dev ## open the course in JupyterLab
 # The longest files come first, so that no core waits for the other at the end.
 test: check ## check, then run every test
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/browser tests/unit
+
+matrix: $(VENV)/.core ## crash every service everywhere in every story, in about a quarter of an hour
+	@$(BIN)/labkit matrix
 
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql

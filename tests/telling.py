@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from labkit.lab import Lab
-from labkit.stack import launch
 from tests.history import Answered, History
 from tests.waiting import until
 
@@ -92,18 +91,6 @@ class Teller:
             before = now
         return sorted(always)
 
-    def crash(self, name: str, story: Callable[[], None]) -> None:
-        """Have a story cross a failpoint that kills its process, then check everything."""
-        service = name.partition(".")[0]
-        before = self._pid(service)
-        self.lab.faults.arm(name, "crash")
-        story()
-        until(
-            lambda: self._pid(service) not in (None, before),
-            f"{service} crossed {name}, died of it, and is back",
-        )
-        self.check()
-
     def check(self) -> None:
         """Settle; then every invariant and every answer must hold."""
         self.lab.settle(timeout=40)
@@ -126,8 +113,14 @@ class Teller:
             with suppress(httpx.TransportError):
                 assert ask(answered.order_id).status_code != 500
 
-    def _pid(self, service: str) -> int | None:
-        for one in launch.status(self.lab.home)["services"]:
-            if one["name"] == service and one["state"] == "up":
-                return one["pid"]
-        return None
+
+@contextmanager
+def remembered(lab: Lab) -> Iterator[History]:
+    """The history of a lab that has much to sell; afterwards all must settle, and be as it says."""
+    lab.reset(stock=100_000, balance=10**9, coupons=300)
+    history = History(lab.home.folder)
+    yield history
+    lab.settle(timeout=60)
+    history.check()
+    checks = lab.check()
+    assert set(checks["held"]) == {"yes"}, checks[checks["held"] != "yes"].to_string()

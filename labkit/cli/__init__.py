@@ -11,6 +11,7 @@ def main() -> None:
     from labkit.cli import (  # noqa: F401
         benching,
         breaking,
+        crashing,
         looking,
         ordering,
         reconciling,

@@ -1,11 +1,13 @@
 """One embedded lab a test file, started afresh for each test; after each: settled and checked."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from labkit.lab import Lab, invariants
+from labkit.home import Home
+from labkit.lab import Lab, flight, invariants
 from labkit.lab.data import Reader
 from tests.history import History
 from tests.telling import Teller, quick_lab
@@ -30,6 +32,13 @@ def lab(running_lab: Lab) -> Iterator[Lab]:
 
 
 @pytest.fixture
+def reader(lab: Lab) -> Iterator[Reader]:
+    """Reads the lab's databases as they are."""
+    with closing(Reader(lab.home)) as reader:
+        yield reader
+
+
+@pytest.fixture
 def history(lab: Lab) -> Iterator[History]:
     """Places orders and remembers the answers; afterwards they are compared with the tables."""
     history = History(lab.home.folder)
@@ -40,11 +49,10 @@ def history(lab: Lab) -> Iterator[History]:
 
 def assert_whole(home: Path) -> None:
     """Settle, then look at every invariant."""
-    lab = Lab.up(home)
-    lab.settle(timeout=40)
-    reader = Reader(lab.home)
-    broken = [one for one in invariants.check(reader) if not one["held"]]
-    assert not broken, broken
+    with closing(Reader(Home(home))) as reader:
+        assert flight.settle(reader, 40) == []
+        broken = [one for one in invariants.check(reader) if not one["held"]]
+        assert not broken, broken
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from labkit.home import Home
 from tests.history import History
 from tests.raw import ask_status, labkit
 
@@ -76,6 +77,33 @@ def test_status_says_what_runs(home: Path) -> None:
         assert httpx.get(f"{said['endpoints'][end]}/{path}").status_code == 404
     assert Path(said["endpoints"]["registry"]).is_dir()
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
+def test_the_console_is_told_to_who_may_read_the_home(home: Path) -> None:
+    """`status` prints an address that opens it; its token is kept for the owner alone."""
+    address = status(home)["endpoints"]["console"]
+    assert address in labkit("status", home=home).stdout
+    token = home / "console-token"
+    assert stat.S_IMODE(token.stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "lab.json").stat().st_mode) == 0o600
+    assert address.endswith(f"/?token={token.read_text()}")
+    with httpx.Client(trust_env=False) as browser:
+        assert browser.get(address).status_code == 200
+        assert "goods-2" in browser.get(address.partition("?")[0]).text
+    assert httpx.get(address.partition("?")[0]).status_code == 403
+    for line in psutil.process_iter(["cmdline"]):
+        assert token.read_text() not in " ".join(line.info["cmdline"] or [])
+
+
+def test_a_database_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
+    """No server answers: each command that looks says so, and what to do; no traceback."""
+    home = Home(tmp_path / "home").make()
+    urls = dict.fromkeys(DATABASES, "mysql+pymysql://x:y@127.0.0.1:1/z")
+    home.schemas_file.write_text(json.dumps({"urls": urls, "filled": True, "used": True}))
+    for command in ("stuck", "check", "settle", "tables"):
+        said = complaint(labkit(command, home=home.folder))
+        assert "does not answer" in said
+        assert "labkit status" in said
 
 
 def test_a_second_up_says_that_it_is_up(home: Path) -> None:
@@ -144,6 +172,9 @@ def test_a_home_that_never_ran(tmp_path: Path) -> None:
         (["fault"], "labkit fault --clear"),
         (["retry", "goods.17"], "labkit stuck"),
         (["retry", "nonsense"], "labkit stuck"),
+        (["give-up", "goods.17"], "event 17 is not here"),
+        (["take-back", "pay.17"], "17 waits for nobody in pay"),
+        (["retry", "order.outbox.17"], "labkit stuck"),
         (["logs", "nothing"], "there are: "),
         (["tables", "nothing"], "trade_order"),
     ],

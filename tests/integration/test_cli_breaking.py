@@ -1,5 +1,6 @@
 """The command line: breaking things, seeing what is broken or stuck, mending, starting afresh."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,11 @@ from labkit.lab import Lab
 from tests.history import History
 from tests.integration.conftest import assert_whole
 from tests.raw import ask_status, labkit
+from tests.waiting import until
 
 CONFIRM = "order.confirm_pre_order.before_commit"
 RETURN = "goods.return_stock.before_commit"
+RECORD = "order.record_cancelled.before_commit"
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +127,69 @@ def test_what_was_given_up_is_driven_home_by_hand(home: Path, history: History) 
     assert answer("stuck", home=home) == []
     again = labkit("retry", one["id"], home=home)
     assert again.returncode == 1  # it is done already
+
+
+def test_a_dead_event_is_driven_home_while_another_group_lacks_it(
+    lab: Lab, home: Path, history: History
+) -> None:
+    """An event that lies in both boxes of its service, not settled in one and dead in the other,
+    is driven where it is dead."""
+    answered = history.place(coupon=True)
+    with lab.faults.killed("coupon"), lab.faults.armed(RECORD, "refuse", times=2):
+        assert history.cancel(answered.order_id).status_code == 200
+        mine = "SELECT event_id FROM trade_mq_consumer_log WHERE status = 2"
+        (row,) = until(lambda: history.tables.rows("order", mine), "the order service gives it up")
+        lacking = "SELECT * FROM trade_mq_producer WHERE status <> 2"
+        assert history.tables.rows("order", lacking)
+        assert labkit("retry", f"order.{row['event_id']}", home=home).returncode == 0
+        assert history.tables.rows("order", mine) == []
+
+
+@pytest.mark.timeout(300)
+def test_given_up_and_taken_back(lab: Lab, home: Path, history: History) -> None:
+    """Given up while goods lacks it, an event is sent no more; taken back it is settled, once."""
+    answered = history.place(goods_number=3)
+    with lab.faults.killed("goods"):
+        assert history.cancel(answered.order_id).status_code == 200
+        (one,) = until(lambda: answer("stuck", home=home), "goods lacks it", seconds=30)
+        assert one["id"].startswith("order.outbox.")
+        assert labkit("give-up", one["id"], home=home).returncode == 0
+        (dead,) = answer("stuck", home=home)
+        assert (dead["id"], dead["next_try"], dead["kind"]) == (one["id"], None, "dead_out")
+        assert dead["cause"].startswith("given up by hand: ")
+    assert labkit("settle", home=home).returncode == 0  # a dead letter is not in flight
+    assert labkit("check", home=home).returncode == 1
+
+    assert labkit("take-back", one["id"], home=home).returncode == 0
+    assert labkit("settle", home=home).returncode == 0
+    assert answer("stuck", home=home) == []
+    for verb in ("give-up", "take-back"):  # it is home, and stays there
+        done = labkit(verb, one["id"], home=home)
+        assert (done.returncode, "is done already" in done.stderr) == (1, True)
+
+
+@pytest.mark.timeout(300)
+def test_the_same_from_a_notebook(lab: Lab, history: History) -> None:
+    """Frames of what is stuck and in flight, and the three buttons, also where a loop runs."""
+    answered = history.place(goods_number=3)
+    with lab.faults.armed(RETURN, "refuse", times=99):
+        assert history.cancel(answered.order_id).status_code == 200
+        until(lambda: "inbox of goods" in lab.stuck().to_string(), "goods could not handle it")
+        (id,) = (one for one in lab.stuck(raw=True)["id"] if one.startswith("goods."))
+        with pytest.raises(RuntimeError, match=r"refused; see: lab\.stuck"):
+            lab.by_hand.retry(id)
+        assert lab.by_hand.give_up(id).endswith("is given up")
+        lab.settle()
+        assert lab.in_flight().empty
+        assert list(lab.stuck()["what"]) == ["order_cancel is dead in the inbox of goods"]
+
+    async def in_a_cell() -> str:
+        return lab.by_hand.take_back(id)
+
+    assert asyncio.run(in_a_cell()).endswith("is taken back")
+    lab.settle()
+    assert lab.stuck().empty
+    assert f'href="{lab.console}"' in lab.console._repr_html_()
 
 
 def test_settle_says_what_is_still_in_flight(lab: Lab, home: Path, history: History) -> None:

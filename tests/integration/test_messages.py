@@ -68,19 +68,19 @@ def test_a_message_that_is_delivered_again_is_handled_once(
 
 @pytest.mark.parametrize("service", HANDLERS)
 def test_a_handler_that_fails_some_times_then_succeeds(
-    lab: Lab, history: History, service: str
+    lab: Lab, history: History, reader: Reader, service: str
 ) -> None:
     """It waits, is seen in `stuck` with its cause, is tried again on its own, and is done once."""
     answered = placed(history, **ALL)
     failing = f"{service}.{HANDLERS[service]}.before_commit"
-    reader = Reader(lab.home)
     with lab.faults.armed(failing, "refuse", times=3):
         assert history.cancel(answered.order_id).status_code == 200
         seen = until(lambda: stuck(reader, failing), "it is seen as stuck")
         assert (seen[0]["order"], seen[0]["id"].partition(".")[0]) == (answered.order_id, service)
         lab.settle()
     (row,) = history.tables.rows(service, "SELECT * FROM trade_mq_consumer_log")
-    assert (row["status"], row["tries"], row["last_error"]) == (1, 3, None)
+    assert (row["status"], row["last_error"]) == (1, None)
+    assert 2 <= row["tries"] <= 3  # one that was sent again meanwhile may meet a refusal, unheard
 
 
 def stuck(reader: Reader, cause: str) -> list[dict[str, Any]]:
@@ -130,10 +130,10 @@ POISON = {
 
 @pytest.mark.parametrize("poison", POISON)
 def test_poison_dies_and_healthy_orders_go_on(
-    lab: Lab, produce: Callable[..., None], poison: str
+    lab: Lab, reader: Reader, produce: Callable[..., None], poison: str
 ) -> None:
     """It is given up after its tries, seen in `stuck` with its cause, and stops nobody."""
-    history, reader = History(lab.home.folder), Reader(lab.home)
+    history = History(lab.home.folder)
     produce(POISON[poison], event_id=b"7", tag=b"cancelled")
     until(lambda: waiting(history, 7), "the poison waits for another try")
     assert history.cancel(placed(history, **ALL).order_id).status_code == 200

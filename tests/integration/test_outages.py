@@ -106,10 +106,10 @@ def decided(lab: Lab, answered: Answered) -> dict[str, int] | None:
 
 @pytest.mark.parametrize("service", ["goods", "coupon", "user"])
 def test_a_subscriber_that_was_down_gets_its_message(
-    lab: Lab, history: History, service: str
+    lab: Lab, history: History, reader: Reader, service: str
 ) -> None:
     """An order is cancelled while a subscriber is down: the message waits, seen, for its return."""
-    answered, reader = placed(history, **ALL), Reader(lab.home)
+    answered = placed(history, **ALL)
     with lab.faults.killed(service):
         assert history.cancel(answered.order_id).status_code == 200
         seen = until(lambda: stuck(reader, service), "the message is seen as stuck")

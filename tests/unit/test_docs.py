@@ -8,6 +8,7 @@ import typer
 from labkit.cli import (  # noqa: F401  # they register
     benching,
     breaking,
+    crashing,
     looking,
     ordering,
     reconciling,
@@ -16,8 +17,12 @@ from labkit.cli import (  # noqa: F401  # they register
     tour,
 )
 from labkit.cli.base import app
+from labkit.faults.points import catalogue
 from labkit.lab.data import HOMES_OF
 from labkit.lab.invariants import INVARIANTS
+from labkit.matrix import SCENARIOS
+from labkit.matrix.plan import UNREACHABLE
+from labkit.matrix.scenario import Scenario
 from labkit.runtime.failpoints import BOUNDARIES
 from labkit.settings import Settings
 
@@ -52,6 +57,19 @@ def test_every_failpoint_boundary_is_documented(boundary: str) -> None:
     """A boundary stands in the reference with everything that it can be made to do."""
     (line,) = [line for line in REFERENCE.splitlines() if line.startswith(f"| `{boundary}` |")]
     assert all(action in line for action in BOUNDARIES[boundary])
+
+
+@pytest.mark.parametrize("one", SCENARIOS.values(), ids=lambda one: one.name)
+def test_every_scenario_is_documented(one: Scenario) -> None:
+    """A scenario of the crash matrix stands in the reference with its sentence."""
+    assert f"| `{one.name}` | {one.says} |" in REFERENCE
+
+
+def test_the_readme_says_how_big_the_matrix_is() -> None:
+    """How many stories there are, and how many failpoints they reach."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    reached = len(catalogue()) - len(UNREACHABLE)
+    assert f"{len(SCENARIOS)} stories with a kill −9 at each of the {reached} points" in readme
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

@@ -1,0 +1,66 @@
+"""The command that runs the crash matrix."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from labkit.cli.base import DEFAULT_HOME, HomeOption, app, console, say
+
+
+@app.command()
+def matrix(
+    home: HomeOption = DEFAULT_HOME,
+    seed: Annotated[int | None, typer.Option(help="Of order, sample and pairs.")] = None,
+    labs: Annotated[int | None, typer.Option(min=1, help="How many side by side.")] = None,
+    action: Annotated[
+        str, typer.Option(help="crash, delay:SECONDS, refuse or duplicate.")
+    ] = "crash",
+    only: Annotated[
+        list[str] | None, typer.Option(help="Patterns, as 'paid*' or 'paid:pay.*'.")
+    ] = None,
+    cell: Annotated[
+        list[str] | None, typer.Option(help="SCENARIO:FAILPOINT, or two with a + between.")
+    ] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="So many cells of a few.")] = None,
+    pairs: Annotated[int | None, typer.Option(min=1, help="So many that crash twice.")] = None,
+    write: Annotated[
+        Path | None, typer.Option("--json", help="A file for all of it as JSON.")
+    ] = None,
+) -> None:
+    """Play every scenario with a crash at every failpoint that it reaches, and check everything.
+
+    Each cell: the process is killed exactly there, started again, all settles, and every invariant
+    is looked at. It runs in new homes below the home's folder and leaves nothing behind. Exit code
+    1 when a cell is broken, or a failpoint is reached by no scenario.
+
+    Example: `labkit matrix --only 'paid*' --seed 7`
+    """
+    from labkit.cli.matrix_grid import grid
+    from labkit.matrix.cells import BROKEN, Outcome
+    from labkit.matrix.running import run
+
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console) as bars:
+        bar = bars.add_task("labs come up", total=None)
+
+        def told(what: str, done: int, number: int, outcome: Outcome | None) -> None:
+            bars.update(bar, description=what, completed=done, total=number)
+            if outcome and outcome.verdict == BROKEN:
+                say(f"BROKEN {outcome.cell.name}: {outcome.why}")
+
+        report = run(
+            seed=seed, labs=labs, action=action, only=only or (), sample=sample, pairs=pairs,
+            cells=cell or (), folder=home.absolute(), progress=told,
+        )  # fmt: skip
+    for line in grid(report.outcomes):
+        console.print(line, soft_wrap=True)
+    if write:
+        write.write_text(json.dumps(report.as_json(), ensure_ascii=False, indent=1))
+    for text in report.summary():
+        say(text)
+    raise typer.Exit(report.failed)

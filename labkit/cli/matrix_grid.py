@@ -1,0 +1,72 @@
+"""The grid of the crash matrix for a terminal of 100 columns: a sign a cell, and what they mean."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from string import ascii_letters
+
+from rich.text import Text
+
+from labkit.faults.points import catalogue
+from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, Outcome
+from labkit.matrix.scenario import SCENARIOS
+from labkit.runtime.failpoints import KINDS, Failpoint
+
+#: verdict → sign and style, the worst first; a sign says it without the colour, too.
+SIGNS = {BROKEN: ("✗", "bold red"), NOT_REACHED: ("○", "yellow"), HELD: ("●", "green")}
+_NOTHING = ("·", "dim")
+_GROUP = 5
+_KIND_OF = {boundary: kind for kind, boundaries in KINDS.items() for boundary in boundaries}
+
+_Grid = dict[str, dict[str, str]]
+
+
+def grid(outcomes: Iterable[Outcome]) -> Iterator[Text]:
+    """The lines of the grid: what is crossed by scenario, a block for each service.
+
+    A line is of all boundaries of a crossing (before and after a commit, say), and shows the worst.
+    """
+    cells = _worst(outcomes)
+    columns = [name for name in SCENARIOS if any(name in line for line in cells.values())]
+    letters = dict(zip(columns, ascii_letters, strict=False))
+    width = max(map(len, cells), default=0)
+    service = ""
+    for name in cells:
+        if name.partition(".")[0] != service:
+            service = name.partition(".")[0]
+            yield Text(f"{service:<{width}}  {_spaced(letters.values())}", style="bold")
+        yield _line(name, width, [cells[name].get(column, "") for column in columns])
+    yield Text()
+    for column, letter in letters.items():
+        yield Text(f"{letter}  {column}: {SCENARIOS[column].says}")
+    yield Text("  ".join(f"{sign} {verdict}" for verdict, (sign, _) in SIGNS.items()))
+
+
+def _worst(outcomes: Iterable[Outcome]) -> _Grid:
+    """crossing → scenario → the worst verdict, in the order of the list of failpoints."""
+    points, found = catalogue(), defaultdict[str, dict[str, str]](dict)
+    order = list(SIGNS)
+    for outcome in outcomes:
+        for one in outcome.cell.failpoints:
+            line = found[_crossing(points[one])]
+            before = line.get(outcome.cell.scenario, HELD)
+            line[outcome.cell.scenario] = min(before, outcome.verdict, key=order.index)
+    names = dict.fromkeys(_crossing(point) for point in points.values())
+    return {name: found[name] for name in names if name in found}
+
+
+def _crossing(point: Failpoint) -> str:
+    return f"{point.service}.{point.step} {_KIND_OF[point.boundary]}"
+
+
+def _line(name: str, width: int, verdicts: list[str]) -> Text:
+    line = Text(f"{name:<{width}}  ")
+    for number, verdict in enumerate(verdicts):
+        sign, style = SIGNS.get(verdict, _NOTHING)
+        line.append(" " if number and number % _GROUP == 0 else "")
+        line.append(sign, style)
+    return line
+
+
+def _spaced(letters: Iterable[str]) -> str:
+    row = "".join(letters)
+    return " ".join(row[at : at + _GROUP] for at in range(0, len(row), _GROUP))

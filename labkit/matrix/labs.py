@@ -1,0 +1,106 @@
+"""Labs side by side: each in a home of its own, with short times, played on by one thread."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+from labkit.home import Home
+from labkit.lab import Lab
+from labkit.runtime.clock import as_time, wall_ms
+from labkit.stack import launch
+from labkit.stack.grounds import Ground, Stack
+from labkit.stack.seeds import Seeds, files, seed
+
+#: What the labs open with: enough for thousands of orders; the coupons are of both users in turn.
+STOCK, BALANCE, COUPONS = 1_000_000, 10**11, 6_000
+RETRY_LIMIT = 3
+#: An outage heals in about a second instead of five, so that thousands fit into a run.
+_TIMES = {
+    "LABKIT_TRACING": "off",
+    "LABKIT_GROUP_SESSION": "0.6",
+    "LABKIT_AUDIT_DELAY": "0.2",
+    "LABKIT_FLOW_TIMEOUT": "2.5",
+    "LABKIT_UNCONFIRMED_DEADLINE": "3",
+    "LABKIT_SWEEP_INTERVAL": "0.2",
+    "LABKIT_OUTBOX_LEASE": "0.8",
+    "LABKIT_CHECK_FIRST": "0.4",
+    "LABKIT_CHECK_MAX": "2",
+    "LABKIT_RETRY_FIRST": "0.1",
+    "LABKIT_RETRY_LIMIT": str(RETRY_LIMIT),
+}
+_SEEDS = Seeds(users=2, stock=STOCK, balance=BALANCE, coupons=COUPONS)
+
+W = TypeVar("W")
+T = TypeVar("T")
+A = TypeVar("A")
+
+
+def open_lab(folder: Path) -> Lab:
+    """A lab that has much to sell and goes when this process goes; its lab clock stands still."""
+    home = Home(folder)
+    seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
+    ground = Ground(Stack.embedded, servers=_TIMES)
+    lab = Lab(home, launch.up(home, None, ground, dies_with_us=True))
+    lab.clock.stop()
+    return lab
+
+
+def begin_anew(lab: Lab) -> None:
+    """Put everything back, after something broke."""
+    lab.reset(**_SEEDS.model_dump(exclude_none=True))
+
+
+@contextmanager
+def side_by_side(folder: Path, number: int) -> Iterator[list[Lab]]:
+    """So many labs for a block."""
+    with ThreadPoolExecutor(number) as pool:
+        labs = list(pool.map(open_lab, [folder / f"lab-{one}" for one in range(1, number + 1)]))
+        try:
+            yield labs
+        finally:
+            list(pool.map(Lab.down, labs))
+
+
+def deal(workers: list[W], work: Callable[[W, T], A], items: Iterable[T]) -> Iterator[A]:
+    """Have workers do work side by side: whoever is free takes the next.
+
+    Args:
+        workers: each is used by one thread.
+        work: what is done with an item.
+        items: are taken in their order.
+
+    Returns:
+        What came of each, as it comes.
+
+    Raises:
+        Exception: what the work raised; the others end what they have begun.
+    """
+    left, done = deque(items), SimpleQueue[A | BaseException]()
+    number = len(left)
+
+    def run(worker: W) -> None:
+        while True:
+            try:
+                item = left.popleft()
+            except IndexError:
+                return
+            try:
+                done.put(work(worker, item))
+            except BaseException as error:  # told to who waits
+                done.put(error)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        for worker in workers:
+            pool.submit(run, worker)
+        try:
+            for _ in range(number):
+                one = done.get()
+                if isinstance(one, BaseException):
+                    raise one
+                yield one
+        finally:
+            left.clear()

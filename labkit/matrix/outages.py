@@ -1,0 +1,133 @@
+"""Scenarios of what is away, slow or fails again and again; a person drives home what is dead."""
+
+from typing import Any
+
+from labkit.lab import desk
+from labkit.matrix.customer import Placed
+from labkit.matrix.labs import RETRY_LIMIT
+from labkit.matrix.scenario import IS_CANCELLED, IS_PAID, Story, scenario
+from labkit.matrix.stage import Stage
+from labkit.runtime.tables import DEAD, WAITING
+from labkit.shop.messages import OrderCancelled, OrderPaid
+from labkit.shop.wiring import SERVICES
+
+_PAYING: dict[str, Any] = {"money_paid": 1_00}
+_EVERYTHING: dict[str, Any] = {"coupon": True, "money_paid": 1_00}
+
+
+@scenario("catch-up", "a consumer is away as an order is cancelled, and catches up when it is back")
+def catch_up(stage: Stage) -> Story:
+    """The coupon service misses a message; somebody tries in vain to hurry it meanwhile."""
+    order = stage.user.order(**_EVERYTHING)
+    yield
+    with stage.away("coupon"):
+        stage.user.cancel(order)
+        for one in stage.wait_stuck(order):
+            stage.by_hand(one["id"])
+    return {order: IS_CANCELLED}
+
+
+@scenario("catch-up-paid", "a consumer is away as an order is paid, and catches up when it is back")
+def catch_up_paid(stage: Stage) -> Story:
+    """The log service misses a message; somebody tries in vain to hurry it meanwhile."""
+    order = stage.user.order(**_PAYING)
+    url = stage.user.cashier(order)
+    yield
+    with stage.away("log"):
+        stage.user.press(url)
+        stage.user.sees_paid(order)
+        for one in stage.wait_stuck(order):
+            stage.by_hand(one["id"])
+    return {order: IS_PAID}
+
+
+@scenario("forgotten", "the broker forgets all it holds, also what a consumer has not read yet")
+def forgotten(stage: Stage) -> Story:
+    """The coupon service is away, and the message that waits for it is lost: it is sent again."""
+    order = stage.user.order(**_EVERYTHING)
+    yield
+    with stage.away("coupon"):
+        stage.user.cancel(order)
+        stage.wait_stuck(order)
+        stage.lab.faults.lose_broker()
+    return {order: IS_CANCELLED}
+
+
+@scenario("slow", "a consumer is slow as an order is cancelled, and the message is sent once more")
+def slow(stage: Stage) -> Story:
+    """The goods service takes so long that it seems to have missed the message."""
+    order = stage.user.order(**_EVERYTHING)
+    yield
+    stage.breaks("goods.return_stock.before_commit", "delay:1")
+    stage.user.cancel(order)
+    return {order: IS_CANCELLED}
+
+
+@scenario("slow-paid", "a consumer is slow as an order is paid, and the message is sent once more")
+def slow_paid(stage: Stage) -> Story:
+    """The log service takes so long that it seems to have missed the message."""
+    order = stage.user.order(**_PAYING)
+    url = stage.user.cashier(order)
+    yield
+    stage.breaks("log.log_payment.before_commit", "delay:1")
+    stage.user.press(url)
+    stage.user.sees_paid(order)
+    return {order: IS_PAID}
+
+
+@scenario("power-cut", "all services are killed at once as an order is cancelled, and come back")
+def power_cut(stage: Stage) -> Story:
+    """Everything dies in the middle."""
+    order = stage.user.order(**_EVERYTHING)
+    yield
+    stage.user.cancel(order)
+    stage.power_cut()
+    return {order: IS_CANCELLED}
+
+
+@scenario("dead", "all who hear that an order is cancelled fail, until it is given up; a person "
+          "drives each home")  # fmt: skip
+def dead(stage: Stage) -> Story:
+    """A message that nobody can take, until a person has seen to that."""
+    order = stage.user.order(**_EVERYTHING)
+    yield
+    _fail(stage, OrderCancelled, ("order", "goods", "coupon", "user", "pay"))
+    stage.user.cancel(order)
+    _drive_home(stage, OrderCancelled, order)
+    return {order: IS_CANCELLED}
+
+
+@scenario("dead-paid", "the payment log fails until the message is given up; a person drives it "
+          "home")  # fmt: skip
+def dead_paid(stage: Stage) -> Story:
+    """A payment that the log cannot take, until a person has seen to that."""
+    order = stage.user.order(**_PAYING)
+    url = stage.user.cashier(order)
+    yield
+    _fail(stage, OrderPaid, ("log",))
+    stage.user.press(url)
+    _drive_home(stage, OrderPaid, order)
+    return {order: IS_PAID}
+
+
+def _fail(stage: Stage, event: type, groups: tuple[str, ...]) -> None:
+    """Have handlers fail at every try, and the dead letter find no broker at first."""
+    for group in groups:
+        handler = SERVICES[group].handlers[event].name
+        stage.breaks(f"{group}.{handler}.before_commit", "refuse", times=RETRY_LIMIT)
+        stage.breaks(f"{group}.dead_letter.before_send", "refuse")
+
+
+def _drive_home(stage: Stage, event: type, order: Placed) -> None:
+    """Wait until nobody tries any more, and drive what is dead home by hand."""
+    topic = event.topic  # type: ignore[attr-defined]
+    groups = {name for name, one in SERVICES.items() if event in one.handlers}
+
+    def tried() -> bool:
+        found = stage.handled(topic, order)
+        return groups <= found.keys() and all(one[1] != WAITING for one in found.values())
+
+    stage.user.wait(tried, f"{topic} of order {order.order_id} is done or dead in all groups")
+    for group, (event_id, status) in stage.handled(topic, order).items():
+        if status == DEAD:
+            stage.by_hand(f"{group}.{event_id}", desk.TAKE_BACK, desk.GIVE_UP, desk.RETRY)

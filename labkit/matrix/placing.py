@@ -1,0 +1,84 @@
+"""Scenarios of placing an order: it goes well, fails at the end, is asked for twice, is left."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+from labkit.matrix.customer import Unexpected
+from labkit.matrix.scenario import (
+    IS_ABSENT,
+    IS_CANCELLED,
+    IS_PAID,
+    IS_PLACED,
+    Story,
+    scenario,
+)
+from labkit.matrix.stage import Stage
+
+_CONFIRM = "order.confirm_pre_order.before_commit"
+#: Price of the first goods, which one order buys one of, in cents.
+_PRICE = 5_000_00
+
+
+@scenario("accepted", "an order takes stock, a coupon and balance, and waits to be paid")
+def accepted(stage: Stage) -> Story:
+    """An order that is placed; or cancelled, where a service was away for longer than a call."""
+    yield
+    order = stage.user.place(coupon=True, money_paid=1_00)
+    return {order: IS_PLACED if stage.undisturbed else IS_PLACED | IS_CANCELLED}
+
+
+@scenario("accepted-paid", "an order that its user's balance pays whole is placed and paid at once")
+def accepted_paid(stage: Stage) -> Story:
+    """An order that leaves nothing to pay."""
+    yield
+    order = stage.user.place(money_paid=_PRICE)
+    if order.status == 200:
+        stage.user.sees_paid(order)
+    return {order: IS_PAID if stage.undisturbed else IS_PAID | IS_CANCELLED}
+
+
+@scenario("repeated", "the same key brings the same order, and with another request it is refused")
+def repeated(stage: Stage) -> Story:
+    """A request that comes again."""
+    order = stage.user.order(money_paid=1_00)
+    yield
+    again = stage.user.again(order)
+    if again != order:
+        raise Unexpected(f"the same request was answered {order}, and then {again}")
+    other = type(order)({**order.body, "money_paid": 2_00}, order.key)
+    refused = stage.user.refused(other)
+    if refused.name != "IDEMPOTENCY_KEY_REUSED":
+        raise Unexpected(f"another request under the same key was answered {refused}")
+    if stage.user.find(order)["money_paid"] != 1_00:
+        raise Unexpected("the order is not the first one")
+    return {order: IS_PLACED}
+
+
+@scenario("confirm-fails", "the last step fails: the order is cancelled, and all it took returns")
+def confirm_fails(stage: Stage) -> Story:
+    """An order that cannot be confirmed; asked again after a crash, perhaps it can."""
+    yield
+    stage.breaks(_CONFIRM, "refuse")
+    order = stage.user.place(coupon=True, money_paid=1_00)
+    return {order: IS_CANCELLED if stage.undisturbed else IS_CANCELLED | IS_PLACED}
+
+
+@scenario("abandoned", "an order's flow dies, and nobody asks again: a sweeper cancels the order")
+def abandoned(stage: Stage) -> Story:
+    """An order whose flow and whose web die before it is confirmed."""
+    yield
+    stage.breaks(_CONFIRM, "delay:2")
+    with ThreadPoolExecutor(1) as pool:
+        placing = pool.submit(stage.user.place_once, coupon=True, money_paid=1_00)
+        stage.user.wait(lambda: not stage.idle() or placing.done(), "the order is on its way")
+        stage.power_cut("order", "order-web")
+        order = placing.result()
+    return {order: IS_CANCELLED if stage.undisturbed else IS_CANCELLED | IS_PLACED | IS_ABSENT}
+
+
+@scenario("cancelled", "its user cancels an order, and all that it took comes back")
+def cancelled(stage: Stage) -> Story:
+    """An order that is cancelled before it is paid."""
+    order = stage.user.order(coupon=True, money_paid=1_00)
+    yield
+    stage.user.cancel(order)
+    return {order: IS_CANCELLED}

@@ -1,0 +1,55 @@
+"""What a scenario is: one story, driven to its end over public interfaces whatever fails in it."""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from labkit.matrix.customer import Placed
+from labkit.matrix.stage import Stage
+from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNPAID
+
+#: How an order may stand in the end: its order_status and pay_status; None: there is none.
+States: TypeAlias = frozenset[tuple[int, int] | None]
+#: What is expected of the orders of a story, once all has settled.
+Ends: TypeAlias = Mapping[Placed, States]
+Story: TypeAlias = Generator[None, None, Ends]
+
+IS_PLACED: States = frozenset({(CONFIRMED, UNPAID)})
+IS_PAID: States = frozenset({(CONFIRMED, PAID)})
+IS_CANCELLED: States = frozenset({(CANCELLED, UNPAID)})
+IS_RETURNED: States = frozenset({(RETURNED, PAID)})
+IS_ABSENT: States = frozenset({None})
+
+#: Every scenario by its name, in the order in which they are told.
+SCENARIOS: dict[str, "Scenario"] = {}
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One story.
+
+    Attributes:
+        name: what the command line calls it.
+        says: what it does and how it ends, in a sentence.
+        story: a generator. What comes before its `yield` makes ready, and no fault is on; what
+            comes after is the story; it returns how its orders must stand once all has settled.
+    """
+
+    name: str
+    says: str
+    story: Callable[[Stage], Story]
+
+
+def scenario(name: str, says: str) -> Callable[[Callable[[Stage], Story]], Scenario]:
+    """Enter a story in the list of scenarios.
+
+    Args:
+        name: what the command line calls it.
+        says: what it does and how it ends, in a sentence.
+    """
+
+    def enter(story: Callable[[Stage], Story]) -> Scenario:
+        SCENARIOS[name] = Scenario(name, says, story)
+        return SCENARIOS[name]
+
+    return enter

@@ -1,0 +1,119 @@
+"""The stage of a scenario: a running lab, its customer, and the faults that belong to the story."""
+
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+from sqlalchemy import select
+
+from labkit.faults import points
+from labkit.lab import Lab, desk, flight
+from labkit.lab.data import Reader
+from labkit.matrix.customer import Customer, Placed
+from labkit.runtime import tables as rt
+from labkit.runtime.outside import run_beside
+from labkit.shop.tables import TABLES
+from labkit.stack import launch
+
+
+class Stage:
+    """Where one scenario is played once.
+
+    Args:
+        lab: a running lab.
+        reader: of its databases.
+        user: the customer.
+        armed: the failpoints that the cell itself arms.
+    """
+
+    def __init__(self, lab: Lab, reader: Reader, user: Customer, armed: frozenset[str]) -> None:
+        self.lab = lab
+        self.user = user
+        self._reader = reader
+        self._armed = armed
+        self._own: list[str] = []
+
+    @property
+    def undisturbed(self) -> bool:
+        """Whether nothing fails but what the story itself breaks."""
+        return not self._armed
+
+    def breaks(self, failpoint: str, action: str, times: int = 1) -> None:
+        """Break something that belongs to the story; the fault of a cell takes its place."""
+        if failpoint not in self._armed:
+            points.arm(self.lab.home, failpoint, action, times)
+            self._own.append(failpoint)
+
+    @contextmanager
+    def away(self, service: str) -> Iterator[None]:
+        """Have a service away for a block."""
+        with self.lab.faults.killed(service):
+            yield
+
+    def idle(self) -> list[str]:
+        """The faults of the story itself that have not acted as often as they are to."""
+        return [name for name in self._own if points.left(self.lab.home, name)]
+
+    def power_cut(self, *services: str) -> None:
+        """Kill services at once, all where none is named, and wait until all are back."""
+        before = {name: pid for name, pid in self._serving().items()
+                  if not services or name in services}  # fmt: skip
+        for pid in before.values():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+        def back() -> bool:
+            now = self._serving()
+            return all(now.get(name, pid) != pid for name, pid in before.items())
+
+        self.user.wait(back, "all services are back after a power cut")
+
+    def wait_stuck(self, order: Placed) -> list[dict[str, Any]]:
+        """What of an order is stuck, once something is or nothing is in flight any more."""
+        found: list[dict[str, Any]] = []
+
+        def seen() -> bool:
+            found[:] = [one for one in flight.stuck(self._reader)
+                        if str(one["order"]) == order.order_id and one["cause"]]  # fmt: skip
+            return bool(found) or not flight.in_flight(self._reader)
+
+        self.user.wait(seen, f"something of order {order.order_id} is stuck")
+        return found
+
+    def by_hand(self, id: str, *verbs: str) -> None:
+        """Do one thing after the other with something stuck, each until somebody answers.
+
+        Args:
+            id: of what is stuck.
+            verbs: of `desk.VERBS`; by default it is retried.
+        """
+        for verb in verbs or (desk.RETRY,):
+            self.user.wait(partial(self._answered, verb, id), f"{verb} of {id} is answered")
+
+    def reconcile(self) -> None:
+        """Compare today's bill and repair, until the platform has given one."""
+
+        def done() -> bool:
+            try:
+                return self.lab.reconcile() is not None
+            except RuntimeError:  # it gave none
+                return False
+
+        self.user.wait(done, "the day is reconciled")
+
+    def handled(self, topic: str, order: Placed) -> Mapping[str, tuple[int, int]]:
+        """Group → event and status, of each that has an inbox row about an order."""
+        mine = (rt.inbox.c.topic == topic) & (rt.inbox.c.msg_key == order.order_id)
+        rows = [row for service in TABLES
+                for row in self._reader.query(service, select(rt.inbox).where(mine))]  # fmt: skip
+        return {row["group_name"]: (row["event_id"], row["status"]) for row in rows}
+
+    def _answered(self, verb: str, id: str) -> bool:
+        return bool(run_beside(desk.drive(self.lab.home, verb, id)).status != 503)
+
+    def _serving(self) -> dict[str, int]:
+        return {one["name"]: one["pid"] for one in launch.status(self.lab.home)["services"]
+                if one["state"] == "up" and one["name"] != "broker"}  # fmt: skip
