@@ -43,6 +43,8 @@ class Network(Ruling):
         """
         for name in (a, b):
             one_of(name, SERVING, "service")
+        if a == b:
+            raise ValueError(f"{a}: a network is cut between two services")
         pairs = {"both": (f"{a}>{b}", f"{b}>{a}"), "there": (f"{a}>{b}",), "back": (f"{b}>{a}",)}
         with self._ruled(*(Rule("cut", pair, how=how) for pair in pairs[way])) as met:
             yield Reach(met, f"nothing went between {a} and {b}")

@@ -33,6 +33,7 @@ from labkit.runtime.work import Context, Ends, Overloaded, Work
 
 _GROUP = 100
 _EVER = float("inf")
+_LOOK_SECONDS = 0.02
 #: How often a group is tried where the same may succeed; after a lost connection on a new one.
 _TRIES = {Trouble.BUSY: 5, Trouble.DEADLOCK: 3, Trouble.LOST: 2}
 #: What the neighbours of the one whom it hit need not share.
@@ -182,11 +183,11 @@ class Committer:
         """Take longer for a group, as a slow disk would, where a rule says so."""
         rules = self._context.failpoints.rules
         for rule in rules.of("slow", self._context.service):
-            until = time.monotonic() + rule.amount
-            while time.monotonic() < until and rules.stands(rule):
-                time.sleep(min(0.02, rule.amount))
             # what the runtime looks for by itself, all the time, proves nothing
             rules.meet(rule, sum(not one.step.reads or one.expires < _EVER for one in group))
+            until = time.monotonic() + rule.amount
+            while time.monotonic() < until and rules.stands(rule):
+                time.sleep(min(_LOOK_SECONDS, rule.amount))
 
     def _note_step(self, group: list[Work]) -> None:
         """Note who writes by a wall clock that a rule has stepped."""
