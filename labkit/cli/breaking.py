@@ -1,8 +1,12 @@
-"""Commands that break: list failpoints, arm and disarm them, make the broker forget."""
+"""Commands that break: faults as verbs, failpoints, a broker that forgets."""
 
+import signal
+import threading
+from types import FrameType
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from labkit.cli.base import (
     DEFAULT_HOME,
@@ -14,8 +18,9 @@ from labkit.cli.base import (
     running,
     say,
 )
-from labkit.faults import Faults, points
+from labkit.faults import VERBS, Faults, NotReached, Verb, points
 from labkit.home import Home
+from labkit.runtime.rules import Rulebook
 
 
 @app.command()
@@ -55,7 +60,8 @@ def fault(
         raise ValueError("write either: labkit fault NAME ACTION, or: labkit fault --clear")
     if clear:
         points.disarm(place)
-        return say("all failpoints are disarmed")
+        Rulebook(place.faults).take_up()
+        return say("all failpoints are disarmed, and no other fault is left")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")
     points.arm(place, name, action, times)
@@ -75,3 +81,50 @@ def lose_broker(
     """
     lost = Faults(running(home)).lose_broker(seed)
     say(f"records that the broker lost: {lost}")
+
+
+@app.command("break", context_settings={"ignore_unknown_options": True})
+def break_(
+    verb: Annotated[
+        str | None, typer.Argument(help="The fault; without it, all are listed.")
+    ] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="What the fault is told.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    seconds: Annotated[
+        float | None, typer.Option("--for", min=0, help="How long it lasts; until Ctrl-C.")
+    ] = None,
+) -> None:
+    """Break something for a while, mend it, say how often that was met; exit 1 if never.
+
+    Example: `labkit break paused goods --for 5`
+    """
+    if verb is None:
+        return print_table("faults", [
+            {"labkit break": escape(one.usage), "what": one.says} for one in VERBS.values()
+        ])  # fmt: skip
+    found = VERBS.get(verb.replace("-", "_"))
+    if found is None:
+        raise ValueError(f"{verb}: there is no such fault; there are {', '.join(VERBS)}")
+    return _hold(Faults(running(home)), found, arguments or [], seconds)
+
+
+def _hold(faults: Faults, verb: Verb, texts: list[str], seconds: float | None) -> None:
+    """Have a fault for so long, or until we are told to stop; it is mended either way."""
+    stop = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        with getattr(faults, verb.name)(*verb.read(texts)) as reach:
+            until = "Ctrl-C" if seconds is None else f"{seconds:g} s are over"
+            say(f"{' '.join((verb.name, *texts))}: it is broken until {until}")
+            stop.wait(seconds)
+    except NotReached as error:
+        say(f"mended; not reached: {error}")
+        raise typer.Exit(1) from None
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    say(f"mended; it was met {reach.times} time(s)")

@@ -1,5 +1,6 @@
 """Faults as named verbs: reversible, and each proves that it was reached."""
 
-from labkit.faults.verbs import Faults, NotReached
+from labkit.faults.verb import VERBS, NotReached, Reach, Verb
+from labkit.faults.verbs import Faults
 
-__all__ = ["Faults", "NotReached"]
+__all__ = ["VERBS", "Faults", "NotReached", "Reach", "Verb"]

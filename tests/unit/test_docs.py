@@ -17,6 +17,7 @@ from labkit.cli import (  # noqa: F401  # they register
     tour,
 )
 from labkit.cli.base import app
+from labkit.faults import VERBS, Verb
 from labkit.faults.points import catalogue
 from labkit.lab.data import HOMES_OF
 from labkit.lab.invariants import INVARIANTS
@@ -57,6 +58,13 @@ def test_every_failpoint_boundary_is_documented(boundary: str) -> None:
     """A boundary stands in the reference with everything that it can be made to do."""
     (line,) = [line for line in REFERENCE.splitlines() if line.startswith(f"| `{boundary}` |")]
     assert all(action in line for action in BOUNDARIES[boundary])
+
+
+@pytest.mark.parametrize("one", VERBS.values(), ids=lambda one: one.name)
+def test_every_verb_is_documented(one: Verb) -> None:
+    """A fault stands in the reference as the command line is given it, with its sentence."""
+    usage = one.usage.replace("|", "\\|")
+    assert f"| `{usage}` | {one.says} |" in REFERENCE
 
 
 @pytest.mark.parametrize("one", SCENARIOS.values(), ids=lambda one: one.name)

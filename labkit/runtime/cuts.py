@@ -1,0 +1,66 @@
+"""A network that is cut between two services, at the one end of it that both directions pass.
+
+Who calls holds the line, so that what goes and what comes is lost at its end; a connection that is
+refused is one to a port of this machine at which nobody listens, and the system refuses it.
+"""
+
+import socket
+from functools import cache
+
+from labkit.runtime.rules import Rules
+
+DROPPED, REFUSED = "dropped", "refused"
+
+
+class Way:
+    """The way from one service to another and back.
+
+    Args:
+        rules: of the home; None where nothing can be wrong with it.
+        here: who calls.
+        there: who is called.
+    """
+
+    def __init__(self, rules: Rules | None, here: str, there: str) -> None:
+        self._rules = rules
+        self._going, self._coming = f"{here}>{there}", f"{there}>{here}"
+
+    def loses(self, *, coming: bool = False) -> bool:
+        """Whether what goes now, or what comes back, gets lost; then that is noted."""
+        return self._meets(self._coming if coming else self._going, DROPPED)
+
+    def connects_to(self, endpoint: str) -> str:
+        """Where a new connection leads: where it refused is, nobody listens; then that is noted."""
+        return nobody() if self._meets(self._going, REFUSED) else endpoint
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether a new connection would be refused."""
+        if self._rules is None:
+            return False
+        return any(rule.how == REFUSED for rule in self._rules.of("cut", self._going))
+
+    def _meets(self, about: str, how: str) -> bool:
+        if self._rules is None:
+            return False
+        met = [rule for rule in self._rules.of("cut", about) if rule.how == how]
+        for rule in met:
+            self._rules.meet(rule)
+        return bool(met)
+
+
+#: The way of who is no service of the lab: nothing is wrong with it.
+WHOLE = Way(None, "", "")
+
+
+@cache
+def _silent() -> socket.socket:
+    """A port that is ours, so that nobody else listens there, and at which we do not."""
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    return bound
+
+
+def nobody() -> str:
+    """An endpoint of this machine at which nobody listens, `host:port`."""
+    return "{}:{}".format(*_silent().getsockname())
