@@ -7,13 +7,14 @@ supervisor, which all services are forked from.
 import functools
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-import pytest
 from pydantic import BaseModel
 
 from labkit.runtime.statements import Statement
@@ -48,8 +49,9 @@ def bugs_in(
     (folder / _WANTED).write_text(json.dumps(wanted))
     first = _FIRST.format(root=str(_ROOT), folder=str(folder))
     (folder / "sitecustomize.py").write_text(first)
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("PYTHONPATH", str(folder), prepend=":")
+    others = os.environ.get("PYTHONPATH")
+    path = os.pathsep.join([str(folder), *([others] if others else [])])
+    with mock.patch.dict(os.environ, PYTHONPATH=path):
         yield Proof(folder)
 
 

@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import pytest
+from unittest import mock
 
 from labkit.matrix import customer as customers
 from labkit.matrix import plan
@@ -114,7 +113,8 @@ def _messages(bug: Bug) -> set[str]:
 
 @contextmanager
 def _impatient() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(players, "_SETTLED_SECONDS", _SECONDS)
-        patch.setattr(customers, "_FINAL_SECONDS", _SECONDS)
+    with (
+        mock.patch.object(players, "_SETTLED_SECONDS", _SECONDS),
+        mock.patch.object(customers, "_FINAL_SECONDS", _SECONDS),
+    ):
         yield
