@@ -111,6 +111,10 @@ OTHERS = {
          ("platform", """UPDATE platform_trade SET trade_status = 'TRADE_SUCCESS'
                          WHERE out_trade_no = :open""")],
     ),
+    "a coupon loses its owner": (
+        {"coupons keep their owners"},
+        [("coupon", "UPDATE trade_coupon SET user_id = 0")],
+    ),
     "paid there a moment ago": (
         set(),
         [("platform", """UPDATE platform_trade SET trade_status = 'TRADE_SUCCESS'
