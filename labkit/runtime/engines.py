@@ -26,9 +26,10 @@ _DUPLICATE = 1062
 _DEADLOCK, _LOCK_WAIT = 1213, 1205
 #: The connection or the statement is gone: killed, timed out, the server stopping.
 _LOST = {0, 1053, 1152, 1158, 1159, 1160, 1161, 1180, 1317, 1927, 2006, 2013, 2055, 4031}
-#: The server cannot be reached, lets nobody in or cannot work: its disk or a table is full.
+#: The server cannot be reached, lets nobody in (the account is locked: 3118 in MySQL, 4151 in
+#: MariaDB) or cannot work: its disk or a table is full.
 _AWAY = {3, 1021, 1030, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1135, 1203, 1226, 1290,
-         1836, 2002, 2003, 2005}  # fmt: skip
+         1836, 2002, 2003, 2005, 3118, 4151}  # fmt: skip
 
 
 class Trouble(Enum):
@@ -92,6 +93,12 @@ def trouble(error: BaseException) -> Trouble:
 def is_away(error: BaseException) -> bool:
     """Whether an error says that the database is away, full or locked: none of the step's doing."""
     return trouble(error) is not Trouble.NONE
+
+
+def in_one_line(error: BaseException) -> str:
+    """What an error says, without the statement, its values and SQLAlchemy's link."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(f"{type(error).__name__}: {said}".split())
 
 
 def is_duplicate(error: DBAPIError) -> bool:

@@ -10,7 +10,6 @@ A crossing that nobody armed costs one array increment and one comparison.
 
 import asyncio
 import json
-import mmap
 import os
 import signal
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from labkit.home import locked, write_whole
+from labkit.runtime.counters import Counters
 
 #: boundary → what can be made to happen there, beside `delay:SECONDS`.
 BOUNDARIES = {
@@ -102,7 +102,7 @@ class Armoury:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "armed.json"
         self._lock = folder / "lock"
-        self.turn = _Counters(folder / "turn", 1)
+        self.turn = Counters(folder / "turn", 1)
 
     def arm(self, name: str, action: str, times: int = 1) -> None:
         """Make the next `times` crossings of a failpoint do `action` (`delay:2.5` for seconds)."""
@@ -216,22 +216,6 @@ class Failpoints:
         return (await self.act_async(name)).twice
 
 
-def hits_of(folder: Path, process: str, size: int) -> "_Counters":
+def hits_of(folder: Path, process: str, size: int) -> Counters:
     """The file that counts how often a process crossed each of its failpoints."""
-    return _Counters(folder / f"{process}.hits", size)
-
-
-class _Counters:
-    """Whole numbers in a file that processes share through memory; they outlive a crash."""
-
-    def __init__(self, path: Path, size: int) -> None:
-        with path.open("a+b") as file:
-            if file.tell() < size * 8:
-                file.truncate(size * 8)
-            self._numbers = memoryview(mmap.mmap(file.fileno(), size * 8)).cast("Q")
-
-    def add(self, at: int) -> None:
-        self._numbers[at] += 1
-
-    def read(self, at: int) -> int:
-        return self._numbers[at]
+    return Counters(folder / f"{process}.hits", size)
