@@ -101,7 +101,7 @@ def _make(connection: Connection, url: URL) -> bool:
         # two keys that differ in a capital are two keys, as they are on SQLite
         f"CREATE DATABASE IF NOT EXISTS `{url.database}` {COLLATION}",
         f"CREATE USER IF NOT EXISTS {who} IDENTIFIED BY '{url.password}'",
-        f"ALTER USER {who} IDENTIFIED BY '{url.password}'",
+        f"ALTER USER {who} IDENTIFIED BY '{url.password}' ACCOUNT UNLOCK",
         f"GRANT ALL ON `{url.database}`.* TO {who}",
     ):
         connection.execute(text(statement))
