@@ -13,9 +13,9 @@ from labkit.faults.holding import held, running
 from labkit.home import DATABASES, Home
 from labkit.settings import Settings
 from labkit.stack import aside
+from labkit.stack.databases import FULL_TRIGGER, full_triggers
 
 _TABLE_IS_FULL = 1114
-_FULL = "labkit_full_"  # begins the names of the triggers that stand for a full table
 _LOCK_SECONDS = 10
 
 
@@ -113,7 +113,7 @@ class Schema:
     def __init__(self, server: str, url: str) -> None:
         self._engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._user = make_url(url).username
-        self._schema = make_url(url).database
+        self._schema = str(make_url(url).database)
 
     @contextmanager
     def away(self) -> Iterator[None]:
@@ -145,17 +145,18 @@ class Schema:
         """
         with self._engine.connect() as connection:
             tables = self._tables(connection)
-        drop = [f"DROP TRIGGER IF EXISTS `{self._schema}`.`{_FULL}{one}`" for one in tables]
         try:
             self._do(*(
-                f"CREATE TRIGGER `{self._schema}`.`{_FULL}{one}` BEFORE INSERT ON "
+                f"CREATE TRIGGER `{self._schema}`.`{FULL_TRIGGER}{one}` BEFORE INSERT ON "
                 f"`{self._schema}`.`{one}` FOR EACH ROW SIGNAL SQLSTATE 'HY000' SET "
                 f"MYSQL_ERRNO = {_TABLE_IS_FULL}, MESSAGE_TEXT = 'The table ''{one}'' is full'"
                 for one in tables
             ))  # fmt: skip
             yield
         finally:
-            self._do(*drop)
+            with self._engine.connect() as connection:
+                for trigger in full_triggers(connection, self._schema):
+                    connection.execute(text(f"DROP TRIGGER `{self._schema}`.`{trigger}`"))
 
     def _do(self, *statements: str) -> None:
         with self._engine.connect() as connection:

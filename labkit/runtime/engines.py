@@ -8,9 +8,10 @@ import sqlite3
 from enum import Enum
 from typing import Any
 
+import pymysql
 from pymysql.constants import CLIENT
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import StaticPool
 
 _BUSY_MS = 2000
@@ -126,7 +127,7 @@ def _open_sqlite(url: str, begin: str) -> Engine:
 def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Engine:
     connect_args = {
         "charset": "utf8mb4", "connect_timeout": _REACH_SECONDS,
-        "read_timeout": seconds, "write_timeout": seconds,
+        "read_timeout": _ANSWER_SECONDS, "write_timeout": _ANSWER_SECONDS,
         "client_flag": CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
     }  # fmt: skip
     engine = create_engine(
@@ -137,6 +138,16 @@ def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Eng
     def _settle(connection: Any, _record: Any) -> None:
         for setting in settings:
             connection.cursor().execute(setting)
+
+    @event.listens_for(engine, "checkout")
+    def _see_alive(connection: Any, _record: Any, _proxy: Any) -> None:
+        """One that was killed while it lay idle is no outage; a server that stands still is."""
+        connection._read_timeout = _ANSWER_SECONDS  # there is no public way
+        try:
+            connection.ping(reconnect=False)
+        except pymysql.Error as error:
+            raise DisconnectionError from error
+        connection._read_timeout = seconds
 
     return engine
 
