@@ -51,7 +51,8 @@ class Home:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.folder.chmod(0o700)
         for folder in (self.databases, self.registry, self.faults, self.logs, self.traces):
-            folder.mkdir(exist_ok=True)
+            if not folder.is_symlink():  # a fault has put it out of reach
+                folder.mkdir(exist_ok=True)
         if not self.secret_file.exists():
             write_whole(self.secret_file, secrets.token_urlsafe(32))
         return self
@@ -80,7 +81,8 @@ class Home:
         """Whether all databases are there, with their first data or what became of it."""
         if self.schemas():
             return bool(self.known_schemas()["filled"])
-        return all((self.databases / f"{name}.sqlite").exists() for name in DATABASES)
+        files = (self.databases / f"{name}.sqlite" for name in DATABASES)
+        return all(os.path.lexists(file) for file in files)  # one may be out of reach
 
     def known_schemas(self) -> dict[str, Any]:
         """What was noted about schemas: their `urls`, whether they are `filled`, and `used` now."""

@@ -1,7 +1,217 @@
 """Servers that services stand on: databases, the broker, the registry."""
 
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Literal
+
+from labkit.faults.databases import Database, databases_of
+from labkit.faults.holding import held
 from labkit.faults.on_lab import OnLab
+from labkit.faults.verb import Reach, verb
+from labkit.runtime import misses
+from labkit.settings import Settings
+from labkit.stack import aside
+from labkit.stack.processes import BROKER
+
+if TYPE_CHECKING:  # Docker's client takes long to load
+    from labkit.faults.containers import Server
+
+Name = Literal["mysql", "kafka", "zookeeper"]
+_KINDS = {"mysql": misses.DATABASE, "kafka": misses.BROKER, "zookeeper": misses.REGISTRY}
+_ALL = "all"
 
 
 class Servers(OnLab):
     """What can befall a server."""
+
+    @verb
+    def database_away(self, service: str = _ALL) -> Iterator[Reach]:
+        """A service cannot open its database: the file is out of reach, or its account is locked.
+
+        A service that has its SQLite file open is killed, and starts again without. In MySQL the
+        connections of the account are killed.
+
+        Args:
+            service: whose; `all` of them if not said.
+        """
+        yield from self._on_databases(service, lambda one: one.away())
+
+    @verb
+    def database_locked(self, service: str = _ALL) -> Iterator[Reach]:
+        """Somebody else holds a service's database: it can read and not write.
+
+        A service waits before it gives up: some 2 s on SQLite, 5 s on MySQL; a shorter block that
+        ends before that has reached nobody.
+
+        Args:
+            service: whose; `all` of them if not said.
+        """
+        yield from self._on_databases(service, lambda one: one.locked())
+
+    @verb
+    def database_full(self, service: str = _ALL) -> Iterator[Reach]:
+        """A service's database cannot grow: no room for one more row.
+
+        The kernel lets the service write to no file (Linux alone has that); in MySQL each insert
+        is answered with error 1114, that the table is full.
+
+        Args:
+            service: whose; `all` of them if not said.
+        """
+        yield from self._on_databases(service, lambda one: one.full())
+
+    @verb
+    def broker_away(self) -> Iterator[Reach]:
+        """The broker is killed with −9 and stays down; what was in memory alone is lost."""
+        yield from self._missed(misses.BROKER, BROKER, self._broker_down())
+
+    @verb
+    def broker_paused(self) -> Iterator[Reach]:
+        """The broker stands still: connections stay open and nobody answers.
+
+        A client gives up after some 3 s; a shorter block has reached nobody.
+        """
+        paused = self._pause("kafka") if self._settings.broker else self._broker_stopped()
+        yield from self._missed(misses.BROKER, BROKER, paused)
+
+    @verb
+    def registry_away(self) -> Iterator[Reach]:
+        """The registry is out of reach: the folder of leases, or ZooKeeper, which is killed.
+
+        Calls go to who was there last; ids go on for `LABKIT_WORKER_RESERVE` seconds.
+        """
+        gone = self._kill("zookeeper") if self._settings.zookeeper else self._registry_aside()
+        yield from self._missed(misses.REGISTRY, "registry", gone)
+
+    @verb
+    def server_killed(self, name: Name) -> Iterator[Reach]:
+        """A server in its container is killed with −9 and stays down.
+
+        Args:
+            name: mysql, kafka or zookeeper; every lab that stands on it feels it.
+        """
+        yield from self._missed(_KINDS[name], name, self._kill(name))
+
+    @verb
+    def server_paused(self, name: Name) -> Iterator[Reach]:
+        """A server in its container stands still: connections stay open and nobody answers.
+
+        Clients give up after 3 to 5 s; a shorter block has reached nobody.
+
+        Args:
+            name: mysql, kafka or zookeeper; every lab that stands on it feels it.
+        """
+        yield from self._missed(_KINDS[name], name, self._pause(name))
+
+    @verb
+    def server_cut(self, name: Name) -> Iterator[Reach]:
+        """A server's container is taken off its network, where it has one of its own.
+
+        Args:
+            name: mysql, kafka or zookeeper; every lab that stands on it feels it.
+        """
+        yield from self._missed(_KINDS[name], name, self._cut(name))
+
+    @verb
+    def server_slow(self, name: Name, percent: float = 5.0) -> Iterator[Reach]:
+        """A server in its container gets a small share of one CPU.
+
+        Args:
+            name: mysql, kafka or zookeeper; every lab that stands on it feels it.
+            percent: of one CPU.
+        """
+        with self._server(name) as server, server.throttled(percent):
+            before = server.throttlings
+            throttled = lambda: server.throttlings - before  # noqa: E731  # needs this server
+            yield Reach(throttled, f"{name} had nothing to do for which {percent} % is too little")
+
+    def _on_databases(
+        self, service: str, befalls: Callable[[Database], AbstractContextManager[None]]
+    ) -> Iterator[Reach]:
+        found = databases_of(self._home, service)
+        of = "*" if service == _ALL else service
+        missed = self._misses(misses.DATABASE, of)
+        with ExitStack() as all_of_them:
+            for one in found:
+                all_of_them.enter_context(befalls(one))
+            yield Reach(missed, f"no step failed for want of the database of {service}")
+
+    def _missed(
+        self, kind: str, name: str, broken: AbstractContextManager[None]
+    ) -> Iterator[Reach]:
+        missed = self._misses(kind)
+        with broken:
+            yield Reach(missed, f"no connection of the shop to {name} failed")
+
+    def _misses(self, kind: str, service: str = "*") -> Callable[[], int]:
+        """How often the shop has missed a kind of server since now."""
+        before = misses.total(self._home.faults, kind, service)
+        return lambda: misses.total(self._home.faults, kind, service) - before
+
+    # the lab's own
+
+    @contextmanager
+    def _broker_down(self) -> Iterator[None]:
+        if self._settings.broker:
+            with self._kill("kafka"):
+                yield
+            return
+        try:
+            with held(self._home, BROKER):
+                yield
+        finally:
+            self._until(lambda: self._serves(BROKER), "the broker did not come back")
+
+    @contextmanager
+    def _broker_stopped(self) -> Iterator[None]:
+        pid = self._process(BROKER)["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def _registry_aside(self) -> Iterator[None]:
+        aside.put_away(self._home.registry)
+        try:
+            yield
+        finally:
+            aside.bring_back(self._home.registry)
+
+    # containers
+
+    @contextmanager
+    def _kill(self, name: str) -> Iterator[None]:
+        with self._server(name) as server:
+            server.kill()
+            try:
+                yield
+            finally:
+                server.start()
+
+    @contextmanager
+    def _pause(self, name: str) -> Iterator[None]:
+        with self._server(name) as server:
+            server.pause()
+            try:
+                yield
+            finally:
+                server.unpause()
+
+    @contextmanager
+    def _cut(self, name: str) -> Iterator[None]:
+        with self._server(name) as server, server.cut_off():
+            yield
+
+    def _server(self, name: str) -> "AbstractContextManager[Server]":
+        from labkit.faults.containers import server_of  # here: Docker's client takes long to load
+
+        return server_of(self._home, name)
+
+    @property
+    def _settings(self) -> Settings:
+        return Settings.model_validate_json(self._home.settings_file.read_text())

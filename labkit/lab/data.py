@@ -57,8 +57,10 @@ class Reader:
         except DBAPIError as error:
             if not is_away(error):
                 raise
+            is_file = self._engines[service].dialect.name == "sqlite"
+            cure = "wait, or labkit down and labkit up" if is_file else "start its server, or wait"
             why = " ".join(str(error.orig).split())
-            text = f"the database of {service} does not answer ({why}): start its server, or wait"
+            text = f"the database of {service} does not answer ({why}): {cure}"
             raise DatabaseAway(f"{text}, then ask again; labkit status says where it is") from error
 
     def query(self, service: str, statement: Executable) -> Rows:

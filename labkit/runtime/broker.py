@@ -16,11 +16,13 @@ from typing import Any
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer
 from kafka.errors import CommitFailedError, KafkaError, RebalanceInProgressError
 
+from labkit.runtime import misses
 from labkit.runtime.inbox import DeadLetter, Delivery
 from labkit.runtime.outbox import Parcel
 
 log = logging.getLogger(__name__)
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
+misses.listen_to_the_broker()
 
 _JOINED_SECONDS = 2.0
 _WAIT_MS = 1000  # that a broker with nothing new keeps a question; what comes is told at once

@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from labkit.results import Result
+from labkit.runtime import misses
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.engines import Trouble, trouble
 from labkit.runtime.failpoints import Refused
@@ -134,6 +135,8 @@ class Committer:
             try:
                 return self._transact(group, presuming)
             except DBAPIError as error:
+                if trouble(error) not in _OWN:
+                    misses.count(misses.DATABASE)
                 if tries >= _TRIES.get(trouble(error), 1):
                     raise
                 time.sleep(0.02 * tries * random.uniform(0.5, 1))

@@ -1,11 +1,16 @@
-"""Numbers in memory that all processes of a home share."""
+"""Counters that processes share through a file, and that outlive a crash."""
 
 import mmap
 from pathlib import Path
 
 
 class Counters:
-    """Whole numbers in a file that processes share through memory; they outlive a crash."""
+    """Whole numbers in a file that processes map into their memory.
+
+    Args:
+        path: the file, made where there is none.
+        size: how many numbers.
+    """
 
     def __init__(self, path: Path, size: int) -> None:
         with path.open("a+b") as file:
@@ -14,9 +19,9 @@ class Counters:
             self._numbers = memoryview(mmap.mmap(file.fileno(), size * 8)).cast("Q")
 
     def add(self, at: int) -> None:
-        """Make one of them greater by one."""
+        """Count one more."""
         self._numbers[at] += 1
 
     def read(self, at: int) -> int:
-        """What one of them is."""
+        """A number as it is now."""
         return self._numbers[at]

@@ -1,13 +1,15 @@
 """The diary of one process: its spans as lines of JSON in the home, for the lab to draw.
 
 A span is written when it begins and again when it ends, straight to the system: so a process that
-is killed leaves behind what it was doing.
+is killed leaves behind what it was doing. What cannot be written, as on a full disk, is lost: no
+order fails for want of its picture.
 """
 
 import json
 import os
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,7 @@ class Diary(SpanProcessor):
 
     def _write(self, span: ReadableSpan) -> None:
         line = (json.dumps(self._who | _record(span)) + "\n").encode()
-        with self._lock:
+        with self._lock, suppress(OSError):
             if self._size > _FULL:
                 self._turn_over()
             self._size += os.write(self._descriptor, line)

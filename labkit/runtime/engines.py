@@ -8,9 +8,10 @@ import sqlite3
 from enum import Enum
 from typing import Any
 
+import pymysql
 from pymysql.constants import CLIENT
 from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import StaticPool
 
 _BUSY_MS = 2000
@@ -26,9 +27,10 @@ _DUPLICATE = 1062
 _DEADLOCK, _LOCK_WAIT = 1213, 1205
 #: The connection or the statement is gone: killed, timed out, the server stopping.
 _LOST = {0, 1053, 1152, 1158, 1159, 1160, 1161, 1180, 1317, 1927, 2006, 2013, 2055, 4031}
-#: The server cannot be reached, lets nobody in or cannot work: its disk or a table is full.
+#: The server cannot be reached, lets nobody in (the account is locked: 3118 in MySQL, 4151 in
+#: MariaDB) or cannot work: its disk or a table is full.
 _AWAY = {3, 1021, 1030, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1135, 1203, 1226, 1290,
-         1836, 2002, 2003, 2005}  # fmt: skip
+         1836, 2002, 2003, 2005, 3118, 4151}  # fmt: skip
 
 
 class Trouble(Enum):
@@ -94,6 +96,12 @@ def is_away(error: BaseException) -> bool:
     return trouble(error) is not Trouble.NONE
 
 
+def in_one_line(error: BaseException) -> str:
+    """What an error says, without the statement, its values and SQLAlchemy's link."""
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(f"{type(error).__name__}: {said}".split())
+
+
 def is_duplicate(error: DBAPIError) -> bool:
     """Whether MySQL refused a row because its key is there already."""
     return bool(_number(error) == _DUPLICATE)
@@ -119,7 +127,7 @@ def _open_sqlite(url: str, begin: str) -> Engine:
 def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Engine:
     connect_args = {
         "charset": "utf8mb4", "connect_timeout": _REACH_SECONDS,
-        "read_timeout": seconds, "write_timeout": seconds,
+        "read_timeout": _ANSWER_SECONDS, "write_timeout": _ANSWER_SECONDS,
         "client_flag": CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
     }  # fmt: skip
     engine = create_engine(
@@ -130,6 +138,16 @@ def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Eng
     def _settle(connection: Any, _record: Any) -> None:
         for setting in settings:
             connection.cursor().execute(setting)
+
+    @event.listens_for(engine, "checkout")
+    def _see_alive(connection: Any, _record: Any, _proxy: Any) -> None:
+        """One that was killed while it lay idle is no outage; a server that stands still is."""
+        connection._read_timeout = _ANSWER_SECONDS  # there is no public way
+        try:
+            connection.ping(reconnect=False)
+        except pymysql.Error as error:
+            raise DisconnectionError from error
+        connection._read_timeout = seconds
 
     return engine
 

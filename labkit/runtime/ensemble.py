@@ -15,6 +15,8 @@ from kazoo.client import KazooClient
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.states import KazooState
 
+from labkit.runtime import misses
+
 log = logging.getLogger(__name__)
 
 #: After this silence the ensemble takes a process for dead, and what it had there is gone.
@@ -151,6 +153,7 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has n
 
     def create_connection(self, address: tuple[str, int], **options: Any) -> Any:
         if not serves(*address):
+            misses.count(misses.REGISTRY)
             raise ConnectionRefusedError(f"{address[0]}:{address[1]} is not ready")
         self._before()
         return super().create_connection(address=address, **options)

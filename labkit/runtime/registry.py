@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from labkit.home import Home, take_lock, try_lock, write_whole
+from labkit.runtime import misses
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.ids import WORKERS, WorkerLease
+from labkit.runtime.ids import WORKERS, NothingReserved, WorkerLease
 from labkit.settings import Settings
 
 
@@ -42,9 +43,17 @@ class FileWorkerLease:
         self.worker = worker
 
     def reserve(self, until_ms: int) -> int:
-        """Reserve on disk, a few seconds ahead, so that this is rare."""
+        """Reserve on disk, a few seconds ahead, so that this is rare.
+
+        Raises:
+            NothingReserved: the folder cannot be written.
+        """
         reserved = until_ms + self._reserve_ms
-        write_whole(self._path, str(reserved), durable=True)
+        try:
+            write_whole(self._path, str(reserved), durable=True)
+        except OSError as error:
+            misses.count(misses.REGISTRY)
+            raise NothingReserved(f"no time for ids could be reserved: {error}") from error
         return reserved
 
 
@@ -75,12 +84,18 @@ class Registry:
         self._lease(service, instance).with_suffix(".json").unlink(missing_ok=True)
 
     def instances(self, service: str, fresh: float = 0) -> list[Instance]:
-        """The living instances of a service, as they were `fresh` seconds ago at the oldest."""
+        """The living instances of a service, as they were `fresh` seconds ago at the oldest.
+
+        Where the folder cannot be read, those who were there last.
+        """
         seen = self._seen.get(service)
         if seen and time.monotonic() - seen[0] < fresh:
             return seen[1]
-        found = [self._read(path) for path in sorted(self.folder.glob(f"{service}.*.json"))]
-        living = [one for one in found if one]
+        try:
+            living = self._read_all(service)
+        except OSError:
+            misses.count(misses.REGISTRY)
+            living = seen[1] if seen else []
         self._seen[service] = (time.monotonic(), living)
         return living
 
@@ -107,6 +122,11 @@ class Registry:
 
     def _lease(self, service: str, instance: int) -> Path:
         return self.folder / f"{service}.{instance}.lock"
+
+    def _read_all(self, service: str) -> list[Instance]:
+        """The same, as they are now; a `glob` would find nobody where there is no folder."""
+        files = sorted(file for file in self.folder.iterdir() if file.match(f"{service}.*.json"))
+        return [one for one in map(self._read, files) if one]
 
     def _read(self, path: Path) -> Instance | None:
         try:

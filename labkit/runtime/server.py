@@ -14,6 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from labkit.runtime import tracing
 from labkit.runtime.contract import Method, methods_of
+from labkit.runtime.engines import in_one_line
 from labkit.runtime.link import OPTIONS, SECRET
 from labkit.runtime.place import LOOPBACK, Place
 from labkit.runtime.wire import PING, Answer, Call, Outcome, calls_of, pack
@@ -115,7 +116,7 @@ class Server:
             line.say(call, Outcome.BUSY, str(overloaded).encode())
         except Exception as error:  # the caller must hear that it failed, whatever it was
             log.warning("%s of %s failed: %s", call.method, self._service, error)
-            line.say(call, Outcome.FAILED, f"{type(error).__name__}: {error}".encode())
+            line.say(call, Outcome.FAILED, in_one_line(error).encode())
 
 
 def _plain(_call: Call, handle: Handler, command: Any, expires: float) -> "asyncio.Future[Any]":

@@ -13,6 +13,8 @@ from labkit.home import DATABASES, Home, write_whole
 from labkit.runtime.engines import open_engine
 from labkit.stack.seeds import Seeds, files, seed
 
+#: Begins the names of the triggers by which a fault has a table be full.
+FULL_TRIGGER = "labkit_full_"
 COLLATION = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 _FORM = "LABKIT_MYSQL must look like mysql+pymysql://user:password@host:3306/"
 
@@ -101,11 +103,21 @@ def _make(connection: Connection, url: URL) -> bool:
         # two keys that differ in a capital are two keys, as they are on SQLite
         f"CREATE DATABASE IF NOT EXISTS `{url.database}` {COLLATION}",
         f"CREATE USER IF NOT EXISTS {who} IDENTIFIED BY '{url.password}'",
-        f"ALTER USER {who} IDENTIFIED BY '{url.password}'",
+        f"ALTER USER {who} IDENTIFIED BY '{url.password}' ACCOUNT UNLOCK",
         f"GRANT ALL ON `{url.database}`.* TO {who}",
     ):
         connection.execute(text(statement))
+    for trigger in full_triggers(connection, str(url.database)):
+        connection.execute(text(f"DROP TRIGGER `{url.database}`.`{trigger}`"))
     return new
+
+
+def full_triggers(connection: Connection, schema: str) -> list[str]:
+    """The triggers that a fault has in a schema, or left there."""
+    asked = ("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = :schema "
+             "AND trigger_name LIKE :names")  # fmt: skip
+    named = {"schema": schema, "names": f"{FULL_TRIGGER}%"}
+    return list(connection.execute(text(asked), named).scalars())
 
 
 def _check(connection: Connection) -> None:

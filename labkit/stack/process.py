@@ -21,7 +21,7 @@ from labkit.platform import keys
 from labkit.platform import process as platform
 from labkit.platform.client import PlatformClient
 from labkit.platform.wiring import PLATFORM
-from labkit.runtime import clock, tracing
+from labkit.runtime import clock, misses, tracing
 from labkit.runtime.cuts import Way
 from labkit.runtime.place import LOOPBACK, Place
 from labkit.runtime.rules import Rules
@@ -81,6 +81,7 @@ def serve(
         assert listener  # it serves HTTP and nothing else
         return uvloop.run(console.serve(home, listener))
     settings = Settings.model_validate_json(home.settings_file.read_text())
+    misses.start(home.faults, f"{name}-{instance}")
     tracing.start(home.traces, name, instance, settings.tracing)
     if name == PLATFORM.name:
         assert listener  # it serves HTTP and nothing else

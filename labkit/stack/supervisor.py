@@ -25,6 +25,7 @@ from labkit.runtime import tracing
 from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
 from labkit.stack import (
+    aside,
     broker_binary,
     children,
     control,
@@ -74,6 +75,7 @@ class Supervisor:
         before = home.state()
         self._generation = before.get("generation", 0)
         children.kill_left_over(before.get("processes", []))
+        aside.bring_all_back(home)
         write_whole(home.settings_file, settings.model_dump_json())
         tracing.warm(settings.tracing)
         known = before.get("endpoints", {})

@@ -3,21 +3,15 @@
 import itertools
 import os
 import re
-import signal
 from pathlib import Path
 
 import psutil
 from docker import DockerClient
-from docker.models.containers import Container
-from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
 
-from labkit.runtime import ensemble
+from labkit.faults.containers import Server
 from labkit.settings import Settings
 from labkit.stack import containers, ports
-from labkit.stack.compose_file import ADDRESS
-from labkit.stack.creation import OURS, PROJECT, find
-from tests.waiting import until
+from labkit.stack.creation import OURS, PROJECT
 
 _IMAGES_FILE = Path(__file__).parents[2] / "compose" / "offline" / "images.env"
 #: Variable → the image that compose/offline/build makes.
@@ -57,51 +51,8 @@ def sweep(docker: DockerClient) -> None:
             containers.down(Settings(containers_name=name), volumes=True)
 
 
-class Backend:
-    """One server in its container, to be treated badly.
-
-    Args:
-        docker: where it runs.
-        project: its stack.
-        service: which one: mysql, kafka or zookeeper.
-    """
-
-    def __init__(self, docker: DockerClient, project: str, service: str) -> None:
-        self._docker = docker
-        self._project = project
-        self.name = service
-
-    @property
-    def container(self) -> Container:
-        """The container as it is now."""
-        found = find(self._docker, self._project, self.name)
-        assert found
-        return found
-
-    @property
-    def address(self) -> str:
-        """`host:port` where it serves its clients."""
-        return self.container.labels[ADDRESS]
-
-    def kill(self) -> None:
-        """Kill −9, and see it dead: nothing is flushed that was not."""
-        self.container.kill()
-        until(lambda: self.container.status == "exited", f"{self.name} is dead")
-        assert self.container.attrs["State"]["ExitCode"] == 128 + signal.SIGKILL
-
-    def pause(self) -> None:
-        """Stop it where it stands; connections stay open and nobody answers."""
-        self.container.pause()
-        assert self.container.status == "paused"
-
-    def unpause(self) -> None:
-        """Let it go on."""
-        self.container.unpause()
-
-    def start(self) -> None:
-        """Start it, and wait until it serves its clients."""
-        self.container.start()
-        until(self._serves, f"{self.name} serves", seconds=60)
+class Backend(Server):
+    """A server whose data are treated badly too."""
 
     def forget(self) -> None:
         """Lose all data; it must be dead."""
@@ -123,24 +74,3 @@ class Backend:
             volumes_from=[container.id], network_mode="none", remove=True, stderr=True,
         )  # fmt: skip
         return told.decode()
-
-    def _serves(self) -> bool:
-        assert self.container.status == "running", self.container.logs(tail=20).decode()
-        host, _, port = self.address.rpartition(":")
-        if self.name == "zookeeper":  # it listens before it serves
-            return ensemble.serves(host, int(port))
-        return _has_a_broker(self.address) if self.name == "kafka" else ports.answers(self.address)
-
-
-def _has_a_broker(address: str) -> bool:
-    """Whether Kafka tells its clients whom to ask: it listens long before."""
-    try:
-        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=2000)
-    except KafkaError:
-        return False
-    try:
-        return bool(admin.describe_cluster()["brokers"])
-    except KafkaError:
-        return False
-    finally:
-        admin.close()

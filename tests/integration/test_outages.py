@@ -1,13 +1,11 @@
 """A part is away, hangs, or forgets everything: honest answers, and nothing is lost by it."""
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
 import httpx
-import psutil
 import pytest
 
 from labkit.lab import Lab, flight
@@ -31,11 +29,6 @@ def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def find(lab: Lab, answered: Answered) -> httpx.Response:
     """What is answered when an order is asked for by its id."""
     return lab.client.find(answered.order_id or 0)
-
-
-def pid_of(lab: Lab, service: str) -> int:
-    found = lab.home.state()["services"]
-    return next(one["pid"] for one in found if one["name"] == service)
 
 
 def test_the_broker_loses_all_it_holds_under_load(lab: Lab, history: History) -> None:
@@ -142,45 +135,3 @@ def test_a_part_that_hangs_is_not_waited_for(lab: Lab, history: History) -> None
         assert [one.status for one in history.place_all([ALL] * 4, clients=4)] == [503] * 4
     lab.settle()
     assert placed(history, **ALL)
-
-
-def test_a_database_that_is_locked_for_a_while(lab: Lab, history: History) -> None:
-    """Somebody holds the goods database for 3 s: orders are told 503, a message waits, not dead."""
-    answered = placed(history, **ALL)
-    locked = sqlite3.connect(lab.home.databases / "goods.sqlite", isolation_level=None)
-    locked.execute("BEGIN IMMEDIATE")
-    began = wall_ms()
-    try:
-        assert history.cancel(answered.order_id).status_code == 200
-        assert history.place(money_paid=7_00).status == 503
-        until(lambda: wall_ms() > began + 3000, "3 s are over")
-    finally:
-        locked.close()
-    lab.settle()
-    assert handled(history, "goods") == [{"tries": 1, "status": 1}] * 2
-
-
-@pytest.mark.parametrize("service", ["order", "goods"])
-def test_a_full_disk(lab: Lab, history: History, service: str) -> None:
-    """A process can write no more (on Linux: a limit on file size): honest answers, until it can.
-
-    Its messages are not handled, and not given up: a database that is away burns no tries.
-    """
-    answered = placed(history, **ALL)
-    process = psutil.Process(pid_of(lab, service))
-    free = process.rlimit(psutil.RLIMIT_FSIZE)
-    process.rlimit(psutil.RLIMIT_FSIZE, (0, free[1]))
-    try:
-        told = history.place_all([{"money_paid": 7_00}] * 4, clients=4)
-        assert [one.status for one in told] == [503] * 4
-        cancelled = history.cancel(answered.order_id)
-        assert cancelled.status_code == {"order": 503, "goods": 200}[service]
-    finally:
-        process.rlimit(psutil.RLIMIT_FSIZE, free)
-    assert placed(history, money_paid=7_00)
-    lab.settle()
-    assert {row["tries"] for row in handled(history, service)} <= {1}
-
-
-def handled(history: History, service: str) -> list[dict[str, int]]:
-    return history.tables.rows(service, "SELECT tries, status FROM trade_mq_consumer_log")

@@ -1,0 +1,174 @@
+"""A server in its container, to be treated badly through the Docker engine."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from docker import DockerClient
+from docker.models.containers import Container
+from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
+
+from labkit.home import Home
+from labkit.runtime import ensemble
+from labkit.settings import Settings
+from labkit.stack import compose_file, engine, ports
+from labkit.stack.compose_file import ADDRESS
+from labkit.stack.creation import find
+
+_DEAD_SECONDS, _SERVES_SECONDS = 15.0, 60.0
+_PERIOD = 100_000  # microseconds, over which the kernel shares CPU out
+_NO_LIMIT = -1
+
+
+class Server:
+    """One server of a stack.
+
+    Args:
+        docker: where it runs.
+        project: its stack.
+        name: which one: mysql, kafka or zookeeper.
+
+    Raises:
+        ValueError: it is in no container there.
+    """
+
+    def __init__(self, docker: DockerClient, project: str, name: str) -> None:
+        self._docker = docker
+        self._project = project
+        self.name = name
+        self._find()
+
+    @property
+    def container(self) -> Container:
+        """The container as it is now."""
+        return self._find()
+
+    @property
+    def address(self) -> str:
+        """`host:port` where it serves its clients."""
+        return self.container.labels[ADDRESS]
+
+    def kill(self) -> None:
+        """Kill −9, and see it dead: nothing is flushed that was not."""
+        self.container.kill()
+        _until(lambda: self.container.status == "exited", f"{self.name} did not die", _DEAD_SECONDS)
+        code = self.container.attrs["State"]["ExitCode"]
+        if code != 128 + signal.SIGKILL:
+            raise RuntimeError(f"{self.name} ended by itself, with code {code}, before the kill")
+
+    def start(self) -> None:
+        """Start it, and wait until it serves its clients."""
+        self.container.start()
+        _until(self._serves, f"{self.name} does not serve", _SERVES_SECONDS)
+
+    def pause(self) -> None:
+        """Stop it where it stands; connections stay open and nobody answers."""
+        self.container.pause()
+
+    def unpause(self) -> None:
+        """Let it go on."""
+        self.container.unpause()
+
+    @contextmanager
+    def throttled(self, percent: float) -> Iterator[None]:
+        """Let it have so many percent of one CPU for a block."""
+        container = self.container
+        before = container.attrs["HostConfig"]["CpuQuota"] or _NO_LIMIT
+        container.update(cpu_period=_PERIOD, cpu_quota=int(_PERIOD * percent / 100))
+        try:
+            yield
+        finally:
+            container.update(cpu_quota=before)
+
+    @property
+    def throttlings(self) -> int:
+        """How often it had to wait for the rest of a period: it wanted more than it was given."""
+        told = self._docker.api.stats(str(self.container.id), stream=False, one_shot=True)
+        return int(told["cpu_stats"]["throttling_data"]["throttled_periods"])
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        """Take it off its network for a block.
+
+        Raises:
+            ValueError: it has none of its own.
+        """
+        container = self.container
+        if container.attrs["HostConfig"]["NetworkMode"] == "host":
+            raise ValueError(
+                f"{self.name} is on this machine's own network, which is not cut: "
+                "server_paused has it not answer either"
+            )
+        joined: dict[str, Any] = container.attrs["NetworkSettings"]["Networks"]
+        networks = {self._docker.networks.get(one["NetworkID"]): one["Aliases"]
+                    for one in joined.values()}  # fmt: skip
+        try:
+            for network in networks:
+                network.disconnect(container)
+            yield
+        finally:
+            for network, aliases in networks.items():
+                network.connect(container, aliases=aliases)
+
+    def _find(self) -> Container:
+        found = find(self._docker, self._project, self.name)
+        if found is None:
+            raise ValueError(f"{self.name} is in no container of the stack {self._project}")
+        return found
+
+    def _serves(self) -> bool:
+        container = self.container
+        if container.status != "running":
+            last = container.logs(tail=1).decode(errors="replace").strip()
+            raise RuntimeError(f"{self.name} stopped at its start: {last}")
+        host, _, port = self.address.rpartition(":")
+        if self.name == "zookeeper":  # it listens before it serves
+            return ensemble.serves(host, int(port))
+        return _has_a_broker(self.address) if self.name == "kafka" else ports.answers(self.address)
+
+
+@contextmanager
+def server_of(home: Home, name: str) -> Iterator[Server]:
+    """A server of the stack that a lab stands on.
+
+    Raises:
+        ValueError: the lab stands on no containers, or this one is not there.
+        RuntimeError: no Docker engine answers.
+    """
+    stack = home.state().get("stack")
+    if stack != "containers":
+        raise ValueError(
+            f"there is no {name} in an {stack} lab, whose own are database_away, broker_away "
+            "and registry_away; labkit up --stack containers has it"
+        )
+    settings = Settings.model_validate_json(home.settings_file.read_text())
+    try:
+        with engine.connect() as docker:
+            yield Server(docker, compose_file.read(settings).name, name)
+    except engine.Unusable as error:
+        raise RuntimeError(str(error)) from None
+
+
+def _has_a_broker(address: str) -> bool:
+    """Whether Kafka tells its clients whom to ask: it listens long before."""
+    try:
+        admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=2000)
+    except KafkaError:
+        return False
+    try:
+        return bool(admin.describe_cluster()["brokers"])
+    except KafkaError:
+        return False
+    finally:
+        admin.close()
+
+
+def _until(condition: Callable[[], bool], complaint: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{complaint} within {seconds:.0f} s")
+        time.sleep(0.05)

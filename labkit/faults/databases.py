@@ -1,0 +1,177 @@
+"""A service's own database, to be put out of reach, locked or filled up: a file, or a schema."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Protocol
+
+import psutil
+from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+
+from labkit.faults.holding import held, running
+from labkit.home import DATABASES, Home
+from labkit.settings import Settings
+from labkit.stack import aside
+from labkit.stack.databases import FULL_TRIGGER, full_triggers
+
+_TABLE_IS_FULL = 1114
+_LOCK_SECONDS = 10
+
+
+class Database(Protocol):
+    """What can befall a database; each is undone when its block ends."""
+
+    def away(self) -> AbstractContextManager[None]:
+        """The service cannot open it."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Somebody else holds it: reading goes on, and nobody can write."""
+
+    def full(self) -> AbstractContextManager[None]:
+        """It cannot grow."""
+
+
+def databases_of(home: Home, service: str) -> list[Database]:
+    """The database of a service, or those of all.
+
+    Args:
+        home: of the lab.
+        service: as `goods`; `all` of them.
+
+    Raises:
+        ValueError: it has none; says which have.
+    """
+    names = DATABASES if service == "all" else (service,)
+    if not set(names) <= set(DATABASES):
+        raise ValueError(f"{service} has no database; {', '.join(DATABASES)} have, or say: all")
+    if not (urls := home.schemas()):
+        return [File(home, name) for name in names]
+    server = Settings.model_validate_json(home.settings_file.read_text()).mysql
+    return [Schema(server, urls[name]) for name in names]
+
+
+class File:
+    """An SQLite file.
+
+    Args:
+        home: of the lab.
+        service: whose.
+    """
+
+    def __init__(self, home: Home, service: str) -> None:
+        self._home = home
+        self._service = service
+        self._path = home.databases / f"{service}.sqlite"
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """A link to nowhere is in its place; who had it open is killed and starts without it."""
+        with held(self._home, self._service):
+            aside.put_away(self._path)
+        try:
+            yield
+        finally:
+            aside.bring_back(self._path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Another connection is in the middle of a transaction that writes."""
+        holder = sqlite3.connect(self._path, _LOCK_SECONDS, isolation_level=None)
+        try:
+            holder.execute("BEGIN EXCLUSIVE")
+            yield
+        finally:
+            holder.close()
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """The kernel lets the service's processes write nothing more to any file."""
+        if not hasattr(psutil.Process, "rlimit"):
+            raise ValueError("only Linux can keep a process from writing: database_full is not to "
+                             "be had here, database_away is")  # fmt: skip
+        processes = [psutil.Process(one["pid"]) for one in running(self._home, self._service)]
+        limited = [(process, process.rlimit(psutil.RLIMIT_FSIZE)) for process in processes]
+        try:
+            for process, (_soft, hard) in limited:
+                process.rlimit(psutil.RLIMIT_FSIZE, (0, hard))
+            yield
+        finally:
+            for process, before in limited:
+                with suppress(psutil.NoSuchProcess):  # the next one of its name has no limit
+                    process.rlimit(psutil.RLIMIT_FSIZE, before)
+
+
+class Schema:
+    """A schema on a MySQL server, and the account that alone reaches it.
+
+    Args:
+        server: SQLAlchemy URL of who may make accounts.
+        url: of the service's own.
+    """
+
+    def __init__(self, server: str, url: str) -> None:
+        self._engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        self._user = make_url(url).username
+        self._schema = str(make_url(url).database)
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """The account is locked, and its connections are killed."""
+        account = f"'{self._user}'@'%'"
+        try:
+            self._do(f"ALTER USER {account} ACCOUNT LOCK")
+            with self._engine.connect() as connection:
+                while self._kill_all(connection):
+                    pass
+            yield
+        finally:
+            self._do(f"ALTER USER {account} ACCOUNT UNLOCK")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Another connection has a lock on each table, which leaves the others reading only."""
+        with self._engine.connect() as holder:
+            tables = ", ".join(f"`{self._schema}`.`{one}` READ" for one in self._tables(holder))
+            holder.execute(text(f"SET lock_wait_timeout = {_LOCK_SECONDS}"))
+            holder.execute(text(f"LOCK TABLES {tables}"))
+            yield
+
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """The server answers each insert with the error of a table that cannot grow.
+
+        A disk cannot be filled for one schema alone, nor without harm to what else is on it.
+        """
+        with self._engine.connect() as connection:
+            tables = self._tables(connection)
+        try:
+            self._do(*(
+                f"CREATE TRIGGER `{self._schema}`.`{FULL_TRIGGER}{one}` BEFORE INSERT ON "
+                f"`{self._schema}`.`{one}` FOR EACH ROW SIGNAL SQLSTATE 'HY000' SET "
+                f"MYSQL_ERRNO = {_TABLE_IS_FULL}, MESSAGE_TEXT = 'The table ''{one}'' is full'"
+                for one in tables
+            ))  # fmt: skip
+            yield
+        finally:
+            with self._engine.connect() as connection:
+                for trigger in full_triggers(connection, self._schema):
+                    connection.execute(text(f"DROP TRIGGER `{self._schema}`.`{trigger}`"))
+
+    def _do(self, *statements: str) -> None:
+        with self._engine.connect() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    def _tables(self, connection: Connection) -> list[str]:
+        asked = "SELECT table_name FROM information_schema.tables WHERE table_schema = :schema"
+        return list(connection.execute(text(asked), {"schema": self._schema}).scalars())
+
+    def _kill_all(self, connection: Connection) -> int:
+        """Kill the account's connections; how many there were."""
+        asked = "SELECT id FROM information_schema.processlist WHERE user = :user"
+        found = connection.execute(text(asked), {"user": self._user}).scalars().all()
+        for number in found:
+            with suppress(OperationalError):  # it went by itself
+                connection.execute(text(f"KILL {number}"))
+        return len(found)

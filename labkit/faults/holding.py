@@ -1,0 +1,38 @@
+"""Keeping processes of a lab down for a while."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from labkit.home import Home
+from labkit.stack import control, launch
+
+_DEAD_SECONDS = 15.0
+
+
+def running(home: Home, service: str) -> list[dict[str, Any]]:
+    """The processes of a service that are alive, as `labkit status` has them."""
+    return [one for one in launch.status(home)["services"] if one["name"] == service and one["pid"]]
+
+
+@contextmanager
+def held(home: Home, service: str) -> Iterator[None]:
+    """Kill all processes of a service with −9 and keep them down for a block; then they start.
+
+    Raises:
+        TimeoutError: one did not die.
+    """
+    names = [f"{one['name']}-{one['instance']}" for one in running(home, service)]
+    try:
+        for name in names:
+            control.tell(home, "hold", name=name)
+        deadline = time.monotonic() + _DEAD_SECONDS
+        while running(home, service):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{service} did not die within {_DEAD_SECONDS:.0f} s")
+            time.sleep(0.02)
+        yield
+    finally:
+        for name in names:
+            control.tell(home, "release", name=name)

@@ -1,0 +1,137 @@
+"""The faults of servers as verbs, on MySQL, Kafka and ZooKeeper: met, told honestly, and undone."""
+
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+
+from labkit import cli
+from labkit.faults import NotReached, Reach
+from labkit.lab import Lab
+from labkit.runtime.tables import DEAD
+from labkit.shop.wiring import SERVICES
+from tests.containers.loading import ALL, cancel
+from tests.containers.stacks import Backend
+from tests.history import History
+from tests.telling import placed
+from tests.waiting import until
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("servers")]
+
+
+def met(history: History, reach: Reach) -> None:
+    """Place orders until the fault was met and one is refused for that."""
+
+    def refused() -> bool:
+        return history.place(money_paid=1).status in (202, 503) and bool(reach.times)
+
+    until(refused, "the fault is met, and an order is told so", seconds=60)
+
+
+def missed(history: History, reach: Reach) -> None:
+    """Place orders, which goes on, until the fault was met."""
+
+    def found() -> bool:
+        history.place(money_paid=1)
+        return bool(reach.times)
+
+    until(found, "the fault is met", seconds=60)
+
+
+def tried_once(history: History) -> None:
+    """No message is called poison, or burnt a try, because a server was away."""
+    asked = "SELECT tries, status FROM trade_mq_consumer_log"
+    inboxes = [row for name, one in SERVICES.items() if one.handlers
+               for row in history.tables.rows(name, asked)]  # fmt: skip
+    assert inboxes, "no message was looked at"
+    assert all(row["status"] != DEAD and row["tries"] <= 1 for row in inboxes)
+
+
+@pytest.mark.parametrize("fault", ["away", "locked", "full"])
+def test_the_database_of_one_service(lab: Lab, history: History, fault: str) -> None:
+    """Orders are told 503, others' data are at hand, and what is to be given back waits for it."""
+    mine = placed(history, **ALL)
+    breaks: Callable[[str], AbstractContextManager[Reach]]
+    breaks = getattr(lab.faults, f"database_{fault}")
+    with breaks("goods") as reach:
+        cancel(history, mine)
+        met(history, reach)
+    placed(history, coupon_id=2)
+    lab.settle(30)
+    tried_once(history)
+
+
+def test_all_databases(lab: Lab, history: History) -> None:
+    """Nobody is let in; then everybody is, and orders go on."""
+    mine = placed(history, money_paid=1)
+    with lab.faults.database_away() as reach:
+        met(history, reach)
+    cancel(history, mine)
+    lab.settle(30)
+    tried_once(history)
+
+
+@pytest.mark.parametrize("fault", ["broker_away", "broker_paused", "registry_away"])
+def test_the_broker_and_the_registry(lab: Lab, history: History, fault: str) -> None:
+    """Orders are placed, and what they tell each other comes later."""
+    mine = placed(history, **ALL)
+    breaks: Callable[[], AbstractContextManager[Reach]] = getattr(lab.faults, fault)
+    with breaks() as reach:
+        missed(history, reach)
+    cancel(history, mine)
+    lab.settle(30)
+    tried_once(history)
+
+
+@pytest.mark.parametrize("fault", ["server_killed", "server_paused"])
+def test_mysql_as_a_whole(lab: Lab, history: History, fault: str) -> None:
+    """Killed or standing still: no order is placed, and afterwards all is as was answered."""
+    mine = placed(history, money_paid=1)
+    breaks: Callable[[str], AbstractContextManager[Reach]] = getattr(lab.faults, fault)
+    with breaks("mysql") as reach:
+        met(history, reach)
+    cancel(history, mine)
+    lab.settle(30)
+    tried_once(history)
+
+
+def test_a_slow_server(lab: Lab, history: History) -> None:
+    """MySQL waits for its CPU; orders are placed or told 202 or 503, and none is lost."""
+    with lab.faults.server_slow("mysql", 5) as reach:
+        missed(history, reach)
+    lab.settle(30)
+
+
+def test_a_network_that_is_not_its_own_is_not_cut(lab: Lab, history: History) -> None:
+    """These servers listen on this machine's own loopback: one line says what there is instead."""
+    with pytest.raises(ValueError, match="this machine's own network") as told:
+        lab.faults.server_cut("kafka").__enter__()
+    assert "\n" not in str(told.value)
+    placed(history)
+
+
+def test_nobody_needed_it(lab: Lab, history: History) -> None:
+    """A lock that nobody met proves nothing, and is gone."""
+    with pytest.raises(NotReached), lab.faults.database_locked("log"):
+        placed(history)
+    history.pay(placed(history).order_id)
+
+
+@pytest.mark.parametrize("fault", ["database_away", "server_paused"])
+def test_a_tool_says_which_database_is_away(
+    lab: Lab, history: History, mysql: Backend, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """`labkit stuck`, `check` and `settle`: one line, soon, though the server may stand still."""
+    placed(history)
+    breaks: Callable[[str], AbstractContextManager[Reach]] = getattr(lab.faults, fault)
+    with breaks("order" if fault == "database_away" else mysql.name) as reach:
+        until(lambda: reach.times, "a service misses its database", seconds=30)
+        for word in ("stuck", "check", "settle"):
+            monkeypatch.setattr(sys, "argv", ["labkit", word, "--home", str(lab.home.folder)])
+            with pytest.raises(SystemExit) as told:
+                cli.main()
+            said = str(told.value)
+            assert said.startswith("labkit: the database of order does not answer (")
+            assert "start its server, or wait" in said
+            assert "\n" not in said
