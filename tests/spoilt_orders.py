@@ -105,6 +105,9 @@ SPOILT: Spoilt = {
     "nothing without an order": (set(), [
         ("pay", "UPDATE trade_pay SET order_id = 17 WHERE pay_id = :given_up"),
     ]),
+    "coupons keep their owners": (set(), [
+        ("coupon", "UPDATE trade_coupon SET user_id = 77 WHERE order_id IS NULL"),
+    ]),
     "settled events arrived": (set(), [
         ("goods", f"DELETE FROM trade_mq_consumer_log WHERE {HEARD}"),
     ]),
@@ -115,7 +118,7 @@ SPOILT: Spoilt = {
         ("goods", f"UPDATE trade_mq_consumer_log SET body = body || ' ' WHERE {HEARD}"),
     ]),
     "an order moves what is its user's": (set(), [
-        ("coupon", "UPDATE trade_coupon SET user_id = 77 WHERE order_id = :unpaid"),
+        ("pay", "UPDATE trade_pay SET user_id = 77 WHERE pay_id = :paid"),
     ]),
     "messages arrive in time": (set(), [
         ("order", f"""UPDATE trade_mq_producer SET status = 1, settled_time = NULL
@@ -162,6 +165,10 @@ OTHERS: Spoilt = {
         {"nothing is forgotten"},
         [("goods", f"""UPDATE trade_mq_consumer_log SET status = 0, done_time = NULL, next_try = 1,
                        last_error = 'it failed' WHERE {HEARD}""")],
+    ),
+    "a coupon that is used changes its owner": (
+        {"coupons keep their owners", "an order moves what is its user's"},
+        [("coupon", "UPDATE trade_coupon SET user_id = 77 WHERE order_id = :unpaid")],
     ),
     "stock of other goods": (
         {"an order moves what is its user's", "stock is conserved"},

@@ -105,10 +105,6 @@ OTHERS: Spoilt = {
          "order states match operations"},
         [("order", "UPDATE trade_order SET order_status = 4 WHERE order_id = :order")],
     ),
-    "a payment of another user": (
-        {"an order moves what is its user's"},
-        [("pay", "UPDATE trade_pay SET user_id = 77 WHERE pay_id = :paid")],
-    ),
     "paid there a moment ago": (
         set(),
         [("platform", """UPDATE platform_trade SET trade_status = 'TRADE_SUCCESS'

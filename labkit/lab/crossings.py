@@ -88,6 +88,20 @@ def nothing_without_an_order(reader: Reader) -> Finding:
     return Finding(len(taken), [f"order {order_id} does not exist" for order_id in lost])
 
 
+def coupons_keep_their_owners(reader: Reader) -> Finding:
+    """A coupon is still of the user for whose order it was used, also where it came back."""
+    used = t.order.c.coupon_id.is_not(None)
+    orders = reader.query("order", select(t.order.c.coupon_id, t.order.c.user_id).where(used))
+    rows = reader.query("coupon", select(t.coupon.c.coupon_id, t.coupon.c.user_id))
+    owner = {row["coupon_id"]: row["user_id"] for row in rows}
+    lost = sorted({(row["coupon_id"], row["user_id"]) for row in orders
+                   if owner.get(row["coupon_id"]) != row["user_id"]})  # fmt: skip
+    return Finding(len(orders), [
+        f"coupon {coupon_id} is of user {owner.get(coupon_id)}, and was user {user_id}'s"
+        for coupon_id, user_id in lost
+    ])  # fmt: skip
+
+
 def settled_events_arrived(reader: Reader) -> Finding:
     """Every group of a settled event has an inbox row for it."""
     finding = Finding(0)

@@ -207,6 +207,11 @@ ACROSS = (
         crossings.nothing_without_an_order,
     ),
     Across(
+        "coupons keep their owners",
+        "A coupon that an order used, or gave back, is still its user's.",
+        crossings.coupons_keep_their_owners,
+    ),
+    Across(
         "settled events arrived",
         "Every settled event has an inbox row in each group that must have it.",
         crossings.settled_events_arrived,

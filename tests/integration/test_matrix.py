@@ -13,7 +13,8 @@ from labkit.faults.points import catalogue
 from labkit.matrix import player, run
 from labkit.matrix.cells import BROKEN, HELD
 from labkit.matrix.scenario import SCENARIOS
-from tests.bugs import NOT_IDEMPOTENT, NOT_SENT_AGAIN, bug
+from tests.bugs.bug import shelf
+from tests.bugs.patching import bugs_in
 
 #: Another part of the matrix each time; a number given here plays one again.
 SEED = os.environ.get("MATRIX_SEED")
@@ -55,21 +56,19 @@ def test_other_actions_than_a_crash(tmp_path: Path, action: str, failpoint: str)
     assert outcome.verdict == HELD, outcome.why
 
 
-@pytest.mark.parametrize(
-    ("code", "cell", "told"),
-    [(NOT_IDEMPOTENT, "accepted:goods.deduct_stock.after_commit", "stock is conserved"),
-     (NOT_SENT_AGAIN, "cancelled:order.cancel_by_user.after_commit", "order_cancel is not sent")],
-)  # fmt: skip
+@pytest.mark.parametrize("name", ["key-looked-at-later", "not-sent-again"])
 def test_a_bug_that_only_a_crash_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, cell: str, told: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """A cell that the bug touches is broken, in the invariant's words, and the command that repeats
     it is named; the lab is made anew, and one that the bug does not touch holds there."""
     monkeypatch.setattr(player, "_SETTLED_SECONDS", 6.0)
-    with bug(tmp_path / "bug", code):
+    bug = shelf()[name]
+    (cell,) = bug.found_by
+    with bugs_in(tmp_path / "bug", bug):
         report = run(cells=[SAFE, cell, SAFE], labs=1, seed=3, folder=tmp_path)
     assert [one.verdict for one in report.outcomes] == [HELD, BROKEN, HELD], report.rows()
-    assert told in report.outcomes[1].why
+    assert bug.breaks in report.outcomes[1].why
     assert report.failed
     assert f"  again: labkit matrix --cell {cell} --seed 3" in list(report.summary())
 

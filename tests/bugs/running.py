@@ -1,0 +1,120 @@
+"""Playing what must find a bug, on a lab of its own that has it; and on one that has not."""
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from labkit.matrix import customer as customers
+from labkit.matrix import plan
+from labkit.matrix import player as players
+from labkit.matrix.cells import Cell
+from labkit.matrix.customer import Unexpected
+from labkit.matrix.labs import side_by_side
+from labkit.matrix.player import Player
+from tests.bugs.bug import Bug
+from tests.bugs.patching import bugs_in
+from tests.bugs.stories import STORIES
+
+#: What a bug loses never comes: it is not waited for as long as in a matrix.
+_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of looking for a bug.
+
+    Attributes:
+        bug: its name.
+        by: the cell or story that was played last.
+        words: what did not hold, in the words of what found it; empty where all held.
+        found: whether these say what the bug breaks, and its code was run.
+        seconds: that it took, with starting the lab.
+    """
+
+    bug: str
+    by: str
+    words: str
+    found: bool
+    seconds: float
+
+
+def look_for(bug: Bug, fixes: Mapping[str, str] | None = None) -> Finding:
+    """Have a lab with a bug, and play what must find it until something does.
+
+    Args:
+        bug: which.
+        fixes: `module:name` → code that stands there instead of the bug.
+    """
+    began = time.monotonic()
+    by = words = ""
+    with tempfile.TemporaryDirectory(prefix="bug-") as folder, _impatient():
+        place = Path(folder)
+        with bugs_in(place / "bug", bug, fixes=fixes) as proof, side_by_side(place, 1) as (lab,):
+            player = _Once(lab)
+            for by in bug.found_by:
+                words = play(player, by, bug.action)
+                if words:  # nothing that comes after says anything
+                    break
+            player.close()
+            found = bug.breaks in words and proof.reached() >= bug.patches.keys() - _messages(bug)
+    return Finding(bug.name, by, words, found, time.monotonic() - began)
+
+
+def play_all(bugs: Iterable[Bug]) -> Iterator[tuple[str, str]]:
+    """Play what finds these bugs on one lab that has none.
+
+    Returns:
+        Each cell and story, and what did not hold: that should be nothing.
+    """
+    wanted = dict.fromkeys((by, bug.action) for bug in bugs for by in bug.found_by)
+    with tempfile.TemporaryDirectory() as folder, side_by_side(Path(folder), 1) as (lab,):
+        player = Player(lab)
+        for by, action in wanted:
+            yield by, play(player, by, action)
+        player.close()
+
+
+def play(player: Player, by: str, action: str) -> str:
+    """Play a cell or a story; what did not hold, in words, or nothing."""
+    if ":" in by:
+        outcome = player.play(read(by, action))
+        return outcome.why
+    try:
+        player.column(STORIES[by])
+    except Unexpected as error:
+        return str(error)
+    return ""
+
+
+def read(by: str, action: str) -> Cell:
+    """The cell of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    return plan.read(by, action)
+
+
+class _Once(Player):
+    """Plays until something breaks; the lab goes then."""
+
+    def _begin_anew(self) -> None:
+        """Nothing is played any more."""
+
+
+def _messages(bug: Bug) -> set[str]:
+    """Places of a bug at which no function stands, which could be run."""
+    return {where for where, new in bug.patches.items() if isinstance(new, type)}
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    with (
+        mock.patch.object(players, "_SETTLED_SECONDS", _SECONDS),
+        mock.patch.object(customers, "_FINAL_SECONDS", _SECONDS),
+    ):
+        yield

@@ -1,0 +1,207 @@
+"""Stories that find what no crash shows: races, lies of a third party, a neighbour that fails.
+
+They are told like the scenarios of the crash matrix, whose invariants are looked at after each, and
+stand beside them: a crash in the middle would add nothing.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+from sqlalchemy import text
+
+from labkit.faults import points
+from labkit.lab import desk
+from labkit.matrix.customer import Placed, Unexpected
+from labkit.matrix.scenario import (
+    IS_ABSENT,
+    IS_CANCELLED,
+    IS_PAID,
+    IS_PLACED,
+    Ends,
+    Scenario,
+    Story,
+)
+from labkit.matrix.stage import Stage
+from tests.forging import Forger
+from tests.history import History
+
+#: Every story by its name.
+STORIES: dict[str, Scenario] = {}
+#: A lab opens with a million pieces and 10^11 cents of each of two users: three such orders fit.
+_MUCH_STOCK, _MUCH_MONEY = 250_000, 3 * 10**10
+_ITS_PIECES = 60_000  # which cost as much
+_SECOND_USER = 2
+_MANY = 10**6
+_IS_DECIDED = IS_PLACED | IS_CANCELLED | IS_ABSENT
+
+
+def story(name: str, says: str) -> Callable[[Callable[[Stage], Story]], Scenario]:
+    """Enter a story; see `labkit.matrix.scenario`."""
+
+    def enter(tell: Callable[[Stage], Story]) -> Scenario:
+        STORIES[name] = Scenario(name, says, tell)
+        return STORIES[name]
+
+    return enter
+
+
+def _race(stage: Stage, buyers: int, **wanted: Any) -> Ends:
+    """So many order the same at once; whoever is answered 200 has it."""
+    with ThreadPoolExecutor(buyers) as pool:
+        orders = list(pool.map(lambda _: stage.user.place(**wanted), range(buyers)))
+    return {one: IS_PLACED if one.status == 200 else _IS_DECIDED for one in orders}
+
+
+@story("last-pieces", "eight buy at once what is there three times")
+def last_pieces(stage: Stage) -> Story:
+    """A race for stock."""
+    yield
+    return _race(stage, 8, goods_number=_MUCH_STOCK)
+
+
+@story("one-coupon", "eight orders want one coupon at once")
+def one_coupon(stage: Stage) -> Story:
+    """A race for a coupon."""
+    coupon_id = stage.user.order(coupon=True).body["coupon_id"] + 2  # the user's next one
+    yield
+    return _race(stage, 8, coupon_id=coupon_id)
+
+
+@story("one-balance", "eight orders spend at once what a user has three times")
+def one_balance(stage: Stage) -> Story:
+    """A race for a balance."""
+    yield
+    return _race(
+        stage, 8, user_id=_SECOND_USER, goods_number=_ITS_PIECES, money_paid=_MUCH_MONEY
+    )  # fmt: skip
+
+
+@story("rush", "32 buy at once, each a piece, each with some balance")
+def rush(stage: Stage) -> Story:
+    """Many who do not stand in each other's way."""
+    yield
+    return _race(stage, 32, money_paid=1_00) | _race(stage, 32, money_paid=1_00)
+
+
+@story("some-cents", "an order is paid with 1.50 of the balance")
+def some_cents(stage: Stage) -> Story:
+    """Money that is no whole yuan."""
+    yield
+    return {stage.user.order(money_paid=1_50): IS_PLACED}
+
+
+@story("with-shipping", "an order so small that its shipping is charged")
+def with_shipping(stage: Stage) -> Story:
+    """Cheap goods."""
+    cheap = text("UPDATE trade_goods SET goods_price = goods_price / 100")
+    dear = text("UPDATE trade_goods SET goods_price = goods_price * 100")
+    yield
+    with stage.lab.database("goods") as goods:
+        goods.execute(cheap)
+    try:
+        order = stage.user.order()
+        if order.body["shipping_fee"] == 0:
+            raise Unexpected(f"nothing is charged for shipping: {order.body}")
+    finally:
+        with stage.lab.database("goods") as goods:
+            goods.execute(dear)
+    return {order: IS_PLACED}
+
+
+@story("cancelled-when-paid", "a user wants to cancel a paid order, which is not done")
+def cancelled_when_paid(stage: Stage) -> Story:
+    """A cancellation that comes too late."""
+    order = stage.user.order(money_paid=1_00)
+    stage.user.pay(order)
+    yield
+    client, user_id = stage.lab.client, order.body["user_id"]
+    stage.user.ask(lambda: client.cancel(str(order.order_id), user_id), "cancelling")
+    return {order: IS_PAID}
+
+
+@story("forged-callback", "somebody else signs that an open payment is paid")
+def forged_callback(stage: Stage) -> Story:
+    """A lie about a payment that nobody made."""
+    order, pay_id, forger = _open_payment(stage)
+    yield
+    fields = forger.signed(forger.notice(pay_id), by="foreign")
+    _must_fail(stage, forger, fields, "a forged callback")
+    return {order: IS_PLACED}
+
+
+@story("wrong-amount", "a callback is genuine, and says that one cent was paid")
+def wrong_amount(stage: Stage) -> Story:
+    """A payment of another amount."""
+    order, pay_id, forger = _open_payment(stage)
+    yield
+    _must_fail(stage, forger, forger.notice(pay_id, total_amount="1"),
+               "a callback with another amount")  # fmt: skip
+    return {order: IS_PLACED}
+
+
+@story("one-of-two", "of two orders of one price, the later one is paid")
+def one_of_two(stage: Stage) -> Story:
+    """Two payments that look alike."""
+    first, second = (stage.user.order(money_paid=1_00) for _ in range(2))
+    stage.user.cashier(first)
+    url = stage.user.cashier(second)
+    yield
+    stage.user.press(url)
+    return {first: IS_PLACED, second: IS_PAID}
+
+
+@story("neighbour", "a message that fails again and again holds up no other of its service")
+def neighbour(stage: Stage) -> Story:
+    """The user service cannot give a balance back, and adds points all the same."""
+    failing, paid = (stage.user.order(money_paid=1_00) for _ in range(2))
+    url = stage.user.cashier(paid)
+    home, fault = stage.lab.home, "user.return_balance.before_commit"
+    yield
+    points.arm(home, fault, "refuse", _MANY)
+    stage.user.cancel(failing)
+    stage.user.wait(lambda: points.left(home, fault) < _MANY, "a message fails")
+    stage.user.press(url)
+    stage.user.wait(lambda: "user" in stage.handled("paid", paid),
+                    "the user service adds points, though another message fails")  # fmt: skip
+    points.disarm(home, fault)
+    for event_id, _status in {stage.handled("order_cancel", failing).get("user", (0, 0))}:
+        stage.by_hand(f"user.{event_id}", desk.RETRY)
+    return {failing: IS_CANCELLED, paid: IS_PAID}
+
+
+@story("two-order-services", "two instances of the order service make ids at the same time")
+def two_order_services(stage: Stage) -> Story:
+    """Ids of two processes."""
+    stage.lab.scale(order=2)
+    try:
+        yield
+        ends: dict[Placed, Any] = {}
+        for _ in range(4):
+            ends |= _race(stage, 32)
+        ids = [one.order_id for one in ends]
+        twice = {one for one in ids if one and ids.count(one) > 1}
+        if twice:
+            raise Unexpected(f"{len(twice)} orders were given the same id as another: {twice}")
+    finally:
+        stage.lab.scale(order=1)
+    return ends
+
+
+def _open_payment(stage: Stage) -> tuple[Placed, int, Forger]:
+    """An order whose payment is open, and somebody who can sign anything about it."""
+    order = stage.user.order(money_paid=1_00)
+    stage.user.cashier(order)
+    pay_id = int(stage.user.find_payment(order)["pay_id"])
+    home = stage.lab.home.folder
+    return order, pay_id, Forger(home, History(home))
+
+
+def _must_fail(stage: Stage, forger: Forger, fields: dict[str, str], what: str) -> None:
+    def send() -> httpx.Response:
+        return forger.send(fields)
+
+    answer = stage.user.ask(send, what)
+    if answer.text != "fail":
+        raise Unexpected(f"{what} was answered {answer.status_code} {answer.text}")
