@@ -18,7 +18,7 @@ COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group buil
 	--universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help tour lab test matrix mysql test-containers bench check lock clean
+.PHONY: help tour lab test matrix bugs mysql test-containers bench check lock clean
 
 help: ## say what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ test: check ## check, then run every test
 
 matrix: $(VENV)/.core ## crash every service everywhere in every story, in about a quarter of an hour
 	@$(BIN)/labkit matrix
+
+bugs: $(VENV)/.dev ## put one bug after the other into the shop, and see each found
+	@$(BIN)/python -m tests.bugs
 
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql

@@ -208,7 +208,7 @@ ACROSS = (
     ),
     Across(
         "coupons keep their owners",
-        "A coupon that an order used, or gave back, is still its user's.",
+        "A coupon that an order used, or gave back, still belongs to its user.",
         crossings.coupons_keep_their_owners,
     ),
     Across(

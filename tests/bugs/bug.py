@@ -24,6 +24,7 @@ class Bug:
         breaks: words that what finds it must say: it is found for this and for nothing else.
         mirrors: the number of the flaw of the public Java shop that it is like, if any.
         action: what the failpoints of the cells are armed with.
+        waits: whether what it breaks is that something never comes, which takes long to see.
         patches: `module:name` → what stands there instead.
     """
 
@@ -33,6 +34,7 @@ class Bug:
     breaks: str
     mirrors: int | None = None
     action: str = "crash"
+    waits: bool = False
     patches: dict[str, Any] = field(default_factory=dict)
 
     def replaces(self, where: str) -> Callable[[F], F]:
@@ -51,11 +53,11 @@ class Bug:
 
 def bug(
     name: str, thought: str, *found_by: str, breaks: str, mirrors: int | None = None,
-    action: str = "crash",
+    action: str = "crash", waits: bool = False,
 ) -> Bug:  # fmt: skip
     """Put a bug on the shelf; its patches follow."""
     assert name not in BUGS, name
-    BUGS[name] = Bug(name, thought, found_by, breaks, mirrors, action)
+    BUGS[name] = Bug(name, thought, found_by, breaks, mirrors, action, waits)
     return BUGS[name]
 
 

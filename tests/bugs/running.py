@@ -15,12 +15,12 @@ from labkit.matrix.cells import Cell
 from labkit.matrix.customer import Unexpected
 from labkit.matrix.labs import side_by_side
 from labkit.matrix.player import Player
+from labkit.matrix.scenario import Scenario
 from tests.bugs.bug import Bug
 from tests.bugs.patching import bugs_in
 from tests.bugs.stories import STORIES
 
-#: What a bug loses never comes: it is not waited for as long as in a matrix.
-_SECONDS = 8.0
+_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,27 @@ class Finding:
 
 
 def look_for(bug: Bug, fixes: Mapping[str, str] | None = None) -> Finding:
-    """Have a lab with a bug, and play what must find it until something does.
+    """Have a lab with a bug, and play what must find it; once more where something else broke.
+
+    On a busy machine a call may be late, and an order that a story begins with is not placed.
 
     Args:
         bug: which.
         fixes: `module:name` → code that stands there instead of the bug.
     """
     began = time.monotonic()
+    by, words = _look(bug, fixes)
+    if words and bug.breaks not in words:
+        by, words = _look(bug, fixes)
+    found = bug.breaks in words
+    return Finding(bug.name, by, words, found, time.monotonic() - began)
+
+
+def _look(bug: Bug, fixes: Mapping[str, str] | None) -> tuple[str, str]:
+    """One try: what was played last, and what did not hold."""
     by = words = ""
-    haste = nullcontext() if fixes else _impatient()  # what is right may take its time
-    with tempfile.TemporaryDirectory(prefix="bug-") as folder, haste:
+    patience = nullcontext() if fixes else _patience(bug)  # what is right may take its time
+    with tempfile.TemporaryDirectory(prefix="bug-") as folder, patience:
         place = Path(folder)
         with bugs_in(place / "bug", bug, fixes=fixes) as proof, side_by_side(place, 1) as (lab,):
             player = _Once(lab)
@@ -61,8 +72,10 @@ def look_for(bug: Bug, fixes: Mapping[str, str] | None = None) -> Finding:
                 if words:  # nothing that comes after says anything
                     break
             player.close()
-            found = bug.breaks in words and proof.reached() >= bug.patches.keys() - _messages(bug)
-    return Finding(bug.name, by, words, found, time.monotonic() - began)
+            missed = bug.patches.keys() - _messages(bug) - proof.reached()
+    if missed:
+        return by, "; ".join(f"the code of {where} was never run" for where in sorted(missed))
+    return by, words
 
 
 def play_all(bugs: Iterable[Bug]) -> Iterator[tuple[str, str]]:
@@ -101,7 +114,11 @@ def read(by: str, action: str) -> Cell:
 
 
 class _Once(Player):
-    """Plays until something breaks; the lab goes then."""
+    """Plays until something breaks, and each once; the lab goes then."""
+
+    def column(self, scenario: Scenario) -> frozenset[str]:
+        """One try."""
+        return self._reached(scenario)
 
     def _begin_anew(self) -> None:
         """Nothing is played any more."""
@@ -113,7 +130,11 @@ def _messages(bug: Bug) -> set[str]:
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
+def _patience(bug: Bug) -> Iterator[None]:
+    """What a bug has never come is not waited for as long as in a matrix."""
+    if not bug.waits:
+        yield
+        return
     with (
         mock.patch.object(players, "_SETTLED_SECONDS", _SECONDS),
         mock.patch.object(customers, "_FINAL_SECONDS", _SECONDS),

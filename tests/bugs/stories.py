@@ -24,6 +24,7 @@ from labkit.matrix.scenario import (
     Story,
 )
 from labkit.matrix.stage import Stage
+from labkit.runtime.ids import SEQUENCE_BITS, WORKERS
 from tests.forging import Forger
 from tests.history import History
 
@@ -121,6 +122,20 @@ def cancelled_when_paid(stage: Stage) -> Story:
     return {order: IS_PAID}
 
 
+@story("two-who-cancel", "a flow cancels its order after the sweeper has found it, and before that")
+def two_who_cancel(stage: Stage) -> Story:
+    """An order that is late to be cancelled, and a sweeper that is later still."""
+    ended = "order.cancel_expired.after_commit"
+    before = _hits(stage, ended)
+    yield
+    stage.breaks("order.confirm_pre_order.before_commit", "refuse")
+    stage.breaks("order.cancel_failed.before_commit", "delay:4.5")
+    stage.breaks("order.cancel_expired.before_commit", "delay:2.2")
+    order = stage.user.place(money_paid=1_00)
+    stage.user.wait(lambda: _hits(stage, ended) > before, "the sweeper has done what it wanted")
+    return {order: IS_CANCELLED}
+
+
 @story("forged-callback", "somebody else signs that an open payment is paid")
 def forged_callback(stage: Stage) -> Story:
     """A lie about a payment that nobody made."""
@@ -171,22 +186,32 @@ def neighbour(stage: Stage) -> Story:
     return {failing: IS_CANCELLED, paid: IS_PAID}
 
 
-@story("two-order-services", "two instances of the order service make ids at the same time")
-def two_order_services(stage: Stage) -> Story:
-    """Ids of two processes."""
-    stage.lab.scale(order=2)
-    try:
-        yield
-        ends: dict[Placed, Any] = {}
-        for _ in range(4):
-            ends |= _race(stage, 32)
-        ids = [one.order_id for one in ends]
-        twice = {one for one in ids if one and ids.count(one) > 1}
-        if twice:
-            raise Unexpected(f"{len(twice)} orders were given the same id as another: {twice}")
-    finally:
-        stage.lab.scale(order=1)
-    return ends
+@story("two-id-makers", "the ids of two services that run at the same time bear two numbers")
+def two_id_makers(stage: Stage) -> Story:
+    """Ids of two processes, which repeat where both make one in one millisecond as one worker."""
+    yield
+    order = stage.user.order(money_paid=1_00)
+    stage.user.cashier(order)
+    ids = [int(str(order.order_id)), int(stage.user.find_payment(order)["pay_id"])]
+    workers = {number >> SEQUENCE_BITS & (WORKERS - 1) for number in ids}
+    if len(workers) == 1:
+        raise Unexpected(f"two services make ids as the same worker: {ids}, both by {workers}")
+    return {order: IS_PLACED}
+
+
+@story("given-up-and-left", "a payment is given up at the cashier, and that is all")
+def given_up_and_left(stage: Stage) -> Story:
+    """A callback that does not say that somebody has paid."""
+    order = stage.user.order(money_paid=1_00)
+    url = stage.user.cashier(order)
+    yield
+    stage.user.press(url, "give-up")
+    return {order: IS_PLACED}
+
+
+def _hits(stage: Stage, failpoint: str) -> int:
+    found = points.list_all(stage.lab.home)
+    return next(int(one["hits"]) for one in found if one["name"] == failpoint)
 
 
 def _open_payment(stage: Stage) -> tuple[Placed, int, Forger]:

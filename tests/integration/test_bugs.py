@@ -1,30 +1,35 @@
 """Bugs put into the shop are found, each for what it breaks; and their shelf is in order."""
 
+import ast
+import inspect
+import os
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
 import pytest
 
+from labkit.runtime.statements import Statement
+from labkit.runtime.steps import Flow, Step
 from tests.bugs import broken_shop
-from tests.bugs.bug import shelf
+from tests.bugs import shelf as shelves
+from tests.bugs.bug import Bug, shelf
 from tests.bugs.patching import find
+from tests.bugs.running import look_for, read
+from tests.bugs.stories import STORIES
 
+ROOT = Path(__file__).parents[2]
 SHELF = shelf()
+#: Others are drawn each time; a number given here draws the same again.
+SEED = int(os.environ.get("BUGS_SEED") or random.randrange(10_000))
+#: So many fit into a minute.
+DRAWN = random.Random(SEED).sample([name for name, one in SHELF.items() if not one.waits], 3)
+ENOUGH = 30
 
-
-@pytest.mark.parametrize("name", SHELF)
-def test_a_bug_still_fits_the_product(name: str) -> None:
-    """What it replaces is there."""
-    assert SHELF[name].patches
-    for where in SHELF[name].patches:
-        find(where)
-
-
-def test_a_learner_puts_a_bug_right() -> None:
-    """The product's own function in its place: what found the bug holds; the bug itself, not."""
-    number = broken_shop.NUMBERED.index("key-looked-at-later") + 1
-    (place,) = broken_shop.places_of(number)
-    assert place == "goods.deduct_stock"
-    buggy = broken_shop.code_of(number, place)
-    assert "if operation.earlier" in buggy
-    right = """
+TAKES_STOCK = """
 def deduct_stock(tx, command):
     operation = claim(tx, "deduct_stock", command)
     if operation.earlier:
@@ -34,5 +39,94 @@ def deduct_stock(tx, command):
     _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
 """
-    assert "stock is conserved" in broken_shop.cured(number, {place: buggy}).words
-    assert not broken_shop.cured(number, {place: right}).words
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_bug_is_found(name: str) -> None:
+    """What must find it breaks, in the words that the bug is known by, and its code was run."""
+    print(f"drawn with BUGS_SEED={SEED}")
+    finding = look_for(SHELF[name])
+    assert finding.found, f"{finding.by}: {finding.words or 'all held'} (BUGS_SEED={SEED})"
+
+
+def test_a_learner_puts_a_bug_right() -> None:
+    """With the right function in the bug's place nothing breaks any more; with its own, it does."""
+    number = broken_shop.NUMBERED.index("key-looked-at-later") + 1
+    (place,) = broken_shop.places_of(number)
+    wrong = broken_shop.code_of(number, place)
+    assert "stock is conserved" in broken_shop.cured(number, {place: wrong}).words
+    assert not broken_shop.cured(number, {place: TAKES_STOCK}).words
+
+
+def test_a_fix_that_is_none_is_told_at_once() -> None:
+    """Code that defines something else, or a place that is not there, starts no lab."""
+    with pytest.raises(ValueError, match="defines no deduct_stock"):
+        broken_shop.cured(1, {"goods.deduct_stock": "def other(): ..."})
+    with pytest.raises(LookupError, match="nothing of that name"):
+        broken_shop.cured(1, {"goods.sell": "def sell(): ..."})
+    with pytest.raises(LookupError, match="no bug 0"):
+        broken_shop.symptom(0)
+
+
+@pytest.mark.parametrize("number", broken_shop.numbers())
+def test_a_learner_can_read_the_code_as_it_runs(number: int) -> None:
+    """Each place shows a function of its own name, and does not tell the name of the bug."""
+    name = broken_shop.NUMBERED[number - 1]
+    for place in broken_shop.places_of(number):
+        code = broken_shop.code_of(number, place)
+        assert re.match(rf"(async )?def {place.rpartition('.')[2]}\(", code)
+        assert name not in code
+        assert name.replace("-", "_") not in code
+
+
+@pytest.mark.parametrize("one", SHELF.values(), ids=SHELF)
+def test_a_bug_still_fits_the_product(one: Bug) -> None:
+    """What it replaces is there and takes as much; what must find it can be played."""
+    assert one.patches
+    assert one.found_by
+    assert one.breaks
+    for where, new in one.patches.items():
+        old = _function(find(where)[2])
+        assert isinstance(new, type) or len(_parameters(new)) == len(_parameters(old)), where
+    for by in one.found_by:
+        assert by in STORIES or read(by, one.action)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(shelves.__path__[0]).glob("*.py")), ids=lambda p: p.stem
+)
+def test_what_a_bug_uses_of_the_product_is_there(path: Path) -> None:
+    """Every `goods._take` in its code: else it would break for another reason than its own."""
+    module = vars(__import__(f"tests.bugs.shelf.{path.stem}", fromlist=["_"]))
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            holder = module.get(node.value.id)
+            if isinstance(holder, ModuleType):
+                assert hasattr(holder, node.attr), f"{node.value.id}.{node.attr}"
+
+
+def test_the_shelf_is_whole() -> None:
+    """There are enough of them, in a sentence each; the flaws of the original are all mirrored."""
+    assert len(SHELF) >= ENOUGH
+    assert all(one.thought.endswith(".") for one in SHELF.values())
+    assert len({one.thought for one in SHELF.values()}) == len(SHELF)
+    assert {one.mirrors for one in SHELF.values()} - {None} == set(range(1, 12))
+    assert len(set(broken_shop.NUMBERED)) == len(broken_shop.NUMBERED)
+
+
+def test_the_page_shows_each_bug_found() -> None:
+    """Its table has every bug, with what was thought, and says of none that it was not found."""
+    page = (ROOT / "docs" / "bugs.md").read_text(encoding="utf-8")
+    assert "NOT FOUND" not in page
+    for name, one in SHELF.items():
+        assert f"| `{name}` | {one.thought} | {one.mirrors or '–'} | `" in page, name
+
+
+def _function(found: Any) -> Callable[..., Any]:
+    if isinstance(found, Step | Flow):
+        return found.function
+    return found._build if isinstance(found, Statement) else found  # type: ignore[no-any-return]
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    return list(inspect.signature(function).parameters)

@@ -57,8 +57,8 @@ def _(tx: Transaction, name: str, order_id: int) -> int | None:
 trusts_the_message = bug(
     "compensation-trusts-the-message",
     "The message says what the order had asked for, so nobody has to look it up.",
-    "abandoned:order.save_pre_order.after_commit",
-    breaks="stock log matches operations", mirrors=3,
+    "accepted:goods.deduct_stock.before_commit",
+    breaks="stock log matches operations", mirrors=3, action="refuse",
 )  # fmt: skip
 
 

@@ -26,7 +26,7 @@ not_sent_again = bug(
     "not-sent-again",
     "The relay is told of each event at its commit, so nobody has to look for what was left.",
     "cancelled:order.cancel_by_user.after_commit",
-    breaks="order_cancel is not sent", mirrors=11,
+    breaks="order_cancel is not sent", mirrors=11, waits=True,
 )  # fmt: skip
 
 
@@ -104,11 +104,11 @@ settled_when_sent(offset_first)
 
 
 @offset_first.replaces("labkit.runtime.consumer:Inbox._poll")
-def _(self: Inbox, consumer: Consumer) -> None:
-    deliveries = list(consumer.poll(0.2))
+def _(self: Inbox, polled: Consumer) -> None:
+    deliveries = list(polled.poll(0.2))
     if not deliveries:
         return
-    consumer.commit()
+    polled.commit()
     futures = [self._submit(self._first[one.topic], one) for one in deliveries]
     for delivery, future in zip(deliveries, futures, strict=True):
         try:
@@ -139,7 +139,7 @@ never_tried_again = bug(
     "failed-row-never-tried-again",
     "A failed message is kept with its cause; somebody will see it.",
     "cancelled:goods.return_stock.before_commit",
-    breaks="order_cancel waits in the inbox of goods", mirrors=4, action="refuse",
+    breaks="order_cancel waits in the inbox of goods", mirrors=4, action="refuse", waits=True,
 )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ poison_blocks = bug(
     "poison-blocks-its-partition",
     "Messages keep their order: the next one has to wait until this one is done.",
     "neighbour",
-    breaks="though another message fails",
+    breaks="though another message fails", waits=True,
 )  # fmt: skip
 
 
@@ -215,7 +215,7 @@ one_group_for_all = bug(
     "one-group-for-all-services",
     "The shop is the consumer, so its services are of one group.",
     "cancelled:order.cancel_by_user.after_commit",
-    breaks="order_cancel", mirrors=5,
+    breaks="order_cancel", mirrors=5, waits=True,
 )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ no_sweeper = bug(
     "no-sweeper",
     "Whoever places an order also ends it: in the same function, whatever fails.",
     "abandoned:order.save_pre_order.after_commit",
-    breaks="order not decided", mirrors=1,
+    breaks="order not decided", mirrors=1, waits=True,
 )  # fmt: skip
 
 
@@ -48,7 +48,7 @@ unpaid_for_ever = bug(
     "no-time-to-pay",
     "Whoever does not want to pay cancels.",
     "unpaid:order.cancel_unpaid.after_commit",
-    breaks="the unpaid order is cancelled", mirrors=11,
+    breaks="the unpaid order is cancelled", mirrors=11, waits=True,
 )  # fmt: skip
 
 
@@ -60,8 +60,8 @@ async def _(_shop: Shop, _command: None) -> None:
 sweeper_decides_alone = bug(
     "sweeper-without-compare-and-swap",
     "The sweeper has just looked: the order is unconfirmed.",
-    "confirm-fails:order.cancel_failed.before_commit+order.cancel_expired.before_commit",
-    breaks="an end is told once", mirrors=8, action="delay:4",
+    "two-who-cancel",
+    breaks="an end is told once", mirrors=8,
 )  # fmt: skip
 
 
@@ -107,8 +107,8 @@ def _(order_id: int, now: datetime) -> Any:
 key_made_anew = bug(
     "key-made-anew",
     "Each request gets a key of its own, so that no two orders are taken for one.",
-    "accepted:order.confirm_pre_order.after_commit",
-    breaks="and asked again", mirrors=6,
+    "repeated:order.open_order.after_commit",
+    breaks="the same request was answered", mirrors=6,
 )  # fmt: skip
 
 
@@ -208,8 +208,8 @@ def _(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str]]:
 constant_worker = bug(
     "constant-worker",
     "Worker 1, datacenter 1: as in the example of the library.",
-    "two-order-services",
-    breaks="the same id", mirrors=10,
+    "two-id-makers",
+    breaks="as the same worker", mirrors=10,
 )  # fmt: skip
 
 

@@ -71,7 +71,7 @@ def _(row: Any, seen: TradeSeen) -> str:
 without_state = bug(
     "callback-without-state",
     "The platform calls back when somebody has paid.",
-    "given-up:pay.take_payment.after_commit",
+    "given-up-and-left",
     breaks="platform and shop have the same money", mirrors=9,
 )  # fmt: skip
 
@@ -142,7 +142,7 @@ paid_and_told_apart = bug(
     "paid-row-and-message-apart",
     "First the payment is saved, and when that is safe the others are told.",
     "paid:pay.take_payment.before_commit",
-    breaks="the order says paid", mirrors=2,
+    breaks="the order says paid", mirrors=2, waits=True,
 )  # fmt: skip
 
 
@@ -205,7 +205,7 @@ refund_under_a_new_id = bug(
     "refund-under-a-new-id",
     "A try that failed is over; the next one is another request.",
     "returned:pay.refund_trade.after_call",
-    breaks="refund", mirrors=11,
+    breaks="refund", mirrors=11, waits=True,
 )  # fmt: skip
 
 
@@ -225,7 +225,7 @@ nobody_asks = bug(
     "nobody-asks-the-platform",
     "The platform calls back, again and again until we have answered.",
     "not-told:platform.pay_trade.after_commit",
-    breaks="the order says paid", mirrors=11,
+    breaks="the order says paid", mirrors=11, waits=True,
 )  # fmt: skip
 
 
