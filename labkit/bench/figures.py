@@ -16,12 +16,14 @@ class Figure:
         value: None where it cannot be measured here, or is left out of a quick run.
         unit: of the value.
         target: as `>=600`; None where there is none.
+        note: what the value is of, where that is another thing in each run; else empty.
     """
 
     name: str
     value: float | None
     unit: str
     target: str | None = None
+    note: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -42,7 +44,8 @@ class Figure:
     def as_row(self) -> dict[str, str]:
         """The same for people."""
         says = {None: "–", True: "met", False: "MISSED"}[self.met]
-        return {"figure": self.name, "value": shown(self.value), "unit": self.unit,
+        name = f"{self.name}: {self.note}" if self.note else self.name
+        return {"figure": name, "value": shown(self.value), "unit": self.unit,
                 "target": self.target or "–", "is": says}  # fmt: skip
 
 

@@ -5,10 +5,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
-from labkit.bench import faults, floor
+from labkit.bench import faults, floor, kills
 from labkit.bench.figures import Figure
 from labkit.bench.fill import fill
 from labkit.bench.ground import Ground, Run, ground, prepare
@@ -34,6 +35,7 @@ class Pace:
         ups: how often the lab is started to see how long it takes.
         rounds: of load on each of two labs that are compared.
         failing: orders that fail at confirm.
+        kills: how often each process is killed under load.
         orders_before: orders that stand in the tables already; 0 leaves that out.
     """
 
@@ -44,6 +46,7 @@ class Pace:
     ups: int
     rounds: int
     failing: int
+    kills: int
     orders_before: int
 
     @property
@@ -57,8 +60,12 @@ class Pace:
         return self.rounds * self.loaded
 
 
-FULL = Pace(warm=2, load=8, floor=8, idle=10, ups=3, rounds=3, failing=100, orders_before=1_000_000)
-QUICK = Pace(warm=0.5, load=1.5, floor=2, idle=3, ups=1, rounds=1, failing=20, orders_before=0)
+FULL = Pace(
+    warm=2, load=8, floor=8, idle=10, ups=3, rounds=3, failing=100, kills=2, orders_before=1_000_000
+)
+QUICK = Pace(
+    warm=0.5, load=1.5, floor=2, idle=3, ups=1, rounds=1, failing=20, kills=1, orders_before=0
+)
 
 
 class Typical(NamedTuple):
@@ -108,6 +115,7 @@ class Bench:
             yield from self._failpoints()
             yield from self._paying(lab)
             yield from self._faults(lab)
+            yield from self._kills(lab)
             yield from self._safety(lab)
             yield from self._tracing(lab)
             yield from self._orders_before(lab)
@@ -192,6 +200,20 @@ class Bench:
         self._progress("killing services")
         back = max(faults.back_seconds(lab.home).values())
         yield Figure("killed service answers again, slowest", back, "s", "<1")
+
+    def _kills(self, lab: Ground) -> Iterator[Figure]:
+        """Of every kind of process; p99 of so few is the slowest, and whose that was is told."""
+        self._progress("killing every process under load")
+        found = kills.kill_each(lab, self._pace.kills)
+        for what, said, target in (
+            ("calls", "calls answered again", "<3"),
+            ("messages", "messages consumed", "<10"),
+            ("decided", "every order decided", "<15"),
+        ):
+            slowest = max(found.each, key=attrgetter(what))
+            name = f"kill -9 under load: {said}, p99"
+            yield Figure(name, getattr(slowest, what), "s", target, slowest.process)
+        yield Figure("kill -9 under load: orders acknowledged and lost", found.lost, "", "<=0")
 
     def _safety(self, lab: Ground) -> Iterator[Figure]:
         cost = cpu = None

@@ -72,9 +72,9 @@ def recover(ground: Ground, server: Server, rate: int) -> Recovery:
     """
     most = int(4 * _PATIENCE_SECONDS * rate)
     ground.reset(_PROBES + most)
-    with _load(ground.url, rate, most) as answers:
+    with orders_at(rate, ground.url, range(_PROBES + 1, _PROBES + most + 1)) as answers:
         enough = _BEFORE_SECONDS * rate
-        _until(lambda: len(_acknowledged(answers)) >= enough, "not enough orders are placed")
+        until(lambda: len(acknowledged(answers)) >= enough, "not enough orders are placed")
         server.kill()
         time.sleep(_DOWN_SECONDS)
         began = time.monotonic()
@@ -83,21 +83,27 @@ def recover(ground: Ground, server: Server, rate: int) -> Recovery:
         order_id, placed = _place_and_cancel(ground.url)
         given_back = _given_back(ground, order_id)
     ground.settle()
-    acknowledged = _acknowledged(answers)
-    lost = acknowledged - _confirmed(ground)
+    placed_then = acknowledged(answers)
+    lost = placed_then - confirmed(ground)
     return Recovery(
-        serves - began, placed - serves, given_back - serves, len(acknowledged), len(lost)
+        serves - began, placed - serves, given_back - serves, len(placed_then), len(lost)
     )
 
 
 @contextmanager
-def _load(url: str, rate: int, most: int) -> Iterator[list[Answer]]:
-    """Orders at a steady rate, in a thread, for a block; the list of answers grows meanwhile."""
+def orders_at(rate: int, url: str, numbers: range) -> Iterator[list[Answer]]:
+    """Orders at a steady rate, in a thread, for a block; the list of answers grows meanwhile.
+
+    Args:
+        rate: orders a second.
+        url: of the order web.
+        numbers: of the sample orders that are sent, at the most.
+    """
     answers: list[Answer] = []
     over = threading.Event()
 
     def requests() -> Iterator[bytes]:
-        for number in range(_PROBES + 1, _PROBES + most + 1):
+        for number in numbers:
             if over.is_set():
                 return
             yield order_request(sample(number))
@@ -127,9 +133,9 @@ def _place_and_cancel(url: str) -> tuple[int, float]:
             answer = client.post(f"/order/{order_id}/cancel", json={"user_id": user_id})
             return answer.status_code == httpx.codes.OK
 
-        order_id, user_id = _until(place, "no order is placed")
+        order_id, user_id = until(place, "no order is placed")
         placed = time.monotonic()
-        _until(cancel, f"order {order_id} cannot be cancelled")
+        until(cancel, f"order {order_id} cannot be cancelled")
     return int(order_id), placed
 
 
@@ -145,16 +151,18 @@ def _given_back(ground: Ground, order_id: int) -> float:
         owing.difference_update([one for one in owing if reader.query(one, undone)])
         return not owing
 
-    _until(all_back, f"order {order_id} is not given back")
+    until(all_back, f"order {order_id} is not given back")
     reader.close()
     return time.monotonic()
 
 
-def _acknowledged(answers: Sequence[Answer]) -> set[int]:
+def acknowledged(answers: Sequence[Answer]) -> set[int]:
+    """The orders of which a client was told that they are placed."""
     return {int(result_of(one)["data"]["order_id"]) for one in list(answers) if one.status == 200}
 
 
-def _confirmed(ground: Ground) -> set[int]:
+def confirmed(ground: Ground) -> set[int]:
+    """The orders that are confirmed."""
     reader = Reader(ground.home)
     confirmed = select(order.c.order_id).where(order.c.order_status == CONFIRMED)
     found = {int(row["order_id"]) for row in reader.query("order", confirmed)}
@@ -162,7 +170,12 @@ def _confirmed(ground: Ground) -> set[int]:
     return found
 
 
-def _until(condition: Callable[[], T | None], complaint: str) -> T:
+def until(condition: Callable[[], T | None], complaint: str) -> T:
+    """The first true value of a condition.
+
+    Raises:
+        RuntimeError: it did not come true in a minute; the complaint.
+    """
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not (found := condition()):
         if time.monotonic() > deadline:

@@ -17,6 +17,16 @@ from labkit.shop import tables as t
 
 _LATE_MS = 15_000
 _FORWARD = {"goods": "deduct_stock", "coupon": "use_coupon", "user": "deduct_balance"}
+#: What bears an order's id and says whose it is, or which goods.
+_MOVED = (
+    ("goods", t.number_log, "goods_id"),
+    ("coupon", t.coupon, "user_id"),
+    ("user", t.money_log, "user_id"),
+    ("user", t.score_log, "user_id"),
+    ("pay", t.pay, "user_id"),
+    ("pay", t.refund, "user_id"),
+    ("log", t.pay_log, "user_id"),
+)
 
 
 @dataclass
@@ -113,6 +123,39 @@ def events_come_from_an_outbox(reader: Reader) -> Finding:
             for row in reader.query(service, select(rt.outbox.c.event_id))}  # fmt: skip
     foreign = [event_id for _, event_id in arrived if event_id not in sent]
     return Finding(len(arrived), [f"event {event_id} was never sent" for event_id in foreign])
+
+
+def messages_arrive_as_told(reader: Reader) -> Finding:
+    """The inbox row of an event says what its outbox row says."""
+    finding = Finding(0)
+    arrived = [(service, row) for service in t.TABLES
+               for row in reader.query(service, select(rt.inbox))]  # fmt: skip
+    told = {row["event_id"]: _content(row) for service in t.TABLES
+            for row in reader.query(service, select(rt.outbox))}  # fmt: skip
+    for service, row in arrived:
+        finding.looked_at += 1
+        if told.get(row["event_id"], _content(row)) != _content(row):
+            text = f"event {row['event_id']} is another one in the inbox of {service}"
+            finding.broken.append(text)
+    return finding
+
+
+def orders_move_what_is_theirs(reader: Reader) -> Finding:
+    """What was moved for an order belongs to its user; the goods are those it names."""
+    moved = [(row["order_id"], service, column, row[column])
+             for service, table, column in _MOVED
+             for row in reader.query(service, select(table.c.order_id, table.c[column]).where(
+                 table.c.order_id > 0))]  # fmt: skip
+    orders = {row["order_id"]: row for row in reader.query("order", select(
+        t.order.c.order_id, t.order.c.user_id, t.order.c.goods_id))}  # fmt: skip
+    wrong = [f"order {order_id}: {service} has {column} {number}"
+             for order_id, service, column, number in moved
+             if order_id in orders and orders[order_id][column] != number]  # fmt: skip
+    return Finding(len(moved), wrong)
+
+
+def _content(row: dict[str, Any]) -> tuple[str, ...]:
+    return (row["topic"], row["tag"], row["msg_key"], row["body"])
 
 
 def _amounts(reader: Reader, service: str) -> dict[int, int]:

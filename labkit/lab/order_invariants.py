@@ -1,6 +1,6 @@
 """What must be true of orders, stock, coupons, balances and messages."""
 
-from labkit.lab import crossings
+from labkit.lab import crossings, liveness
 from labkit.lab.rules import Across, Local
 
 WITHIN = (
@@ -23,6 +23,21 @@ WITHIN = (
            WHERE order_status NOT IN (0, 1, 2, 4) OR pay_status NOT IN (0, 2)
               OR (pay_status = 2 AND order_status NOT IN (1, 4))
               OR (order_status IN (1, 4) AND confirm_time IS NULL)""",
+    ),
+    Local(
+        "order states match operations",
+        "Every order was saved, confirmed, cancelled or returned by the operation that says so.",
+        "order",
+        "SELECT count(*) FROM trade_order",
+        """SELECT o.order_id, o.order_status FROM trade_order o
+           LEFT JOIN trade_operation p ON p.order_id = o.order_id AND p.outcome = 'applied'
+           GROUP BY o.order_id, o.order_status, o.order_amount, o.confirm_time
+           HAVING coalesce(sum(CASE p.operation WHEN 'save_pre_order' THEN p.amount END), -1)
+                  <> o.order_amount
+              OR coalesce(sum(p.operation = 'confirm_order'), 0) <> (o.confirm_time IS NOT NULL)
+              OR coalesce(sum(p.operation IN ('cancel_failed', 'cancel_expired', 'cancel_unpaid',
+                                              'cancel_by_user')), 0) <> (o.order_status = 2)
+              OR coalesce(sum(p.operation = 'return_order'), 0) <> (o.order_status = 4)""",
     ),
     Local(
         "an end is told once",
@@ -145,6 +160,20 @@ WITHIN = (
               OR (outcome = 'blocked') <> (result = '')""",
     ),
     Local(
+        "messages end or say why",
+        "Every message is on its way, or has ended and says when, or failed and says why.",
+        "",
+        """SELECT (SELECT count(*) FROM trade_mq_consumer_log)
+                + (SELECT count(*) FROM trade_mq_producer)""",
+        """SELECT group_name, event_id, status FROM trade_mq_consumer_log
+           WHERE status NOT IN (0, 1, 2) OR (status = 1) <> (done_time IS NOT NULL)
+              OR (status = 1) <> (last_error IS NULL)
+           UNION ALL SELECT 'outbox', event_id, status FROM trade_mq_producer
+           WHERE status NOT IN (0, 1, 2, 3) OR (status = 2) <> (settled_time IS NOT NULL)
+              OR (status IN (1, 2) AND sent_time IS NULL)
+              OR (status = 2 AND last_error IS NOT NULL) OR (status = 3 AND last_error IS NULL)""",
+    ),
+    Local(
         "nothing is given up",
         "No event is dead: somebody would have to drive it by hand (labkit stuck).",
         "",
@@ -191,5 +220,25 @@ ACROSS = (
         "events come from an outbox",
         "Every event that was handled stands in the outbox of the service that sent it.",
         crossings.events_come_from_an_outbox,
+    ),
+    Across(
+        "messages arrive as they were told",
+        "What a group was handed of an event is what the outbox says, to the letter.",
+        crossings.messages_arrive_as_told,
+    ),
+    Across(
+        "an order moves what is its user's",
+        "What an order moves (balance, points, coupon, payment, goods) is its own and its user's.",
+        crossings.orders_move_what_is_theirs,
+    ),
+    Across(
+        "messages arrive in time",
+        "No message is on its way for longer than 30 s, unless a person gave it up.",
+        liveness.messages_arrive_in_time,
+    ),
+    Across(
+        "nothing is forgotten",
+        "Whatever waits for another try gets it: none is overdue by 30 s.",
+        liveness.nothing_is_forgotten,
     ),
 )

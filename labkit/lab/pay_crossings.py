@@ -29,11 +29,13 @@ class _Payments:
 
     Attributes:
         standing: payment → row, where it is paid and does not go back.
+        open: those that their user may still pay.
         paid: how many were paid, whatever came of them.
         undecided: orders and payments of which something is on its way.
     """
 
     standing: Mapping[int, dict[str, Any]]
+    open: list[dict[str, Any]]
     paid: int
     undecided: set[int]
 
@@ -63,15 +65,16 @@ def orders_say_what_is_paid(reader: Reader) -> Finding:
 
 
 def ended_orders_keep_no_payment(reader: Reader) -> Finding:
-    """No payment stands of an order that was cancelled or returned."""
+    """No payment stands, or is open, of an order that was cancelled or returned."""
     ended = t.order.c.order_status.in_((t.CANCELLED, t.RETURNED))
     orders = {row["order_id"] for row in reader.query("order", select(t.order.c.order_id).where(
         ended))}  # fmt: skip
     payments = _payments(reader)
-    kept = [row for row in payments.standing.values()
-            if row["order_id"] in orders - payments.undecided]  # fmt: skip
+    still = [("stands", row) for row in payments.standing.values()]
+    still += [("is open", row) for row in payments.open]
     return Finding(len(orders), [
-        f"order {row['order_id']} has ended, and payment {row['pay_id']} stands" for row in kept
+        f"order {row['order_id']} has ended, and payment {row['pay_id']} {state}"
+        for state, row in still if row["order_id"] in orders - payments.undecided
     ])  # fmt: skip
 
 
@@ -127,13 +130,15 @@ def _payments(reader: Reader) -> _Payments:
     """Read what is on its way, the payments, and what is on its way again."""
     undecided = _on_its_way(reader)
     refunds = {row["pay_id"] for row in reader.query("pay", select(t.refund.c.pay_id))}
-    paid = reader.query("pay", select(t.pay).where(t.pay.c.is_paid == t.PAY_PAID))
+    rows = reader.query("pay", select(t.pay).where(t.pay.c.is_paid != t.PAY_CLOSED))
+    paid = [row for row in rows if row["is_paid"] == t.PAY_PAID]
+    still_open = [row for row in rows if row["is_paid"] == t.PAY_OPEN]
     undecided |= _on_its_way(reader)
     for row in paid:
         if row["order_id"] in undecided:
             undecided.add(row["pay_id"])
     standing = {row["pay_id"]: row for row in paid if row["pay_id"] not in refunds}
-    return _Payments(standing, len(paid), undecided)
+    return _Payments(standing, still_open, len(paid), undecided)
 
 
 def _on_its_way(reader: Reader) -> set[int]:

@@ -1,6 +1,6 @@
 """What must be true of payments, refunds, points and the payment log."""
 
-from labkit.lab import pay_crossings
+from labkit.lab import liveness, pay_crossings
 from labkit.lab.rules import Across, Local
 
 WITHIN = (
@@ -124,7 +124,7 @@ ACROSS = (
     ),
     Across(
         "an ended order keeps no payment",
-        "Every payment of an order that was cancelled or returned goes back.",
+        "Every payment of an order that was cancelled or returned is closed or goes back.",
         pay_crossings.ended_orders_keep_no_payment,
     ),
     Across(
@@ -141,5 +141,10 @@ ACROSS = (
         "platform and shop have the same money",
         "Each payment has the same cents at the platform and in the shop, refunds taken off.",
         pay_crossings.platform_and_shop_agree,
+    ),
+    Across(
+        "refunds are answered in time",
+        "No refund waits for the platform longer than 30 s, unless a person gave it up.",
+        liveness.refunds_are_answered_in_time,
     ),
 )

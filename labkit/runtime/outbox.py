@@ -36,7 +36,8 @@ def _due(now_ms: int) -> Any:
 @statement
 def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int) -> Any:
     # what a group lacked, it may lack still: only the next audit knows
-    error = case((outbox.c.last_error == _MISSING, _MISSING), else_=None)
+    lacked = outbox.c.last_error.endswith(_MISSING)
+    error = case((lacked, outbox.c.last_error), else_=None)
     values = {"status": SENT, "sent_time": now, "last_error": error}
     return _one(event_id, UNSENT).values(**values, next_try=now_ms + delay_ms * (1 + _TRIES))
 
@@ -70,6 +71,13 @@ class Postponed(Message):
     status: int
     error: str
     delay: float
+
+
+class Lacking(Message):
+    """Events of which some groups have no inbox row, though the broker had acknowledged them."""
+
+    event_ids: tuple[int, ...]
+    groups: tuple[str, ...]
 
 
 def writer(groups: Groups) -> Callable[[Transaction], None]:
@@ -134,10 +142,11 @@ def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
 
 
 @step()
-def mark_missing(tx: Transaction, event_ids: list[int]) -> None:
+def mark_missing(tx: Transaction, lacking: Lacking) -> None:
     """A group lacks what the broker had acknowledged: send again, now."""
     again = {"status": UNSENT, "next_try": tx.wall_ms, "tries": outbox.c.tries + 1}
-    _move(tx, event_ids, SENT, **again, last_error=_MISSING)
+    error = f"not in {', '.join(lacking.groups)}: {_MISSING}"
+    _move(tx, lacking.event_ids, SENT, **again, last_error=error)
 
 
 @step()

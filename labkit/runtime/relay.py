@@ -3,7 +3,8 @@ settles it when the subscribers themselves say that they have it."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -176,21 +177,22 @@ class Relay:
 
     async def _audit(self, parcels: list[Parcel]) -> None:
         """Ask each group what it lacks; its own database answers, not the broker."""
-        missing: set[int] = set()
+        missing: dict[int, list[str]] = defaultdict(list)
         unanswered: dict[str, list[Parcel]] = {}
         for group in sorted({group for parcel in parcels for group in parcel.groups}):
             theirs = [parcel for parcel in parcels if group in parcel.groups]
             query = MissingQuery(group=group, event_ids=tuple(one.event_id for one in theirs))
             try:
-                missing.update(await self._desk_of(group).find_missing(query))
+                for event_id in await self._desk_of(group).find_missing(query):
+                    missing[event_id].append(group)
             except Unknown as unknown:
                 unanswered[str(unknown)] = theirs
         for error, theirs in unanswered.items():
             await self._postpone(theirs, SENT, error)
         waiting = {parcel.event_id for theirs in unanswered.values() for parcel in theirs}
-        known = [one.event_id for one in parcels if one.event_id not in missing | waiting]
-        if missing:
-            await self._database.run(outbox.mark_missing, sorted(missing))
+        known = [one.event_id for one in parcels if one.event_id not in missing.keys() | waiting]
+        for lacking in _by_groups(missing):
+            await self._database.run(outbox.mark_missing, lacking)
         if known:
             await self._database.run(outbox.mark_settled, known)
 
@@ -199,6 +201,14 @@ class Relay:
         log.warning("%d events of %s wait: %s", len(ids), self._service, error)
         command = Postponed(event_ids=ids, status=status, error=error, delay=_POSTPONE_SECONDS)
         await self._database.run(outbox.postpone, command)
+
+
+def _by_groups(missing: Mapping[int, list[str]]) -> list[outbox.Lacking]:
+    """The events that the same groups lack, together."""
+    events: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for event_id, groups in sorted(missing.items()):
+        events[tuple(groups)].append(event_id)
+    return [outbox.Lacking(event_ids=tuple(ids), groups=groups) for groups, ids in events.items()]
 
 
 def _end(future: "asyncio.Future[None]", error: Exception | None) -> None:

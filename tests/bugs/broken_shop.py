@@ -28,6 +28,12 @@ NUMBERED = (
     "key-looked-at-later",
     "not-sent-again",
     "settled-at-the-acknowledgement",
+    "stock-checked-before",
+    "balance-in-whole-yuan",
+    "coupon-loses-its-owner",
+    "cancel-overwrites-paid",
+    "late-payment-is-kept",
+    "empty-compensation-leaves-nothing",
 )
 _FOLDERS = ("labkit.shop.", "labkit.runtime.", "labkit.")
 

@@ -13,7 +13,8 @@ from tests.containers.stacks import environment
 
 pytestmark = pytest.mark.timeout(600)
 #: As short as it goes: what is measured says nothing, but all of it is measured.
-MOMENT = Pace(warm=0, load=0.3, floor=0, idle=0.1, ups=1, rounds=1, failing=0, orders_before=0)
+MOMENT = Pace(warm=0, load=0.3, floor=0, idle=0.1, ups=1, rounds=1, failing=0, kills=0,
+              orders_before=0)  # fmt: skip
 
 
 def test_every_figure_is_measured(

@@ -9,13 +9,16 @@ from pathlib import Path
 import pytest
 
 from labkit.bench.figures import Figure
+from labkit.bench.kills import PROCESSES
 from labkit.bench.measures import Bench, Pace
 from labkit.home import Home
 from labkit.stack import launch
 from tests.raw import Tables, labkit
 
+pytestmark = pytest.mark.timeout(600)  # a whole run, and a machine may do much else
 #: As short as it goes: what is measured says nothing, but all of it is measured.
-MOMENT = Pace(warm=0, load=0.3, floor=0.1, idle=0.1, ups=1, rounds=1, failing=2, orders_before=1000)
+MOMENT = Pace(warm=0, load=0.3, floor=0.1, idle=0.1, ups=1, rounds=1, failing=2, kills=1,
+              orders_before=1000)  # fmt: skip
 #: What a machine that is no Linux cannot measure.
 LINUX_ONLY = {
     "memory of the stack, idle (PSS)", "safety: orders/s that it costs, 64 clients",
@@ -45,7 +48,7 @@ def test_every_figure_stands_once_in_the_fixed_shape(figures: list[Figure]) -> N
     names = [one["name"] for one in found]
     assert len(names) == len(set(names))
     for one in found:
-        assert list(one) == ["name", "value", "unit", "target"]
+        assert list(one) == ["name", "value", "unit", "target", "note"]
         assert one["target"] is None or re.fullmatch(r"(<|<=|>|>=)[0-9.]+", one["target"])
         unknown = one["name"] in LINUX_ONLY and sys.platform != "linux"
         assert (one["value"] is None) == unknown, one
@@ -54,6 +57,14 @@ def test_every_figure_stands_once_in_the_fixed_shape(figures: list[Figure]) -> N
     assert targets["orders, 64 clients"] == ">=600"
     assert targets["orders, 128 clients"] == ">=700"
     assert targets["orders, 64 clients, of the floor"] == ">=0.3"
+
+
+def test_who_is_slowest_after_a_kill_is_named(figures: list[Figure]) -> None:
+    """A process, for each of the three times, which grow; and no acknowledged order is lost."""
+    killed = [one for one in figures if one.name.startswith("kill -9")]
+    assert [one.note in PROCESSES for one in killed] == [True, True, True, False]
+    assert killed[0].value <= killed[1].value <= killed[2].value
+    assert killed[3].value == 0
 
 
 def test_nothing_is_left_running(figures: list[Figure], folder: Path) -> None:

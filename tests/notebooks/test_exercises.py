@@ -19,7 +19,7 @@ from tests.notebooks.course import (
     source,
 )
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1200)  # notebook 11 starts a lab for each answer
 
 #: exercise → an answer that looks right and is not.
 WRONG = {
@@ -142,6 +142,56 @@ WRONG = {
     "end_paid": """
         def end_paid():  # the share of all 720, where two of five events end the order
             return 120 * 3 // 5
+        """,
+    "fix_2": """
+        def fix_2():  # takes before it looks at the claim
+            return {"goods.deduct_stock": shops.code_of(2, "goods.deduct_stock")}
+        """,
+    "fix_3": """
+        def fix_3():  # takes over what was sent already
+            return {"outbox.claim_unsent": (
+                "def claim_unsent(tx, _command):\\n"
+                "    return _claim(tx, SENT)"
+            )}
+        """,
+    "fix_4": """
+        def fix_4():  # believes the acknowledgement
+            return {"relay.Relay._mark_sent": shops.code_of(4, "relay.Relay._mark_sent")}
+        """,
+    "fix_5": """
+        def fix_5():  # asks whether one piece is left
+            return {"goods._take": (
+                "def _take(goods_id, pieces):\\n"
+                "    one = (goods.c.goods_id == goods_id) & (goods.c.goods_number >= 1)\\n"
+                "    less = goods.c.goods_number - pieces\\n"
+                "    return update(goods).where(one).values(goods_number=less)"
+            )}
+        """,
+    "fix_6": """
+        def fix_6():  # takes whole yuan
+            return {"users.deduct_balance": shops.code_of(6, "users.deduct_balance")}
+        """,
+    "fix_7": """
+        def fix_7():  # makes the coupon as it was when it was new
+            return {"coupons._give_back": shops.code_of(7, "coupons._give_back")}
+        """,
+    "fix_8": """
+        def fix_8():  # cancels what is paid, and nothing else
+            return {"order_rows.cancel": (
+                "def cancel(order_id, old, reason):\\n"
+                "    mine = (order.c.order_id == order_id) & (order.c.pay_status != UNPAID)\\n"
+                "    ended = {'order_status': CANCELLED, 'cancel_reason': reason}\\n"
+                "    return update(order).where(mine).values(ended)"
+            )}
+        """,
+    "fix_9": """
+        def fix_9():  # refuses the payment, and keeps the money
+            place = "payments._accept_or_give_back"
+            return {place: shops.code_of(9, place)}
+        """,
+    "fix_10": """
+        def fix_10():  # leaves nothing where it found nothing
+            return {"operations.undo": shops.code_of(10, "operations.undo")}
         """,
 }
 

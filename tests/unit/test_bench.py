@@ -56,7 +56,15 @@ def test_a_figure_knows_whether_it_meets_its_target(
     """At the edge too; without a target or a value there is nothing to say."""
     figure = Figure("one", value, "ms", target)
     assert figure.met is met
-    assert figure.as_json() == {"name": "one", "value": value, "unit": "ms", "target": target}
+    shape = {"name": "one", "value": value, "unit": "ms", "target": target, "note": ""}
+    assert figure.as_json() == shape
+
+
+def test_a_note_stands_beside_the_name() -> None:
+    """In the table, so that a run with another one has the same name for who reads JSON."""
+    figure = Figure("back after", 1.0, "s", None, "pay")
+    assert figure.as_row()["figure"] == "back after: pay"
+    assert (figure.as_json()["name"], figure.as_json()["note"]) == ("back after", "pay")
 
 
 def test_the_page_is_renewed_between_its_marks(tmp_path: Path) -> None:

@@ -109,6 +109,11 @@ def test_a_sent_row_is_audited_a_little_later(store: Store) -> None:
     assert store.run(outbox.claim_unsettled, None) == []
 
 
+def lacking(ids: list[int]) -> outbox.Lacking:
+    """What is said of events that two groups have not."""
+    return outbox.Lacking(event_ids=tuple(ids), groups=("goods", "user"))
+
+
 def test_a_settled_row_is_at_its_end(store: Store) -> None:
     """When every group has it, nobody sends, audits, loses or hurries it any more."""
     ids = sent(store)
@@ -117,8 +122,9 @@ def test_a_settled_row_is_at_its_end(store: Store) -> None:
     assert before["trade_mq_producer"][0]["status"] == SETTLED
 
     store.wait(3600)
-    for again in (outbox.mark_sent, outbox.mark_settled, outbox.mark_missing):
+    for again in (outbox.mark_sent, outbox.mark_settled):
         store.run(again, ids)
+    store.run(outbox.mark_missing, lacking(ids))
     store.run(outbox.postpone, Postponed(event_ids=tuple(ids), status=SENT, error="x", delay=1))
     assert store.run(outbox.claim_unsent, None) == store.run(outbox.claim_unsettled, None) == []
     assert store.run(outbox.hurry, ids[0]) is False
@@ -133,13 +139,13 @@ def test_an_unsent_row_cannot_be_settled(store: Store) -> None:
 
 
 def test_what_the_broker_lost_is_sent_again_now(store: Store) -> None:
-    """A group lacks it: the row is unsent and due at once, and says why."""
+    """Groups lack it: the row is unsent and due at once, and says why and which."""
     ids = sent(store, 1, 2)
-    store.run(outbox.mark_missing, ids[:1])
+    store.run(outbox.mark_missing, lacking(ids[:1]))
     assert ids_of(store.run(outbox.claim_unsent, None)) == ids[:1]
     lost = store.row("trade_mq_producer", event_id=ids[0])
     assert lost["status"] == UNSENT
-    assert "lost by the broker" in lost["last_error"]
+    assert lost["last_error"] == "not in goods, user: lost by the broker, or not read yet"
     assert store.row("trade_mq_producer", event_id=ids[1])["status"] == SENT
 
 
@@ -148,7 +154,7 @@ def test_what_a_group_lacks_is_told_until_it_has_it(store: Store) -> None:
     the cause stays over each sending, and goes when the row is settled."""
     ids = sent(store)
     for _ in range(3):
-        store.run(outbox.mark_missing, ids)
+        store.run(outbox.mark_missing, lacking(ids))
         store.run(outbox.mark_sent, ids)
         assert "not read yet" in store.row("trade_mq_producer")["last_error"]
     store.run(outbox.mark_settled, ids)
