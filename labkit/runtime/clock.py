@@ -37,7 +37,8 @@ def step_with(rules: Rules, process: str) -> None:
     """
 
     def step_ms() -> int:
-        return sum(int(rule.amount * 1000) for rule in rules.of("clock_stepped", process))
+        stepped = rules.of("clock_stepped", process)
+        return sum(int(rule.amount * 1000) for rule in stepped) if stepped else 0
 
     _Wall.step_ms = step_ms
 

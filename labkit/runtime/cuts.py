@@ -5,9 +5,10 @@ refused is one to a port of this machine at which nobody listens, and the system
 """
 
 import socket
+from collections.abc import Sequence
 from functools import cache
 
-from labkit.runtime.rules import Rules
+from labkit.runtime.rules import Rule, Rules
 
 DROPPED, REFUSED = "dropped", "refused"
 
@@ -36,17 +37,18 @@ class Way:
     @property
     def is_refused(self) -> bool:
         """Whether a new connection would be refused."""
-        if self._rules is None:
-            return False
-        return any(rule.how == REFUSED for rule in self._rules.of("cut", self._going))
+        return bool(self._found(self._going, REFUSED))
 
     def _meets(self, about: str, how: str) -> bool:
-        if self._rules is None:
-            return False
-        met = [rule for rule in self._rules.of("cut", about) if rule.how == how]
+        met = self._found(about, how)
         for rule in met:
+            assert self._rules  # which it is from
             self._rules.meet(rule)
         return bool(met)
+
+    def _found(self, about: str, how: str) -> Sequence[Rule]:
+        rules = self._rules.of("cut", about) if self._rules else ()
+        return rules and [rule for rule in rules if rule.how == how]
 
 
 #: The way of who is no service of the lab: nothing is wrong with it.
