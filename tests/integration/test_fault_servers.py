@@ -132,7 +132,9 @@ def test_nobody_needed_it(lab: Lab, history: History) -> None:
 
 def test_a_service_that_was_killed_while_its_database_was_away(lab: Lab, history: History) -> None:
     """It comes up without, and answers 503 until the file is there."""
+    mine = placed(history, **ALL)
     with lab.faults.database_away("user") as reach:
+        assert history.cancel(mine.order_id).status_code == 200
         met(history, reach)
         lab.faults.kill("user")
         met(history, reach, says="unable to open database file")
