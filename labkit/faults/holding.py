@@ -1,14 +1,14 @@
 """Keeping processes of a lab down for a while."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from labkit.home import Home
 from labkit.stack import control, launch
 
-_DEAD_SECONDS = 15.0
+_SECONDS = 15.0
 
 
 def running(home: Home, service: str) -> list[dict[str, Any]]:
@@ -21,18 +21,23 @@ def held(home: Home, service: str) -> Iterator[None]:
     """Kill all processes of a service with −9 and keep them down for a block; then they start.
 
     Raises:
-        TimeoutError: one did not die.
+        TimeoutError: one did not die, or was not started again.
     """
     names = [f"{one['name']}-{one['instance']}" for one in running(home, service)]
     try:
         for name in names:
             control.tell(home, "hold", name=name)
-        deadline = time.monotonic() + _DEAD_SECONDS
-        while running(home, service):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{service} did not die within {_DEAD_SECONDS:.0f} s")
-            time.sleep(0.02)
+        _await(lambda: not running(home, service), f"{service} did not die")
         yield
     finally:
         for name in names:
             control.tell(home, "release", name=name)
+    _await(lambda: len(running(home, service)) == len(names), f"{service} was not started again")
+
+
+def _await(condition: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{complaint} within {_SECONDS:.0f} s")
+        time.sleep(0.02)

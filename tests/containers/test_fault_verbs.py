@@ -5,12 +5,18 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import pytest
+from docker import DockerClient
 
 from labkit import cli
 from labkit.faults import NotReached, Reach
+from labkit.faults.containers import Server
 from labkit.lab import Lab
+from labkit.runtime import ensemble
 from labkit.runtime.tables import DEAD
 from labkit.shop.wiring import SERVICES
+from labkit.stack import compose_file
+from labkit.stack.creation import Maker
+from tests.containers.conftest import OwnStack
 from tests.containers.loading import ALL, cancel
 from tests.containers.stacks import Backend
 from tests.history import History
@@ -109,6 +115,27 @@ def test_a_network_that_is_not_its_own_is_not_cut(lab: Lab, history: History) ->
         lab.faults.server_cut("kafka").__enter__()
     assert "\n" not in str(told.value)
     placed(history)
+
+
+def test_a_network_of_its_own_is_cut(docker: DockerClient, own_stack: OwnStack) -> None:
+    """Nobody reaches the server meanwhile; afterwards it has its address and its name again."""
+    settings = own_stack().model_copy(update={"containers_network": ""})
+    described = compose_file.read(settings).services["zookeeper"]
+    maker = Maker(docker, settings.containers_name, host_network=False)
+    maker.prepare({"zookeeper": described})
+    maker.make("zookeeper", described).start()
+    server = Server(docker, settings.containers_name, "zookeeper")
+    host, _, port = server.address.rpartition(":")
+
+    def serves() -> bool:
+        return ensemble.serves(host, int(port))
+
+    until(serves, "it serves", seconds=60)
+    with server.cut_off():
+        assert not serves()
+    until(serves, "it serves again", seconds=60)
+    (network,) = server.container.attrs["NetworkSettings"]["Networks"].values()
+    assert "zookeeper" in network["Aliases"]
 
 
 def test_nobody_needed_it(lab: Lab, history: History) -> None:

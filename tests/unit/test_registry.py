@@ -11,7 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from labkit.runtime.clock import wall_ms
+from labkit.runtime.ids import NothingReserved
 from labkit.runtime.registry import Instance, Registry
+from labkit.stack import aside
 from tests.unit.store import eventually
 
 _SERVER = """
@@ -119,3 +122,21 @@ def test_all_numbers_taken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         Registry(tmp_path).lease_worker(0)
     with pytest.raises(RuntimeError, match="all worker ids are leased"):
         Registry(tmp_path).lease_worker(0)
+
+
+def test_a_folder_that_is_away(tmp_path: Path) -> None:
+    """Who was there last still counts, and an id is refused as one that nothing is wrong with."""
+    folder = tmp_path / "registry"
+    folder.mkdir()
+    registry, me = Registry(folder), Instance("goods", 1, "127.0.0.1:1", os.getpid())
+    registry.announce(me)
+    lease = registry.lease_worker(0)
+    assert registry.instances("goods") == [me]
+    aside.put_away(folder)
+    assert registry.instances("goods") == [me]
+    assert goods(folder) == []
+    with pytest.raises(NothingReserved, match="no time for ids could be reserved"):
+        lease.reserve(wall_ms())
+    aside.bring_back(folder)
+    assert goods(folder) == [1]
+    assert lease.reserve(1) == 1

@@ -164,6 +164,15 @@ def test_the_diary_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.Monk
     assert "step 39" in spans(folder)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+def test_a_full_disk_costs_nothing_but_the_picture(tmp_path: Path) -> None:
+    """A span that cannot be written is lost, and what it tells of goes on."""
+    (tmp_path / "goods-1.jsonl").symlink_to("/dev/full")
+    for _ in _traced(tmp_path):
+        with tracing.span("find_goods", tracing.STEP) as span:
+            assert span.trace
+
+
 def test_an_exporter_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name that no installed package answers to is refused before anything starts."""
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp, pigeon")
