@@ -63,15 +63,18 @@ def orders_say_what_is_paid(reader: Reader) -> Finding:
 
 
 def ended_orders_keep_no_payment(reader: Reader) -> Finding:
-    """No payment stands of an order that was cancelled or returned."""
+    """No payment stands or is open of an order that was cancelled or returned."""
     ended = t.order.c.order_status.in_((t.CANCELLED, t.RETURNED))
     orders = {row["order_id"] for row in reader.query("order", select(t.order.c.order_id).where(
         ended))}  # fmt: skip
     payments = _payments(reader)
-    kept = [row for row in payments.standing.values()
-            if row["order_id"] in orders - payments.undecided]  # fmt: skip
+    is_open = select(t.pay).where(t.pay.c.is_paid == t.PAY_OPEN)
+    kept = [(row, says) for rows, says in ((payments.standing.values(), "stands"),
+                                           (reader.query("pay", is_open), "is open"))
+            for row in rows if row["order_id"] in orders - payments.undecided]  # fmt: skip
     return Finding(len(orders), [
-        f"order {row['order_id']} has ended, and payment {row['pay_id']} stands" for row in kept
+        f"order {row['order_id']} has ended, and payment {row['pay_id']} {says}"
+        for row, says in kept
     ])  # fmt: skip
 
 

@@ -124,7 +124,7 @@ ACROSS = (
     ),
     Across(
         "an ended order keeps no payment",
-        "Every payment of an order that was cancelled or returned goes back.",
+        "No payment of a cancelled or returned order is open; a paid one goes back.",
         pay_crossings.ended_orders_keep_no_payment,
     ),
     Across(

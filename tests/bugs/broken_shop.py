@@ -21,13 +21,21 @@ from tests.bugs.running import Finding, look_for
 
 __all__ = ["Finding", "broken_lab", "code_of", "cured", "numbers", "places_of", "symptom"]
 
-#: From the plain to the subtle. A number is a place in this list, so that it says nothing of the
-#: name; what is added later goes to the end.
+#: Bugs of one place each. A number is a place in this list, so that it says nothing of the name;
+#: what is added later goes to the end.
 NUMBERED = (
     "compensation-without-claim",
     "key-looked-at-later",
     "not-sent-again",
     "settled-at-the-acknowledgement",
+    "stock-checked-before",
+    "coupon-loses-its-owner",
+    "late-payment-is-kept",
+    "cancel-overwrites-paid",
+    "callback-without-signature",
+    "processing-for-ever",
+    "empty-compensation-leaves-nothing",
+    "message-in-a-commit-of-its-own",
 )
 _FOLDERS = ("labkit.shop.", "labkit.runtime.", "labkit.")
 

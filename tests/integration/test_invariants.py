@@ -111,6 +111,10 @@ OTHERS = {
          ("platform", """UPDATE platform_trade SET trade_status = 'TRADE_SUCCESS'
                          WHERE out_trade_no = :open""")],
     ),
+    "an ended order leaves its payment open": (
+        {"an ended order keeps no payment", "an end is told once", "cancelled orders hold nothing"},
+        [("order", "UPDATE trade_order SET order_status = 2 WHERE order_id = :unpaid")],
+    ),
     "a coupon loses its owner": (
         {"coupons keep their owners"},
         [("coupon", "UPDATE trade_coupon SET user_id = 0")],
