@@ -129,7 +129,9 @@ def read_fix(where: str, code: str) -> Any:
     new = seen.get(name)
     if new is getattr(holder, name) or new is None:
         raise ValueError(f"it defines no {name}")
-    return new.function if isinstance(new, Step | Flow) else new
+    if isinstance(new, Step | Flow):
+        return new.function
+    return new._build if isinstance(new, Statement) else new
 
 
 def _rebind(old: Any, new: Any) -> None:

@@ -41,6 +41,7 @@ def deduct_stock(tx, command):
 """
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_bug_is_found(name: str) -> None:
     """What must find it breaks, in the words that the bug is known by, and its code was run."""
@@ -49,6 +50,7 @@ def test_a_bug_is_found(name: str) -> None:
     assert finding.found, f"{finding.by}: {finding.words or 'all held'} (BUGS_SEED={SEED})"
 
 
+@pytest.mark.timeout(300)
 def test_a_learner_puts_a_bug_right() -> None:
     """With the right function in the bug's place nothing breaks any more; with its own, it does."""
     number = broken_shop.NUMBERED.index("key-looked-at-later") + 1
