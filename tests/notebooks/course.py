@@ -61,11 +61,11 @@ def copy_to(folder: Path) -> Path:
     return copied
 
 
-def run_strictly(folder: Path, names: Sequence[str]) -> None:
+def run_strictly(folder: Path, names: Sequence[str], cell_seconds: int = 120) -> None:
     """Run notebooks, each in a kernel of its own, and compare every output with the kept one."""
     command = [
         *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env"),
-        *("--nbval-cell-timeout=120", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"),
+        *(f"--nbval-cell-timeout={cell_seconds}", "-p", "no:cacheprovider", "-p", "no:xdist", "-q"),
         *names,
     ]
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}

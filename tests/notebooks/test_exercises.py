@@ -19,7 +19,9 @@ from tests.notebooks.course import (
     source,
 )
 
-pytestmark = pytest.mark.timeout(1200)  # notebook 11 starts a lab for each answer
+# notebook 11 starts a lab for each answer, and plays a story there
+pytestmark = pytest.mark.timeout(1500)
+CELL_SECONDS = 300
 
 #: exercise → an answer that looks right and is not.
 WRONG = {
@@ -212,7 +214,7 @@ def test_checks_tell_right_from_wrong(name: str, tmp_path: Path) -> None:
         cell["execution_count"] = at  # without one, nothing is compared
         cell["id"] = f"cell-{at}"
     (folder / name).write_text(json.dumps({**read(name), "cells": cells}))
-    run_strictly(folder, [name])
+    run_strictly(folder, [name], CELL_SECONDS)
 
 
 def test_every_exercise_is_whole() -> None:
