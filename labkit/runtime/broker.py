@@ -27,6 +27,7 @@ misses.listen_to_the_broker()
 _JOINED_SECONDS = 2.0
 _WAIT_MS = 1000  # that a broker with nothing new keeps a question; what comes is told at once
 _LONGEST = 64  # letters of a key or a tag
+_LARGEST = 8 * 1024  # bytes of a body: as a dead letter it must still fit an outbox
 BrokerError = KafkaError
 _TRACE = 55  # letters of a traceparent
 _RECOVER = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500, "request_timeout_ms": 3000}
@@ -195,6 +196,8 @@ class Consumer:
         event_id, key, tag = int(headers["event_id"]), record.key.decode(), headers["tag"].decode()
         if not 0 < event_id < 1 << 63 or max(len(key), len(tag)) > _LONGEST:
             raise ValueError("its event id, key or tag fits no inbox")
+        if len(record.value) > _LARGEST:
+            raise ValueError(f"its body of {len(record.value)} bytes fits no inbox")
         return Delivery(
             group=self._group, event_id=event_id, topic=record.topic.removeprefix(self._prefix),
             tag=tag, key=key, body=record.value.decode(),

@@ -96,6 +96,7 @@ FOREIGN: dict[str, dict[str, Any]] = {
     "an event id beyond 64 bits": {"value": GOOD, "event_id": b"9" * 30, "tag": b"cancelled"},
     "a negative event id": {"value": GOOD, "event_id": b"-7", "tag": b"cancelled"},
     "an endless key": {"value": GOOD, "key": b"5" * 5000, "event_id": b"7", "tag": b"cancelled"},
+    "an endless body": {"value": GOOD + b" " * 70_000, "event_id": b"7", "tag": b"cancelled"},
 }  # fmt: skip
 
 
