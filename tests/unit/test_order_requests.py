@@ -130,8 +130,17 @@ def test_an_order_is_shown_when_it_is_decided(store: Store) -> None:
     assert found.model_dump() == store.row("trade_order", order_id=order_id)
 
 
+def test_an_order_of_a_clock_that_is_ahead_may_come(store: Store) -> None:
+    """Another instance gave it an id of our future: it is no 404, for it is saved after all."""
+    store.wait_by_the_wall(60)
+    order_id = s.opened(store).data.order_id
+    store.wait_by_the_wall(-60)
+    assert find(store, order_id) == Code.ORDER_UNDECIDED
+    assert store.run(orders.save_pre_order, s.pre_order(order_id)).success
+
+
 def test_an_unknown_order_is_not_found(store: Store) -> None:
-    """An id that is too old to come, or of the future, is of no order: that 404 is final."""
+    """An id that is too old to come, or of no request, is of no order: that 404 is final."""
     order_id = s.opened(store).data.order_id
     assert find(store, order_id + (60_000 << 22)) == Code.ORDER_NOT_FOUND
     too_late(store)
