@@ -134,9 +134,8 @@ def read_day(query: str) -> date:
     Raises:
         BadForm: not exactly that.
     """
-    found = parse_qsl(query, keep_blank_values=True, max_num_fields=2)
     try:
-        [(name, text)] = found
+        [(name, text)] = parse_qsl(query, keep_blank_values=True, max_num_fields=2)
         if name == "day" and re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
             return date.fromisoformat(text)
     except ValueError:

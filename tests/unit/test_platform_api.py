@@ -184,7 +184,7 @@ def test_nothing_else_is_served(tmp_path: Path) -> None:
             "/": 404, "/docs": 404, "/openapi.json": 404, "/keys/platform.pem": 404,
             "/api/trade/create": 405, "/bill": 400, "/bill?day=2026-13-01": 400,
             "/bill?day=2026-01-01&day=2026-01-02": 400, "/bill?day=20260101": 400,
-            "/bill?day=2026-01-01&x=1": 400, "/bill?day=2026-01-01": 200,
+            "/bill?day=2026-01-01&x=1": 400, "/bill?a=1&b=2&c=3": 400, "/bill?day=2026-01-01": 200,
         }.items():  # fmt: skip
             answer = await platform.http.get(path)
             assert answer.status_code == status, path
