@@ -15,6 +15,7 @@ from labkit.shop import tables as t
 
 _POLL_SECONDS = 0.05
 _ODD_AFTER_MS = 2000
+_ODD_AHEAD_MS = 600_000  # nothing waits so long by itself: who wrote that had a wrong clock
 _UNDECIDED = "order not decided"
 #: Of an event: what its row says in its box, and which kind of stuck thing that is.
 _WORDS = {
@@ -50,7 +51,7 @@ def in_flight(reader: Reader) -> list[dict[str, Any]]:
 
 
 def stuck(reader: Reader) -> list[dict[str, Any]]:
-    """What waits or failed: whatever has an error, is late, or is a dead letter."""
+    """What waits or failed: whatever has an error, is late or much too early, or is dead."""
     return [one for service in t.TABLES for one in stuck_in(reader, service)]
 
 
@@ -60,17 +61,19 @@ def stuck_in(reader: Reader, service: str) -> list[dict[str, Any]]:
     Each has `id`, `what`, `order`, `cause`, `tries`, `next_try` (wall-clock ms; None: nobody tries
     it) and `kind` (of a dead letter it begins with `dead`), and an event its `topic`.
     """
-    late = wall_ms() - _ODD_AFTER_MS
+    late, ahead = wall_ms() - _ODD_AFTER_MS, wall_ms() + _ODD_AHEAD_MS
     found = []
     if service == "order":
-        old = t.order.c.order_id < first_of(late)
-        found = _undecided(reader, (t.order.c.order_status == t.UNCONFIRMED) & old)
+        order_id = t.order.c.order_id
+        odd = (order_id < first_of(late)) | (order_id > first_of(ahead))
+        found = _undecided(reader, (t.order.c.order_status == t.UNCONFIRMED) & odd)
     if service == "pay":
         found = [one for one in money.in_flight(reader)
-                 if one["cause"] or (one["next_try"] or 0) < late]  # fmt: skip
+                 if one["cause"] or not late <= (one["next_try"] or 0) <= ahead]  # fmt: skip
         found += money.dead(reader)
     for box, table in _BOXES.items():
-        odd = table.c.last_error.is_not(None) | (table.c.next_try < late)
+        next_try = table.c.next_try
+        odd = table.c.last_error.is_not(None) | (next_try < late) | (next_try > ahead)
         found += _events(reader, service, box, _is_open(box) & odd)
         found += _events(reader, service, box, table.c.status == _DEAD[box])
     return found
