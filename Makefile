@@ -7,6 +7,8 @@
 PYTHON ?=
 # The real servers: make bench STACK=containers
 STACK ?= embedded
+# A part of the crash matrix: make matrix MATRIX='--sample 200'
+MATRIX ?=
 # Newer versions: make lock LOCK_FLAGS=--upgrade
 LOCK_FLAGS ?=
 
@@ -34,7 +36,7 @@ test: check ## check, then run every test
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/browser tests/unit
 
 matrix: $(VENV)/.core ## crash every service everywhere in every story, in about a quarter of an hour
-	@$(BIN)/labkit matrix
+	@$(BIN)/labkit matrix $(MATRIX)
 
 bugs: $(VENV)/.dev ## put one bug after the other into the shop, and see each found
 	@$(BIN)/python -m tests.bugs
