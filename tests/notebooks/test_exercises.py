@@ -161,12 +161,12 @@ WRONG = {
             return {"relay.Relay._mark_sent": shops.code_of(4, "relay.Relay._mark_sent")}
         """,
     "fix_5": """
-        def fix_5():  # asks whether one piece is left
+        def fix_5():  # asks whether the stock is below zero already
             return {"goods._take": (
                 "def _take(goods_id, pieces):\\n"
-                "    one = (goods.c.goods_id == goods_id) & (goods.c.goods_number >= 1)\\n"
+                "    left = (goods.c.goods_id == goods_id) & (goods.c.goods_number >= 0)\\n"
                 "    less = goods.c.goods_number - pieces\\n"
-                "    return update(goods).where(one).values(goods_number=less)"
+                "    return update(goods).where(left).values(goods_number=less)"
             )}
         """,
     "fix_6": """
