@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from labkit.matrix.cells import CRASH
 from tests.bugs.bug import Bug
 from tests.bugs.running import Finding
 
 _TABLE = re.compile(r"(<!-- bugs -->\n).*(<!-- /bugs -->)", re.DOTALL)
 _LONG_NUMBER = re.compile(r"\b\d{10,}\b")
+_OF_A_STORY = ", without a fault: "
 _SHOWN = 160
 
 
@@ -40,8 +42,9 @@ def table(bugs: Sequence[Bug], findings: Sequence[Finding]) -> list[str]:
     ]
     for bug, finding in zip(bugs, findings, strict=True):
         says = shortened(finding.words, bug).replace("|", "\\|") if finding.found else "NOT FOUND"
+        by = f"`{finding.by}`" + (f" ({bug.action})" if bug.action != CRASH else "")
         lines.append(
-            f"| `{bug.name}` | {bug.thought} | {bug.mirrors or '–'} | `{finding.by}` | {says} "
+            f"| `{bug.name}` | {bug.thought} | {bug.mirrors or '–'} | {by} | {says} "
             f"| {finding.seconds:.0f} |"
         )
     return lines
@@ -50,5 +53,5 @@ def table(bugs: Sequence[Bug], findings: Sequence[Finding]) -> list[str]:
 def shortened(words: str, bug: Bug) -> str:
     """What was found, from the words that the bug is known by, with ids told by `…`."""
     told = next((one for one in words.split("; ") if bug.breaks in one), words)
-    told = _LONG_NUMBER.sub("…", told)
+    told = _LONG_NUMBER.sub("…", told.rpartition(_OF_A_STORY)[2])
     return told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"
