@@ -6,6 +6,7 @@ from types import FrameType
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from labkit.cli.base import (
     DEFAULT_HOME,
@@ -19,6 +20,7 @@ from labkit.cli.base import (
 )
 from labkit.faults import VERBS, Faults, NotReached, Verb, points
 from labkit.home import Home
+from labkit.runtime.rules import Rulebook
 
 
 @app.command()
@@ -58,7 +60,8 @@ def fault(
         raise ValueError("write either: labkit fault NAME ACTION, or: labkit fault --clear")
     if clear:
         points.disarm(place)
-        return say("all failpoints are disarmed")
+        Rulebook(place.faults).take_up()
+        return say("all failpoints are disarmed, and no other fault is left")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")
     points.arm(place, name, action, times)
@@ -97,7 +100,7 @@ def break_(
     """
     if verb is None:
         return print_table("faults", [
-            {"labkit break": one.usage, "what": one.says} for one in VERBS.values()
+            {"labkit break": escape(one.usage), "what": one.says} for one in VERBS.values()
         ])  # fmt: skip
     found = VERBS.get(verb.replace("-", "_"))
     if found is None:

@@ -1,19 +1,69 @@
-"""Messages that the broker loses."""
+"""Messages that come twice, late, out of order, not at all, or that nobody can read."""
 
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-
-import psutil
 
 from labkit.faults import broker_loss
+from labkit.faults.poisoning import Poison
 from labkit.faults.processes import Processes
-from labkit.stack import launch
+from labkit.faults.ruling import TOPICS, Ruling, one_of, seconds_of
+from labkit.faults.verb import Reach, verb
+from labkit.runtime.rules import Rule
 
 
-class Messages(Processes):
+class Messages(Ruling, Processes):
     """What can befall a message."""
+
+    @verb
+    def duplicated(self, topic: str) -> Iterator[Reach]:
+        """Each message of a topic is sent twice.
+
+        Args:
+            topic: as the wiring names it, `order_cancel`.
+        """
+        with self._ruled(Rule("duplicated", one_of(topic, TOPICS, "topic"))) as met:
+            yield Reach(met, f"nothing was sent to {topic}")
+
+    @verb
+    def reordered(self, topic: str) -> Iterator[Reach]:
+        """Of two messages of a topic that one process sends within a second, the later goes first.
+
+        Args:
+            topic: as the wiring names it, `order_cancel`.
+        """
+        with self._ruled(Rule("reordered", one_of(topic, TOPICS, "topic"))) as met:
+            yield Reach(met, f"no two messages were sent to {topic} within a second")
+
+    @verb
+    def late(self, topic: str, seconds: float) -> Iterator[Reach]:
+        """Each message of a topic is sent so much later; what waits goes when the block ends.
+
+        Args:
+            topic: as the wiring names it, `order_cancel`.
+            seconds: how much later.
+        """
+        rule = Rule("late", one_of(topic, TOPICS, "topic"), seconds_of(seconds))
+        with self._ruled(rule) as met:
+            yield Reach(met, f"nothing was sent to {topic}")
+
+    @verb
+    def poison(self, topic: str) -> Iterator[Reach]:
+        """A message that no handler can read goes the way of all others, by outbox and broker.
+
+        It waits in each inbox and is then dead, with its cause. When the block ends it is put
+        aside: it counts as done there, keeps its cause, and is tried no more.
+
+        Args:
+            topic: as the wiring names it, `order_cancel`.
+        """
+        poison = Poison(self._home, one_of(topic, TOPICS, "topic"))
+        poison.send()
+        kept: int | None = None
+        try:
+            met = lambda: poison.kept() if kept is None else kept  # noqa: E731  # kept ends it
+            yield Reach(met, f"it came to no consumer of {topic}")
+        finally:
+            kept = poison.kept()
+            poison.put_aside()
 
     def lose_broker(self, seed: int | None = None) -> int:
         """Make the broker forget what it had acknowledged: everything, or a random tail of it.
@@ -36,27 +86,3 @@ class Messages(Processes):
             kept = [] if seed is None else broker_loss.heads(held, seed)
             log.write(kept)
         return len(held) - len(kept)
-
-    @contextmanager
-    def _services_stopped(self) -> Iterator[None]:
-        """Stop all services for a block, and wake those that ran before."""
-        services = [one for one in launch.status(self._home)["services"] if one["name"] != "broker"]
-        stopped = [one["pid"] for one in services if one["pid"] and _stop(one["pid"])]
-        try:
-            yield
-        finally:
-            for pid in stopped:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
-
-
-def _stop(pid: int) -> bool:
-    """Stop a process in its tracks; False where it stands already, or is gone."""
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_STOPPED:
-            return False
-        process.suspend()
-    except psutil.NoSuchProcess:
-        return False
-    return True

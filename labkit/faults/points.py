@@ -1,5 +1,6 @@
 """The failpoints of a home, from outside: list, arm, disarm, count."""
 
+from pathlib import Path
 from typing import Any
 
 from labkit.home import Home
@@ -66,6 +67,14 @@ def disarm(home: Home, name: str | None = None) -> None:
     Armoury(home.faults).clear(name)
 
 
+def crossed_by(home: Home, service: str, but: int) -> int:
+    """How many boundaries all instances of a service but one have crossed since the last reset."""
+    size = len(failpoints_of(SERVICES[service]))
+    others = [file.stem for file in _files(home, service) if file.stem != f"{service}-{but}"]
+    counters = [hits_of(home.faults, process, size) for process in others]
+    return sum(one.read(at) for one in counters for at in range(size))
+
+
 def _is_seconds(text: str) -> bool:
     try:
         return 0 <= float(text) <= 3600
@@ -74,6 +83,9 @@ def _is_seconds(text: str) -> bool:
 
 
 def _hits(home: Home, service: str, size: int) -> list[int]:
-    files = sorted(home.faults.glob(f"{service}-[0-9]*.hits"))
-    counters = [hits_of(home.faults, file.stem, size) for file in files]
+    counters = [hits_of(home.faults, file.stem, size) for file in _files(home, service)]
     return [sum(one.read(at) for one in counters) for at in range(size)]
+
+
+def _files(home: Home, service: str) -> list[Path]:
+    return sorted(home.faults.glob(f"{service}-[0-9]*.hits"))

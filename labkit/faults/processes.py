@@ -1,15 +1,25 @@
-"""Processes that die, stand still, or come back when nobody waits for them any more."""
+"""Processes that die, stand still, or come back when others have taken their place."""
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
+import grpc
 import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from labkit.faults import points
 from labkit.faults.on_lab import OnLab
-from labkit.faults.verb import Reach, verb
-from labkit.stack import control
+from labkit.faults.ruling import WITH_INSTANCES, one_of
+from labkit.faults.verb import NotReached, Reach, verb
+from labkit.runtime.ensemble import SESSION_SECONDS
+from labkit.settings import Settings
+from labkit.stack import control, fencing, launch
+
+_LONGEST = 3600.0
 
 
 class Processes(OnLab):
@@ -56,6 +66,103 @@ class Processes(OnLab):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
+    @verb
+    def zombie(self, service: str) -> Iterator[Reach]:
+        """An instance hangs past all its leases, another one takes its place, and it comes back.
+
+        The other instance is there for the block alone, where there is none yet. The block begins
+        when the leases are over: of outbox rows, of its place in the consumer group, of ids.
+
+        Args:
+            service: one with a database; its first instance hangs.
+
+        Raises:
+            NotReached: it did not come back as the process that it was.
+        """
+        one_of(service, WITH_INSTANCES, "service with a database")
+        first = f"{service}-1"
+        with self._helped(service):
+            pid = self._stop_between_writes(service, first)
+            taken = self._taken_over(service)
+            try:
+                yield Reach(taken, f"no other {service} did anything meanwhile")
+            finally:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            self._until(lambda: self._serves(first), f"{first} did not come back")
+            if self._process(first)["pid"] != pid:
+                raise NotReached(f"zombie: {first} was ended while it hung")
+            self._until(lambda: answers(self._process(first)["endpoint"]), f"{first} hangs still")
+
+    @contextmanager
+    def _services_stopped(self) -> Iterator[None]:
+        """Stop all services for a block, and wake those that ran before."""
+        services = [one for one in launch.status(self._home)["services"] if one["name"] != "broker"]
+        stopped = [one["pid"] for one in services if one["pid"] and stop(one["pid"])]
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def _helped(self, service: str) -> Iterator[None]:
+        """Have two instances of a service at least, for a block."""
+        living = [one for one in launch.status(self._home)["services"] if one["name"] == service]
+        if len(living) > 1:
+            yield
+            return
+        control.tell(self._home, "scale", **{service: 2})
+        try:
+            yield
+        finally:
+            control.tell(self._home, "scale", **{service: 1})
+
+    def _stop_between_writes(self, service: str, process: str) -> int:
+        """Stop a process for longer than its leases, but not with its database locked.
+
+        Nothing but its end would free that lock, and so the supervisor would end it.
+        """
+        pid: int = self._process(process)["pid"]
+        database = self._home.databases / f"{service}.sqlite"
+
+        def is_stopped() -> bool:
+            os.kill(pid, signal.SIGSTOP)
+            self._until(lambda: stands_still(pid), f"{process} did not stand still")
+            if fencing.blocks(pid, database):
+                os.kill(pid, signal.SIGCONT)
+                return False
+            return True
+
+        self._until(is_stopped, f"{process} wrote all the time")
+        over = time.monotonic() + self._longest_lease()
+        self._until(lambda: time.monotonic() > over, "its leases were not over", _LONGEST)
+        return pid
+
+    def _longest_lease(self) -> float:
+        """Seconds until whatever a process that hangs has leased is another's."""
+        settings = Settings.model_validate_json(self._home.settings_file.read_text())
+        session = SESSION_SECONDS if settings.zookeeper else 0.0
+        leases = settings.outbox_lease, settings.group_session, settings.worker_reserve, session
+        return max(leases)
+
+    def _taken_over(self, service: str) -> Callable[[], int]:
+        """Counts what all others of a service do from now on: each crossing of a boundary."""
+        before = points.crossed_by(self._home, service, but=1)
+        return lambda: points.crossed_by(self._home, service, but=1) - before
+
+
+def answers(endpoint: str) -> bool:
+    """Whether a service answers the standard question after its health."""
+    with grpc.insecure_channel(endpoint) as channel:
+        try:
+            health: Any = health_pb2_grpc.HealthStub(channel)
+            health.Check(health_pb2.HealthCheckRequest(), timeout=1)
+        except grpc.RpcError:
+            return False
+    return True
+
 
 def stands_still(pid: int) -> bool:
     """Whether a process is stopped now, or was ended meanwhile."""
@@ -63,3 +170,15 @@ def stands_still(pid: int) -> bool:
         return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
+
+
+def stop(pid: int) -> bool:
+    """Stop a process in its tracks; False where it stands already, or is gone."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_STOPPED:
+            return False
+        process.suspend()
+    except psutil.NoSuchProcess:
+        return False
+    return True

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from labkit.faults import points
+from labkit.faults.clocks import Clocks
 from labkit.faults.messages import Messages
+from labkit.faults.network import Network
 from labkit.faults.processes import Processes
 from labkit.faults.servers import Servers
 from labkit.faults.verb import Reach, verb
 
 
-class Faults(Messages, Processes, Servers):
+class Faults(Messages, Network, Clocks, Processes, Servers):
     """The faults of one lab.
 
     Args:

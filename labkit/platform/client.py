@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from labkit.platform.posting import open_session, post
 from labkit.platform.signing import signed, verify
 from labkit.results import Code, Result
+from labkit.runtime.cuts import WHOLE, Way
 from labkit.runtime.steps import Unknown
 from labkit.shop.pay_messages import (
     TRADE_NOT_EXIST,
@@ -35,17 +36,19 @@ class PlatformClient:
         platform_key: the platform's public key.
         notify_url: where the platform shall tell how a trade ended.
         timeout: seconds that a call has.
+        way: what is wrong with the network there.
     """
 
     def __init__(
         self, base_url: str, app_id: str, key: RSAPrivateKey, platform_key: RSAPublicKey,
-        notify_url: str, timeout: float,
+        notify_url: str, timeout: float, way: Way = WHOLE,
     ) -> None:  # fmt: skip
         self._base_url = base_url
         self._app_id = app_id
         self._key = key
         self._platform_key = platform_key
         self._notify_url = notify_url
+        self._way = way
         self._session = open_session(_AT_ONCE, timeout)
 
     async def create_trade(self, command: CreateTrade) -> Result[TradeFound]:
@@ -90,7 +93,7 @@ class PlatformClient:
         request = signed(self._key, {"app_id": self._app_id, **number, **params})
         try:
             url = f"{self._base_url}/api/trade/{method}"
-            status, body = await post(self._session, url, request)
+            status, body = await post(self._session, url, request, self._way)
         except OSError as error:
             raise Unknown(f"{what} did not come: {error or type(error).__name__}") from error
         answer = _strings(body)

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from labkit.platform import notices, telling
 from labkit.platform.messages import DueNotices, Notice, NoticeTried
 from labkit.platform.posting import open_session
+from labkit.platform.wiring import PLATFORM
+from labkit.runtime.cuts import Way
 from labkit.runtime.database import Database
 from labkit.runtime.failpoints import Failpoints, Refused
 
@@ -24,6 +26,7 @@ _READ = 100  # how many notices wait in memory at most
 _LOOK_SECONDS = 0.3
 _ANSWER_SECONDS = 5.0
 _HOLD_SECONDS = 1.0
+_MERCHANT = "pay-web"  # where its notices go
 
 
 class Notifier:
@@ -39,6 +42,7 @@ class Notifier:
         self._database = database
         self._failpoints = failpoints
         self._key = key
+        self._way = Way(failpoints.rules, PLATFORM.name, _MERCHANT)
         self._written = asyncio.Event()
         self._queue: asyncio.Queue[Notice] = asyncio.Queue()
         self._taken: set[int] = set()  # queued or being sent
@@ -113,9 +117,9 @@ class Notifier:
         if action.verb == "reorder":
             await self._hold_back(notice)
         params = await telling.compose(notice, self._key, action.verb)
-        error = await telling.post(session, notice.notify_url, params)
+        error = await telling.post(session, notice.notify_url, params, self._way)
         if action.twice:
-            error = await telling.post(session, notice.notify_url, params)
+            error = await telling.post(session, notice.notify_url, params, self._way)
         await self._failpoints.act_async("platform.notify.after_notify")
         return error
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from labkit.platform import keys, posting
 from labkit.platform.messages import Notice
 from labkit.platform.signing import signed
+from labkit.runtime.cuts import Way
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -53,14 +54,14 @@ async def compose(notice: Notice, key: RSAPrivateKey, verb: str) -> dict[str, st
     return signed(key, params) | (wrong if verb == "alter" else {})
 
 
-async def post(session: ClientSession, url: str, params: dict[str, str]) -> str:
+async def post(session: ClientSession, url: str, params: dict[str, str], way: Way) -> str:
     """Send a notice.
 
     Returns:
         What was answered in place of `success`; empty where it was `success`.
     """
     try:
-        status, body = await posting.post(session, url, params)
+        status, body = await posting.post(session, url, params, way)
     except OSError as error:
         return f"no answer: {error or type(error).__name__}"
     if status != 200 or body.strip() != b"success":

@@ -13,6 +13,7 @@ from typing import Any, TypeVar, cast
 
 from labkit.runtime import tracing
 from labkit.runtime.contract import Method, methods_of
+from labkit.runtime.cuts import WHOLE, Way
 from labkit.runtime.failpoints import Failpoints, Refused
 from labkit.runtime.link import Broken, Busy, Link
 from labkit.runtime.registry import Registry
@@ -165,8 +166,12 @@ class Calls:
                     link.give_up("it does not answer")  # what waits there is asked elsewhere
 
             before = link
-            link = Link(endpoint, service, self._secret, self._limit, silent)
+            link = Link(endpoint, service, self._secret, self._limit, silent, self._way(service))
             if before and not before.well:
                 link.doubt()
             self._links[endpoint] = link
         return link
+
+    def _way(self, service: str) -> Way:
+        rules = self._failpoints and self._failpoints.rules
+        return Way(rules, self._caller, service) if rules else WHOLE

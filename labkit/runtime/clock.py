@@ -8,15 +8,39 @@ deadlines of calls and backoff.
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from labkit.home import write_whole
+from labkit.runtime.rules import Rules
+
+
+class _Wall:
+    """The wall clock of this process, and by how many milliseconds a fault has stepped it."""
+
+    step_ms: Callable[[], int] | None = None
 
 
 def wall_ms() -> int:
     """Milliseconds of the wall clock since 1970."""
-    return time.time_ns() // 1_000_000
+    now = time.time_ns() // 1_000_000
+    return now + _Wall.step_ms() if _Wall.step_ms else now
+
+
+def step_with(rules: Rules, process: str) -> None:
+    """Have the wall clock of this process stepped where a rule about it says so.
+
+    Args:
+        rules: of the home.
+        process: what this process is called, as `goods-1`.
+    """
+
+    def step_ms() -> int:
+        stepped = rules.of("clock_stepped", process)
+        return sum(int(rule.amount * 1000) for rule in stepped) if stepped else 0
+
+    _Wall.step_ms = step_ms
 
 
 def as_time(milliseconds: int) -> datetime:

@@ -33,6 +33,8 @@ from labkit.runtime.steps import Transaction
 from labkit.runtime.work import Context, Ends, Overloaded, Work
 
 _GROUP = 100
+_EVER = float("inf")
+_LOOK_SECONDS = 0.02
 #: How often a group is tried where the same may succeed; after a lost connection on a new one.
 _TRIES = {Trouble.BUSY: 5, Trouble.DEADLOCK: 3, Trouble.LOST: 2}
 #: What the neighbours of the one whom it hit need not share.
@@ -85,6 +87,7 @@ class Committer:
     def _loop(self) -> None:
         while group := self._take():
             awaited = self._awaited(group)
+            self._slow_down(awaited)
             armed = [work for work in awaited if self._is_armed(work)]
             self._run([work for work in awaited if work not in armed])
             for work in armed:  # what a fault does to one must not reach its neighbours
@@ -116,7 +119,7 @@ class Committer:
         except Misjudged:
             self._run(group, presuming=False)
         except _Delayed as delayed:
-            again = replace(group[0], crossed=True, expires=float("inf"))  # what was begun ends
+            again = replace(group[0], crossed=True, expires=_EVER)  # what was begun ends
             self._later(delayed.seconds, self._queue.put, again)
         except Exception as error:  # every error belongs to the one who asked
             if len(group) > 1 and trouble(error) in _OWN:
@@ -142,6 +145,7 @@ class Committer:
     def _transact(self, group: list[Work], presuming: bool) -> Ends:
         context, ends, emitted = self._context, [], []
         now, wall = context.clock.now(), wall_ms()
+        self._note_step(group)
         with self._connected() as connection, connection.begin():
             cursor = cursor_of(connection)
             pending = Pending(cursor) if presuming else None
@@ -176,7 +180,23 @@ class Committer:
             raise
         self._connection = connection
 
-    # failpoints
+    # faults
+
+    def _slow_down(self, group: list[Work]) -> None:
+        """Take longer for a group, as a slow disk would, where a rule says so."""
+        rules = self._context.failpoints.rules
+        for rule in rules.of("slow", self._context.service):
+            # what the runtime looks for by itself, all the time, proves nothing
+            rules.meet(rule, sum(not one.step.reads or one.expires < _EVER for one in group))
+            until = time.monotonic() + rule.amount
+            while time.monotonic() < until and rules.stands(rule):
+                time.sleep(min(_LOOK_SECONDS, rule.amount))
+
+    def _note_step(self, group: list[Work]) -> None:
+        """Note who writes by a wall clock that a rule has stepped."""
+        failpoints = self._context.failpoints
+        for rule in failpoints.rules.of("clock_stepped", failpoints.process):
+            failpoints.rules.meet(rule, sum(not one.step.reads for one in group))
 
     def _is_armed(self, work: Work) -> bool:
         return not work.step.reads and self._context.failpoints.is_armed(self._before(work))

@@ -1,16 +1,11 @@
-"""Counters that processes share through a file, and that outlive a crash."""
+"""Numbers in memory that all processes of a home share."""
 
 import mmap
 from pathlib import Path
 
 
 class Counters:
-    """Whole numbers in a file that processes map into their memory.
-
-    Args:
-        path: the file, made where there is none.
-        size: how many numbers.
-    """
+    """Whole numbers in a file that processes share through memory; they outlive a crash."""
 
     def __init__(self, path: Path, size: int) -> None:
         with path.open("a+b") as file:
@@ -19,9 +14,9 @@ class Counters:
             self._numbers = memoryview(mmap.mmap(file.fileno(), size * 8)).cast("Q")
 
     def add(self, at: int) -> None:
-        """Count one more."""
+        """Make one of them greater by one."""
         self._numbers[at] += 1
 
     def read(self, at: int) -> int:
-        """A number as it is now."""
+        """What one of them is."""
         return self._numbers[at]

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from labkit.home import locked, write_whole
 from labkit.runtime.counters import Counters
+from labkit.runtime.rules import Rules
 
 #: boundary → what can be made to happen there, beside `delay:SECONDS`.
 BOUNDARIES = {
@@ -150,9 +151,15 @@ class Failpoints:
         folder: the home's folder of faults.
         process: name of the process, for its own file of hits.
         catalogue: every failpoint that the process can cross.
+
+    Attributes:
+        process: its name.
+        rules: what else may be wrong with it, for as long as it lasts.
     """
 
     def __init__(self, folder: Path, process: str, catalogue: Iterable[Failpoint]) -> None:
+        self.process = process
+        self.rules = Rules(folder)
         self._index = {point.name: at for at, point in enumerate(catalogue)}
         self._hits = hits_of(folder, process, len(self._index))
         self._armoury = Armoury(folder)

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from labkit.runtime.cuts import Way
 from labkit.runtime.steps import Unknown
 from labkit.runtime.wire import PING, Call, Outcome, answers_of, pack
 
@@ -56,16 +57,20 @@ class Link:
         secret: of the home.
         limit: how many calls may wait for their answers.
         silent: told when the instance has stopped answering.
+        way: what is wrong with the network there.
     """
 
     def __init__(
-        self, endpoint: str, service: str, secret: str, limit: int, silent: "Callable[[Link], None]"
-    ) -> None:
+        self, endpoint: str, service: str, secret: str, limit: int,
+        silent: "Callable[[Link], None]", way: Way,
+    ) -> None:  # fmt: skip
         self._silent = silent
         self.well = True
         self.broken = False
         self._limit = limit
-        self._channel = grpc.aio.insecure_channel(endpoint, OPTIONS)
+        self._way = way
+        self._whole = not way.is_refused
+        self._channel = grpc.aio.insecure_channel(way.connects_to(endpoint), OPTIONS)
         open_stream: Any = self._channel.stream_stream(f"/labkit.{service}/calls")
         self._stream = open_stream(metadata=((SECRET, secret),))
         self._outgoing: deque[Call] = deque()
@@ -100,7 +105,10 @@ class Link:
 
         Raises:
             Busy: too many wait on this line already.
+            Broken: the network was cut.
         """
+        if self._is_cut():
+            raise Broken("the connection was cut")
         if len(self._waiting) >= self._limit:
             raise Busy(f"{self._limit} calls wait for it")
         answer: asyncio.Future[bytes] = self._loop.create_future()
@@ -146,14 +154,16 @@ class Link:
                             for _ in range(min(_TOGETHER, len(self._outgoing)))]  # fmt: skip
                 if not self._outgoing:
                     self._wake.clear()
-                await self._stream.write(pack(together))
+                if not self._way.loses():
+                    await self._stream.write(pack(together))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reader meets the same end, and says why
 
     async def _read(self) -> None:
         with suppress(grpc.aio.AioRpcError):
             while (message := await self._stream.read()) is not grpc.aio.EOF:
-                self._hear(message)
+                if not self._way.loses(coming=True):
+                    self._hear(message)
         self.broken = True
         self._tasks[0].cancel()
         code = await self._stream.code()
@@ -176,6 +186,13 @@ class Link:
             else:
                 one.answer.set_exception(Unknown(body.decode()))
 
+    def _is_cut(self) -> bool:
+        """Whether connections are refused since this one was made: then it goes down too."""
+        if not (self._whole and self._way.is_refused):
+            return False
+        self._closing = asyncio.ensure_future(self.close())
+        return True
+
     # time
 
     def _ping(self) -> None:
@@ -190,6 +207,8 @@ class Link:
     def _tick(self) -> None:
         """Let calls go whose time is over, and find out whether the other side lives."""
         self._ticking = False
+        if self._is_cut():
+            return
         now = time.monotonic()
         for number in [number for number, one in self._waiting.items() if one.expires <= now]:
             one = self._waiting.pop(number)

@@ -14,6 +14,7 @@ from labkit.runtime.database import Database
 from labkit.runtime.desk import Desk
 from labkit.runtime.failpoints import Failpoints, Refused
 from labkit.runtime.inbox import MissingQuery
+from labkit.runtime.mishaps import Mishaps
 from labkit.runtime.outbox import Groups, Parcel, Postponed
 from labkit.runtime.steps import Unknown
 from labkit.runtime.tables import SENT, UNSENT
@@ -47,6 +48,7 @@ class Relay:
         self._service = service
         self._broker = broker
         self._failpoints = failpoints
+        self._mishaps = Mishaps(failpoints.rules)
         self._desk_of = desk_of
         self._limit = limit
         self._producer: Producer | None = None
@@ -101,9 +103,11 @@ class Relay:
 
     async def _carry(self, parcel: Parcel) -> None:
         boundary = f"{self._service}.{parcel.topic}."
-        if await self._failpoints.cross_async(boundary + "before_send"):
+        twice = await self._failpoints.cross_async(boundary + "before_send")
+        if await self._mishaps.befall(parcel.topic) or twice:
             await self._until_acknowledged(parcel)
         await self._until_acknowledged(parcel)
+        self._mishaps.gone(parcel.topic)
         await self._failpoints.cross_async(boundary + "after_ack")
 
     async def _carry_traced(self, parcel: Parcel) -> None:

@@ -21,8 +21,10 @@ from labkit.platform import keys
 from labkit.platform import process as platform
 from labkit.platform.client import PlatformClient
 from labkit.platform.wiring import PLATFORM
-from labkit.runtime import misses, tracing
+from labkit.runtime import clock, misses, tracing
+from labkit.runtime.cuts import Way
 from labkit.runtime.place import LOOPBACK, Place
+from labkit.runtime.rules import Rules
 from labkit.runtime.service import Runtime
 from labkit.settings import Settings
 from labkit.shop.contracts import OrderService, PayService
@@ -74,6 +76,7 @@ def serve(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     gc.set_threshold(*_COLLECT)
+    clock.step_with(Rules(home.faults), f"{name}-{instance}")
     if name == CONSOLE:
         assert listener  # it serves HTTP and nothing else
         return uvloop.run(console.serve(home, listener))
@@ -93,7 +96,7 @@ async def _run_service(
     home: Home, settings: Settings, name: str, instance: int, listener: socket.socket | None,
     place: Place,
 ) -> None:  # fmt: skip
-    outside = _platform(home, settings) if name == "pay" else {}
+    outside = _platform(home, settings, name) if name == "pay" else {}
     runtime = Runtime(
         SERVICES[name], instance, home, settings, GROUPS, NAMES, broker_of(home, name),
         outside, place,
@@ -106,12 +109,13 @@ async def _run_service(
         await outside["platform"].close()
 
 
-def _platform(home: Home, settings: Settings) -> dict[str, Any]:
+def _platform(home: Home, settings: Settings, name: str) -> dict[str, Any]:
     """What the pay service knows of the payment platform: the way there, and its public key."""
     ends, platform_key = home.state()["endpoints"], keys.public(home.keys, keys.PLATFORM)
     client = PlatformClient(
         ends["platform"], keys.APP_ID, keys.private(home.keys, keys.MERCHANT), platform_key,
         notify_url=f"{ends['pay-web']}/pay/callback", timeout=settings.call_timeout,
+        way=Way(Rules(home.faults), name, PLATFORM.name),
     )  # fmt: skip
     return {"platform": client, "platform_key": platform_key}
 

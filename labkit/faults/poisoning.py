@@ -1,0 +1,109 @@
+"""A message that no handler can read: put into an outbox, and put aside in each inbox after."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from labkit.home import Home
+from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.engines import open_engine
+from labkit.runtime.ids import SEQUENCE_BITS, WORKERS, first_of
+from labkit.runtime.tables import DONE, UNSENT, inbox, outbox
+from labkit.shop.wiring import GROUPS, SERVICES
+
+_BODY = '{"poison": "no handler can read this"}'
+_KEY = _TAG = "poison"
+_ASIDE = "put aside: it was poison"
+
+
+class Poison:
+    """One such message.
+
+    Args:
+        home: of the lab.
+        topic: where it is sent.
+    """
+
+    def __init__(self, home: Home, topic: str) -> None:
+        self._home = home
+        self._topic = topic
+        self._groups = GROUPS[topic]
+        sequence = random.randrange(1 << SEQUENCE_BITS)
+        # of the highest worker number, which is the last to be leased
+        self._event_id = first_of(wall_ms()) | (WORKERS - 1) << SEQUENCE_BITS | sequence
+
+    def send(self) -> None:
+        """Have a service that sends to the topic find it in its outbox, due now.
+
+        Of those that send `paid` it is order: an invariant reads all that pay sends there.
+        """
+        sender = next(name for name, one in SERVICES.items()
+                      if any(event.topic == self._topic for event in one.emits))  # fmt: skip
+        row = {**self._said(), "groups": ",".join(self._groups), "status": UNSENT,
+               "tries": 0, "next_try": wall_ms()}  # fmt: skip
+        with self._writing(sender) as connection:
+            connection.execute(insert(outbox).values(**row))
+
+    def kept(self) -> int:
+        """How many inboxes keep it with its cause."""
+        return sum(self._cause(group) is not None for group in self._groups)
+
+    def put_aside(self) -> None:
+        """Have each inbox take it for done, also one where it has not come yet: it may come."""
+        for group in self._groups:
+            if not self._end(group) and not self._begin_ended(group):
+                self._end(group)  # it came just then
+
+    def _cause(self, group: str) -> str | None:
+        with self._writing(group) as connection:
+            found = select(inbox.c.last_error).where(self._is_mine(group))
+            cause: str | None = connection.execute(found).scalar()
+            return cause
+
+    def _end(self, group: str) -> bool:
+        """End the row that is there, whatever it says; whether there is one."""
+        cause = f"{_ASIDE}: {self._cause(group)}"
+        done = {"status": DONE, "done_time": self._now(), "last_error": cause}
+        with self._writing(group) as connection:
+            end = update(inbox).where(self._is_mine(group)).values(**done)
+            return bool(connection.execute(end).rowcount)
+
+    def _begin_ended(self, group: str) -> bool:
+        """Make a row that is ended from the start; whether there was none."""
+        row = {
+            **self._said(), "group_name": group, "status": DONE, "tries": 0, "next_try": 0,
+            "body_hash": hashlib.sha256(_BODY.encode()).hexdigest(), "done_time": self._now(),
+            "last_error": f"{_ASIDE}, before it came",
+        }  # fmt: skip
+        try:
+            with self._writing(group) as connection:
+                connection.execute(insert(inbox).values(**row))
+        except IntegrityError:
+            return False
+        return True
+
+    def _said(self) -> dict[str, Any]:
+        """What outbox and inbox both say of it."""
+        return {"event_id": self._event_id, "topic": self._topic, "tag": _TAG, "msg_key": _KEY,
+                "body": _BODY, "add_time": self._now()}  # fmt: skip
+
+    def _is_mine(self, group: str) -> Any:
+        return (inbox.c.group_name == group) & (inbox.c.event_id == self._event_id)
+
+    def _now(self) -> datetime:
+        return LabClock(self._home.clock_file).now()
+
+    @contextmanager
+    def _writing(self, service: str) -> Iterator[Connection]:
+        engine = open_engine(self._home.database_url(service))
+        try:
+            with engine.begin() as connection:
+                yield connection
+        finally:
+            engine.dispose()

@@ -1,0 +1,55 @@
+"""Faults that last by a rule: laid down for a block, looked up by every process, taken up after."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from labkit.faults.on_lab import OnLab
+from labkit.platform.wiring import PLATFORM
+from labkit.runtime.inbox import DeadLetter
+from labkit.runtime.rules import Rule, Rulebook
+from labkit.shop.wiring import GROUPS, SERVICES
+
+#: Services of the shop with a database; of these there can be several instances.
+WITH_INSTANCES = tuple(name for name, one in SERVICES.items() if one.contract)
+#: Who has steps and stored deadlines.
+WITH_STEPS = (*WITH_INSTANCES, PLATFORM.name)
+#: Everyone who calls, or is called.
+SERVING = (*SERVICES, PLATFORM.name)
+TOPICS = tuple(topic for topic in GROUPS if topic != DeadLetter.topic)
+_LONGEST = 3600.0
+
+
+class Ruling(OnLab):
+    """Faults of one lab that rules stand for."""
+
+    @contextmanager
+    def _ruled(self, *rules: Rule) -> Iterator[Callable[[], int]]:
+        """Have rules stand for a block, which is handed how often they were met."""
+        book = Rulebook(self._home.faults)
+        laid = [book.lay(rule) for rule in rules]
+        try:
+            yield lambda: sum(book.met(rule) for rule in laid)
+        finally:
+            book.take_up(*laid)
+
+
+def one_of(name: str, known: tuple[str, ...], what: str) -> str:
+    """A name that must be known.
+
+    Raises:
+        ValueError: it is not; says which are.
+    """
+    if name not in known:
+        raise ValueError(f"{name}: no {what} of that name; there are {', '.join(known)}")
+    return name
+
+
+def seconds_of(seconds: float, least: float = 0.0) -> float:
+    """Seconds that a fault may be told.
+
+    Raises:
+        ValueError: they are too many, or too few.
+    """
+    if not least <= seconds <= _LONGEST:
+        raise ValueError(f"seconds are {least:g} to {_LONGEST:g}, not {seconds:g}")
+    return seconds
