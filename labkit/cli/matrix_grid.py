@@ -7,13 +7,11 @@ from string import ascii_letters
 from rich.text import Text
 
 from labkit.faults.points import catalogue
-from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, Outcome
+from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, SIGNS, Outcome
 from labkit.matrix.scenario import SCENARIOS
 from labkit.runtime.failpoints import KINDS, Failpoint
 
-#: verdict → sign and style, the worst first; a sign says it without the colour, too.
-SIGNS = {BROKEN: ("✗", "bold red"), NOT_REACHED: ("○", "yellow"), HELD: ("●", "green")}
-_NOTHING = ("·", "dim")
+_STYLES = {BROKEN: "bold red", NOT_REACHED: "yellow", HELD: "green"}  # the sign says it, too
 _GROUP = 5
 _KIND_OF = {boundary: kind for kind, boundaries in KINDS.items() for boundary in boundaries}
 
@@ -38,7 +36,7 @@ def grid(outcomes: Iterable[Outcome]) -> Iterator[Text]:
     yield Text()
     for column, letter in letters.items():
         yield Text(f"{letter}  {column}: {SCENARIOS[column].says}")
-    yield Text("  ".join(f"{sign} {verdict}" for verdict, (sign, _) in SIGNS.items()))
+    yield Text("  ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items()))
 
 
 def _worst(outcomes: Iterable[Outcome]) -> _Grid:
@@ -61,7 +59,7 @@ def _crossing(point: Failpoint) -> str:
 def _line(name: str, width: int, verdicts: list[str]) -> Text:
     line = Text(f"{name:<{width}}  ")
     for number, verdict in enumerate(verdicts):
-        sign, style = SIGNS.get(verdict, _NOTHING)
+        sign, style = SIGNS.get(verdict, "·"), _STYLES.get(verdict, "dim")
         line.append(" " if number and number % _GROUP == 0 else "")
         line.append(sign, style)
     return line

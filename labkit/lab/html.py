@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-_LEFT = "text-align:left"
+LEFT = 'style="text-align:left"'
 _COLOURS = {"+": "#dff5e1", "~": "#fff3c9", "-": "#f9dcdc"}
 
 
@@ -19,10 +19,10 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) ->
         header: names of the columns.
         rows: of cells; where the first cell is a mark (`+`, `~`, `-`), the row has its colour.
     """
-    name = f'<caption style="{_LEFT}"><b>{escape(caption)}</b></caption>' if caption else ""
+    name = f"<caption {LEFT}><b>{escape(caption)}</b></caption>" if caption else ""
     if not rows:
         return f"<table>{name}<tbody><tr><td>(no rows)</td></tr></tbody></table>"
-    head = "".join(f'<th style="{_LEFT}">{_breakable(cell)}</th>' for cell in header)
+    head = "".join(f"<th {LEFT}>{breakable(cell)}</th>" for cell in header)
     body = "".join(_row(row) for row in rows)
     return f"<table>{name}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
@@ -34,12 +34,13 @@ def _row(row: Sequence[Any]) -> str:
 
 
 def _cell(value: Any) -> str:
-    text = _breakable(str(value))
+    text = breakable(str(value))
     if isinstance(value, int):
         return f"<td>{text}</td>"
     bold = f"<b>{text}</b>" if " → " in text else text
-    return f'<td style="{_LEFT}">{bold}</td>'
+    return f"<td {LEFT}>{bold}</td>"
 
 
-def _breakable(text: str) -> str:
+def breakable(text: str) -> str:
+    """A text as HTML that may be broken where a long name may be."""
     return escape(text).replace("_", "_<wbr>").replace(",", ",<wbr>")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 HELD, BROKEN, NOT_REACHED = "held", "broken", "not reached"
+#: verdict → its sign, the worst first.
+SIGNS = {BROKEN: "✗", NOT_REACHED: "○", HELD: "●"}
 CRASH = "crash"
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from labkit.faults.points import catalogue
 from labkit.matrix.cells import BROKEN, CRASH, NOT_REACHED, Outcome
+from labkit.matrix.heat import Heat
 from labkit.matrix.scenario import SCENARIOS
 
 
@@ -89,12 +91,19 @@ class Report:
         """The rows as a frame."""
         return pd.DataFrame(self.rows())
 
-    def heat(self) -> pd.DataFrame:
-        """Failpoint by scenario: the verdict of each cell; empty where there is none."""
+    def heat(self) -> Heat:
+        """Failpoint by scenario: the verdict of each cell, drawn; empty where there is none.
+
+        Stories and failpoints stand in the order in which they are listed.
+        """
         table = self.frame().pivot_table(
             index="failpoint", columns="scenario", values="verdict", aggfunc="first"
         )
-        return table.reindex(columns=[name for name in SCENARIOS if name in table]).fillna("")
+        listed = list(catalogue())
+        return Heat(table.reindex(
+            index=sorted(table.index, key=lambda one: [*map(listed.index, one.split("+"))]),
+            columns=[name for name in SCENARIOS if name in table],
+        ).fillna(""))  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for programs."""

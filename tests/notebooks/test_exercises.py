@@ -195,6 +195,47 @@ WRONG = {
         def fix_10():  # leaves nothing where it found nothing
             return {"operations.undo": shops.code_of(10, "operations.undo")}
         """,
+    "remember": """
+        def remember(name, step):  # notes it where a dead process loses it
+            done = set()
+            def once(shop):
+                if name not in done:
+                    step(shop)
+            return once
+        """,
+    "another_place": """
+        def another_place():  # dies before goods is asked at all
+            return "order.save_pre_order.after_commit"
+        """,
+    "killed_on_the_line": """
+        def killed_on_the_line(lab):  # the order service dies, and the web asks it again
+            with lab.faults.armed("order.confirm_pre_order.after_commit", "crash"):
+                return lab.order()
+        """,
+    "pay_without_broker": """
+        def pay_without_broker(lab):  # looks when the broker is back, and all is told
+            order_id = lab.order().order_id
+            with lab.faults.broker_away() as reach:
+                lab.pay(order_id)
+                lab.until(lambda: reach.times > 0, timeout=60)
+            lab.settle(timeout=60)
+            told = lab.tables("trade_mq_producer").query("topic == 'paid'")
+            return order_id, told["status"].iloc[-1]
+        """,
+    "still_works": """
+        def still_works():  # thinks that a cancel calls the pay service
+            return {"place"}
+        """,
+    "take_one": """
+        def take_one(read, swap):  # goes home when somebody else was quicker
+            seen = read()
+            return seen > 0 and swap(seen, seen - 1)
+        """,
+    "payment": """
+        def payment():  # asks whether there is something, not whether there is enough
+            return ("UPDATE trade_user SET user_money = user_money - :amount "
+                    "WHERE user_id = :user_id AND user_money > 0")
+        """,
 }
 
 

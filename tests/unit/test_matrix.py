@@ -111,3 +111,22 @@ def test_work_is_dealt_to_whoever_is_free() -> None:
     assert {worker for worker, _ in done} == {"a", "b"}
     with pytest.raises(ValueError, match="nine"):
         list(deal(["a"], work, [9, 3]))
+
+
+def test_the_frame_draws_itself() -> None:
+    """A sign and a colour for each verdict, a legend, and a dot where nothing was played."""
+    heat = report(outcome(HELD, SEND), outcome(BROKEN, scenario="accepted")).heat()
+    assert [line.split() for line in repr(heat).splitlines()[2:4]] == [
+        [OPEN, "✗", "·"], [SEND, "·", "●"],
+    ]  # fmt: skip
+    drawn = heat._repr_html_()
+    assert "✗ broken  ○ not reached  ● held  · not played" in drawn
+    colours = [part.partition('"')[0] for part in drawn.split("background:")[1:]]
+    assert len(set(colours)) == len(colours) == 2
+
+
+def test_the_frame_stands_in_the_order_of_the_lists() -> None:
+    """Failpoints as the list has them, two in a cell by the first, however the cells came in."""
+    names = [OPEN, f"{OPEN}+{SEND}", SEND, "goods.return_stock.after_commit"]
+    cells = [Outcome(Cell("cancelled", tuple(one.split("+"))), HELD, "", 1, 1) for one in names]
+    assert list(report(*cells[::-1]).heat().index) == names
