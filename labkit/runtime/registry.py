@@ -53,7 +53,7 @@ class FileWorkerLease:
             write_whole(self._path, str(reserved), durable=True)
         except OSError as error:
             misses.count(misses.REGISTRY)
-            raise NothingReserved(f"no time for ids could be reserved: {error}") from error
+            raise NothingReserved(f"no time for ids could be reserved: {error.strerror}") from error
         return reserved
 
 
