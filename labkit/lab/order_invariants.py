@@ -167,7 +167,8 @@ WITHIN = (
                 + (SELECT count(*) FROM trade_mq_producer)""",
         """SELECT group_name, event_id, status FROM trade_mq_consumer_log
            WHERE status NOT IN (0, 1, 2) OR (status = 1) <> (done_time IS NOT NULL)
-              OR (status = 1) <> (last_error IS NULL)
+              OR (status <> 1 AND last_error IS NULL)
+              OR (status = 1 AND last_error NOT LIKE 'put aside%')
            UNION ALL SELECT 'outbox', event_id, status FROM trade_mq_producer
            WHERE status NOT IN (0, 1, 2, 3) OR (status = 2) <> (settled_time IS NOT NULL)
               OR (status IN (1, 2) AND sent_time IS NULL)

@@ -27,7 +27,7 @@ def test_orders_are_right_whatever_is_cut_or_slow(teller: Teller, faults: list[F
     every answer holds, and each fault was met."""
     with broken(teller, *faults) as reaches:
         trade(teller)
-        assert all(reach.times for reach in reaches)
+        until(lambda: all(reach.times for reach in reaches), f"all are met: {faults}")
 
 
 def test_a_slow_service_takes_longer_and_no_longer_after(teller: Teller) -> None:
@@ -35,7 +35,7 @@ def test_a_slow_service_takes_longer_and_no_longer_after(teller: Teller) -> None
     where the fault would have lasted an hour."""
     with teller.lab.faults.slow("goods", 0.3) as reach:
         assert teller.history.place().placed
-        assert reach.times == 2
+        assert reach.times >= 2
     with pytest.raises(NotReached, match="nobody asked goods"), teller.lab.faults.slow("goods", 1):
         pass
     with teller.lab.faults.slow("coupon", 3600):
