@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from labkit.lab import Lab
+from labkit.runtime import topics
 from labkit.runtime.broker import Broker
+from labkit.runtime.outbox import Parcel
 from labkit.stack.messaging import ground_of
 from tests.waiting import until
 
@@ -42,3 +44,16 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
         assert joins == [False]  # for no reason that it remembers
         assert membership.joining
         until(joined, "it is in its group again", seconds=30)
+
+
+def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
+    """Who subscribes before a topic is there, as after a broker forgot all it held, hears of it."""
+    ground = ground_of(lab.home)
+    broker, topic = Broker(ground, "early"), "made_later"
+    with closing(broker.consumer(["paid", topic])) as consumer, closing(broker.producer()) as producer:
+        until(lambda: not list(consumer.poll(0.2)) and not consumer._membership.joining, "it joins")
+        topics.make(ground, [ground.prefix + topic])
+        producer.send(Parcel(event_id=1, topic=topic, tag="", key="1", body="{}")).get(10)
+        (found,) = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
+    topics.remove(ground, [ground.prefix + topic])
+    assert (found.topic, found.event_id) == (topic, 1)
