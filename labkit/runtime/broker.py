@@ -6,6 +6,7 @@ comes late.
 """
 
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ logging.getLogger("kafka").setLevel(logging.CRITICAL)
 misses.listen_to_the_broker()
 
 _JOINED_SECONDS = 2.0
+_PATIENCE = 5.0  # seconds, and two sessions, that a broker without a disk may take to let us in
 _WAIT_MS = 1000  # that a broker with nothing new keeps a question; what comes is told at once
 _METADATA_MS = 1000  # a topic that is made anew is heard of so soon; a client's own time is 5 min
 _LONGEST = 64  # letters of a key or a tag
@@ -75,6 +77,7 @@ class Broker:
     def __init__(self, ground: Ground, group: str) -> None:
         self._ground = ground
         self._group = group
+        self._lost = 0  # groups that let nobody in any more
 
     def producer(self) -> "Producer":
         """A producer that waits for all replicas."""
@@ -87,8 +90,9 @@ class Broker:
     def consumer(self, topics: Iterable[str]) -> "Consumer":
         """A member of the group that commits offsets only when told to."""
         session_ms = int(self._ground.session * 1000)
+        group = self._ground.prefix + self._group + (f".{self._lost}" if self._lost else "")
         client = KafkaConsumer(
-            **self._ground.common, group_id=self._ground.prefix + self._group,
+            **self._ground.common, group_id=group,
             client_id=f"{self._group}-{os.getpid()}", enable_auto_commit=False,
             auto_offset_reset="earliest", fetch_max_wait_ms=_WAIT_MS, max_poll_records=200,
             session_timeout_ms=session_ms, heartbeat_interval_ms=session_ms // 6,
@@ -96,7 +100,16 @@ class Broker:
         )  # fmt: skip
         membership = Membership()
         client.subscribe(self._ground.topics(self._group, topics), listener=membership)
-        return Consumer(client, self._group, self._ground.prefix, membership)
+        patience = math.inf if self._ground.keeps else _PATIENCE + 2 * self._ground.session
+        return Consumer(client, self._group, self._ground.prefix, membership, patience)
+
+    def change_group(self) -> None:
+        """Have the next consumer join a group of another name, from its beginning.
+
+        Other instances find the old one as it is, and come after. What was handled under the old
+        name is known to the inbox: it decides, and never a group.
+        """
+        self._lost += 1
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
@@ -142,17 +155,41 @@ class Producer:
         self._client.close(timeout=0)
 
 
-class Consumer:
-    """Reads deliveries of one group; used by one thread."""
+class GroupLost(KafkaError):  # type: ignore[misc]  # kafka-python has no types
+    """A group lets nobody in any more.
 
-    def __init__(self, client: Any, group: str, prefix: str, membership: Membership) -> None:
+    The embedded broker waits for ever for a member that went while it joined, as where the broker
+    itself was away for a moment. A Kafka forgets such a member when its session ends.
+    """
+
+
+class Consumer:
+    """Reads deliveries of one group; used by one thread.
+
+    Args:
+        client: kafka-python's.
+        group: of the deliveries.
+        prefix: of the lab's topics.
+        membership: in its group.
+        patience: seconds that joining may take.
+    """
+
+    def __init__(
+        self, client: Any, group: str, prefix: str, membership: Membership, patience: float
+    ) -> None:
         self._client = client
         self._membership = membership
         self._group = group
         self._prefix = prefix
+        self._patience = patience
+        self._member_at = time.monotonic()
 
     def poll(self, timeout: float) -> Iterator[Delivery]:
-        """The next deliveries, in the order of their partitions."""
+        """The next deliveries, in the order of their partitions.
+
+        Raises:
+            GroupLost: for too long the group has not let us in.
+        """
         for record in (record for records in self._ask(timeout).values() for record in records):
             try:
                 yield self._delivery(record)
@@ -168,7 +205,11 @@ class Consumer:
         joining, it would burn a core and hear nothing.
         """
         batches = self._client.poll(timeout_ms=int(timeout * 1000))
-        if self._membership.joining:
+        if not self._membership.joining:
+            self._member_at = time.monotonic()
+        elif time.monotonic() - self._member_at > self._patience:
+            raise GroupLost(f"the group of {self._group} lets nobody in")
+        else:
             self._client._coordinator.request_rejoin()  # there is no public way
         return batches
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit.results import Code, Result
 from labkit.runtime import inbox, tracing
-from labkit.runtime.broker import Broker, Consumer
+from labkit.runtime.broker import Broker, Consumer, GroupLost
 from labkit.runtime.database import Database
 from labkit.runtime.engines import is_away
 from labkit.runtime.failpoints import Failpoints
@@ -106,6 +106,9 @@ class Inbox:
                 with closing(self._broker.consumer(self._first)) as consumer:
                     while not self._stopping.is_set():
                         self._poll(consumer)
+            except GroupLost as error:
+                log.warning("the consumer of %s joins another group: %s", self._group, error)
+                self._broker.change_group()
             except Exception:  # whatever a client library raises, at its closing too
                 log.exception("the consumer of %s is made anew", self._group)
                 self._stopping.wait(_PAUSE_SECONDS)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from labkit.lab import Lab
+from labkit.runtime import broker as broker_module
 from labkit.runtime import topics
-from labkit.runtime.broker import Broker
+from labkit.runtime.broker import Broker, GroupLost, Membership
 from labkit.runtime.outbox import Parcel
 from labkit.stack.messaging import ground_of
 from tests.waiting import until
@@ -50,10 +51,41 @@ def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
     """Who subscribes before a topic is there, as after a broker forgot all it held, hears of it."""
     ground = ground_of(lab.home)
     broker, topic = Broker(ground, "early"), "made_later"
-    with closing(broker.consumer(["paid", topic])) as consumer, closing(broker.producer()) as producer:
+    with (
+        closing(broker.consumer(["paid", topic])) as consumer,
+        closing(broker.producer()) as producer,
+    ):
         until(lambda: not list(consumer.poll(0.2)) and not consumer._membership.joining, "it joins")
         topics.make(ground, [ground.prefix + topic])
         producer.send(Parcel(event_id=1, topic=topic, tag="", key="1", body="{}")).get(10)
         (found,) = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
     topics.remove(ground, [ground.prefix + topic])
     assert (found.topic, found.event_id) == (topic, 1)
+
+
+def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a join never ends, that is said; under another name the group hears all from the start.
+
+    Seen where the embedded broker was killed and back while consumers joined: they were deaf.
+    """
+    ground = ground_of(lab.home)
+    broker, topic = Broker(ground, "wedged"), "heard_by_nobody_else"
+    topics.make(ground, [ground.prefix + topic])
+    monkeypatch.setattr(broker_module, "_PATIENCE", 1.0)
+    with closing(broker.producer()) as producer:
+        producer.send(Parcel(event_id=7, topic=topic, tag="", key="1", body="{}")).get(10)
+    with closing(broker.consumer([topic])) as consumer:
+
+        async def never() -> Any:
+            await consumer._client._net.sleep(3600)
+
+        monkeypatch.setattr(consumer._client._coordinator, "_do_join_and_sync_async", never)
+        with pytest.raises(GroupLost, match="the group of wedged lets nobody in"):
+            until(lambda: list(consumer.poll(0.2)), "it gives up", seconds=30)
+        monkeypatch.setattr(consumer, "_membership", Membership())
+        consumer._membership.joining = False  # so that closing waits for nothing
+    broker.change_group()
+    with closing(broker.consumer([topic])) as consumer:
+        found = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
+    topics.remove(ground, [ground.prefix + topic])
+    assert [(one.group, one.event_id) for one in found] == [("wedged", 7)]
