@@ -23,6 +23,7 @@ _TIMES = {
     "LABKIT_TRACING": "off",
     "LABKIT_GROUP_SESSION": "0.6",
     "LABKIT_AUDIT_DELAY": "0.2",
+    "LABKIT_CALL_TIMEOUT": "1",  # whatever is set around: a cell may delay a call beyond it
     "LABKIT_FLOW_TIMEOUT": "2.5",
     "LABKIT_UNCONFIRMED_DEADLINE": "3",
     "LABKIT_SWEEP_INTERVAL": "0.2",
