@@ -28,7 +28,6 @@ misses.listen_to_the_broker()
 _JOINED_SECONDS = 2.0
 _PATIENCE = 5.0  # seconds, and two sessions, that a broker without a disk may take to let us in
 _WAIT_MS = 1000  # that a broker with nothing new keeps a question; what comes is told at once
-_METADATA_MS = 1000  # a topic that is made anew is heard of so soon; a client's own time is 5 min
 _LONGEST = 64  # letters of a key or a tag
 _LARGEST = 8 * 1024  # bytes of a body: as a dead letter it must still fit an outbox
 BrokerError = KafkaError
@@ -96,7 +95,6 @@ class Broker:
             client_id=f"{self._group}-{os.getpid()}", enable_auto_commit=False,
             auto_offset_reset="earliest", fetch_max_wait_ms=_WAIT_MS, max_poll_records=200,
             session_timeout_ms=session_ms, heartbeat_interval_ms=session_ms // 6,
-            metadata_max_age_ms=_METADATA_MS,
         )  # fmt: skip
         membership = Membership()
         client.subscribe(self._ground.topics(self._group, topics), listener=membership)
