@@ -1,14 +1,12 @@
 """Keeping processes of a lab down for a while."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from labkit.faults.on_lab import until
 from labkit.home import Home
 from labkit.stack import control, launch
-
-_SECONDS = 15.0
 
 
 def running(home: Home, service: str) -> list[dict[str, Any]]:
@@ -27,17 +25,9 @@ def held(home: Home, service: str) -> Iterator[None]:
     try:
         for name in names:
             control.tell(home, "hold", name=name)
-        _await(lambda: not running(home, service), f"{service} did not die")
+        until(lambda: not running(home, service), f"{service} did not die")
         yield
     finally:
         for name in names:
             control.tell(home, "release", name=name)
-    _await(lambda: len(running(home, service)) == len(names), f"{service} was not started again")
-
-
-def _await(condition: Callable[[], bool], complaint: str) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{complaint} within {_SECONDS:.0f} s")
-        time.sleep(0.02)
+    until(lambda: len(running(home, service)) == len(names), f"{service} was not started again")

@@ -31,11 +31,15 @@ class OnLab:
         one = self._process(name)
         return bool(one["state"] == "up" and one["pid"] != not_pid)
 
-    def _until(
-        self, condition: Callable[[], bool], complaint: str, seconds: float = _BACK_SECONDS
-    ) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{complaint} within {seconds:.0f} s")
-            time.sleep(0.02)
+
+def until(condition: Callable[[], bool], complaint: str, seconds: float = _BACK_SECONDS) -> None:
+    """Wait until something is true.
+
+    Raises:
+        TimeoutError: it was not in time; says the complaint.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{complaint} within {seconds:.0f} s")
+        time.sleep(0.02)

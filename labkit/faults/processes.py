@@ -12,7 +12,7 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from labkit.faults import points
-from labkit.faults.on_lab import OnLab
+from labkit.faults.on_lab import OnLab, until
 from labkit.faults.ruling import WITH_INSTANCES, one_of
 from labkit.faults.verb import NotReached, Reach, verb
 from labkit.runtime.ensemble import SESSION_SECONDS
@@ -29,7 +29,7 @@ class Processes(OnLab):
         """Kill a process with −9, and wait until it is started again and serves."""
         before = self._process(process)["pid"]
         os.kill(before, signal.SIGKILL)
-        self._until(lambda: self._serves(process, not_pid=before), f"{process} did not come back")
+        until(lambda: self._serves(process, not_pid=before), f"{process} did not come back")
 
     @verb
     def killed(self, process: str) -> Iterator[Reach]:
@@ -41,11 +41,11 @@ class Processes(OnLab):
         self._process(process)
         control.tell(self._home, "hold", name=process)
         try:
-            self._until(lambda: not self._process(process)["pid"], f"{process} did not die")
+            until(lambda: not self._process(process)["pid"], f"{process} did not die")
             yield Reach(lambda: 1, f"{process} did not die")
         finally:
             control.tell(self._home, "release", name=process)
-            self._until(lambda: self._serves(process), f"{process} did not come back")
+            until(lambda: self._serves(process), f"{process} did not come back")
 
     @verb
     def paused(self, process: str) -> Iterator[Reach]:
@@ -60,7 +60,7 @@ class Processes(OnLab):
         pid = self._process(process)["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
-            self._until(lambda: stands_still(pid), f"{process} did not stand still")
+            until(lambda: stands_still(pid), f"{process} did not stand still")
             yield Reach(lambda: 1, f"{process} did not stand still")
         finally:
             with suppress(ProcessLookupError):
@@ -89,10 +89,10 @@ class Processes(OnLab):
             finally:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
-            self._until(lambda: self._serves(first), f"{first} did not come back")
+            until(lambda: self._serves(first), f"{first} did not come back")
             if self._process(first)["pid"] != pid:
                 raise NotReached(f"zombie: {first} was ended while it hung")
-            self._until(lambda: answers(self._process(first)["endpoint"]), f"{first} hangs still")
+            until(lambda: answers(self._process(first)["endpoint"]), f"{first} hangs still")
 
     @contextmanager
     def _services_stopped(self) -> Iterator[None]:
@@ -129,15 +129,15 @@ class Processes(OnLab):
 
         def is_stopped() -> bool:
             os.kill(pid, signal.SIGSTOP)
-            self._until(lambda: stands_still(pid), f"{process} did not stand still")
+            until(lambda: stands_still(pid), f"{process} did not stand still")
             if fencing.blocks(pid, database):
                 os.kill(pid, signal.SIGCONT)
                 return False
             return True
 
-        self._until(is_stopped, f"{process} wrote all the time")
+        until(is_stopped, f"{process} wrote all the time")
         over = time.monotonic() + self._longest_lease()
-        self._until(lambda: time.monotonic() > over, "its leases were not over", _LONGEST)
+        until(lambda: time.monotonic() > over, "its leases were not over", _LONGEST)
         return pid
 
     def _longest_lease(self) -> float:

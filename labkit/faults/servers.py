@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from labkit.faults.databases import Database, databases_of
 from labkit.faults.holding import held
-from labkit.faults.on_lab import OnLab
+from labkit.faults.on_lab import OnLab, until
 from labkit.faults.verb import Reach, verb
 from labkit.runtime import misses
 from labkit.settings import Settings
@@ -162,7 +162,7 @@ class Servers(OnLab):
             with held(self._home, BROKER):
                 yield
         finally:
-            self._until(lambda: self._serves(BROKER), "the broker did not come back")
+            until(lambda: self._serves(BROKER), "the broker did not come back")
 
     @contextmanager
     def _broker_stopped(self) -> Iterator[None]:
