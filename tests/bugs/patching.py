@@ -1,22 +1,17 @@
-"""Putting a bug in, inside the processes that have it.
-
-A `sitecustomize` on the `PYTHONPATH` runs first in every Python that is started, and so in the
-supervisor, which all services are forked from.
-"""
+"""Putting a bug in, inside the processes that have it: all services are forked from one."""
 
 import functools
 import importlib
 import json
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from pydantic import BaseModel
 
+from labkit.lab.sabotage import sabotaged
 from labkit.runtime.statements import Statement
 from labkit.runtime.steps import Flow, Step
 from tests.bugs.bug import Bug, shelf
@@ -48,10 +43,7 @@ def bugs_in(
     wanted = {"bugs": [one.name for one in bugs], "fixes": dict(fixes or {})}
     (folder / _WANTED).write_text(json.dumps(wanted))
     first = _FIRST.format(root=str(_ROOT), folder=str(folder))
-    (folder / "sitecustomize.py").write_text(first)
-    others = os.environ.get("PYTHONPATH")
-    path = os.pathsep.join([str(folder), *([others] if others else [])])
-    with mock.patch.dict(os.environ, PYTHONPATH=path):
+    with sabotaged(first):
         yield Proof(folder)
 
 
