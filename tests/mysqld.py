@@ -22,7 +22,9 @@ from labkit.stack import ports
 from tests.waiting import until
 
 _USER, _PASSWORD = "labkit_tests", "only-on-loopback"
-_NEEDED = "these tests need MariaDB's server: apt-get install mariadb-server-core"
+_NEEDED = (
+    "these tests need MariaDB's server: apt-get install mariadb-server-core mariadb-client-core"
+)
 
 
 class Server:
@@ -76,12 +78,13 @@ class Server:
             f"CREATE USER IF NOT EXISTS '{_USER}'@'%' IDENTIFIED BY '{_PASSWORD}';\n"
             f"GRANT ALL ON *.* TO '{_USER}'@'%' WITH GRANT OPTION;\n"
         )
-        subprocess.run(
+        made = subprocess.run(
             ["mariadb-install-db", "--no-defaults", f"--datadir={self._folder / 'data'}",
              "--skip-test-db", "--auth-root-authentication-method=socket",
              *(["--user=root"] if os.getuid() == 0 else [])],
-            check=True, stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
+        assert made.returncode == 0, f"{made.stdout.strip()}\n{_NEEDED}"
 
     def _answers(self) -> bool:
         assert self._process.poll() is None, (self._folder / "log").read_text()[-2000:]
