@@ -15,6 +15,8 @@ from pathlib import Path
 from labkit.home import write_whole
 from labkit.runtime.rules import Rules
 
+_LAST = datetime(9000, 1, 1)
+
 
 class _Wall:
     """The wall clock of this process, and by how many milliseconds a fault has stepped it."""
@@ -74,11 +76,14 @@ class LabClock:
         """Move business time forward in all processes, running or stopped.
 
         Raises:
-            ValueError: the time would go backwards; business time never does.
+            ValueError: the time would go backwards, which business time never does, or past
+                the year 9000, where services could not add a deadline to it any more.
         """
         if by < timedelta():
             raise ValueError(f"the lab clock goes forward only: {by} is below zero")
         now = self.now()
+        if by > _LAST - now:
+            raise ValueError(f"the lab clock goes to {_LAST:%Y-%m-%d} at most: {by} is too far")
         self._write(self._offset + by, now + by if self._stopped_at else None)
 
     def reset(self) -> None:

@@ -73,6 +73,18 @@ def test_backwards_is_refused(clock: LabClock, stopped: bool) -> None:
     assert clock.now() >= before
 
 
+@pytest.mark.parametrize("stopped", [True, False])
+def test_past_the_calendar_is_refused(clock: LabClock, stopped: bool) -> None:
+    """A time that no deadline could be added to is refused, and changes nothing."""
+    if stopped:
+        clock.stop()
+    before = clock.now()
+    for far in (timedelta.max, timedelta(days=365_000) * 7):
+        with pytest.raises(ValueError, match="is too far"):
+            clock.advance(far)
+    assert clock.now() - before < HOUR
+
+
 def test_other_instances_and_processes_see_it(clock: LabClock, tmp_path: Path) -> None:
     """Who reads the same home reads the same time, at once, in this process and in others."""
     path = tmp_path / "clock.json"
