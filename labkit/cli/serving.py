@@ -1,4 +1,7 @@
-"""Commands for a lab whose services somebody else starts: Compose, systemd, Kubernetes."""
+"""Commands for a lab whose services somebody else starts: Compose, systemd, Kubernetes.
+
+Their bodies import the services: no other command needs them, and they take longest to load.
+"""
 
 from typing import Annotated
 
@@ -8,7 +11,6 @@ from labkit.cli.base import DEFAULT_HOME, HomeOption, app, say
 from labkit.home import Home
 from labkit.runtime.place import LOOPBACK, Place
 from labkit.settings import Settings
-from labkit.stack import serving
 
 
 @app.command()
@@ -19,6 +21,8 @@ def init(home: HomeOption = DEFAULT_HOME) -> None:
 
     Example: `labkit init`
     """
+    from labkit.stack import serving
+
     place = Home(home)
     serving.found(place, Settings())
     say(f"services can be started: labkit serve SERVICE --home {place.folder}")
@@ -42,4 +46,6 @@ def serve(
 
     Example: `labkit serve order --listen 0.0.0.0:7000`
     """
+    from labkit.stack import serving
+
     serving.serve(Home(home), service, instance, Place(listen, known_as))

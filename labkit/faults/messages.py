@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from labkit.faults import broker_loss
 from labkit.faults.poisoning import Poison
 from labkit.faults.processes import Processes
 from labkit.faults.ruling import TOPICS, Ruling, one_of, seconds_of
@@ -76,6 +75,8 @@ class Messages(Ruling, Processes):
         Returns:
             How many records were lost: none means that the fault was not reached.
         """
+        from labkit.faults import broker_loss  # here: a Kafka client takes long to load
+
         log = broker_loss.BrokerLog(self._home)
         with self._services_stopped():
             held = log.read()

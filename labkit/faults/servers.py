@@ -13,7 +13,7 @@ from labkit.faults.verb import Reach, verb
 from labkit.runtime import misses
 from labkit.settings import Settings
 from labkit.stack import aside
-from labkit.stack.processes import BROKER
+from labkit.stack.instances import BROKER
 
 if TYPE_CHECKING:  # Docker's client takes long to load
     from labkit.faults.containers import Server

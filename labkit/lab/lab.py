@@ -29,7 +29,7 @@ from labkit.settings import Settings
 from labkit.shop.wiring import SERVICES
 from labkit.stack import control, launch, ports
 from labkit.stack.grounds import Stack, choose
-from labkit.stack.processes import BROKER
+from labkit.stack.instances import BROKER
 
 _POLL_SECONDS = 0.05
 #: Tables whose ids get their short names first, in this order.

@@ -5,6 +5,8 @@ from typing import Any
 
 from labkit.shop.wiring import SERVICES
 
+#: The embedded broker, as the supervisor calls it: a process of the lab, and none of its services.
+BROKER = "broker"
 _MOST = 9
 
 

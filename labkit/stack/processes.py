@@ -12,8 +12,8 @@ from typing import Any
 from labkit.home import Home
 from labkit.runtime.registry import Registry
 from labkit.stack import children, fencing, process
+from labkit.stack.instances import BROKER
 
-BROKER = "broker"
 _QUICK_DEATH_SECONDS = 1.0
 _STOP_SECONDS = 3.0
 _LEAVE_SECONDS = 8.0

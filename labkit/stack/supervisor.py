@@ -34,8 +34,8 @@ from labkit.stack import (
     ports,
     process,
 )
-from labkit.stack.instances import check_instances
-from labkit.stack.processes import BROKER, Child, Processes
+from labkit.stack.instances import BROKER, check_instances
+from labkit.stack.processes import Child, Processes
 from labkit.stack.seeds import Seeds
 
 _READY_SECONDS = 60  # a whole class may start at once
