@@ -22,7 +22,8 @@ from labkit.home import Home
 from labkit.results import Code, Result
 from labkit.runtime.steps import Transaction
 from labkit.shop import coupons, goods, orders, users
-from labkit.stack import children, launch, supervisor
+from labkit.stack import __main__ as program
+from labkit.stack import children, launch
 
 _UP_SECONDS = 20
 
@@ -88,4 +89,4 @@ def _await_up(home: Home) -> None:
 
 if __name__ == "__main__":
     take_out_safety()
-    supervisor.main()
+    program.main()

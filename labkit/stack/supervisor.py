@@ -5,7 +5,6 @@ forked service is ready in a fraction of a second. It is told what to do over a 
 by who knows the home's secret.
 """
 
-import gc
 import json
 import os
 import secrets
@@ -13,7 +12,6 @@ import selectors
 import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -327,21 +325,3 @@ class Supervisor:
         if not self._settings.broker:
             return ""
         return messaging.prefix_of(self.home, self._generation)
-
-
-def main() -> None:
-    """Run a supervisor: `python -m labkit.stack.supervisor '{"home": …}'`."""
-    spec = json.loads(sys.argv[1])
-    gc.collect()
-    gc.freeze()  # what is imported stays: no collection of a child walks over it, or unshares it
-    try:
-        Supervisor(
-            Home(spec["home"]).make(), Settings(), check_instances(spec["instances"]),
-            spec["stack"], dies_with_stdin=spec["dies_with_stdin"],
-        ).run()  # fmt: skip
-    except (CannotStart, OSError, ValueError) as error:
-        sys.exit(" ".join(str(error).split()))
-
-
-if __name__ == "__main__":
-    main()

@@ -37,7 +37,7 @@ def test_a_home_in_use_is_left_alone(lab: Lab) -> None:
     spec = json.dumps({"home": str(lab.home.folder), "instances": {}, "stack": "embedded",
                        "dies_with_stdin": False})  # fmt: skip
     second = subprocess.run(
-        [sys.executable, "-m", "labkit.stack.supervisor", spec], capture_output=True, text=True
+        [sys.executable, "-m", "labkit.stack", spec], capture_output=True, text=True
     )
     assert (second.returncode, second.stderr.count("\n")) == (1, 1)
     assert f"a lab is up in {lab.home.folder} already" in second.stderr

@@ -1,0 +1,29 @@
+"""A supervisor as a program: `python -m labkit.stack '{"home": …}'`."""
+
+import gc
+import json
+import sys
+
+
+def main() -> None:
+    """Run a supervisor; why it cannot is one line, and exit code 1."""
+    gc.disable()  # what is imported is no garbage, and to look for some takes a fifth of the time
+    from labkit.home import Home
+    from labkit.settings import Settings
+    from labkit.stack.instances import check_instances
+    from labkit.stack.supervisor import CannotStart, Supervisor
+
+    gc.freeze()  # what is imported stays: no collection of a child walks over it, or unshares it
+    gc.enable()
+    spec = json.loads(sys.argv[1])
+    try:
+        Supervisor(
+            Home(spec["home"]).make(), Settings(), check_instances(spec["instances"]),
+            spec["stack"], dies_with_stdin=spec["dies_with_stdin"],
+        ).run()  # fmt: skip
+    except (CannotStart, OSError, ValueError) as error:
+        sys.exit(" ".join(str(error).split()))
+
+
+if __name__ == "__main__":
+    main()
