@@ -38,16 +38,20 @@ def in_flight(reader: Reader) -> list[dict[str, Any]]:
     What sets something off is read before it, so that nothing is missed while it is handed on: an
     order its message, that a payment's end, that the next message, and that who hears it.
     """
-    found = _undecided(reader, t.order.c.order_status == t.UNCONFIRMED)
+    return list(_on_its_way(reader))
+
+
+def _on_its_way(reader: Reader) -> Iterator[dict[str, Any]]:
+    """The same, read as far as it is asked for."""
+    yield from _undecided(reader, t.order.c.order_status == t.UNCONFIRMED)
     others = [service for service in t.TABLES if service != "pay"]
     for service in others:
-        found += _events(reader, service, "outbox", _is_open("outbox"))
-    found += _events(reader, "pay", "inbox", _is_open("inbox"))
-    found += money.in_flight(reader)
-    found += _events(reader, "pay", "outbox", _is_open("outbox"))
+        yield from _events(reader, service, "outbox", _is_open("outbox"))
+    yield from _events(reader, "pay", "inbox", _is_open("inbox"))
+    yield from money.in_flight(reader)
+    yield from _events(reader, "pay", "outbox", _is_open("outbox"))
     for service in others:
-        found += _events(reader, service, "inbox", _is_open("inbox"))
-    return found
+        yield from _events(reader, service, "inbox", _is_open("inbox"))
 
 
 def stuck(reader: Reader) -> list[dict[str, Any]]:
@@ -90,7 +94,7 @@ def count(reader: Reader, service: str) -> Iterator[tuple[str, int]]:
 
 
 def settle(
-    reader: Reader, timeout: float, progress: Callable[[int], None] = lambda _: None
+    reader: Reader, timeout: float, progress: Callable[[int], None] | None = None
 ) -> list[dict[str, Any]]:
     """Wait until nothing is in flight.
 
@@ -103,12 +107,12 @@ def settle(
         What still is in flight; empty where all has settled.
     """
     deadline = time.monotonic() + timeout
-    while left := in_flight(reader):
-        progress(len(left))
+    while any(_on_its_way(reader)):  # the first that is found will do
+        if progress:
+            progress(len(in_flight(reader)))
         if time.monotonic() > deadline:
-            return left
+            return in_flight(reader)
         time.sleep(_POLL_SECONDS)
-    progress(0)
     return []
 
 

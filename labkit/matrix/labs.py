@@ -15,8 +15,8 @@ from labkit.stack import launch
 from labkit.stack.grounds import Ground, Stack
 from labkit.stack.seeds import Seeds, files, seed
 
-#: What the labs open with: enough for thousands of orders; the coupons are of both users in turn.
-STOCK, BALANCE, COUPONS = 1_000_000, 10**11, 6_000
+#: What the labs open with: enough for hundreds of orders; the coupons are of both users in turn.
+STOCK, BALANCE, COUPONS = 1_000_000, 10**11, 1_000
 RETRY_LIMIT = 3
 #: An outage heals in about a second instead of five, so that thousands fit into a run.
 _TIMES = {
@@ -51,7 +51,7 @@ def open_lab(folder: Path) -> Lab:
 
 
 def begin_anew(lab: Lab) -> None:
-    """Put everything back, after something broke."""
+    """Put everything back, after something broke, or where much has gathered."""
     lab.reset(**_SEEDS.model_dump(exclude_none=True))
 
 

@@ -131,3 +131,5 @@ def _drive_home(stage: Stage, event: type, order: Placed) -> None:
     for group, (event_id, status) in stage.handled(topic, order).items():
         if status == DEAD:
             stage.by_hand(f"{group}.{event_id}", desk.TAKE_BACK, desk.GIVE_UP, desk.RETRY)
+    for id in stage.dead_letters(order):  # it finds no broker at first: somebody hurries it
+        stage.by_hand(id)

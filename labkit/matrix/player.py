@@ -19,6 +19,8 @@ from labkit.shop import tables as t
 from labkit.stack import launch
 
 _SETTLED_SECONDS = 30.0
+#: The invariants look at all rows: after so many cells that takes longer than to begin anew.
+_GATHERED = 40
 _BACK_SECONDS = 10.0
 #: What a story sets off in the background is crossed soon after it has settled, if at all.
 _LATE_SECONDS = 1.0
@@ -37,6 +39,7 @@ class Player:
         self.lab = lab
         self._reader = Reader(lab.home)
         self._coupons = count(1, 2)  # the first user's are odd
+        self._played = 0
 
     def column(self, scenario: Scenario) -> frozenset[str]:
         """The failpoints that a scenario crosses when nothing fails but what it breaks itself.
@@ -80,7 +83,8 @@ class Player:
         if verdict == NOT_REACHED:
             tries, (verdict, why) = 2, self._try(cell)
         seconds = time.monotonic() - began
-        if verdict == BROKEN:
+        self._played += tries
+        if verdict == BROKEN or self._played >= _GATHERED:
             self._begin_anew()
         return Outcome(cell, verdict, why, seconds, tries)
 
@@ -199,6 +203,7 @@ class Player:
         begin_anew(self.lab)
         self._reader.close()
         self._coupons = count(1, 2)
+        self._played = 0
 
 
 def _answer_breaches(order: Placed, row: dict[str, object] | None) -> Iterator[str]:

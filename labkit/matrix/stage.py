@@ -14,6 +14,7 @@ from labkit.lab import Lab, desk, flight
 from labkit.lab.data import Reader
 from labkit.matrix.customer import Customer, Placed
 from labkit.runtime import tables as rt
+from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.outside import run_beside
 from labkit.shop.tables import TABLES
 from labkit.stack import launch
@@ -110,6 +111,12 @@ class Stage:
         rows = [row for service in TABLES
                 for row in self._reader.query(service, select(rt.inbox).where(mine))]  # fmt: skip
         return {row["group_name"]: (row["event_id"], row["status"]) for row in rows}
+
+    def dead_letters(self, order: Placed) -> list[str]:
+        """The ids by which a person names the dead letters of an order, on their way out."""
+        mine = (rt.outbox.c.topic == DeadLetter.topic) & (rt.outbox.c.msg_key == order.order_id)
+        return [f"{service}.outbox.{row['event_id']}" for service in TABLES
+                for row in self._reader.query(service, select(rt.outbox).where(mine))]  # fmt: skip
 
     def _answered(self, verb: str, id: str) -> bool:
         return bool(run_beside(desk.drive(self.lab.home, verb, id)).status != 503)
