@@ -35,7 +35,7 @@ lab: $(VENV)/.dev ## open the course in JupyterLab
 test: check ## check, then run every test
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/browser tests/unit
 
-matrix: $(VENV)/.core ## crash every service everywhere in every story, in about a quarter of an hour
+matrix: $(VENV)/.core ## crash every service everywhere in every story, in about twenty minutes
 	@$(BIN)/labkit matrix $(MATRIX)
 
 bugs: $(VENV)/.dev ## put one bug after the other into the shop, and see each found

@@ -191,7 +191,7 @@ def refund_by_hand(stage: Stage) -> Story:
     yield
     stage.breaks("pay.refund_trade.before_call", "refuse", times=2)
     stage.user.give_back(order)
-    for one in stage.wait_stuck(order):
+    for one in stage.wait_stuck(order, "not_refunded"):
         stage.by_hand(one["id"], desk.GIVE_UP, desk.TAKE_BACK)
     return {order: IS_RETURNED}
 

@@ -57,11 +57,14 @@ def run(
     with where as place, side_by_side(Path(place), number) as opened:
         players = [Player(lab) for lab in opened]
         columns = _columns(players, wanted, progress)
+        whole = not (named or only or sample or pairs) and action == CRASH
+        if whole and plan.unreached(columns):  # a story comes by some places only now and then
+            again = _columns(players, wanted, progress)
+            columns = {name: columns[name] | again[name] for name in wanted}
         chosen = named or _choose(columns, only, action, sample, pairs, chance)
         outcomes = _play(players, chosen, progress)
         for player in players:
             player.close()
-    whole = not (named or only or sample or pairs) and action == CRASH
     return Report(
         columns, outcomes, plan.unreached(columns) if whole else [], seed,
         time.monotonic() - began, number,

@@ -72,13 +72,19 @@ class Stage:
 
         self.user.wait(back, "all services are back after a power cut")
 
-    def wait_stuck(self, order: Placed) -> list[dict[str, Any]]:
-        """What of an order is stuck, once something is or nothing is in flight any more."""
+    def wait_stuck(self, order: Placed, kind: str = "") -> list[dict[str, Any]]:
+        """What of an order is stuck, once something is or nothing is in flight any more.
+
+        Args:
+            order: whose.
+            kind: of `flight.stuck`; empty: any.
+        """
         found: list[dict[str, Any]] = []
 
         def seen() -> bool:
             found[:] = [one for one in flight.stuck(self._reader)
-                        if str(one["order"]) == order.order_id and one["cause"]]  # fmt: skip
+                        if str(one["order"]) == order.order_id and one["cause"]
+                        and kind in ("", one["kind"])]  # fmt: skip
             return bool(found) or not flight.in_flight(self._reader)
 
         self.user.wait(seen, f"something of order {order.order_id} is stuck")
