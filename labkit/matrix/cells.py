@@ -33,6 +33,12 @@ class Cell:
         """Whether processes die of it."""
         return self.action == CRASH
 
+    @property
+    def late_seconds(self) -> float:
+        """How late things come by it: what is armed with `delay:SECONDS` is done after these."""
+        verb, _, seconds = self.action.partition(":")
+        return float(seconds) if verb == "delay" else 0.0
+
 
 @dataclass(frozen=True)
 class Outcome:

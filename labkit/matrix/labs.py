@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
@@ -33,6 +34,10 @@ _TIMES = {
     "LABKIT_RETRY_FIRST": "0.1",
     "LABKIT_RETRY_LIMIT": str(RETRY_LIMIT),
 }
+#: Who asked a process that was killed finds it back on a busy machine too, and asks again.
+_PATIENT = {
+    "LABKIT_CALL_TIMEOUT": "4", "LABKIT_FLOW_TIMEOUT": "10", "LABKIT_UNCONFIRMED_DEADLINE": "15",
+}  # fmt: skip
 _SEEDS = Seeds(users=2, stock=STOCK, balance=BALANCE, coupons=COUPONS)
 
 W = TypeVar("W")
@@ -40,11 +45,16 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 
-def open_lab(folder: Path) -> Lab:
-    """A lab that has much to sell and goes when this process goes; its lab clock stands still."""
+def open_lab(folder: Path, patient: bool = False) -> Lab:
+    """A lab that has much to sell and goes when this process goes; its lab clock stands still.
+
+    Args:
+        folder: its home.
+        patient: its calls have four times as long.
+    """
     home = Home(folder)
     seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
-    ground = Ground(Stack.embedded, servers=_TIMES)
+    ground = Ground(Stack.embedded, servers=_TIMES | (_PATIENT if patient else {}))
     lab = Lab(home, launch.up(home, None, ground, dies_with_us=True))
     lab.clock.stop()
     return lab
@@ -56,10 +66,11 @@ def begin_anew(lab: Lab) -> None:
 
 
 @contextmanager
-def side_by_side(folder: Path, number: int) -> Iterator[list[Lab]]:
-    """So many labs for a block."""
+def side_by_side(folder: Path, number: int, patient: bool = False) -> Iterator[list[Lab]]:
+    """So many labs for a block; see `open_lab`."""
     with ThreadPoolExecutor(number) as pool:
-        labs = list(pool.map(open_lab, [folder / f"lab-{one}" for one in range(1, number + 1)]))
+        folders = [folder / f"lab-{one}" for one in range(1, number + 1)]
+        labs = list(pool.map(partial(open_lab, patient=patient), folders))
         try:
             yield labs
         finally:

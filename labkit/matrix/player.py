@@ -115,6 +115,8 @@ class Player:
         missed = self._missed(cell)
         if cell.crashes:
             self._await_back(cell, missed, before)
+        if not missed:  # what is late comes when all else seems to be over
+            time.sleep(cell.late_seconds)
         self._settle()
         if problems := list(self._breaches(stage, ends)):
             return BROKEN, "; ".join(problems)

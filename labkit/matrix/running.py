@@ -26,7 +26,8 @@ def _silent(_what: str, _done: int, _number: int, _outcome: Outcome | None) -> N
 def run(
     *, seed: int | None = None, labs: int | None = None, action: str = CRASH,
     only: Iterable[str] = (), sample: int | None = None, pairs: int | None = None,
-    cells: Iterable[str] = (), folder: Path | None = None, progress: Progress = _silent,
+    cells: Iterable[str] = (), patient: bool = False, folder: Path | None = None,
+    progress: Progress = _silent,
 ) -> Report:  # fmt: skip
     """Play the crash matrix, or a part of it.
 
@@ -38,6 +39,9 @@ def run(
         sample: play but so many cells, drawn from a few scenarios.
         pairs: play so many pairs instead: two failpoints of one scenario in one cell.
         cells: play just these, each `SCENARIO:FAILPOINT` or `SCENARIO:FAILPOINT+FAILPOINT`.
+        patient: give each call four times as long, so that what was killed is back in time on a
+            busy machine too, and is asked again; else its order may be cancelled, which is right
+            as well, and shows less.
         folder: where the labs' homes are made, and removed; a temporary one where not given.
         progress: told how it goes.
 
@@ -54,7 +58,7 @@ def run(
     wanted = [] if named else plan.scenarios(only, sample, chance)
     number = labs or min(_MOST_LABS, 2 * (os.cpu_count() or 1), max(len(named), len(wanted)))
     where = tempfile.TemporaryDirectory(prefix="matrix-", dir=folder)
-    with where as place, side_by_side(Path(place), number) as opened:
+    with where as place, side_by_side(Path(place), number, patient) as opened:
         players = [Player(lab) for lab in opened]
         columns = _columns(players, wanted, progress)
         whole = not (named or only or sample or pairs) and action == CRASH

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from labkit.matrix.cells import CRASH
+
 #: Every bug by its name, in the order of the shelf.
 BUGS: dict[str, "Bug"] = {}
 
@@ -33,9 +35,14 @@ class Bug:
     found_by: tuple[str, ...]
     breaks: str
     mirrors: int | None = None
-    action: str = "crash"
+    action: str = CRASH
     waits: bool = False
     patches: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether it is found by cells that kill: what was killed must be back in time for that."""
+        return self.action == CRASH and all(":" in by for by in self.found_by)
 
     def replaces(self, where: str) -> Callable[[F], F]:
         """Mark what stands in a place instead: a function, or a message with its fields.
@@ -53,7 +60,7 @@ class Bug:
 
 def bug(
     name: str, thought: str, *found_by: str, breaks: str, mirrors: int | None = None,
-    action: str = "crash", waits: bool = False,
+    action: str = CRASH, waits: bool = False,
 ) -> Bug:  # fmt: skip
     """Put a bug on the shelf; its patches follow."""
     assert name not in BUGS, name

@@ -66,7 +66,8 @@ def _look(bug: Bug, fixes: Mapping[str, str] | None) -> tuple[str, str]:
     patience = nullcontext() if fixes else _patience(bug)  # what is right may take its time
     with tempfile.TemporaryDirectory(prefix="bug-") as folder, patience:
         place = Path(folder)
-        with bugs_in(place / "bug", bug, fixes=fixes) as proof, side_by_side(place, 1) as (lab,):
+        labs = side_by_side(place, 1, patient=bug.asks_again)
+        with bugs_in(place / "bug", bug, fixes=fixes) as proof, labs as (lab,):
             player = _Once(lab)
             for by in bug.found_by:
                 words = play(player, by, bug.action)

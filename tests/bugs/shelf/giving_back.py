@@ -41,7 +41,7 @@ empty_compensation = bug(
     "empty-compensation-leaves-nothing",
     "A compensation that finds nothing to undo has nothing to do.",
     "accepted:goods.deduct_stock.before_commit",
-    breaks="cancelled orders hold nothing", mirrors=6, action="delay:1.5",
+    breaks="cancelled orders hold nothing", mirrors=6, action="delay:4",
 )  # fmt: skip
 
 
