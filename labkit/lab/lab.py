@@ -47,7 +47,17 @@ def _quiet(_line: str) -> None:
 
 
 class NotSettled(Exception):
-    """Something is still in flight; the message says what."""
+    """Something is still in flight; the message says what, and why where that is known.
+
+    Args:
+        left: of `flight.in_flight`.
+    """
+
+    def __init__(self, left: list[dict[str, Any]]) -> None:
+        super().__init__("; ".join(
+            ": ".join(filter(None, [f"{one['what']} (order {one['order']})", one["cause"]]))
+            for one in left[:5]
+        ))  # fmt: skip
 
 
 class Lab:
@@ -199,7 +209,7 @@ class Lab:
         """
         left = flight.settle(self._reader, timeout)
         if left:
-            raise NotSettled("; ".join(f"{one['what']} (order {one['order']})" for one in left[:5]))
+            raise NotSettled(left)
         with suppress(TimeoutError):  # what the platform notes of it is not the shop's, but shown
             self.until(lambda: not money.telling(self._reader, self.clock.now()), _TOLD_SECONDS)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from labkit.lab import Lab
+from labkit.lab.lab import NotSettled
 from tests.forging import Forger
 from tests.history import History
 from tests.integration.test_paying import (
@@ -121,6 +122,8 @@ def test_a_refund_that_cannot_be_made_yet_is_seen(lab: Lab, history: History) ->
     stuck = lab.stuck()
     assert not stuck.empty
     assert "refuse" in stuck.to_string()
+    with pytest.raises(NotSettled, match=rf"refund .*\(order {answered.order_id}\): .*refuse"):
+        lab.settle(timeout=1)
     lab.faults.disarm("pay.refund_trade.before_call")
     lab.settle()
     assert lab.stuck().empty
