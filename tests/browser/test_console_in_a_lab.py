@@ -17,7 +17,7 @@ from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import SERVICES
 from labkit.stack import launch
 from tests.browser.conftest import OpenPage
-from tests.history import History
+from tests.history import Answered, History
 from tests.telling import placed, quick_lab
 from tests.waiting import until
 
@@ -91,6 +91,14 @@ def pass_time(seconds: float) -> None:
     until(lambda: time.monotonic() > end, "the time is over", seconds + 5)
 
 
+def victim_of(lab: Lab, history: History, **wanted: object) -> Answered:
+    """The one order that a fault is to meet: what a slow machine kept from being placed before it
+    is cancelled too, and must be so when the fault begins."""
+    order = placed(history, **wanted)
+    lab.settle()
+    return order
+
+
 def quiet(history: History) -> Speed:
     """The speed while nothing is wrong."""
     with buying(history) as speed:
@@ -129,7 +137,7 @@ def holds(lab: Lab, history: History) -> None:
 
 def test_a_consumer_that_fails_ten_times(lab: Lab, history: History, page: Page) -> None:
     """Seen at once with its cause and tries; when the cause is gone, one click has it done."""
-    victim, before = placed(history), quiet(history)
+    victim, before = victim_of(lab, history), quiet(history)
     lab.faults.arm(RETURN, "refuse", times=10)
     with buying(history) as during:
         began = time.monotonic()
@@ -153,7 +161,7 @@ def test_a_consumer_that_fails_ten_times(lab: Lab, history: History, page: Page)
 
 def test_given_up_and_taken_back(lab: Lab, history: History, page: Page) -> None:
     """One click makes it a dead letter, one has it waiting again; its effect comes once."""
-    victim = placed(history, goods_number=3)
+    victim = victim_of(lab, history, goods_number=3)
     with lab.faults.armed(RETURN, "refuse", times=99):
         assert history.cancel(victim.order_id).status_code == 200
         with closing(Reader(lab.home)) as reader:
@@ -198,7 +206,7 @@ def test_a_poison_message(lab: Lab, history: History, page: Page) -> None:
 def test_a_database_that_is_away_for_a_while(lab: Lab, history: History, page: Page) -> None:
     """Orders that need no coupon go on; what waits for the coupon service is seen, and is home
     soon after the database is back, by itself or by a click."""
-    victim, before = placed(history, coupon=True), quiet(history)
+    victim, before = victim_of(lab, history, coupon=True), quiet(history)
     locked = sqlite3.connect(lab.home.databases / "coupon.sqlite", isolation_level=None)
     locked.execute("BEGIN IMMEDIATE")
     try:
