@@ -97,7 +97,7 @@ class Broker:
             client_id=f"{self._group}-{os.getpid()}", enable_auto_commit=False,
             auto_offset_reset="earliest", max_poll_records=200,
             fetch_max_wait_ms=_WAIT_MS if self._ground.keeps else _EMBEDDED_WAIT_MS,
-            session_timeout_ms=session_ms, heartbeat_interval_ms=session_ms // 6,
+            session_timeout_ms=session_ms, heartbeat_interval_ms=session_ms // 3,
         )  # fmt: skip
         membership = Membership()
         client.subscribe(self._ground.topics(self._group, topics), listener=membership)
