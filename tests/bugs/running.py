@@ -44,9 +44,10 @@ class Finding:
 
 
 def look_for(bug: Bug, fixes: Mapping[str, str] | None = None) -> Finding:
-    """Have a lab with a bug, and play what must find it; once more where something else broke.
+    """Have a lab with a bug, and play what must find it; once more where that did not find it.
 
-    On a busy machine a call may be late, and an order that a story begins with is not placed.
+    On a busy machine a call may be late, and an order that a story begins with is not placed; and
+    those who race may miss each other. Where a fix has all hold, that is the answer.
 
     Args:
         bug: which.
@@ -54,10 +55,13 @@ def look_for(bug: Bug, fixes: Mapping[str, str] | None = None) -> Finding:
     """
     began = time.monotonic()
     by, words = _look(bug, fixes)
-    if words and (bug.breaks not in words or _NEVER in words):
+    if not _is_found(bug, words) and (words or not fixes):
         by, words = _look(bug, fixes)
-    found = bug.breaks in words and _NEVER not in words
-    return Finding(bug.name, by, words, found, time.monotonic() - began)
+    return Finding(bug.name, by, words, _is_found(bug, words), time.monotonic() - began)
+
+
+def _is_found(bug: Bug, words: str) -> bool:
+    return bug.breaks in words and _NEVER not in words
 
 
 def _look(bug: Bug, fixes: Mapping[str, str] | None) -> tuple[str, str]:
