@@ -66,12 +66,9 @@ def last_pieces(stage: Stage) -> Story:
 def one_coupon(stage: Stage) -> Story:
     """A race for a coupon: the first is held up until the others have come, and saw it unused."""
     coupon_id = stage.user.order(coupon=True).body["coupon_id"] + 2  # the user's next one
-    between = "order.deduct_stock.before_call"
     yield
-    points.arm(stage.lab.home, between, "delay:0.4", times=8)
-    ends = _race(stage, 8, coupon_id=coupon_id)
-    points.disarm(stage.lab.home, between)
-    return ends
+    with stage.lab.faults.armed("order.deduct_stock.before_call", "delay:0.4", times=8):
+        return _race(stage, 8, coupon_id=coupon_id)
 
 
 @story("one-balance", "eight orders spend at once what a user has three times")
