@@ -17,7 +17,16 @@ import grpc.aio
 
 from labkit.runtime.cuts import Way
 from labkit.runtime.steps import Unknown
-from labkit.runtime.wire import PING, Call, Outcome, answers_of, pack
+from labkit.runtime.wire import (
+    MAX_BODY_BYTES,
+    MAX_MESSAGE_BYTES,
+    PING,
+    Call,
+    Outcome,
+    answers_of,
+    pack,
+    take_batch,
+)
 
 SECRET = "labkit-secret"  # the header's name, not a secret
 #: A channel of its own for each link, so that one instance's past is not another's.
@@ -25,10 +34,11 @@ OPTIONS = (
     ("grpc.enable_retries", 0),
     ("grpc.so_reuseport", 0),
     ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
 )
 #: Ends of a line after which asking again would meet the same.
 _HOPELESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT)
-_TOGETHER = 100
 _TICK = 0.05
 _SILENCE = 0.25  # seconds without a word, after which we ask whether anybody is there
 _PATIENCE = 1.0  # seconds without an answer to that, after which a new line is tried
@@ -106,7 +116,10 @@ class Link:
         Raises:
             Busy: too many wait on this line already.
             Broken: the network was cut.
+            Unknown: the command is longer than a call may be; it is not sent.
         """
+        if len(body) > MAX_BODY_BYTES:
+            raise Unknown(f"the call has {len(body)} bytes and may have {MAX_BODY_BYTES}")
         if self._is_cut():
             raise Broken("the connection was cut")
         if len(self._waiting) >= self._limit:
@@ -150,12 +163,11 @@ class Link:
         try:
             while True:
                 await self._wake.wait()
-                together = [self._outgoing.popleft()
-                            for _ in range(min(_TOGETHER, len(self._outgoing)))]  # fmt: skip
+                batch = take_batch(self._outgoing)
                 if not self._outgoing:
                     self._wake.clear()
                 if not self._way.loses():
-                    await self._stream.write(pack(together))
+                    await self._stream.write(pack(batch))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reader meets the same end, and says why
 

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -17,7 +18,16 @@ from labkit.runtime.contract import Method, methods_of
 from labkit.runtime.engines import in_one_line
 from labkit.runtime.link import OPTIONS, SECRET
 from labkit.runtime.place import LOOPBACK, Place
-from labkit.runtime.wire import PING, Answer, Call, Outcome, calls_of, pack
+from labkit.runtime.wire import (
+    MAX_BODY_BYTES,
+    PING,
+    Answer,
+    Call,
+    Outcome,
+    calls_of,
+    pack,
+    take_batch,
+)
 from labkit.runtime.work import Overloaded
 
 log = logging.getLogger(__name__)
@@ -135,11 +145,14 @@ class _Line:
 
     def __init__(self, context: Any) -> None:
         self._context = context
-        self._ready: list[Answer] = []
+        self._ready: deque[Answer] = deque()
         self._wake = asyncio.Event()
         self._task = asyncio.ensure_future(self._write())
 
     def say(self, call: Call, outcome: Outcome, body: bytes) -> None:
+        if len(body) > MAX_BODY_BYTES:
+            text = f"the answer of {call.method} has {len(body)} bytes, and {MAX_BODY_BYTES} travel"
+            outcome, body = Outcome.FAILED, text.encode()
         self._ready.append(Answer(call.number, outcome, body))
         self._wake.set()
 
@@ -149,6 +162,7 @@ class _Line:
     async def _write(self) -> None:
         while True:
             await self._wake.wait()
-            self._wake.clear()
-            ready, self._ready = self._ready, []
-            await self._context.write(pack(ready))
+            batch = take_batch(self._ready)
+            if not self._ready:
+                self._wake.clear()
+            await self._context.write(pack(batch))

@@ -1,14 +1,22 @@
 """What travels between two services: calls and answers, many in one message of a gRPC stream."""
 
+from collections import deque
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgpack
 
 _packer = msgpack.Packer(buf_size=1 << 16)  # its buffer is made once; the loop's thread alone packs
 #: A call that only asks whether anybody is there; it reaches no service.
 PING = ""
+#: Bytes of one gRPC message, which both sides allow; gRPC closes the stream on a longer one, and
+#: every call in it would be unknown.
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+#: Bytes of the body of one call or answer. A longer one is refused, to its caller alone.
+MAX_BODY_BYTES = 2 * 1024 * 1024
+#: How many calls or answers travel together, and with how many bytes before the last one joins.
+_MAX_ITEMS, _BATCH_BYTES = 100, 1024 * 1024
 
 
 class Call(NamedTuple):
@@ -44,6 +52,24 @@ class Answer(NamedTuple):
     number: int
     outcome: int
     body: bytes
+
+
+T = TypeVar("T", Call, Answer)
+
+
+def take_batch(waiting: "deque[T]") -> list[T]:
+    """Take from the left what travels in one message: bounded in number and in bytes.
+
+    Args:
+        waiting: what is to go out, none of it longer than `MAX_BODY_BYTES`; not empty.
+    """
+    batch: list[T] = []
+    size = 0
+    while waiting and len(batch) < _MAX_ITEMS and size < _BATCH_BYTES:
+        item = waiting.popleft()
+        batch.append(item)
+        size += len(item.body)
+    return batch
 
 
 def pack(items: Sequence[Call] | Sequence[Answer]) -> bytes:

@@ -24,10 +24,12 @@ class CreatePaymentBody(Body):
 
 
 class Refusals:
-    """How many refused callbacks may come: a bucket that fills again as time goes.
+    """How many callbacks may come that are not taken: a bucket that fills again as time goes.
 
-    Whoever sends more is not even looked at. A genuine callback that is turned away with them does
-    no harm: the platform repeats it, and the pay service asks by itself.
+    One whose signature nobody has verified, because the pay service is away, counts as well: a
+    flood must not be free for as long as it keeps that service from answering. Whoever sends more
+    is not even looked at. A genuine callback that is turned away with them does no harm: the
+    platform repeats it, and the pay service asks by itself.
     """
 
     def __init__(self) -> None:
@@ -41,7 +43,7 @@ class Refusals:
         return self._left < 1
 
     def note(self) -> None:
-        """One more was refused."""
+        """Count one that was not taken."""
         self._left -= 1
 
 
@@ -74,7 +76,7 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
             return PlainTextResponse("fail", 429, {"Retry-After": "1"})
         with room.taken():
             taken = await _take(payments, request)
-        if taken.status in (400, 422):
+        if not taken.success:
             refusals.note()
         return PlainTextResponse("success" if taken.success else "fail", taken.status)
 
