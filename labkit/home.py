@@ -1,5 +1,6 @@
 """The home: the one folder in which a lab lives, and where everything in it lies."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -7,11 +8,12 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 _LOOKING_SECONDS = 1.0
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: In a state: `labkit init` made the home, and its services are started one by one.
 FOUNDED = "founded"
 #: What `labkit status` names; what does not exist is null.
@@ -108,15 +110,28 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
         path: the file; its owner alone can read it.
         text: all that it shall hold.
         durable: whether the text must be on disk before this returns.
+
+    Raises:
+        OSError: it could not be written; the old text stands.
     """
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-    draft.replace(path)
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def is_no_room(error: BaseException) -> bool:
+    """Return True if an error says that the disk, or our share of it, is full."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 @contextmanager

@@ -26,4 +26,12 @@ def main() -> None:
     try:
         app()
     except (NotUp, RuntimeError, ValueError, OSError) as error:
-        sys.exit(f"labkit: {error}")
+        sys.exit(f"labkit: {_in_words(error)}")
+
+
+def _in_words(error: Exception) -> str:
+    from labkit.home import is_no_room
+
+    if is_no_room(error):
+        return f"the disk is full, nothing was changed ({error}): make room and do it again"
+    return str(error)

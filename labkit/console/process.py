@@ -25,7 +25,8 @@ async def serve(home: Home, listener: socket.socket) -> None:
     watch = Watch(home)
     config = uvicorn.Config(
         make_app(home, guard, watch),
-        lifespan="off", access_log=False, log_level="warning", timeout_graceful_shutdown=1,
+        lifespan="off", access_log=False, log_config=None, log_level="warning",
+        timeout_graceful_shutdown=1,
         http="httptools", server_header=False, proxy_headers=False,
     )  # fmt: skip
     await uvicorn.Server(config).serve(sockets=[listener])

@@ -44,7 +44,8 @@ async def serve(
     registry.announce(Instance(PLATFORM.name, instance, address, os.getpid()))
     config = uvicorn.Config(
         make_app(platform),
-        lifespan="off", access_log=False, log_level="warning", timeout_keep_alive=_KEEP_SECONDS,
+        lifespan="off", access_log=False, log_config=None, log_level="warning",
+        timeout_keep_alive=_KEEP_SECONDS,
         timeout_graceful_shutdown=1, http="httptools", server_header=False, proxy_headers=False,
     )  # fmt: skip
     await uvicorn.Server(config).serve(sockets=[listener])

@@ -1,6 +1,7 @@
 """Counters that processes share through a file, and that outlive a crash."""
 
 import mmap
+import os
 from pathlib import Path
 
 
@@ -14,8 +15,7 @@ class Counters:
 
     def __init__(self, path: Path, size: int) -> None:
         with path.open("a+b") as file:
-            if file.tell() < size * 8:
-                file.truncate(size * 8)
+            _lengthen(file.fileno(), size * 8)
             self._numbers = memoryview(mmap.mmap(file.fileno(), size * 8)).cast("Q")
 
     def add(self, at: int) -> None:
@@ -25,3 +25,13 @@ class Counters:
     def read(self, at: int) -> int:
         """A number as it is now."""
         return self._numbers[at]
+
+
+def _lengthen(descriptor: int, size: int) -> None:
+    """Write zeros up to a size, so that every page of the map has its place on the disk.
+
+    A file that is only made long (`truncate`) is a hole. The first count into a hole needs a block,
+    and on a full disk that is no error but SIGBUS: the process is gone.
+    """
+    while (missing := size - os.fstat(descriptor).st_size) > 0:
+        os.write(descriptor, bytes(missing))

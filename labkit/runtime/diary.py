@@ -37,7 +37,8 @@ class Diary(SpanProcessor):
         self._file = folder / f"{label}.jsonl"
         self._who = {"service": service, "instance": label, "pid": os.getpid()}
         self._lock = threading.Lock()
-        self._open()
+        self._descriptor = self._open()
+        self._size = os.fstat(self._descriptor).st_size
 
     def on_start(self, span: ReadableSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002
         """Write what begins."""
@@ -54,14 +55,15 @@ class Diary(SpanProcessor):
                 self._turn_over()
             self._size += os.write(self._descriptor, line)
 
-    def _open(self) -> None:
-        self._descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        self._size = os.fstat(self._descriptor).st_size
+    def _open(self) -> int:
+        return os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
     def _turn_over(self) -> None:
-        os.close(self._descriptor)
-        self._file.replace(self._file.with_suffix(OLD))
-        self._open()
+        """Begin a new file. Until that is open the old one stays so: its number is ours alone."""
+        with suppress(FileNotFoundError):  # it was turned over, and no new one could be made
+            self._file.replace(self._file.with_suffix(OLD))
+        before, self._descriptor, self._size = self._descriptor, self._open(), 0
+        os.close(before)
 
 
 def _record(span: ReadableSpan) -> dict[str, Any]:

@@ -10,6 +10,7 @@ A crossing that nobody armed costs one array increment and one comparison.
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import time
@@ -21,6 +22,8 @@ from typing import NamedTuple
 from labkit.home import locked, write_whole
 from labkit.runtime.counters import Counters
 from labkit.runtime.rules import Rules
+
+log = logging.getLogger(__name__)
 
 #: boundary → what can be made to happen there, beside `delay:SECONDS`.
 BOUNDARIES = {
@@ -121,13 +124,26 @@ class Armoury:
 
     def armed(self) -> dict[str, dict[str, str | int]]:
         """What is armed: name → action and how many times still."""
-        if not self._file.exists():
+        try:
+            armed: dict[str, dict[str, str | int]] = json.loads(self._file.read_text())
+        except FileNotFoundError:
             return {}
-        armed: dict[str, dict[str, str | int]] = json.loads(self._file.read_text())
         return armed
 
     def take(self, name: str) -> str | None:
-        """Use up one armed crossing, on disk *before* it acts, so that a crash happens once."""
+        """Use up one armed crossing, on disk *before* it acts, so that a crash happens once.
+
+        Returns:
+            What it was armed with. None where it was not, and where that could not be written, as
+            on a full disk: it stays armed, and does not act.
+        """
+        try:
+            return self._take(name)
+        except OSError as error:
+            log.warning("the failpoint %s stays armed and does not act: %s", name, error)
+            return None
+
+    def _take(self, name: str) -> str | None:
         with locked(self._lock):
             armed = self.armed()
             fault = armed.get(name)
@@ -140,7 +156,10 @@ class Armoury:
             return str(fault["action"])
 
     def _write(self, armed: dict[str, dict[str, str | int]]) -> None:
-        write_whole(self._file, json.dumps(armed), durable=True)
+        if armed:
+            write_whole(self._file, json.dumps(armed), durable=True)
+        else:  # on a full disk too; a rename would be no more durable
+            self._file.unlink(missing_ok=True)
         self.turn.add(0)
 
 

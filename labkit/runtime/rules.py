@@ -7,9 +7,9 @@ system keeps apart and whole for all processes: so many bytes, so often was it m
 """
 
 import json
-import os
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,9 +63,10 @@ class Rulebook:
 
     def standing(self) -> list[Rule]:
         """The rules that stand."""
-        if not self._file.exists():
+        try:
+            return [Rule(**one) for one in json.loads(self._file.read_text())]
+        except FileNotFoundError:
             return []
-        return [Rule(**one) for one in json.loads(self._file.read_text())]
 
     def met(self, rule: Rule) -> int:
         """How often a rule was met, also after it was taken up."""
@@ -73,7 +74,10 @@ class Rulebook:
         return file.stat().st_size if file.exists() else 0
 
     def _write(self, rules: list[Rule]) -> None:
-        write_whole(self._file, json.dumps([asdict(one) for one in rules]))
+        if rules:
+            write_whole(self._file, json.dumps([asdict(one) for one in rules]))
+        else:  # on a full disk too
+            self._file.unlink(missing_ok=True)
         self.turn.add(0)
 
 
@@ -101,12 +105,9 @@ class Rules:
         return rule in self.of(rule.kind, rule.about)
 
     def meet(self, rule: Rule, times: int = 1) -> None:
-        """Note that a rule was met."""
-        file = os.open(_tally(self._folder, rule), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(file, b"." * times)
-        finally:
-            os.close(file)
+        """Note that a rule was met; what cannot be noted, as on a full disk, is not counted."""
+        with suppress(OSError), _tally(self._folder, rule).open("ab", buffering=0) as file:
+            file.write(b"." * times)
 
     def _look(self) -> None:
         turn, found = self._book.turn.read(0), dict[tuple[str, str], list[Rule]]()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -41,11 +42,14 @@ def fork(work: Callable[[], None], log: Path, keep: tuple[int, ...] = ()) -> int
         work()
         code = 0
     except BaseException as error:  # the child must never return into the parent's code
-        traceback.print_exc()
-        print(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        with suppress(OSError):  # also where its log cannot be written, as on a full disk
+            traceback.print_exc()
+            print(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", file=sys.stderr)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
         os._exit(code)
 
 

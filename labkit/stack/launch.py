@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from labkit.stack.grounds import Ground, Stack
 _UP_SECONDS = 90  # a whole class may press the button at once
 _DOWN_SECONDS = 10
 _LAST_LINES = 400
+_PAGE = 4096
 EMBEDDED = Ground(Stack.embedded)
 
 #: What `labkit status` says of a home in which nothing ever ran.
@@ -197,5 +199,11 @@ def _complaint(home: Home, began: int) -> str:
     with log.open("rb") as file:
         file.seek(began)
         lines = file.read().decode(errors="replace").strip().splitlines()
-    last = lines[-1][-_LAST_LINES:] if lines else "no reason given"
+    last = lines[-1][-_LAST_LINES:] if lines else _why_nothing_is_said(home)
     return f"the lab did not come up: {last} (log: {log})"
+
+
+def _why_nothing_is_said(home: Home) -> str:
+    if shutil.disk_usage(home.logs).free < _PAGE:
+        return f"the disk that {home.folder} lies on is full: make room"
+    return "no reason given"

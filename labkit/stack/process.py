@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import json
-import logging
 import os
 import signal
 import socket
@@ -21,7 +20,7 @@ from labkit.platform import keys
 from labkit.platform import process as platform
 from labkit.platform.client import PlatformClient
 from labkit.platform.wiring import PLATFORM
-from labkit.runtime import clock, misses, tracing
+from labkit.runtime import clock, logs, misses, tracing
 from labkit.runtime.cuts import Way
 from labkit.runtime.place import LOOPBACK, Place
 from labkit.runtime.rules import Rules
@@ -70,11 +69,7 @@ def serve(
         listener: the socket to serve HTTP on; None for a service without HTTP.
         place: where it listens, and by which address others reach it.
     """
-    logging.basicConfig(
-        stream=sys.stdout,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logs.set_up()
     gc.set_threshold(*_COLLECT)
     clock.step_with(Rules(home.faults), f"{name}-{instance}")
     if name == CONSOLE:
@@ -140,7 +135,7 @@ async def _serve(runtime: Runtime) -> None:
 async def _serve_web(runtime: Runtime, listener: socket.socket, place: Place) -> None:
     config = uvicorn.Config(
         _make_web(runtime),
-        lifespan="off", access_log=False, log_level="warning",
+        lifespan="off", access_log=False, log_config=None, log_level="warning",
         timeout_graceful_shutdown=1, http="httptools", server_header=False,
         proxy_headers=False,
     )  # fmt: skip

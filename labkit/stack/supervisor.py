@@ -6,6 +6,7 @@ by who knows the home's secret.
 """
 
 import json
+import logging
 import os
 import secrets
 import selectors
@@ -19,7 +20,7 @@ from typing import Any
 
 from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, write_whole
 from labkit.platform import keys
-from labkit.runtime import tracing
+from labkit.runtime import logs, tracing
 from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
 from labkit.stack import (
@@ -28,6 +29,7 @@ from labkit.stack import (
     children,
     control,
     databases,
+    logfiles,
     messaging,
     ports,
     process,
@@ -36,6 +38,9 @@ from labkit.stack.instances import BROKER, check_instances
 from labkit.stack.processes import Child, Processes
 from labkit.stack.seeds import Seeds
 
+log = logging.getLogger(__name__)
+
+_LOGS_SECONDS = 1.0
 _READY_SECONDS = 60  # a whole class may start at once
 _MAX_QUICK_DEATHS = 3
 
@@ -67,6 +72,9 @@ class Supervisor:
         self._instances = instances
         self._stack = stack
         self._phase = "starting"
+        self._state_is_old = False
+        self._log = logs.set_up(ticking=False)
+        self._logs_due = 0.0
         self._lock = take_lock(home.lock_file)
         if self._lock is None:
             raise CannotStart(f"a lab is up in {home.folder} already")
@@ -129,7 +137,7 @@ class Supervisor:
         try:
             self._start_broker()
         except CannotStart as error:  # the lab goes on without a broker, and tries again
-            print(error, flush=True)
+            log.warning("%s", error)
             self._processes.called(BROKER).restart_at = time.monotonic() + 1
 
     def _prepare_databases(self) -> None:
@@ -209,6 +217,7 @@ class Supervisor:
         for key, _ in self._selector.select(0.02 if self._processes.starting() else 0.5):
             key.data()
         self._tend()
+        self._tend_logs()
 
     def _tend(self) -> None:
         self._processes.fence()
@@ -216,8 +225,15 @@ class Supervisor:
         changed |= self._processes.bury()
         changed |= self._processes.restart_due(self._start_broker_again)
         changed |= self._processes.find_endpoints()
-        if changed:
+        if changed or self._state_is_old:
             self._write_state(self._phase)
+
+    def _tend_logs(self) -> None:
+        """Keep the logs short, and our own calm."""
+        if time.monotonic() > self._logs_due:
+            logfiles.shorten(self.home.logs)
+            self._log.tick()
+            self._logs_due = time.monotonic() + _LOGS_SECONDS
 
     # being told what to do
 
@@ -304,7 +320,14 @@ class Supervisor:
             "services": [child.status() for child in self._in_order()],
             "processes": [{"pid": pid, "birth": children.birth(pid)} for pid in alive],
         }  # fmt: skip
-        write_whole(self.home.state_file, json.dumps(state, indent=1))
+        try:
+            write_whole(self.home.state_file, json.dumps(state, indent=1))
+            self._state_is_old = False
+        except OSError as error:  # as on a full disk: all goes on, and it is written later
+            if phase == "starting":  # nobody could be told that the lab is up
+                raise
+            self._state_is_old = True
+            log.warning("the state cannot be written, and is tried again: %s", error)
 
     def _in_order(self) -> list[Child]:
         """All that makes up the shop, those of one service together however they came."""
