@@ -66,7 +66,7 @@ def give_back_ms(ground: Ground, times: int) -> list[float]:
 
 def _fail(url: str, most: int) -> Iterator[int]:
     """Place orders, and give the ids of those that failed at confirm and not before."""
-    with httpx.Client(base_url=url, timeout=_PATIENCE_SECONDS) as client:
+    with httpx.Client(base_url=url, timeout=_PATIENCE_SECONDS, trust_env=False) as client:
         for number in range(1, most + 1):
             answer = client.post("/order/confirm", json=sample(number)).json()
             if answer["code"] == Code.ORDER_CONFIRM_FAILED:
@@ -119,7 +119,8 @@ async def _back_seconds(home: Home) -> dict[str, float]:
 
 def up_seconds(home: Home, stack: Stack = Stack.embedded) -> float:
     """How long `labkit up` takes, from the command to its end; the lab is down again after."""
-    command = [sys.executable, "-m", "labkit", "up", "--stack", stack, "--home", str(home.folder)]
+    labkit = [sys.executable, "-P", "-m", "labkit"]
+    command = [*labkit, "up", "--stack", stack, "--home", str(home.folder)]
     began = time.monotonic()
     try:
         subprocess.run(command, check=True, capture_output=True)

@@ -148,7 +148,7 @@ class Ground:
 
     def _run(self, generator: str, *words: object) -> dict[str, Any]:
         """Run a load generator in a process of its own."""
-        command = [sys.executable, "-m", f"labkit.bench.{generator}", *map(str, words)]
+        command = [sys.executable, "-P", "-m", f"labkit.bench.{generator}", *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"the load generator failed: {done.stderr.strip()[-400:]}")

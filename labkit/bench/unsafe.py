@@ -66,7 +66,7 @@ def unsafe_ground(folder: Path) -> Iterator[Ground | None]:
     )
     ours, theirs = os.pipe()
     with (home.logs / "supervisor.log").open("ab") as log:
-        command = [sys.executable, "-m", "labkit.bench.unsafe", spec]
+        command = [sys.executable, "-P", "-m", "labkit.bench.unsafe", spec]
         process = subprocess.Popen(
             command, stdin=ours, stdout=log, stderr=log, start_new_session=True
         )

@@ -16,6 +16,7 @@ from labkit.faults.on_lab import OnLab, until
 from labkit.faults.ruling import WITH_INSTANCES, one_of
 from labkit.faults.verb import NotReached, Reach, verb
 from labkit.runtime.ensemble import SESSION_SECONDS
+from labkit.runtime.link import OPTIONS
 from labkit.settings import Settings
 from labkit.stack import control, fencing, launch
 
@@ -155,7 +156,7 @@ class Processes(OnLab):
 
 def answers(endpoint: str) -> bool:
     """Whether a service answers the standard question after its health."""
-    with grpc.insecure_channel(endpoint) as channel:
+    with grpc.insecure_channel(endpoint, OPTIONS) as channel:
         try:
             health: Any = health_pb2_grpc.HealthStub(channel)
             health.Check(health_pb2.HealthCheckRequest(), timeout=1)

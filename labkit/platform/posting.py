@@ -26,6 +26,7 @@ def open_session(at_once: int, seconds: float) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=at_once, keepalive_timeout=_KEEP_SECONDS),
         timeout=aiohttp.ClientTimeout(total=seconds),
         cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,  # the default; a proxy of the environment must not come between
     )
 
 

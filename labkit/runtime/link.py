@@ -29,8 +29,10 @@ from labkit.runtime.wire import (
 )
 
 SECRET = "labkit-secret"  # the header's name, not a secret
-#: A channel of its own for each link, so that one instance's past is not another's.
+#: A channel of its own for each link, so that one instance's past is not another's. Proxies that
+#: the environment names have no business with the calls of a lab.
 OPTIONS = (
+    ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
     ("grpc.so_reuseport", 0),
     ("grpc.use_local_subchannel_pool", 1),

@@ -10,11 +10,17 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from labkit.boot import boot_id
+
 FORKS = sys.platform == "linux"  # on macOS, system libraries break in a forked child
 _PR_SET_PDEATHSIG = 1
+#: Of /proc/PID/stat (proc(5)): letters of a state in which a process is no more, and the place of
+#: its start, in ticks since the boot, after the name.
+_ENDED, _STARTED = "ZX", 22 - 3
 
 
 def fork(work: Callable[[], None], log: Path, keep: tuple[int, ...] = ()) -> int:
@@ -56,7 +62,7 @@ def fork(work: Callable[[], None], log: Path, keep: tuple[int, ...] = ()) -> int
 def spawn(module: str, spec: dict[str, object], log: Path, keep: tuple[int, ...]) -> int:
     """Run a module in a new Python, given a JSON argument; for where forking is unsafe."""
     with log.open("ab") as output:
-        command = [sys.executable, "-m", module, json.dumps(spec)]
+        command = [sys.executable, "-P", "-m", module, json.dumps(spec)]
         return subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=keep
         ).pid
@@ -79,16 +85,37 @@ def ended(pid: int) -> bool:
         return True
 
 
-def birth(pid: int) -> float | None:
-    """When a process began; with the pid it names the process for ever. None where it is gone."""
+def birth(pid: int) -> str | None:
+    """Return what names a process for ever, together with its pid; None where it is gone.
+
+    It is counted from the boot of the machine. A time of the wall clock would be another one each
+    time that somebody sets the clock, and a lab that runs would not be recognized.
+    """
+    return _birth_on_linux(pid) if FORKS else _birth_on_macos(pid)
+
+
+def _birth_on_linux(pid: int) -> str | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = text.rpartition(")")[2].split()  # from the third on: the second may hold anything
+    return None if fields[0] in _ENDED else f"{boot_id()}/{fields[_STARTED]}"
+
+
+def _birth_on_macos(pid: int) -> str | None:
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        # psutil 7.1 to 7.2: what the kernel noted when the process began. Its public method, which
+        # alone its types know, moves that along with the wall clock.
+        return f"{boot_id()}/{process._proc.create_time(monotonic=True)}"  # type: ignore[attr-defined]
     except psutil.NoSuchProcess:
         return None
 
 
-def kill_left_over(recorded: list[dict[str, float]]) -> int:
+def kill_left_over(recorded: list[dict[str, Any]]) -> int:
     """End what an earlier run left behind, and only that.
 
     Args:

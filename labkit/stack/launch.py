@@ -92,7 +92,7 @@ def up(
         with (home.logs / "supervisor.log").open("ab") as output:
             began = output.tell()
             supervisor = subprocess.Popen(
-                [sys.executable, "-m", "labkit.stack", json.dumps(spec)],
+                [sys.executable, "-P", "-m", "labkit.stack", json.dumps(spec)],
                 stdin=_lifeline() if dies_with_us else subprocess.DEVNULL,
                 stdout=output, stderr=output, start_new_session=True,
                 env={**_environment(traced), **ground.servers},

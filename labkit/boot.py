@@ -1,0 +1,23 @@
+"""The identity of a boot: it tells which readings of the monotonic clock can be compared."""
+
+import ctypes
+import sys
+from functools import cache
+from pathlib import Path
+
+_LINUX = Path("/proc/sys/kernel/random/boot_id")
+_MACOS = b"kern.bootsessionuuid"
+_LETTERS = 64
+
+
+@cache
+def boot_id() -> str:
+    """Return what names this boot of the machine, however its wall clock is set meanwhile."""
+    return _LINUX.read_text().strip() if sys.platform == "linux" else _of_macos()
+
+
+def _of_macos() -> str:
+    text, size = ctypes.create_string_buffer(_LETTERS), ctypes.c_size_t(_LETTERS)
+    if ctypes.CDLL(None).sysctlbyname(_MACOS, text, ctypes.byref(size), None, 0):
+        raise OSError("the system does not name its boot session")
+    return text.value.decode()
