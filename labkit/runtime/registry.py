@@ -35,26 +35,41 @@ class FileWorkerLease:
         path: the lease file; it keeps the highest time that ids under this number may bear.
         worker: the number.
         reserve_ms: how far ahead of use time is reserved.
+
+    Ids bear later times than the file names when the lease is taken: those up to it may have been
+    made by the number's last holder.
     """
 
     def __init__(self, path: Path, worker: int, reserve_ms: int) -> None:
         self._path = path
         self._reserve_ms = reserve_ms
+        self._floor_ms = self._reserved_ms = reserved_in(path)
         self.worker = worker
 
     def reserve(self, until_ms: int) -> int:
-        """Reserve on disk, a few seconds ahead, so that this is rare.
+        """Reserve on disk, a few seconds ahead, so that this is rare; never less than before.
 
         Raises:
-            NothingReserved: the folder cannot be written.
+            NothingReserved: the folder cannot be written, or the time is not later than the ids
+                of the number's last holder.
         """
-        reserved = until_ms + self._reserve_ms
+        if until_ms <= self._floor_ms:
+            behind = self._floor_ms - until_ms
+            text = f"the wall clock is {behind} ms behind what another process reserved as worker"
+            raise NothingReserved(f"{text} {self.worker}: no ids until it has caught up")
+        reserved = max(until_ms + self._reserve_ms, self._reserved_ms)
         try:
             write_whole(self._path, str(reserved), durable=True)
         except OSError as error:
             misses.count(misses.REGISTRY)
             raise NothingReserved(f"no time for ids could be reserved: {error.strerror}") from error
+        self._reserved_ms = reserved
         return reserved
+
+
+def reserved_in(path: Path) -> int:
+    """Read up to which time ids of a number may exist; 0 where nobody has reserved any."""
+    return int(path.read_text()) if path.exists() else 0
 
 
 class Registry:
@@ -112,7 +127,7 @@ class Registry:
             lock = try_lock(folder / f"{worker}.lock")
             if lock is None:
                 continue
-            if not lease.exists() or int(lease.read_text()) < wall_ms():
+            if reserved_in(lease) < wall_ms():
                 return FileWorkerLease(lease, worker, reserve_ms)
             os.close(lock)
         raise RuntimeError("all worker ids are leased: too many processes use this home")

@@ -15,7 +15,16 @@ from functools import cache
 from itertools import chain
 from typing import Any, Generic, ParamSpec
 
-from sqlalchemy import Connection, Dialect, Insert, Table, bindparam
+from sqlalchemy import (
+    Column,
+    Connection,
+    Dialect,
+    Insert,
+    Table,
+    bindparam,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import visitors
@@ -176,17 +185,32 @@ class Compiled:
         return self._row._make(row)
 
 
-@cache
-def insertion(table: Table, columns: tuple[str, ...], dialect: Dialect, once: bool) -> Compiled:
-    """An insert of one row; `once` does nothing where the row's key is there already.
+#: Columns that are unique together in a table: what `insert_once` may find taken.
+Key = tuple[Column[Any], ...]
 
-    MySQL has no such insert: `IGNORE` passes over other errors too, and `ON DUPLICATE KEY` counts
-    as inserted what was there. There the insert fails, alone, and its transaction goes on.
+
+@cache
+def insertion(table: Table, columns: tuple[str, ...], dialect: Dialect, once: Key) -> Compiled:
+    """An insert of one row; with a key it does nothing where a row has that key already.
+
+    It names the key, so that a row that some *other* unique key refuses is an error and no
+    repetition. MySQL has no such insert: `IGNORE` passes over other errors too, and `ON DUPLICATE
+    KEY` counts as inserted what was there. There the insert fails, alone, its transaction goes on,
+    and `row_of_key` tells which key it was.
     """
     core: Insert = table.insert()
     if once and dialect.name == "sqlite":
-        core = sqlite.insert(table).on_conflict_do_nothing()
+        core = sqlite.insert(table).on_conflict_do_nothing(index_elements=once)
     return Compiled(core.compile(dialect=dialect, column_keys=list(columns)), dialect, "")
+
+
+@cache
+def row_of_key(key: Key, dialect: Dialect) -> Compiled:
+    """A query for the row that has a key; its values are named after the columns."""
+    same = (column == bindparam(_PREFIX + column.name) for column in key)
+    return Compiled(
+        select(literal(1).label("there")).where(*same).compile(dialect=dialect), dialect, _PREFIX
+    )
 
 
 def cursor_of(connection: Connection) -> Any:

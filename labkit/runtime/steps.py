@@ -16,7 +16,7 @@ from labkit.results import Code, Message
 from labkit.runtime.engines import is_duplicate
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.pending import Pending
-from labkit.runtime.statements import Bound, Compiled, Rows, cursor_of, insertion
+from labkit.runtime.statements import Bound, Compiled, Key, Rows, cursor_of, insertion, row_of_key
 from labkit.settings import Settings
 
 A = TypeVar("A")
@@ -101,25 +101,35 @@ class Transaction:
 
     def insert(self, table: Table, **row: Any) -> None:
         """Insert a row."""
-        compiled = self._insertion(table, row, once=False)
+        compiled = self._insertion(table, row)
         if self.pending:
             self.pending.add(compiled, row)
         else:
             compiled.execute(self.cursor, row)
 
-    def insert_once(self, table: Table, **row: Any) -> bool:
+    def insert_once(self, table: Table, key: Key = (), /, **row: Any) -> bool:
         """Insert a row, or do nothing where its key is there already.
+
+        Args:
+            table: where.
+            key: the unique columns that are meant; the primary key where none are named.
+            row: the values.
 
         Returns:
             Whether the key was new. A group takes that for granted too.
+
+        Raises:
+            IntegrityError: another key of the row is taken. That is no repetition of this one, but
+                a defect: perhaps an id that was made twice.
         """
         if self.pending:
             self.insert(table, **row)
             return True
+        key = key or tuple(table.primary_key)
         try:
-            done = self._insertion(table, row, once=True).execute(self.cursor, row)
+            done = self._insertion(table, row, key).execute(self.cursor, row)
         except IntegrityError as error:
-            if is_duplicate(error):
+            if is_duplicate(error) and self._is_taken(key, row):
                 return False
             raise
         return done.rowcount == 1
@@ -142,8 +152,13 @@ class Transaction:
     def _compiled(self, bound: Bound) -> Compiled:
         return bound.statement.on(self.connection.dialect)
 
-    def _insertion(self, table: Table, row: Mapping[str, Any], *, once: bool) -> Compiled:
+    def _insertion(self, table: Table, row: Mapping[str, Any], once: Key = ()) -> Compiled:
         return insertion(table, tuple(row), self.connection.dialect, once)
+
+    def _is_taken(self, key: Key, row: Mapping[str, Any]) -> bool:
+        """Return True if a row has these values of a key: MySQL's error names no columns."""
+        found = row_of_key(key, self.connection.dialect).execute(self.cursor, row)
+        return found.first() is not None
 
 
 @dataclass(frozen=True)

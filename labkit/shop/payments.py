@@ -37,9 +37,10 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
     if ended:
         return _ended(command.order_id, ended)
     fresh = tx.insert_once(
-        pay, pay_id=tx.ids.next(), order_id=command.order_id, user_id=command.user_id,
-        pay_amount=command.pay_amount, is_paid=PAY_OPEN, open_order_id=command.order_id,
-        add_time=tx.now, tries=0, next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
+        pay, (pay.c.open_order_id,), pay_id=tx.ids.next(), order_id=command.order_id,
+        user_id=command.user_id, pay_amount=command.pay_amount, is_paid=PAY_OPEN,
+        open_order_id=command.order_id, add_time=tx.now, tries=0,
+        next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
     )  # fmt: skip
     # With row locks an order may end between the look and the insert, and see neither.
     if fresh and (ended := outcome_of(tx, "accept_payment", command.order_id, wait=True)):
@@ -145,9 +146,9 @@ def _accept_or_give_back(tx: Transaction, row: Any) -> None:
 def _give_back(tx: Transaction, row: Any, reason: str) -> None:
     """Have a paid payment refunded, once: its refund has an id of its own."""
     tx.insert_once(
-        refund, refund_id=tx.ids.next(), pay_id=row.pay_id, order_id=row.order_id,
-        user_id=row.user_id, amount=row.pay_amount, state=REFUND_OPEN, reason=reason,
-        tries=0, next_try=tx.wall_ms, add_time=tx.now,
+        refund, (refund.c.pay_id,), refund_id=tx.ids.next(), pay_id=row.pay_id,
+        order_id=row.order_id, user_id=row.user_id, amount=row.pay_amount, state=REFUND_OPEN,
+        reason=reason, tries=0, next_try=tx.wall_ms, add_time=tx.now,
     )  # fmt: skip
 
 

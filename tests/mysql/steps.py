@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from labkit.runtime.steps import Transaction, step
-from labkit.shop.tables import goods, user
+from labkit.shop.tables import goods, request, user
 
 
 @step()
@@ -42,4 +42,12 @@ def write_in_a_read(tx: Transaction, _command: None) -> None:
     tx.execute(update(user).values(user_money=0))
 
 
-ALL = (move, touch, name_goods)
+@step()
+def note_request(tx: Transaction, command: tuple[str, int]) -> bool:
+    """Note which order a key of user 1 stands for; False where the key is there already."""
+    key, order_id = command
+    row = {"user_id": 1, "idempotency_key": key, "request_hash": "h", "add_time": tx.now}
+    return tx.insert_once(request, **row, order_id=order_id)
+
+
+ALL = (move, touch, name_goods, note_request)

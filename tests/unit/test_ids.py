@@ -5,11 +5,13 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count, pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labkit.runtime import registry
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.ids import (
     EPOCH_MS,
@@ -17,13 +19,16 @@ from labkit.runtime.ids import (
     WORKERS,
     ClockSteppedBack,
     IdMaker,
+    NoIds,
+    NothingReserved,
     first_of,
     made_at_ms,
 )
-from labkit.runtime.registry import Registry
+from labkit.runtime.registry import FileWorkerLease, Registry
 from tests.unit.store import eventually
 
 T = EPOCH_MS + 1_000_000
+RESERVE_MS = 5_000
 
 
 class Clock:
@@ -141,6 +146,7 @@ def test_two_leases_never_share_a_number(tmp_path: Path) -> None:
 _HOLDER = """
 import sys
 from pathlib import Path
+from labkit.runtime import registry
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.registry import Registry
@@ -179,3 +185,53 @@ def test_reserved_time_is_not_used_again(tmp_path: Path) -> None:
     reserved = int((tmp_path / "workers" / f"{worker}.reserved").read_text())
     assert reserved >= made_at_ms(number) + 3_600_000
     assert Registry(tmp_path).lease_worker(0).worker != worker
+
+
+@settings(max_examples=60)
+@given(
+    made_ms=st.integers(0, 3 * RESERVE_MS),
+    later_ms=st.integers(1, 3_600_000),
+    steps=st.lists(st.integers(-2 * 3_600_000, 10_000), min_size=1, max_size=12),
+)
+def test_a_clock_that_steps_back_before_the_first_id(
+    tmp_path_factory: pytest.TempPathFactory, made_ms: int, later_ms: int, steps: list[int]
+) -> None:
+    """The next holder of a number repeats no id of the last one, wherever its clock goes between
+    the lease and its first id; and the file never says less than it did."""
+    folder = tmp_path_factory.mktemp("leases")
+    path = folder / "workers" / "0.reserved"
+    path.parent.mkdir()
+    clock = Clock(ticks=7)
+    ids = IdMaker(FileWorkerLease(path, 0, RESERVE_MS), clock)
+    first = [ids.next()]
+    clock.now += made_ms
+    first.append(ids.next())
+
+    reserved = int(path.read_text())
+    clock.now = reserved + later_ms
+    with mock.patch.object(registry, "wall_ms", clock):
+        lease = Registry(folder).lease_worker(RESERVE_MS)
+    assert lease.worker == 0
+    again = IdMaker(lease, clock)
+    second = []
+    for by in steps:
+        clock.now += by
+        try:
+            second.append(again.next())
+        except NoIds:
+            continue
+        assert made_at_ms(second[-1]) > reserved
+    assert int(path.read_text()) >= reserved
+    assert not set(first) & set(second)
+    clock.now = reserved + 4 * 3_600_000
+    assert again.next() > max(first + second)
+
+
+def test_a_refused_id_says_how_far_behind_the_clock_is(tmp_path: Path) -> None:
+    """Who asks for an id too early hears by how much, and under which number."""
+    path = tmp_path / "7.reserved"
+    path.write_text(str(T + 250))
+    ids = IdMaker(FileWorkerLease(path, 7, RESERVE_MS), Clock(ticks=0))
+    with pytest.raises(NothingReserved, match=r"250 ms behind what another process .* worker 7"):
+        ids.next()
+    assert path.read_text() == str(T + 250)

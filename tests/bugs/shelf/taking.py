@@ -45,7 +45,9 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
     if not tx.change(users._take(command.user_id, command.money_paid)):
         return Result[Any].no(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: too little")
     row = {"user_id": command.user_id, "order_id": command.order_id, "create_time": tx.now}
-    tx.insert_once(users.money_log, **row, money_log_type=MONEY_PAID, use_money=command.money_paid)
+    log = users.money_log
+    once = (log.c.user_id, log.c.order_id, log.c.money_log_type)
+    tx.insert_once(log, once, **row, money_log_type=MONEY_PAID, use_money=command.money_paid)
     return Result[Any].ok()
 
 
