@@ -1,15 +1,18 @@
 """What all commands share: the application, the home option, how things are printed."""
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from labkit.cli.display import make_console, show_table
 from labkit.home import Home
 from labkit.lab.data import Reader
+from labkit.printable import printable, printable_json
 from labkit.stack import launch
 from labkit.stack.control import NotUp
 
@@ -21,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-console = Console()
+console = make_console()
 
 HomeOption = Annotated[
     Path, typer.Option("--home", help="Where the lab lives.", envvar="LABKIT_HOME")
@@ -54,22 +57,30 @@ def reading(folder: Path) -> Reader:
     return Reader(home)
 
 
-def say(text: str) -> None:
-    """Print a line as it is: the terminal wraps it, not we, so that it can be copied."""
-    console.print(text, soft_wrap=True, highlight=False)
+def say(text: str, style: str = "") -> None:
+    """Print a line as it is: the terminal wraps it, not we, so that it can be copied.
+
+    Args:
+        text: for people, with whatever data in it.
+        style: of all of it, as `bold`.
+    """
+    console.print(Text(printable(text, lines=True), style=style), soft_wrap=True)
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show on a terminal that something takes time; gives what to call when it is another thing."""
+    with console.status(Text(printable(what))) as status:
+        yield lambda text: status.update(Text(printable(text)))
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON, without colours or line breaks of the terminal."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    typer.echo(printable_json(json.dumps(value, indent=1, ensure_ascii=False, default=str)))
 
 
 def print_table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> None:
-    """Print rows as a table; nothing is cut, long cells are folded."""
-    columns = columns or tuple(rows[0] if rows else ())
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("–" if row[column] is None else str(row[column]) for column in columns))
-    console.print(table if rows else f"[bold]{title}[/bold]: nothing")
+    """Print rows as a table: in a pipe each on one line, on a screen with long texts folded."""
+    if not rows:
+        return console.print(Text.assemble((printable(title), "bold"), ": nothing"))
+    return show_table(console, title, rows, columns or tuple(rows[0]))

@@ -11,11 +11,11 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
-    console,
     print_json,
     print_table,
     running,
     say,
+    working,
 )
 from labkit.stack.grounds import Stack
 
@@ -61,11 +61,11 @@ def bench(
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=home) as folder,
-        console.status("measuring") as status,
+        working("measuring") as tell,
     ):
         pace = measures.QUICK if quick else measures.FULL
         kind = on_containers.Bench if stack is Stack.containers else measures.Bench
-        one = kind(Path(folder).absolute(), pace, status.update)
+        one = kind(Path(folder).absolute(), pace, tell)
         figures = list(one.run())
     if as_json:
         print_json([figure.as_json() for figure in figures])

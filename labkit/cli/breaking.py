@@ -6,7 +6,6 @@ from types import FrameType
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from labkit.cli.base import (
     DEFAULT_HOME,
@@ -100,7 +99,7 @@ def break_(
     """
     if verb is None:
         return print_table("faults", [
-            {"labkit break": escape(one.usage), "what": one.says} for one in VERBS.values()
+            {"labkit break": one.usage, "what": one.says} for one in VERBS.values()
         ])  # fmt: skip
     found = VERBS.get(verb.replace("-", "_"))
     if found is None:

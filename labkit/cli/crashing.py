@@ -43,7 +43,7 @@ def matrix(
     from labkit.matrix.running import run
 
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console) as bars:
         bar = bars.add_task("labs come up", total=None)

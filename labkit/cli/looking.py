@@ -12,12 +12,12 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
-    console,
     print_json,
     print_table,
     reading,
     running,
     say,
+    working,
 )
 from labkit.home import Home
 from labkit.lab import flight, invariants
@@ -72,7 +72,7 @@ def check(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
         ])  # fmt: skip
         for one in found:
             for breach in one["broken"]:
-                say(f"[bold]{one['name']}[/bold] is broken by {breach}")
+                say(f"{one['name']} is broken by {breach}", "bold")
     raise typer.Exit(not all(one["held"] for one in found))
 
 
@@ -86,8 +86,8 @@ def settle(
     Example: `labkit settle --timeout 60`
     """
     began = time.monotonic()
-    with console.status("settling") as status:
-        left = flight.settle(reading(home), timeout, lambda n: status.update(f"{n} in flight"))
+    with working("settling") as tell:
+        left = flight.settle(reading(home), timeout, lambda n: tell(f"{n} in flight"))
     if left:
         print_table(f"still in flight after {timeout} s", left[:50])
         raise typer.Exit(1)
@@ -163,9 +163,9 @@ def logs(
         known = ", ".join(names) or "none"
         raise ValueError(f"there is no log of {process or 'anything'}; there are: {known}")
     for file in wanted:
-        say(f"[bold]{file.stem}[/bold]")
+        say(file.stem, "bold")
         text = file.read_text(errors="replace").splitlines()[-lines:]
-        typer.echo("\n".join(text) or "(nothing)")
+        say("\n".join(text) or "(nothing)")
 
 
 def _drive(home: Path, verb: str, id: str) -> None:

@@ -10,11 +10,11 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
-    console,
     print_json,
     print_table,
     running,
     say,
+    working,
 )
 from labkit.lab.data import Reader
 from labkit.runtime.clock import LabClock
@@ -44,7 +44,7 @@ def reconcile(
 
     place = running(home)
     of = (day or LabClock(place.clock_file).now()).date()
-    with console.status("comparing with the bill"):
+    with working("comparing with the bill"):
         found = Reconciler(place, Reader(place)).run(of, repair=not no_repair)
     rows = [_row(one) for one in found]
     left = [one for one in found if one.done not in ("", REPAIRED)]

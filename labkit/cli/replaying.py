@@ -10,7 +10,7 @@ from labkit.bench import history, purchases
 from labkit.bench.load import Answer, outcome, percentile
 from labkit.bench.purchases import Purchase
 from labkit.bench.replay import histogram, send
-from labkit.cli.base import console, print_table, say
+from labkit.cli.base import console, print_table, say, working
 from labkit.home import Home
 from labkit.lab import flight, invariants
 from labkit.lab.data import Reader
@@ -32,7 +32,7 @@ def replay(place: Home, rate: float, limit: int) -> bool:
         Whether all answers go with the tables, and every invariant holds.
     """
     sent = list(islice(purchases.purchases(), limit))
-    with console.status("starting afresh with the customers"):
+    with working("starting afresh with the customers"):
         control.tell(place, "reset", **purchases.seeds(sent).model_dump())
     answers = _send(place, sent, rate)
     _show(answers)
@@ -43,7 +43,8 @@ def _show(answers: list[Answer]) -> None:
     outcomes = Counter(map(outcome, answers)).most_common()
     print_table("answers", [{"answer": each, "orders": number} for each, number in outcomes])
     took = [1000 * one.seconds for one in answers]
-    say("\n".join(["[bold]from the time to send to the answer[/bold]", *histogram(took)]))
+    say("from the time to send to the answer", "bold")
+    say("\n".join(histogram(took)))
     say(f"p50 {percentile(took, 50):.1f} ms, p99 {percentile(took, 99):.1f} ms")
 
 
@@ -51,7 +52,12 @@ def _send(place: Home, sent: list[Purchase], rate: float) -> list[Answer]:
     """Send them under a progress bar."""
     url = launch.status(place)["endpoints"]["order-web"]
     answers: list[Answer] = []
-    columns = (TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("replaying", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("replay", total=len(sent))
 
@@ -66,7 +72,7 @@ def _send(place: Home, sent: list[Purchase], rate: float) -> list[Answer]:
 def _check(place: Home, sent: list[Purchase], answers: list[Answer]) -> bool:
     """Settle; then compare the answers with the tables, and look at the invariants."""
     reader = Reader(place)
-    with console.status("settling"):
+    with working("settling"):
         left = flight.settle(reader, _SETTLE_SECONDS)
     found = [f"still in flight: {one['what']}" for one in left]
     found += history.breaches(reader.table("trade_order"), sent, answers)

@@ -10,11 +10,11 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
-    console,
     print_json,
     print_table,
     running,
     say,
+    working,
 )
 from labkit.home import Home
 from labkit.stack import control, launch
@@ -38,9 +38,9 @@ def up(
     Example: `labkit up --instances goods=2`
     """
     place = Home(home)
-    with console.status("starting") as status:
-        ground = launch.EMBEDDED if launch.is_up(place) else choose(stack, status.update)
-        started = launch.up(place, parse_instances(instances), ground, progress=status.update)
+    with working("starting") as tell:
+        ground = launch.EMBEDDED if launch.is_up(place) else choose(stack, tell)
+        started = launch.up(place, parse_instances(instances), ground, progress=tell)
     state = launch.status(place)
     ends = state["endpoints"]
     what = "the lab is up" if started else "the lab is up already"
@@ -84,7 +84,7 @@ def scale(
     """
     numbers = parse_instances(",".join(instances))
     place = running(home)
-    with console.status("scaling"):
+    with working("scaling"):
         control.tell(place, "scale", **numbers)
     say(", ".join(f"{name} has {number}" for name, number in numbers.items()))
 
@@ -126,7 +126,7 @@ def reset(
     Example: `labkit reset --users 100 --coupons 100`
     """
     place = running(home)
-    with console.status("starting afresh"):
+    with working("starting afresh"):
         control.tell(
             place, "reset",
             goods=goods, users=users, stock=stock, balance=balance, coupons=coupons,

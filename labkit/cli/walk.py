@@ -5,9 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich.text import Text
-
-from labkit.cli.base import console, print_table, say
+from labkit.cli.base import print_table, say, working
 from labkit.lab.answer import Answer
 from labkit.lab.frames import Difference, Table
 from labkit.lab.lab import Lab
@@ -36,17 +34,17 @@ def take() -> None:
     """Start a lab in a home of its own, walk through it, and leave nothing behind."""
     home = Path(tempfile.mkdtemp(prefix="labkit-tour-"))
     try:
-        with console.status("starting the services and a broker, each service with a database"):
+        with working("starting the services and a broker, each service with a database"):
             lab = Lab.up(home)
             lab.reset()
         try:
             _walk(lab)
         finally:
-            with console.status("stopping everything"):
+            with working("stopping everything"):
                 lab.down()
     finally:
         shutil.rmtree(home)
-    say("\nEverything is stopped. Next: [bold]make lab[/bold] opens the course.")
+    say("\nEverything is stopped. Next: make lab opens the course.")
 
 
 def _walk(lab: Lab) -> None:
@@ -89,8 +87,8 @@ def _pay(lab: Lab, order_id: str) -> None:
 
 
 def _step(title: str, lab: Lab, tables: Sequence[str], ask: Callable[[], Answer]) -> Answer:
-    say(f"\n[bold]{title}[/bold]")
-    with lab.watch(*tables) as seen, console.status("waiting until all has settled"):
+    say(f"\n{title}", "bold")
+    with lab.watch(*tables) as seen, working("waiting until all has settled"):
         answer = ask()
     say(f"the answer: {answer!r}")
     _print(seen)
@@ -105,11 +103,11 @@ def _print(seen: Seen) -> None:
     for difference in seen.differences:
         if difference.changed:
             _print_difference(difference)
-    say("[dim](+ new row, ~ changed: before → after)[/dim]")
+    say("(+ new row, ~ changed: before → after)", "dim")
 
 
 def _print_difference(difference: Difference) -> None:
     name, *lines = difference.text().splitlines()
-    say(f"[bold]{name}[/bold]")
+    say(name, "bold")
     for line in lines:
-        console.print(Text(f"  {line}", style=_COLOURS.get(line[0], "")), soft_wrap=True)
+        say(f"  {line}", _COLOURS.get(line[0], ""))

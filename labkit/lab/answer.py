@@ -5,6 +5,7 @@ from typing import Any
 
 import httpx
 
+from labkit.printable import printable
 from labkit.results import Result
 
 
@@ -45,4 +46,5 @@ class Answer:
         return data.get(field)
 
     def __repr__(self) -> str:
-        return f"{self.status} {self.result.name}: {self._alias(self.result.message)}"
+        text = f"{self.status} {self.result.name}: {self._alias(self.result.message)}"
+        return printable(text)

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from labkit.printable import printable
+
+#: A comment begins with %, an entity with #, a tag with <; a fence of Markdown is of `.
+_MEANINGFUL = str.maketrans({"#": " ", "%": " ", ";": ",", "<": "‹", ">": "›", "`": "'"})
 _LAYOUT = '%%{init: {"sequence": {"width": 105, "actorMargin": 22}}}%%'
 
 #: How a line is drawn: a call, its answer, one that is lost on its way, a message.
@@ -47,7 +51,8 @@ class Diagram:
     def __repr__(self) -> str:
         numbered = enumerate(self.lines, 1)
         return "\n".join([self.title, *(
-            f"{number:3}. {one.start} {one.arrow} {one.end}: {one.text}" for number, one in numbered
+            f"{number:3}. {one.start} {one.arrow} {one.end}: {printable(one.text)}"
+            for number, one in numbered
         )])  # fmt: skip
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
@@ -59,5 +64,5 @@ def _id(participant: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """A text without what means something to Mermaid."""
-    return text.replace("#", " ").replace(";", ",").replace("\n", " ")
+    """Return a text without what means something to Mermaid, or to the page that it draws on."""
+    return printable(text.translate(_MEANINGFUL).replace("\n", " "))

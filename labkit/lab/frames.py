@@ -10,6 +10,7 @@ from rich.cells import cell_len
 
 from labkit.lab import html
 from labkit.lab.columns import KEYS, SHOWN, STATUS, STORY, WORDS
+from labkit.printable import printable
 
 _LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E",
             "pay_id": "P", "refund_id": "R", "trade_no": "T", "notify_id": "N"}  # fmt: skip
@@ -69,7 +70,7 @@ def frame(table: str, rows: Sequence[dict[str, Any]], aliases: Aliases) -> "Tabl
     ordered = sorted(rows, key=lambda row: [_place(part, row[part]) for part in KEYS[table]])
     shown = [{column: _show(table, column, row[column], aliases) for column in SHOWN[table]}
              for row in ordered]  # fmt: skip
-    return Table(shown, columns=list(SHOWN[table]))
+    return Table.of(shown, SHOWN[table])
 
 
 def _place(part: str, value: Any) -> Any:
@@ -84,13 +85,27 @@ def _show(table: str, column: str, value: Any, aliases: Aliases) -> Any:
 class Table(pd.DataFrame):
     """A frame that shows itself whole: no index, nothing cut, and a word where it has no rows."""
 
+    @classmethod
+    def of(cls, rows: Iterable[dict[str, Any]], columns: Iterable[str] | None = None) -> "Table":
+        """Make a frame that holds each value as it is.
+
+        Left to itself, pandas makes floats of whole numbers beside None, and 64-bit ids lose
+        their last digits.
+
+        Args:
+            rows: of the frame.
+            columns: their names, in order; those of the rows if not said.
+        """
+        return cls(list(rows), columns=None if columns is None else list(columns), dtype=object)
+
     @property
     def _constructor(self) -> "type[Table]":
         return Table
 
     def __repr__(self) -> str:
         with pd.option_context("display.max_colwidth", None):
-            return str(self.to_string(index=False)) if len(self) else "(no rows)"
+            text = str(self.to_string(index=False)) if len(self) else "(no rows)"
+        return printable(text, lines=True)
 
     def _repr_html_(self) -> str:
         return html.table("", [str(column) for column in self.columns], self.to_numpy().tolist())
@@ -146,7 +161,7 @@ class Difference:
         return [_compare(old.get(key), new.get(key)) for key in (*gone, *new)]
 
     def _keyed(self, table: pd.DataFrame) -> dict[tuple[str, ...], list[str]]:
-        rows = [{str(column): str(value) for column, value in row.items()}
+        rows = [{str(column): printable(str(value)) for column, value in row.items()}
                 for row in table.to_dict("records")]  # fmt: skip
         return {tuple(row[part] for part in KEYS[self.table]): list(row.values()) for row in rows}
 

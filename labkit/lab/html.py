@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from labkit.printable import printable
+
 LEFT = 'style="text-align:left"'
 _COLOURS = {"+": "#dff5e1", "~": "#fff3c9", "-": "#f9dcdc"}
 
@@ -43,4 +45,4 @@ def _cell(value: Any) -> str:
 
 def breakable(text: str) -> str:
     """A text as HTML that may be broken where a long name may be."""
-    return escape(text).replace("_", "_<wbr>").replace(",", ",<wbr>")
+    return escape(printable(text, lines=True)).replace("_", "_<wbr>").replace(",", ",<wbr>")

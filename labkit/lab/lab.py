@@ -234,14 +234,14 @@ class Lab:
         of = day or self.clock.now().date()
         found = Reconciler(self.home, self._reader).run(of, repair=repair)
         self._learn()
-        return Table([
+        return Table.of([
             {"kind": one.line.kind, "order": self._aliases.show("order_id", one.line.order_id),
              "payment": self._aliases.show("pay_id", one.line.pay_id),
              "at the platform": self._aliases.show("", one.line.there),
              "in the shop": self._aliases.show("", one.line.here),
              "found": one.line.found, "done": one.done or "–"}
             for one in found
-        ], columns=_RECONCILED)  # fmt: skip
+        ], _RECONCILED)  # fmt: skip
 
     def trace(self, order_id: int | str, *, settle: bool = True) -> Diagram:
         """Draw what happened to one order, in every process, as a sequence diagram.
@@ -279,7 +279,7 @@ class Lab:
         if not all(one["held"] for one in found):
             for row, one in zip(rows, found, strict=True):
                 row["broken by"] = self.alias("; ".join(one["broken"])) or "–"
-        return Table(rows)
+        return Table.of(rows)
 
     @property
     def console(self) -> ConsoleLink:
@@ -293,7 +293,7 @@ class Lab:
         """
         rows = flight.in_flight(self._reader)
         shown = [{"what": one["what"], "order": self.alias(str(one["order"]))} for one in rows]
-        return Table(shown, columns=["what", "order"])
+        return Table.of(shown, ["what", "order"])
 
     def stuck(self, *, raw: bool = False) -> Table:
         """What waits or failed, of which order, and why.
@@ -303,10 +303,10 @@ class Lab:
         """
         rows = flight.stuck(self._reader)
         if raw:
-            return Table(rows, columns=["id", "what", "order", "cause", "tries", "next_try"])
+            return Table.of(rows, ["id", "what", "order", "cause", "tries", "next_try"])
         shown = [{"what": one["what"], "order": self.alias(str(one["order"])),
                   "cause": self.alias(one["cause"] or "–")} for one in rows]  # fmt: skip
-        return Table(shown, columns=["what", "order", "cause"])
+        return Table.of(shown, ["what", "order", "cause"])
 
     def services(self) -> Table:
         """The processes of the lab, the broker first, and what each has of its own."""
@@ -318,14 +318,14 @@ class Lab:
         if broker and rows[0]["process"] != BROKER:  # one that is not the lab's own
             up = "up" if ports.answers(broker) else "down"
             rows.insert(0, {"process": BROKER, "state": up, "database": "–"})
-        return Table(rows)
+        return Table.of(rows)
 
     def wiring(self) -> Table:
         """Topic → consumer group → handler."""
         rows = [{"topic": event.topic, "group": service.name, "handler": handler.name}
                 for service in SERVICES.values()
                 for event, handler in service.handlers.items()]  # fmt: skip
-        return Table(sorted(rows, key=itemgetter("topic")))
+        return Table.of(sorted(rows, key=itemgetter("topic")))
 
     def alias(self, text: str) -> str:
         """A text with short names for the ids in it."""
@@ -335,7 +335,7 @@ class Lab:
     def _frame(self, name: str, *, raw: bool = False) -> Table:
         rows = self._reader.table(name)
         if raw:
-            return Table(rows, columns=self._reader.columns(name))
+            return Table.of(rows, self._reader.columns(name))
         self._learn()
         return frame(name, rows, self._aliases)
 

@@ -139,7 +139,7 @@ class Life:
 def tally(ends: Iterable[Mapping[str, Any]]) -> Table:
     """Equal ends as one row, with how many there are of them (`times`), the most frequent first."""
     found = Counter(tuple(one.items()) for one in ends)
-    return Table([{**dict(end), "times": times} for end, times in found.most_common()])
+    return Table.of([{**dict(end), "times": times} for end, times in found.most_common()])
 
 
 def _request() -> m.PlaceOrder:

@@ -5,7 +5,7 @@ from typing import Any
 
 from labkit.lab.columns import KEYS, SHOWN, STATUS, STORY, WORDS
 from labkit.lab.data import DATABASES
-from labkit.lab.frames import Aliases, Difference, frame
+from labkit.lab.frames import Aliases, Difference, Table, frame
 from labkit.platform import tables as platform
 from labkit.runtime.tables import metadata
 from labkit.shop import tables as t
@@ -178,3 +178,25 @@ def test_every_table_code_and_operation_can_be_shown() -> None:
     assert STATUS.keys() == {"trade_mq_producer", "trade_mq_consumer_log"}
     assert set(STORY["service"]) == {name for name in SERVICES if SERVICES[name].contract}
     assert set(STORY["direction"]) == {t.OPENING, t.DEDUCT, t.RETURN, CAME, WENT_BACK}
+
+
+def test_a_frame_holds_whole_numbers_beside_nothing() -> None:
+    """A 64-bit id beside None stays that id, and does not become a float near it."""
+    found = Table.of([{"order_id": FIRST}, {"order_id": None}], ["order_id", "coupon_id"])
+    assert found["order_id"].tolist() == [FIRST, None]
+    assert found.query("order_id == @FIRST").shape == (1, 2)
+
+
+def test_a_frame_of_ids_and_fractions_shows_the_ids_whole() -> None:
+    """In HTML a row's cells are its own: no fraction in one column makes a float of an id."""
+    found = Table.of([{"order_id": FIRST, "seconds": 0.5}])
+    assert str(FIRST) in found._repr_html_()
+    assert str(FIRST) in repr(found)
+
+
+def test_a_frame_of_whole_numbers_can_be_computed_with() -> None:
+    """What a learner does with a frame: sums, comparisons, the order of its rows."""
+    found = Table.of([{"user_id": 2, "money": 70}, {"user_id": 1, "money": 30}])
+    assert found["money"].sum() == 100
+    assert found.query("money > 50")["user_id"].item() == 2
+    assert found.sort_values("user_id")["money"].tolist() == [30, 70]
