@@ -43,6 +43,7 @@ class Home:
         self.secret_file = self.folder / "secret"
         self.console_token_file = self.folder / "console-token"
         self.lock_file = self.folder / "supervisor.lock"
+        self.databases_lock_file = self.folder / "databases.lock"
 
     def make(self) -> "Home":
         """Make the folders and the secret, where they are not there yet.
@@ -162,9 +163,14 @@ def try_lock(path: Path, *, only_look: bool = False) -> int | None:
     return descriptor
 
 
-def take_lock(path: Path) -> int | None:
-    """Take a file lock as `try_lock` does, but let who only looks at it finish looking."""
-    deadline = time.monotonic() + _LOOKING_SECONDS
+def take_lock(path: Path, seconds: float = _LOOKING_SECONDS) -> int | None:
+    """Take a file lock as `try_lock` does, but let who only looks at it finish looking.
+
+    Args:
+        path: the lock file, made where there is none.
+        seconds: how long whoever holds it is waited for.
+    """
+    deadline = time.monotonic() + seconds
     while (descriptor := try_lock(path)) is None and time.monotonic() < deadline:
         time.sleep(0.01)
     return descriptor

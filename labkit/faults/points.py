@@ -1,5 +1,6 @@
 """The failpoints of a home, from outside: list, arm, disarm, count."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,22 +9,26 @@ from labkit.platform.wiring import PLATFORM
 from labkit.runtime.failpoints import Armoury, Failpoint, hits_of
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
+from labkit.stack.boundaries import HELPER, SUPERVISOR, boundaries_of
 
-_SERVICES = (*SERVICES.values(), PLATFORM)
+#: process → its failpoints: of the services, and of what starts them and watches over them.
+_POINTS: Mapping[str, list[Failpoint]] = {
+    **{service.name: failpoints_of(service) for service in (*SERVICES.values(), PLATFORM)},
+    **{name: boundaries_of(name) for name in (SUPERVISOR, HELPER)},
+}
 
 
 def catalogue() -> dict[str, Failpoint]:
-    """Every failpoint of the shop, by name."""
-    return {point.name: point for service in _SERVICES for point in failpoints_of(service)}
+    """Every failpoint of a lab, by name."""
+    return {point.name: point for points in _POINTS.values() for point in points}
 
 
 def list_all(home: Home) -> list[dict[str, Any]]:
     """Every failpoint with what it can do, how often it was crossed, and what it is armed with."""
     armed = Armoury(home.faults).armed()
     listed = []
-    for service in _SERVICES:
-        points = failpoints_of(service)
-        counts = _hits(home, service.name, len(points))
+    for name, points in _POINTS.items():
+        counts = _hits(home, name, len(points))
         for point, hits in zip(points, counts, strict=True):
             listed.append({
                 "name": point.name, "service": point.service, "boundary": point.boundary,

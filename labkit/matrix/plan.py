@@ -14,11 +14,17 @@ Columns = Mapping[str, frozenset[str]]
 _OF_A_SCENARIO = 5
 
 #: Failpoints that no story can reach, and why.
+_ELSEWHERE = {
+    "prepare_mysql": "the matrix stands on files, where no schema is made",
+    "prepare_zookeeper": "the matrix leases its numbers in a folder",
+    "remove_topics": "the matrix has a broker of its own, which forgets them by itself",
+}
 UNREACHABLE = {
-    f"{service}.mark_missing.{when}_commit":
-    f"all that {service} sends are dead letters, which no group must have: none can lack one"
-    for service in ("goods", "coupon", "user", "log")
-    for when in ("before", "after")
+    **{f"{service}.mark_missing.{when}_commit":
+       f"all that {service} sends are dead letters, which no group must have: none can lack one"
+       for service in ("goods", "coupon", "user", "log") for when in ("before", "after")},
+    **{f"helper.{step}.{when}_work": why
+       for step, why in _ELSEWHERE.items() for when in ("before", "after")},
 }  # fmt: skip
 
 

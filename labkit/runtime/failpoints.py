@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -40,6 +40,17 @@ BOUNDARIES = {
     ),
     "after_notify": ("crash", "delay"),
     "before_answer": ("crash", "delay", "early"),
+    "before_rename": ("crash", "delay"),
+    "after_rename": ("crash", "delay"),
+    "before_fork": ("crash", "refuse", "delay"),
+    "after_fork": ("crash", "delay"),
+    "after_record": ("crash", "delay"),
+    "before_stop": ("crash", "delay"),
+    "after_stop": ("crash", "delay"),
+    "before_fill": ("crash", "delay"),
+    "after_fill": ("crash", "delay"),
+    "before_work": ("crash", "refuse", "delay"),
+    "after_work": ("crash", "delay"),
 }  # fmt: skip
 
 #: what is crossed → the boundaries around it.
@@ -50,6 +61,11 @@ KINDS = {
     "offset": ("before_offset_commit", "after_offset_commit"),
     "notify": ("before_notify", "after_notify"),
     "answer": ("before_answer",),
+    "rename": ("before_rename", "after_rename"),
+    "fork": ("before_fork", "after_fork", "after_record"),
+    "stop": ("before_stop", "after_stop"),
+    "fill": ("before_fill", "after_fill"),
+    "work": ("before_work", "after_work"),
 }
 
 
@@ -121,6 +137,13 @@ class Armoury:
             armed = {} if name is None else self.armed()
             armed.pop(name or "", None)
             self._write(armed)
+
+    def keep(self, services: Collection[str]) -> None:
+        """Disarm all failpoints but those of some services."""
+        with locked(self._lock):
+            armed = self.armed()
+            self._write({name: fault for name, fault in armed.items()
+                         if name.partition(".")[0] in services})  # fmt: skip
 
     def armed(self) -> dict[str, dict[str, str | int]]:
         """What is armed: name → action and how many times still."""

@@ -1,4 +1,9 @@
-"""Starting processes: forked from the warm parent where that is safe, else begun anew."""
+"""Starting processes: forked from the warm parent where that is safe, else begun anew.
+
+Whoever is started waits at a gate until its parent has written down who it is: a parent that dies
+before leaves nobody behind who works unseen. And it dies with its parent: by the kernel on Linux,
+and by the lifeline everywhere, a pipe whose other end the parent alone holds.
+"""
 
 import ctypes
 import json
@@ -6,9 +11,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +28,64 @@ _PR_SET_PDEATHSIG = 1
 #: Of /proc/PID/stat (proc(5)): letters of a state in which a process is no more, and the place of
 #: its start, in ticks since the boot, after the name.
 _ENDED, _STARTED = "ZX", 22 - 3
+_LIBC = ctypes.CDLL(None)
+_GO_ON = b"\n"
+#: A program that knows nothing of gates: a shell waits in its place, and becomes it.
+_BEHIND_A_GATE = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "gate")
 
 
-def fork(work: Callable[[], None], log: Path, keep: tuple[int, ...] = ()) -> int:
-    """Run a function in a forked child, its output in a log file.
+@dataclass(frozen=True)
+class Started:
+    """A child that waits at its gate.
+
+    Attributes:
+        pid: of the child.
+        gate: descriptor of the pipe on which it waits; closed without a word, the child ends.
+    """
+
+    pid: int
+    gate: int
+
+    def go_on(self) -> None:
+        """Let the child begin its work."""
+        with suppress(BrokenPipeError):  # it died at the gate
+            os.write(self.gate, _GO_ON)
+        os.close(self.gate)
+
+
+def fork(work: Callable[[], None], log: Path, lifeline: int, keep: tuple[int, ...] = ()) -> Started:
+    """Run a function in a forked child, its output in a log file, as soon as its gate opens.
 
     Args:
         work: what to do; the child ends with it.
         log: where its output is appended.
+        lifeline: the reading end of a pipe: the child ends when its other end is closed.
         keep: descriptors that the child may use; every other one of the parent is closed in it,
             because a lock or a pipe that a child holds on to outlives its owner.
 
-    Returns:
-        The child's process id.
+    Raises:
+        OSError: the system has no process, memory or descriptor left.
     """
-    pid = os.fork()
+    parent, (reader, gate) = os.getpid(), os.pipe()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(reader)
+        os.close(gate)
+        raise
     if pid:
-        return pid
+        os.close(reader)
+        return Started(pid, gate)
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
+        _die_with(parent)
         _redirect(log)
-        _close_all_but({0, 1, 2, *keep})
+        _close_all_but({0, 1, 2, reader, lifeline, *keep})
+        hold_lifeline(lifeline)
+        wait_at_gate(reader)
         work()
         code = 0
     except BaseException as error:  # the child must never return into the parent's code
@@ -52,37 +93,57 @@ def fork(work: Callable[[], None], log: Path, keep: tuple[int, ...] = ()) -> int
             traceback.print_exc()
             print(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", file=sys.stderr)
     finally:
-        with suppress(OSError):
-            sys.stdout.flush()
-        with suppress(OSError):
-            sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):
+                stream.flush()
         os._exit(code)
 
 
-def spawn(module: str, spec: dict[str, object], log: Path, keep: tuple[int, ...]) -> int:
-    """Run a module in a new Python, given a JSON argument; for where forking is unsafe."""
-    with log.open("ab") as output:
-        command = [sys.executable, "-P", "-m", module, json.dumps(spec)]
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=keep
-        ).pid
+def spawn(module: str, spec: dict[str, object], log: Path, keep: tuple[int, ...]) -> Started:
+    """Run a module in a new Python, given a JSON argument; for where forking is unsafe.
+
+    The module waits at its gate, which is its standard input, and holds the lifeline by itself.
+
+    Raises:
+        OSError: the system has no process, memory or descriptor left.
+    """
+    return _popen([sys.executable, "-P", "-m", module, json.dumps(spec)], log, keep)
 
 
-def run_program(command: list[str], log: Path) -> int:
-    """Start a program that knows nothing of lifelines; on Linux the kernel ends it with us."""
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-            preexec_fn=_die_with_parent if FORKS else None,  # we have one thread
-        ).pid  # fmt: skip
+def run_program(command: list[str], log: Path) -> Started:
+    """Start a program that knows nothing of lifelines; on Linux the kernel ends it with us.
+
+    Raises:
+        OSError: the system has no process, memory or descriptor left.
+    """
+    return _popen([*_BEHIND_A_GATE, *command], log, ())
+
+
+def hold_lifeline(lifeline: int) -> None:
+    """End this process at once when the other end of the lifeline is closed."""
+    threading.Thread(target=_die_at_the_end_of, args=(lifeline,), daemon=True).start()
+
+
+def wait_at_gate(reader: int) -> None:
+    """Wait until the parent has written this process down; end where the parent died before."""
+    if not os.read(reader, 1):
+        os._exit(1)
+    if reader:  # standard input stays what it is
+        os.close(reader)
 
 
 def ended(pid: int) -> bool:
     """Whether a child of ours has ended; the system then forgets it."""
+    return exit_status(pid) is not None
+
+
+def exit_status(pid: int) -> int | None:
+    """How a child of ours ended, as `waitpid` tells it; None while it lives."""
     try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+        found, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:  # the standard library, which started it, took note before us
-        return True
+        return 0
+    return status if found else None
 
 
 def birth(pid: int) -> str | None:
@@ -126,8 +187,26 @@ def kill_left_over(recorded: list[dict[str, Any]]) -> int:
     """
     left = [one for one in recorded if birth(int(one["pid"])) == one["birth"]]
     for one in left:
-        os.kill(int(one["pid"]), signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(int(one["pid"]), signal.SIGKILL)
     return len(left)
+
+
+def _popen(command: list[str], log: Path, keep: tuple[int, ...]) -> Started:
+    """Start a program whose standard input is its gate."""
+    parent, (reader, gate) = os.getpid(), os.pipe()
+    try:
+        with log.open("ab") as output:
+            pid = subprocess.Popen(
+                command, stdin=reader, stdout=output, stderr=output, pass_fds=keep,
+                preexec_fn=(lambda: _die_with(parent)) if FORKS else None,  # we have one thread
+            ).pid  # fmt: skip
+    except OSError:
+        os.close(gate)
+        raise
+    finally:
+        os.close(reader)
+    return Started(pid, gate)
 
 
 def _redirect(log: Path) -> None:
@@ -147,5 +226,16 @@ def _close_all_but(keep: set[int]) -> None:
                 continue
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process with its parent, also where the parent is dead by now."""
+    if FORKS:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
+def _die_at_the_end_of(lifeline: int) -> None:
+    """Read the lifeline to its end: then nobody watches over us, and we go at once."""
+    while os.read(lifeline, 1):
+        pass
+    os._exit(1)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from labkit.home import DATABASES, Home, write_whole
 from labkit.runtime.engines import open_engine
+from labkit.stack.boundaries import Cross, uncrossed
 from labkit.stack.seeds import Seeds, files, seed
 
 #: Begins the names of the triggers by which a fault has a table be full.
@@ -56,25 +57,33 @@ def put_aside(home: Home) -> None:
         _note(home, known["urls"], filled=known["filled"], used=False)
 
 
-def fill(home: Home, seeds: Seeds, now: datetime) -> None:
+def fill(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:
     """Empty all databases and put the seeds in: all of it, or it counts as nothing.
 
     Args:
         home: whose databases.
         seeds: how much.
         now: business time of the opening rows.
+        cross: called with the name of each boundary.
     """
     if urls := home.schemas():
         _note(home, urls, filled=False)
-        seed(urls, seeds, now)
+        seed(urls, seeds, now, cross)
         _note(home, urls, filled=True)
         return
-    fresh = home.folder / "databases.new"
-    shutil.rmtree(fresh, ignore_errors=True)
+    fresh, old = home.folder / "databases.new", home.folder / "databases.old"
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
     fresh.mkdir()
-    seed(files(fresh), seeds, now)
-    shutil.rmtree(home.databases)
+    seed(files(fresh), seeds, now, cross)
+    # File by file, a log that holds acknowledged orders could go, and its database stay.
+    cross("helper.put_aside.before_rename")
+    home.databases.rename(old)
+    cross("helper.put_aside.after_rename")
+    cross("helper.fill.before_rename")
     fresh.rename(home.databases)
+    cross("helper.fill.after_rename")
+    shutil.rmtree(old)
 
 
 def _parse(server: str) -> URL:

@@ -3,11 +3,9 @@
 import asyncio
 import gc
 import json
-import os
 import signal
 import socket
 import sys
-import threading
 from typing import Any
 
 import uvicorn
@@ -28,6 +26,7 @@ from labkit.runtime.service import Runtime
 from labkit.settings import Settings
 from labkit.shop.contracts import OrderService, PayService
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
+from labkit.stack import children
 from labkit.stack.messaging import broker_of
 from labkit.web.orders import order_web
 from labkit.web.payments import pay_web
@@ -43,17 +42,15 @@ PROCESSES = (*SERVICES, PLATFORM.name)
 _COLLECT = (50_000, 20, 50)
 
 
-def run_process(home: Home, name: str, instance: int, lifeline: int, web: int | None) -> None:
-    """Run one service until it is told to stop, or its supervisor is gone.
+def run_process(home: Home, name: str, instance: int, web: int | None) -> None:
+    """Run one service until it is told to stop.
 
     Args:
         home: where the lab lives.
         name: of the service.
         instance: which one of its kind.
-        lifeline: a pipe whose other end the supervisor holds; its end is ours.
         web: descriptor of the socket to serve HTTP on; None for a service without HTTP.
     """
-    threading.Thread(target=_die_with, args=(lifeline,), daemon=True).start()
     serve(home, name, instance, None if web is None else socket.socket(fileno=web))
 
 
@@ -145,13 +142,8 @@ async def _serve_web(runtime: Runtime, listener: socket.socket, place: Place) ->
     await asyncio.to_thread(runtime.registry.close)
 
 
-def _die_with(lifeline: int) -> None:
-    """Read the lifeline to its end: then nobody watches over us, and we go at once."""
-    while os.read(lifeline, 1):
-        pass
-    os._exit(1)
-
-
 if __name__ == "__main__":  # how the supervisor starts a process where forking is unsafe
     spec = json.loads(sys.argv[1])
+    children.hold_lifeline(spec.pop("lifeline"))
+    children.wait_at_gate(sys.stdin.fileno())
     run_process(Home(spec.pop("home")), **spec)

@@ -1,6 +1,7 @@
 """The processes of one lab: started, watched, started again when they die."""
 
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -10,11 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.home import Home
+from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.registry import Registry
 from labkit.stack import children, fencing, process
+from labkit.stack.boundaries import cross_fork
+from labkit.stack.children import Started
 from labkit.stack.instances import BROKER
 
+log = logging.getLogger(__name__)
+
 _QUICK_DEATH_SECONDS = 1.0
+_FORK_AGAIN_SECONDS = 0.5
 _STOP_SECONDS = 3.0
 _LEAVE_SECONDS = 8.0
 _BLOCKING_SECONDS = 1.0
@@ -28,6 +35,7 @@ class Child:
         name: of the service.
         instance: which one of its kind.
         pid: 0 where it is dead.
+        waiting: at its gate, until it is written down; None once it works.
         started: when, by the monotonic clock.
         restart_at: when it is started again; None where it is alive or held.
         held: whether a fault holds it down.
@@ -40,6 +48,7 @@ class Child:
     name: str
     instance: int
     pid: int = 0
+    waiting: Started | None = None
     started: float = 0.0
     restart_at: float | None = None
     held: bool = False
@@ -53,14 +62,27 @@ class Child:
         """How people and logs call it: `goods-1`."""
         return f"{self.name}-{self.instance}"
 
-    def began(self, pid: int) -> None:
-        """Note that it was started."""
-        self.pid, self.started, self.restart_at = pid, time.monotonic(), None
+    def began(self, started: Started) -> None:
+        """Note that it was started, and waits at its gate."""
+        self.pid, self.waiting = started.pid, started
+        self.started, self.restart_at = time.monotonic(), None
         self.blocks_since = None
         self.endpoint = ""
 
+    def not_begun(self) -> None:
+        """Note that it could not be started: it is tried again soon."""
+        self.pid, self.endpoint = 0, ""
+        self.restart_at = time.monotonic() + _FORK_AGAIN_SECONDS
+
+    def go_on(self) -> None:
+        """Let it work, if it waits at its gate."""
+        if self.waiting:
+            self.waiting.go_on()
+            self.waiting = None
+
     def died(self) -> None:
         """Note that it is dead, and when it is due: at once, or later if that is a habit."""
+        self.go_on()  # nobody hears it; the gate is closed
         quick = time.monotonic() - self.started < _QUICK_DEATH_SECONDS
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
         self.pid, self.endpoint = 0, ""
@@ -82,37 +104,62 @@ class Processes:
     Attributes:
         home: where the lab lives.
         lifeline: the end of the pipe that children read; they die when our end closes.
+        lock: descriptor of the lock on the databases, which every service keeps.
+        failpoints: of the supervisor.
         webs: service → descriptor of the socket on which it serves HTTP.
         children: label → child.
     """
 
     home: Home
     lifeline: int
+    lock: int
+    failpoints: Failpoints
     webs: dict[str, int]
     children: dict[str, Child] = field(default_factory=dict)
 
     def start(self, child: Child) -> None:
-        """Start a service process."""
+        """Start a service process, which waits until the state names it (`go_on`).
+
+        Where the system has no process or no memory left for it, it is tried again later.
+        """
+        self.children[child.label] = child
+        if self._began(child, lambda: self._start(child)) and child.name == process.CONSOLE:
+            # nobody calls it, so that it is in no registry
+            child.endpoint = "its socket, on which the supervisor listens"
+
+    def start_broker(self, command: Callable[[], list[str]]) -> None:
+        """Start the embedded broker, in the same way; the supervisor sees when it serves."""
+        child = self.children.setdefault(f"{BROKER}-1", Child(BROKER, 1))
+        self._began(child, lambda: children.run_program(command(), self.log(child.label)))
+
+    def go_on(self) -> None:
+        """Let all work who were started; the state names them."""
+        for child in [one for one in self.children.values() if one.waiting]:
+            child.go_on()
+            self.failpoints.cross("supervisor.start_process.after_record")
+
+    def _began(self, child: Child, start: Callable[[], Started]) -> bool:
+        """Start a process; whether it could be."""
+        try:
+            cross_fork(self.failpoints, "supervisor.start_process.before_fork")
+            child.began(start())
+        except OSError as error:
+            log.warning("%s cannot be started, and is tried again: %s", child.label, error)
+            child.not_begun()
+            return False
+        self.failpoints.cross("supervisor.start_process.after_fork")
+        return True
+
+    def _start(self, child: Child) -> Started:
         web = self.webs.get(child.name)
-        spec: dict[str, Any] = {"name": child.name, "instance": child.instance,
-                                "lifeline": self.lifeline, "web": web}  # fmt: skip
-        keep = tuple(number for number in (self.lifeline, web) if number is not None)
+        spec: dict[str, Any] = {"name": child.name, "instance": child.instance, "web": web}
+        keep = tuple(number for number in (self.lock, web) if number is not None)
         if children.FORKS:
             work = lambda: process.run_process(self.home, **spec)  # noqa: E731  # needs this spec
-            pid = children.fork(work, self.log(child.label), keep)
-        else:
-            spec["home"] = str(self.home.folder)
-            pid = children.spawn("labkit.stack.process", spec, self.log(child.label), keep)
-        child.began(pid)
-        if child.name == process.CONSOLE:  # nobody calls it, so that it is in no registry
-            child.endpoint = "its socket, on which the supervisor listens"
-        self.children[child.label] = child
-
-    def start_broker(self, command: list[str], endpoint: str) -> None:
-        """Start the embedded broker."""
-        child = self.children.setdefault(f"{BROKER}-1", Child(BROKER, 1))
-        child.began(children.run_program(command, self.log(f"{BROKER}-1")))
-        child.endpoint = endpoint
+            return children.fork(work, self.log(child.label), self.lifeline, keep)
+        spec |= {"home": str(self.home.folder), "lifeline": self.lifeline}
+        keep = (self.lifeline, *keep)
+        return children.spawn("labkit.stack.process", spec, self.log(child.label), keep)
 
     def stop_all(self, how: signal.Signals) -> None:
         """Stop everything: politely for a while where `how` is SIGTERM, and then for certain."""
@@ -134,13 +181,13 @@ class Processes:
             child.died()
         return bool(dead)
 
-    def restart_due(self, start_broker: Callable[[], None]) -> bool:
+    def restart_due(self, broker_command: Callable[[], list[str]]) -> bool:
         """Start again whoever is due; whether anybody was."""
         now = time.monotonic()
         due = [one for one in self.children.values() if one.restart_at and one.restart_at <= now]
         for child in due:
             if child.name == BROKER:
-                start_broker()
+                self.start_broker(broker_command)
             else:
                 self.start(child)
         return bool(due)
@@ -193,6 +240,8 @@ class Processes:
         more = [Child(name, instance) for instance in range(len(have) + 1, number + 1)]
         for child in more:
             self.start(child)
+        if have[number:]:
+            self.failpoints.cross("supervisor.scale.before_stop")
         for child in have[number:]:
             child.held, child.restart_at = True, None
             child.leaves_by = time.monotonic() + _LEAVE_SECONDS

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, text
 
 import labkit
 from labkit.home import DATABASES
 from labkit.platform.tables import PLATFORM_TABLES
 from labkit.runtime.engines import open_engine
 from labkit.shop import tables as t
+from labkit.stack.boundaries import Cross, uncrossed
 
 _HERE = Path(labkit.__file__).parent
 #: The most rows of a kind, and the most pieces or cents of one.
 MANY, MUCH = 1_000_000, 10**12
 _MOBILE = "13800000000"
 _ANSWER_SECONDS = 60.0  # for a million rows
+_ALONE_SECONDS = 30
 
 
 class Seeds(BaseModel):
@@ -60,28 +62,48 @@ def files(folder: Path) -> dict[str, str]:
     return {name: f"sqlite:///{folder / name}.sqlite" for name in DATABASES}
 
 
-def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime) -> None:
+def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:
     """Make the tables of each service's database anew, and put the seeds in.
 
     Args:
         urls: service → URL of its database; what it holds goes.
         seeds: how much.
         now: business time of the opening rows.
+        cross: called with the name of each boundary.
     """
     rows = _rows(seeds, now)
 
     def fill(service: str, tables: tuple[Table, ...]) -> None:
+        cross("helper.seed_database.before_work")
         engine = open_engine(urls[service], seconds=_ANSWER_SECONDS)
         with engine.begin() as connection:
+            _be_alone(connection)
             tables[0].metadata.drop_all(connection, tables)
             tables[0].metadata.create_all(connection, tables)
             for table in tables:
                 _insert(connection, table, rows.get(table.name, []))
         engine.dispose()
+        cross("helper.seed_database.after_work")
 
     databases = {**t.TABLES, "platform": PLATFORM_TABLES}
     with ThreadPoolExecutor(len(databases)) as pool:  # most of it is waiting for the disk
         list(pool.map(fill, databases, databases.values()))
+
+
+def _be_alone(connection: Connection) -> None:
+    """Wait until no session works on a schema for a helper that was killed.
+
+    A MySQL server ends the statement of a client that is gone before it notices: a table could be
+    dropped after it was made anew. The lock goes with the session that has it.
+
+    Raises:
+        TimeoutError: somebody else fills this schema.
+    """
+    if connection.dialect.name != "mysql":
+        return
+    asked = text("SELECT GET_LOCK(CONCAT('seeding ', DATABASE()), :seconds)")
+    if not connection.execute(asked, {"seconds": _ALONE_SECONDS}).scalar_one():
+        raise TimeoutError(f"somebody else puts first data into {connection.engine.url.database}")
 
 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

@@ -5,12 +5,12 @@ forked service is ready in a fraction of a second. It is told what to do over a 
 by who knows the home's secret.
 """
 
+import errno
 import json
 import logging
 import os
 import secrets
 import selectors
-import shutil
 import signal
 import socket
 import time
@@ -25,16 +25,18 @@ from labkit.runtime.clock import LabClock
 from labkit.settings import Settings
 from labkit.stack import (
     aside,
+    boundaries,
     broker_binary,
     children,
-    control,
     databases,
     logfiles,
     messaging,
     ports,
     process,
 )
+from labkit.stack.helpers import Helper, Work
 from labkit.stack.instances import BROKER, check_instances
+from labkit.stack.listening import Listener
 from labkit.stack.processes import Child, Processes
 from labkit.stack.seeds import Seeds
 
@@ -43,6 +45,11 @@ log = logging.getLogger(__name__)
 _LOGS_SECONDS = 1.0
 _READY_SECONDS = 60  # a whole class may start at once
 _MAX_QUICK_DEATHS = 3
+_EARLIER_SECONDS = 15.0
+_FORK_SECONDS = 10.0
+_AGAIN_SECONDS = 0.5
+#: What may be over a moment later: no process, no memory, no descriptor left.
+_FOR_A_MOMENT = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 class CannotStart(Exception):
@@ -80,7 +87,8 @@ class Supervisor:
             raise CannotStart(f"a lab is up in {home.folder} already")
         before = home.state()
         self._generation = before.get("generation", 0)
-        children.kill_left_over(before.get("processes", []))
+        self._failpoints = boundaries.failpoints_in(home, boundaries.SUPERVISOR)
+        self._databases_lock = self._end_earlier_life(before)
         aside.bring_all_back(home)
         write_whole(home.settings_file, settings.model_dump_json())
         tracing.warm(settings.tracing)
@@ -92,7 +100,12 @@ class Supervisor:
         webs = (*process.WEBS, process.CONSOLE)
         self._webs = {name: ports.listen(ports.of(known.get(name))) for name in webs}
         self._lifeline, self._our_end_of_it = os.pipe()
-        self._processes = Processes(home, self._lifeline, self._sockets())
+        self._processes = Processes(
+            home, self._lifeline, self._databases_lock, self._failpoints, self._sockets()
+        )
+        self._helpers: list[Helper] = []
+        self._topics: Helper | None = None
+        self._topics_at = 0.0
         self._hear(dies_with_stdin)
 
     def run(self) -> None:
@@ -105,72 +118,141 @@ class Supervisor:
             self._prepare_databases()
             self._prepare_registry()
             if not self.home.filled():
-                self._fill(Seeds())
+                self._fill("start", Seeds())
             if not all((self.home.keys / f"{name}.pem").exists() for name in keys.OWNERS):
-                self._in_child(lambda: keys.make(self.home.keys), "the keys cannot be made")
+                make = lambda _: keys.make(self.home.keys)  # noqa: E731  # run in a helper
+                self._have_done("make_keys", make, "the keys cannot be made")
             self._start_all()
             while self._phase != "stopping":
                 self._turn()
+                self._desk.obey()
         finally:
+            self._failpoints.cross("supervisor.down.before_stop")
+            self._end_helpers()
             self._processes.stop_all(signal.SIGTERM)
+            self._failpoints.cross("supervisor.down.after_stop")
             self._write_state("down")
 
     # starting
+
+    def _end_earlier_life(self, before: dict[str, Any]) -> int:
+        """End what an earlier supervisor left, and take the lock that none of it may hold.
+
+        Returns:
+            The lock on the databases, which all that works on them keeps for as long as it lives.
+
+        Raises:
+            CannotStart: somebody whom no state names still works on them.
+        """
+        self._failpoints.cross("supervisor.start.before_stop")
+        children.kill_left_over(before.get("processes", []))
+        lock = take_lock(self.home.databases_lock_file, _EARLIER_SECONDS)
+        if lock is None:
+            raise CannotStart(
+                f"a process of an earlier run still works on the databases in {self.home.folder}: "
+                f"end it (fuser {self.home.databases_lock_file} names it), then labkit up"
+            )
+        self._failpoints.cross("supervisor.start.after_stop")
+        return lock
 
     def _start_all(self) -> None:
         self._start_broker()
         for name in (*process.PROCESSES, process.CONSOLE):
             for instance in range(1, self._instances.get(name, 1) + 1):
                 self._processes.start(Child(name, instance))
+        self._write_state(self._phase)
         self._await(self._all_serve, "the services did not come up")
         self._write_state("up")
 
     def _start_broker(self) -> None:
+        """Start the broker, or find the one that is named; wait until all topics are there."""
         if not self._settings.broker:
-            command = broker_binary.command(ports.of(self._broker))
-            self._processes.start_broker(command, self._broker)
-        self._write_state(self._phase)
+            self._broker_command()  # says what to do where there is none
+            self._processes.start_broker(self._broker_command)
+            self._write_state(self._phase)
+            return self._await(self._all_serve, f"no broker answers at {self._broker}")
         self._await(lambda: ports.answers(self._broker), f"no broker answers at {self._broker}")
-        self._in_child(lambda: messaging.make_topics(self.home), "the broker cannot be used")
+        return self._have_done("make_topics", self._make_topics, "the broker cannot be used")
 
-    def _start_broker_again(self) -> None:
-        try:
-            self._start_broker()
-        except CannotStart as error:  # the lab goes on without a broker, and tries again
-            log.warning("%s", error)
-            self._processes.called(BROKER).restart_at = time.monotonic() + 1
+    def _broker_command(self) -> list[str]:
+        return broker_binary.command(ports.of(self._broker))
+
+    def _make_topics(self, _cross: boundaries.Cross) -> None:
+        messaging.make_topics(self.home)
 
     def _prepare_databases(self) -> None:
         server = self._settings.mysql
         if not server:
             return databases.put_aside(self.home)
-        self._in_child(lambda: databases.prepare(self.home, server), "MySQL cannot be used")
-        return None
+        prepare = lambda _: databases.prepare(self.home, server)  # noqa: E731  # run in a helper
+        return self._have_done("prepare_mysql", prepare, "MySQL cannot be used")
 
     def _prepare_registry(self) -> None:
         address = self._settings.zookeeper
         if address:
             from labkit.stack import zookeeper  # here and not in every child: it takes long
 
-            self._in_child(
-                lambda: zookeeper.prepare(self.home, address), "ZooKeeper cannot be used"
-            )
+            prepare = lambda _: zookeeper.prepare(self.home, address)  # noqa: E731  # run in a helper
+            self._have_done("prepare_zookeeper", prepare, "ZooKeeper cannot be used")
 
-    def _fill(self, seeds: Seeds) -> None:
+    def _fill(self, step: str, seeds: Seeds) -> None:
         now = LabClock(self.home.clock_file).now()
-        fill = lambda: databases.fill(self.home, seeds, now)  # noqa: E731  # run in a child
-        self._in_child(fill, "the databases cannot be made")
+        fill = lambda cross: databases.fill(self.home, seeds, now, cross)  # noqa: E731  # run in a helper
+        self._failpoints.cross(f"supervisor.{step}.before_fill")
+        self._have_done("fill", fill, "the databases cannot be made")
+        self._failpoints.cross(f"supervisor.{step}.after_fill")
 
-    def _in_child(self, work: Callable[[], None], complaint: str) -> None:
-        """Do work that opens connections in a child, so that this process stays fit to fork."""
-        log = self._processes.log("supervisor")
-        _, status = os.waitpid(children.fork(work, log), 0)
-        if status:
-            last = log.read_text(errors="replace").strip().splitlines()[-1]
-            raise CannotStart(f"{complaint}: {last}")
+    def _have_done(self, name: str, work: Work, complaint: str) -> None:
+        """Have a helper do work, and hear what is said meanwhile.
+
+        Raises:
+            CannotStart: it failed, or was killed; or the lab is told to go down.
+        """
+        helper = self._start_helper(name, work, complaint)
+        self._write_state(self._phase)
+        try:
+            while not helper.ended():
+                if self._phase == "stopping":
+                    raise CannotStart(f"{complaint}: the lab is told to go down")
+                self._turn()
+        finally:
+            helper.end()
+            self._helpers.remove(helper)
+        if why := helper.failure():
+            raise CannotStart(f"{complaint}: {why}")
+
+    def _start_helper(self, name: str, work: Work, complaint: str) -> Helper:
+        """Start a helper, which begins when the state names it; a fork that fails is tried again.
+
+        Raises:
+            CannotStart: the system has no process left for it, for long.
+        """
+        deadline = time.monotonic() + _FORK_SECONDS
+        while True:
+            try:
+                helper = self._make_helper(name, work)
+            except OSError as error:
+                late = time.monotonic() > deadline or self._phase == "stopping"
+                if late or error.errno not in _FOR_A_MOMENT:
+                    raise CannotStart(f"{complaint}: {error.strerror}") from error
+                time.sleep(_AGAIN_SECONDS)
+            else:
+                return helper
+
+    def _make_helper(self, name: str, work: Work) -> Helper:
+        helper = Helper(
+            self.home, name, work, self._lifeline, self._databases_lock, self._failpoints
+        )
+        self._helpers.append(helper)
+        return helper
+
+    def _end_helpers(self) -> None:
+        for helper in self._helpers:
+            helper.end()
+        self._helpers.clear()
+        self._topics = None
 
     def _all_serve(self) -> bool:
-        self._tend()
         dying = [one.label for one in self._processes.children.values()
                  if one.quick_deaths >= _MAX_QUICK_DEATHS]  # fmt: skip
         if dying:
@@ -182,13 +264,12 @@ class Supervisor:
         while not condition():
             if time.monotonic() > deadline or self._phase == "stopping":
                 raise CannotStart(f"{complaint}: see {self.home.logs}")
-            time.sleep(0.02)
+            self._turn()
 
     # watching
 
     def _hear(self, stdin: bool) -> None:
         """Be woken by signals, by commands, and by the end of standard input."""
-        self._desk = ports.listen(0)
         self._signals, self._from_signals = socket.socketpair()
         for end in (self._signals, self._from_signals):
             end.setblocking(False)
@@ -196,7 +277,12 @@ class Supervisor:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._desk, selectors.EVENT_READ, self._command)
+        at_once = {"ping": self._ping, "down": self._down}
+        in_turn: dict[str, Callable[..., None]] = {
+            "reset": self._reset, "scale": self._scale,
+            "hold": self._processes.hold, "release": self._processes.release,
+        }  # fmt: skip
+        self._desk = Listener(self._selector, self.home.secret, at_once, in_turn)
         self._selector.register(self._signals, selectors.EVENT_READ, self._drain)
         if stdin:
             self._selector.register(0, selectors.EVENT_READ, self._end_with_stdin)
@@ -213,20 +299,54 @@ class Supervisor:
             self._phase = "stopping"
 
     def _turn(self) -> None:
-        """Wait for whatever comes, then see who died, who is due and who serves."""
-        for key, _ in self._selector.select(0.02 if self._processes.starting() else 0.5):
-            key.data()
-        self._tend()
+        """Wait for whatever comes, then see who died, who is due and who serves.
+
+        Whatever the system refuses for a moment, the lab goes on.
+        """
+        busy = self._helpers or self._processes.starting()
+        try:
+            for key, _ in self._selector.select(0.02 if busy else 0.5):
+                key.data()
+            self._desk.drop_the_slow()
+            self._tend()
+        except OSError as error:
+            log.warning("the supervisor goes on after: %s", error)
+            time.sleep(0.02)  # what cannot be read now is there at once again
         self._tend_logs()
 
     def _tend(self) -> None:
-        self._processes.fence()
-        changed = self._processes.reap()
-        changed |= self._processes.bury()
-        changed |= self._processes.restart_due(self._start_broker_again)
-        changed |= self._processes.find_endpoints()
-        if changed or self._state_is_old:
+        for step in (
+            self._processes.reap,
+            self._processes.bury,
+            lambda: self._processes.restart_due(self._broker_command),
+            self._processes.find_endpoints,
+            self._tend_topics,
+        ):
+            self._state_is_old |= step()
+        if self._state_is_old:
             self._write_state(self._phase)
+        self._processes.fence()
+
+    def _tend_topics(self) -> bool:
+        """Have a broker of ours that was started serve: it answers, and has the topics."""
+        broker = self._processes.children.get(f"{BROKER}-1")
+        if not broker or not broker.pid or broker.endpoint:
+            return False
+        if self._topics is None:
+            if time.monotonic() < self._topics_at or not ports.answers(self._broker):
+                return False
+            self._topics_at = time.monotonic() + 2 * _AGAIN_SECONDS
+            self._topics = self._make_helper("make_topics", self._make_topics)
+            return True
+        if not self._topics.ended():
+            return False
+        done, self._topics = self._topics, None
+        self._helpers.remove(done)
+        if why := done.failure():
+            log.warning("the broker cannot be used, and is tried again: %s", why)
+        else:
+            broker.endpoint = self._broker
+        return not why
 
     def _tend_logs(self) -> None:
         """Keep the logs short, and our own calm."""
@@ -236,15 +356,6 @@ class Supervisor:
             self._logs_due = time.monotonic() + _LOGS_SECONDS
 
     # being told what to do
-
-    def _command(self) -> None:
-        connection, _ = self._desk.accept()
-        commands: dict[str, Callable[..., None]] = {
-            "ping": self._ping, "down": self._down, "reset": self._reset,
-            "hold": self._processes.hold, "release": self._processes.release, "scale": self._scale,
-        }  # fmt: skip
-        with connection:
-            control.answer(connection, self.home.secret, commands)
 
     def _ping(self) -> None:
         """An answer says that somebody lives here, which a lock of a dying process does not."""
@@ -258,9 +369,10 @@ class Supervisor:
         changed = [child for name, number in wanted.items()
                    for child in self._processes.scale(name, number)]  # fmt: skip
         self._write_state(self._phase)
+        if any(one.leaves_by for one in changed):
+            self._failpoints.cross("supervisor.scale.after_stop")
 
         def done() -> bool:
-            self._tend()
             living = self._processes.children.values()
             return all(one.endpoint and not one.leaves_by for one in changed if one in living)
 
@@ -271,29 +383,39 @@ class Supervisor:
 
         The socket of the web is closed too, and with it every request that waits in its backlog.
         """
-        wanted = Seeds(**seeds)
+        wanted, start = Seeds(**seeds), datetime.fromisoformat(clock) if clock else None
+        try:
+            self._empty(start)
+            self._fill("reset", wanted)
+            self._start_all()
+            boundaries.clear_faults(self.home, also_ours=True)
+        except Exception as error:  # there is nothing to go on with
+            self._phase = "stopping"
+            again = f"the lab goes down; labkit up --home {self.home.folder} starts it again"
+            raise CannotStart(f"{error}; {again}") from error
+
+    def _empty(self, start: datetime | None) -> None:
+        """Kill everything, and forget faults, traces, messages and the time."""
+        self._failpoints.cross("supervisor.reset.before_stop")
+        self._end_helpers()
         self._processes.stop_all(signal.SIGKILL)
         self._processes.children.clear()
+        self._failpoints.cross("supervisor.reset.after_stop")
         self._listen_anew()
-        for folder in (self.home.faults, self.home.traces):
-            shutil.rmtree(folder)
-            folder.mkdir()
+        boundaries.clear_faults(self.home, also_ours=False)
+        for trace in self.home.traces.iterdir():
+            trace.unlink(missing_ok=True)
         lab_clock = LabClock(self.home.clock_file)
         lab_clock.reset()
-        if clock:
-            lab_clock.stop(datetime.fromisoformat(clock))
+        if start:
+            lab_clock.stop(start)
         self._forget_topics()
-        try:
-            self._fill(wanted)
-            self._start_all()
-        except CannotStart:  # there is nothing to go on with
-            self._phase = "stopping"
-            raise
 
     def _forget_topics(self) -> None:
         """What lies at a broker that keeps it is of another life of the lab from now on."""
         if self._settings.broker:
-            self._in_child(lambda: messaging.remove_topics(self.home), "topics are not removed")
+            remove = lambda _: messaging.remove_topics(self.home)  # noqa: E731  # run in a helper
+            self._have_done("remove_topics", remove, "topics are not removed")
         self._generation += 1
 
     def _listen_anew(self) -> None:
@@ -310,16 +432,18 @@ class Supervisor:
 
     def _write_state(self, phase: str) -> None:
         self._phase = phase if self._phase != "stopping" else self._phase
-        alive = [one.pid for one in self._processes.children.values() if one.pid]
+        working = [helper.pid for helper in self._helpers]
+        alive = [one.pid for one in self._processes.children.values() if one.pid] + working
         state = {
             "stack": self._stack, "home": str(self.home.folder), "phase": phase,
             "supervisor": os.getpid(), "supervisor_birth": children.birth(os.getpid()),
-            "control": self._desk.getsockname()[1], "topic_prefix": self._topic_prefix(),
+            "control": self._desk.port, "topic_prefix": self._topic_prefix(),
             "generation": self._generation, "endpoints": self._endpoints(),
             "databases": {name: self.home.database_url(name) for name in DATABASES},
             "services": [child.status() for child in self._in_order()],
             "processes": [{"pid": pid, "birth": children.birth(pid)} for pid in alive],
         }  # fmt: skip
+        self._failpoints.cross("supervisor.write_state.before_rename")
         try:
             write_whole(self.home.state_file, json.dumps(state, indent=1))
             self._state_is_old = False
@@ -328,6 +452,10 @@ class Supervisor:
                 raise
             self._state_is_old = True
             log.warning("the state cannot be written, and is tried again: %s", error)
+        self._failpoints.cross("supervisor.write_state.after_rename")
+        for helper in self._helpers:
+            helper.go_on()
+        self._processes.go_on()
 
     def _in_order(self) -> list[Child]:
         """All that makes up the shop, those of one service together however they came."""

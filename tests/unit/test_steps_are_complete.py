@@ -15,6 +15,7 @@ from labkit.platform.wiring import PLATFORM
 from labkit.runtime.steps import Step
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import GROUPS, SERVICES
+from labkit.stack.boundaries import HELPER, SUPERVISOR, boundaries_of
 from tests.unit.cases import CASES, WRITING, command_of
 from tests.unit.store import OpenStore
 
@@ -79,6 +80,7 @@ def test_every_failpoint_has_a_name_of_its_own() -> None:
     """No two boundaries share a name: arming one never arms another."""
     services = (*SERVICES.values(), PLATFORM)
     every = [point.name for service in services for point in failpoints_of(service)]
+    every += [point.name for name in (SUPERVISOR, HELPER) for point in boundaries_of(name)]
     assert [name for name, times in Counter(every).items() if times > 1] == []
     assert set(every) == catalogue().keys()
 
