@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import URL
+
 _LOOKING_SECONDS = 1.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: In a state: `labkit init` made the home, and its services are started one by one.
@@ -72,7 +74,7 @@ class Home:
 
     def database_url(self, service: str) -> str:
         """SQLAlchemy URL of a service's own database."""
-        return self.schemas().get(service) or f"sqlite:///{self.databases / service}.sqlite"
+        return self.schemas().get(service) or sqlite_url(self.databases, service)
 
     def schemas(self) -> dict[str, str]:
         """Service → URL of its schema on a MySQL server; empty where each has a file."""
@@ -102,6 +104,15 @@ class Home:
         except FileNotFoundError:
             return {}
         return state
+
+
+def sqlite_url(folder: Path, service: str) -> str:
+    """Return the SQLAlchemy URL of a service's SQLite file in a folder of any name.
+
+    What means something in a URL (`?`, `#`, `%`) is escaped, as in a folder `what next?`.
+    """
+    url = URL.create("sqlite", database=str(folder / f"{service}.sqlite"))
+    return url.render_as_string(hide_password=False)
 
 
 def write_whole(path: Path, text: str, *, durable: bool = False) -> None:

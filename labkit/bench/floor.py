@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from labkit.bench.fill import seeds_for
 from labkit.bench.sample import GOODS_ID, sample
+from labkit.home import sqlite_url
 from labkit.results import Result
 from labkit.runtime.clock import as_time, wall_ms
 from labkit.runtime.engines import open_engine
@@ -61,7 +62,7 @@ class Floor:
 
     def __init__(self, folder: Path, most: int) -> None:
         seed(files(folder), seeds_for(most), as_time(wall_ms()))
-        urls = {name: f"sqlite:///{folder / name}.sqlite" for name in TABLES}
+        urls = {name: sqlite_url(folder, name) for name in TABLES}
         self._writers = {name: open_engine(url) for name, url in urls.items()}
         self._readers = {name: open_engine(url, "BEGIN") for name, url in urls.items()}
         self._ids = IdMaker(_Lease(), wall_ms)

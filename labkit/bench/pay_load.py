@@ -171,7 +171,7 @@ async def run(home: Home, clients: int, seconds: float, first: int, rate: float)
 
 
 def _reader(home: Home, name: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{home.databases / name}.sqlite?mode=ro", uri=True)
+    return sqlite3.connect(f"{(home.databases / f'{name}.sqlite').as_uri()}?mode=ro", uri=True)
 
 
 def _post(path: str, body: dict[str, Any]) -> bytes:

@@ -1,6 +1,7 @@
 """What all commands share: the application, the home option, how things are printed."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ def running(folder: Path) -> Home:
     """
     home = Home(folder)
     if not launch.is_up(home):
-        raise NotUp(f"no lab is up in {home.folder}: start one with: labkit up --home {folder}")
+        raise NotUp(f"no lab is up in {home.folder}: start one with: labkit up{at(folder)}")
     return home
 
 
@@ -53,8 +54,13 @@ def reading(folder: Path) -> Reader:
     """
     home = Home(folder)
     if not home.filled():
-        raise NotUp(f"there are no databases in {home.folder}: labkit up --home {folder}")
+        raise NotUp(f"there are no databases in {home.folder}: labkit up{at(folder)}")
     return Reader(home)
+
+
+def at(folder: Path) -> str:
+    """Return the option that names a home, as it can be typed into a shell."""
+    return "" if folder == DEFAULT_HOME else f" --home {shlex.quote(str(folder))}"
 
 
 def say(text: str, style: str = "") -> None:

@@ -7,7 +7,9 @@ deadlines of calls and backoff.
 """
 
 import json
+import os
 import time
+import weakref
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from labkit.home import write_whole
 from labkit.runtime.rules import Rules
 
 _LAST = datetime(9000, 1, 1)
+_MOST_BYTES = 4096  # of a clock file
 
 
 class _Wall:
@@ -59,14 +62,12 @@ class LabClock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int] | None = None
-        self._offset = timedelta()
-        self._stopped_at: datetime | None = None
+        self._seen = _RUNNING
 
     def now(self) -> datetime:
         """Business time now, in UTC without zone."""
-        self._read_if_changed()
-        return self._stopped_at or as_time(wall_ms()) + self._offset
+        seen = self._look()
+        return seen.stopped_at or as_time(wall_ms()) + seen.offset
 
     def stop(self, at: datetime | None = None) -> None:
         """Stop the clock, at a time or where it is; from then on it moves only by `advance`."""
@@ -81,10 +82,10 @@ class LabClock:
         """
         if by < timedelta():
             raise ValueError(f"the lab clock goes forward only: {by} is below zero")
-        now = self.now()
+        seen, now = self._look(), self.now()
         if by > _LAST - now:
             raise ValueError(f"the lab clock goes to {_LAST:%Y-%m-%d} at most: {by} is too far")
-        self._write(self._offset + by, now + by if self._stopped_at else None)
+        self._write(seen.offset + by, now + by if seen.stopped_at else None)
 
     def reset(self) -> None:
         """Let the clock run with the wall clock again."""
@@ -95,16 +96,42 @@ class LabClock:
         state = {"offset_seconds": offset.total_seconds(), "stopped_at": stopped}
         write_whole(self._path, json.dumps(state))
 
-    def _read_if_changed(self) -> None:
+    def _look(self) -> "_Setting":
+        """Return the setting as it is in the home now; the file is read when it is another one."""
         try:
-            found = self._path.stat()
-            if (found.st_ino, found.st_mtime_ns) == self._seen:
-                return
-            state = json.loads(self._path.read_text())
+            if self._path.stat().st_ino != self._seen.inode:
+                self._seen = _read(self._path)
         except FileNotFoundError:  # also when it is reset between the two
-            self._seen, self._offset, self._stopped_at = None, timedelta(), None
-            return
-        self._offset = timedelta(seconds=state["offset_seconds"])
-        stopped = state["stopped_at"]
-        self._stopped_at = datetime.fromisoformat(stopped) if stopped else None
-        self._seen = (found.st_ino, found.st_mtime_ns)
+            self._seen = _RUNNING
+        return self._seen
+
+
+class _Setting:
+    """What a clock file says. It keeps the file open.
+
+    A clock file is never written to, only replaced, and as long as one is open no other gets its
+    inode: so another setting is another inode. Its time would not do: within one tick of the file
+    system a file can be replaced twice and be where, and as old as, the first one was.
+    """
+
+    def __init__(self, inode: int, offset: timedelta, stopped_at: datetime | None) -> None:
+        self.inode = inode
+        self.offset = offset
+        self.stopped_at = stopped_at
+
+
+_RUNNING = _Setting(-1, timedelta(), None)
+
+
+def _read(path: Path) -> _Setting:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        inode = os.fstat(descriptor).st_ino
+        state = json.loads(os.read(descriptor, _MOST_BYTES))
+        offset, stopped = timedelta(seconds=state["offset_seconds"]), state["stopped_at"]
+        found = _Setting(inode, offset, datetime.fromisoformat(stopped) if stopped else None)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    weakref.finalize(found, os.close, descriptor).atexit = False
+    return found

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 import docker
 from docker import DockerClient
 from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
 from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
@@ -28,16 +29,36 @@ def connect() -> Iterator[DockerClient]:
     Raises:
         Unusable: nobody answers there, or not to us.
     """
-    where = os.environ.get("DOCKER_HOST") or str(ContextAPI.get_current_context().Host)
+    where = os.environ.get("DOCKER_HOST") or _host_of_context()
     try:
         engine = docker.from_env(
             timeout=_PROBE_SECONDS, environment={**os.environ, "DOCKER_HOST": where}
         )
-    except (DockerException, RequestException) as error:
+    except Exception as error:  # of ssh:// alone it raises those of three libraries, and ValueError
         raise Unusable(_why(error, where)) from None
     engine.api.timeout = _WORK_SECONDS
     with closing(engine):
-        yield engine
+        try:
+            yield engine
+        except (DockerException, RequestException) as error:
+            raise Unusable(f"the Docker engine at {where} says: {explain(error)}") from error
+
+
+def _host_of_context() -> str:
+    """Return where the engine of Docker's current context is.
+
+    Raises:
+        Unusable: the context is gone, as after Docker Desktop was removed, or cannot be read.
+    """
+    cure = "docker context use default, or name an engine in DOCKER_HOST"
+    try:
+        context = ContextAPI.get_current_context()
+    except Exception as error:  # a bare one, where its file is no JSON
+        raise Unusable(f"Docker's context cannot be read ({explain(error)}): {cure}") from None
+    if context is None or not context.Host:
+        name = get_current_context_name()
+        raise Unusable(f"Docker's current context, {name}, is not there any more: {cure}")
+    return str(context.Host)
 
 
 def missing(engine: DockerClient, images: Iterable[str]) -> list[str]:
@@ -92,6 +113,8 @@ def _has(engine: DockerClient, image: str) -> bool:
 
 def _why(error: BaseException, where: str) -> str:
     causes = list(_causes(error))
+    if isinstance(error, NameError | ImportError):  # docker-py's way to miss a library
+        return f"{where} cannot be used from here: forward its socket, and name that in DOCKER_HOST"
     if any(isinstance(cause, PermissionError) for cause in causes):
         return (
             f"you may not use the Docker engine at {where}: add yourself to its group "

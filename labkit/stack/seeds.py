@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Table, text
 
 import labkit
-from labkit.home import DATABASES
+from labkit.home import DATABASES, sqlite_url
 from labkit.platform.tables import PLATFORM_TABLES
 from labkit.runtime.engines import open_engine
 from labkit.shop import tables as t
@@ -59,7 +59,7 @@ def first_data(name: str) -> list[dict[str, Any]]:
 
 def files(folder: Path) -> dict[str, str]:
     """Service → URL of its SQLite file in a folder."""
-    return {name: f"sqlite:///{folder / name}.sqlite" for name in DATABASES}
+    return {name: sqlite_url(folder, name) for name in DATABASES}
 
 
 def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:

@@ -1,5 +1,6 @@
 """The lab clock: one business time for all processes, that stops, advances and never goes back."""
 
+import os
 import subprocess
 import sys
 from datetime import timedelta
@@ -132,3 +133,29 @@ def test_business_time_never_goes_back(
         now = clock.now()
         assert now >= last
         last = now
+
+
+def test_a_reader_sees_every_move_however_quick(tmp_path: Path) -> None:
+    """Files that are as old as one another are not taken for one another.
+
+    Whoever compares inode and age misses a move on a file system that gives an inode again at
+    once (ext4), and whose clock has not ticked meanwhile.
+    """
+    path = tmp_path / "clock.json"
+    tool, process = LabClock(path), LabClock(path)
+    tool.stop(at=NOON)
+    for _ in range(300):
+        for _move in range(2):
+            tool.advance(HOUR)
+            os.utime(path, ns=(0, 0))
+            tool.now()
+        assert process.now() == tool.now()
+
+
+def test_a_clock_leaves_no_file_open(tmp_path: Path) -> None:
+    """Each tool makes clocks of its own; none leaves a descriptor behind when it goes."""
+    LabClock(tmp_path / "clock.json").stop(at=NOON)
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(20):
+        assert LabClock(tmp_path / "clock.json").now() == NOON
+    assert len(list(Path("/dev/fd").iterdir())) == before

@@ -1,0 +1,35 @@
+"""A home works in a folder of any name."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from labkit.cli.base import at
+from labkit.home import DATABASES, Home
+from labkit.stack.seeds import files
+
+#: Each holds what means something to a URL, a shell, a pattern or a format.
+NAMES = ("a b", "what next?", "a%41b", "100%", "%s", "a#b", "a@b:c", "[x]", "中文", "'q\"", "{0}",
+         "-x", "trail ", "a&b=c;d", "*", "~", "$HOME", "a\\b", "n\nl", "x" * 200)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_database_lies_in_its_home_whatever_its_name(tmp_path: Path, name: str) -> None:
+    """What `labkit status` prints as the URL of a database opens that one, and nothing beside."""
+    home = Home(tmp_path / name).make()
+    for service in DATABASES:
+        engine = create_engine(home.database_url(service))
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE seen (number INTEGER)"))
+        engine.dispose()
+    found = sorted(file.name for file in home.databases.iterdir())
+    assert found == sorted(f"{service}.sqlite" for service in DATABASES)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+    assert files(home.databases) == {service: home.database_url(service) for service in DATABASES}
+
+
+def test_a_message_names_a_home_as_a_shell_reads_it() -> None:
+    """What to type next can be copied: a space in a folder's name is quoted."""
+    assert at(Path("my lab")) == " --home 'my lab'"
+    assert at(Path(".lab")) == ""
