@@ -22,6 +22,9 @@ SPOILT: Spoilt = {
     "a refund is of what was paid": (set(), [
         ("pay", "UPDATE trade_refund SET amount = amount + 1 WHERE pay_id = :returned"),
     ]),
+    "what has ended waits for nothing": (set(), [
+        ("pay", "UPDATE trade_pay SET last_error = 'no answer' WHERE pay_id = :paid"),
+    ]),
     "paid is told once": (set(), [told_twice("paid")]),
     "refunded is told once": (set(), [told_twice("refunded")]),
     "points match operations": (set(), [
@@ -52,6 +55,10 @@ SPOILT: Spoilt = {
     "platform and shop have the same money": (set(), [
         ("platform", """UPDATE platform_trade SET total_amount = total_amount - 1
                         WHERE out_trade_no = :paid"""),
+    ]),
+    "what may be paid is asked about": (set(), [
+        ("platform", """UPDATE platform_trade SET trade_status = 'WAIT_BUYER_PAY'
+                        WHERE out_trade_no = :closed"""),
     ]),
     "refunds are answered in time": ({"refunded is told once"}, [
         ("pay", """UPDATE trade_refund SET state = 0, refund_time = NULL, next_try = 1 << 60
@@ -87,15 +94,30 @@ OTHERS: Spoilt = {
     "accepted, and not paid": (
         {"a payment is accepted or goes back", "paid is told once", "points match payments",
          "orders say paid where a payment stands", "the payment log matches payments",
-         "platform and shop have the same money"},
+         "platform and shop have the same money", "what may be paid is asked about"},
         [("pay", "UPDATE trade_pay SET is_paid = 2, pay_time = NULL WHERE pay_id = :paid")],
     ),
     "a payment of no order": (
         {"nothing without an order"},
         [("pay", "UPDATE trade_pay SET order_id = 17 WHERE pay_id = :given_up")],
     ),
+    "a payment is asked about by nobody": (
+        {"what may be paid is asked about", "nothing is forgotten"},
+        [("pay", "UPDATE trade_pay SET next_check = NULL WHERE pay_id = :open")],
+    ),
+    "a trade of no payment": (
+        {"what may be paid is asked about"},
+        [("platform", """UPDATE platform_trade
+                         SET out_trade_no = 17, trade_status = 'WAIT_BUYER_PAY'
+                         WHERE out_trade_no = :closed""")],
+    ),
+    "a refund that was made is in trouble": (
+        {"what has ended waits for nothing"},
+        [("pay", "UPDATE trade_refund SET last_error = 'no answer' WHERE pay_id = :returned")],
+    ),
     "paid there, and nobody asks about it any more": (
-        {"platform and shop have the same money", "nothing is forgotten"},
+        {"platform and shop have the same money", "nothing is forgotten",
+         "what may be paid is asked about"},
         [("pay", "UPDATE trade_pay SET next_check = NULL WHERE pay_id = :open"),
          ("platform", """UPDATE platform_trade SET trade_status = 'TRADE_SUCCESS'
                          WHERE out_trade_no = :open""")],

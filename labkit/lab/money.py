@@ -6,36 +6,57 @@ from typing import Any
 from sqlalchemy import select
 
 from labkit.lab.data import Reader
-from labkit.platform.tables import TRADE_SUCCESS, notice, trade
+from labkit.platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY, notice, trade
 from labkit.platform.wiring import PLATFORM
-from labkit.shop.tables import PAY_CLOSED, PAY_PAID, REFUND_GIVEN_UP, REFUND_OPEN, pay, refund
+from labkit.shop.tables import (
+    PAY_CLOSED,
+    PAY_OPEN,
+    PAY_PAID,
+    REFUND_GIVEN_UP,
+    REFUND_OPEN,
+    pay,
+    refund,
+)
 
 #: kind → what it is, in words.
 _WORDS = {
     "paid_there": "paid at the platform, not known here",
     "not_closed": "closed here, not known to be closed at the platform",
+    "not_asked": "not paid, and nobody asks the platform about it",
     "not_refunded": "refund not answered",
     "dead_payment": "payment given up",
     "dead_refund": "refund given up",
 }
-_GIVEN_UP = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
+_UNPAID = pay.c.is_paid != PAY_PAID
+_GIVEN_UP = _UNPAID & pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
 
 
 def in_flight(reader: Reader) -> list[dict[str, Any]]:
     """Payments and refunds about which platform and shop do not agree yet."""
-    unpaid = reader.query("pay", select(pay).where(pay.c.is_paid != PAY_PAID, ~_GIVEN_UP))
-    paid_there = select(trade.c.out_trade_no).where(trade.c.trade_status == TRADE_SUCCESS)
-    ids = [row["pay_id"] for row in unpaid]
-    paid = {row["out_trade_no"] for row in reader.among(
-        PLATFORM.name, paid_there, trade.c.out_trade_no, ids)}  # fmt: skip
-    found = []
-    for row in unpaid:
-        if row["pay_id"] in paid:
-            found.append(_payment(row, "paid_there"))
-        elif row["is_paid"] == PAY_CLOSED and row["next_check"] is not None:
-            found.append(_payment(row, "not_closed"))
+    unpaid = reader.query("pay", select(pay).where(_UNPAID, ~_GIVEN_UP))
+    states = _states_there(reader, [row["pay_id"] for row in unpaid])
+    kinds = [(row, _kind(row, states.get(row["pay_id"], TRADE_CLOSED))) for row in unpaid]
+    found = [_payment(row, kind) for row, kind in kinds if kind]
     waiting = reader.query("pay", select(refund).where(refund.c.state == REFUND_OPEN))
     return found + [_one(row, "refund_id", "not_refunded", row["next_try"]) for row in waiting]
+
+
+def _states_there(reader: Reader, ids: list[int]) -> dict[int, str]:
+    """The states of those trades of some payments that are not closed."""
+    columns = (trade.c.out_trade_no, trade.c.trade_status)
+    query = select(*columns).where(trade.c.trade_status != TRADE_CLOSED)
+    rows = reader.among(PLATFORM.name, query, trade.c.out_trade_no, ids)
+    return {row["out_trade_no"]: row["trade_status"] for row in rows}
+
+
+def _kind(row: dict[str, Any], state: str) -> str:
+    """What is on its way of an unpaid payment; empty where nothing is."""
+    if state == TRADE_SUCCESS:
+        return "paid_there"
+    if row["next_check"] is None:
+        may_be_paid = row["is_paid"] == PAY_OPEN or state == WAIT_BUYER_PAY
+        return "not_asked" if may_be_paid else ""
+    return "not_closed" if row["is_paid"] == PAY_CLOSED else ""
 
 
 def dead(reader: Reader) -> list[dict[str, Any]]:

@@ -118,6 +118,22 @@ def platform_and_shop_agree(reader: Reader) -> Finding:
     return Finding(len(trades), list(broken))
 
 
+def what_may_be_paid_is_asked_about(reader: Reader) -> Finding:
+    """Each trade that is or may still be paid is known as paid here, asked about or given up."""
+    live = there.trade.c.trade_status != there.TRADE_CLOSED
+    ids = {row["out_trade_no"] for row in reader.query(
+        PLATFORM.name, select(there.trade.c.out_trade_no).where(live))}  # fmt: skip
+    known = {row["pay_id"] for row in reader.among(
+        "pay", select(t.pay.c.pay_id), t.pay.c.pay_id, ids)}  # fmt: skip
+    broken = [f"trade {number}: there is no such payment" for number in sorted(ids - known)]
+    broken += [
+        f"payment {one['id'].partition('.')[2]} of order {one['order']}: {one['what']}"
+        for one in money.in_flight(reader)
+        if one["kind"] in ("paid_there", "not_asked") and one["next_try"] is None
+    ]
+    return Finding(len(ids), broken)
+
+
 def _differences(
     should: Counter[int], has: Counter[int], undecided: set[int], what: str, unit: str
 ) -> Iterator[str]:

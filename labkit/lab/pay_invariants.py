@@ -54,6 +54,17 @@ WITHIN = (
            SELECT max(refund_id), pay_id FROM trade_refund GROUP BY pay_id HAVING count(*) > 1""",
     ),
     Local(
+        "what has ended waits for nothing",
+        "Of a payment that is paid, or a refund that is made, no check and no trouble is left.",
+        "pay",
+        "SELECT count(*) FROM trade_pay WHERE is_paid = 1",
+        """SELECT pay_id, order_id FROM trade_pay
+           WHERE is_paid = 1 AND (next_check IS NOT NULL OR last_error IS NOT NULL)
+           UNION ALL
+           SELECT refund_id, order_id FROM trade_refund
+           WHERE state = 1 AND last_error IS NOT NULL""",
+    ),
+    Local(
         "paid is told once",
         "Whenever a payment was accepted for an order, one message says so, and names it.",
         "pay",
@@ -141,6 +152,11 @@ ACROSS = (
         "platform and shop have the same money",
         "Each payment has the same cents at the platform and in the shop, refunds taken off.",
         pay_crossings.platform_and_shop_agree,
+    ),
+    Across(
+        "what may be paid is asked about",
+        "The shop knows each payment at the platform as paid, or asks about it, or gave it up.",
+        pay_crossings.what_may_be_paid_is_asked_about,
     ),
     Across(
         "refunds are answered in time",

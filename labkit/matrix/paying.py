@@ -125,7 +125,7 @@ def unpaid(stage: Stage) -> Story:
     return {order: IS_CANCELLED}
 
 
-@scenario("unopened", "opening a payment fails, its order is cancelled: the platform knows of none")
+@scenario("unopened", "opening a payment fails, its order is cancelled: the platform closes it")
 def unopened(stage: Stage) -> Story:
     """A payment that never reached the platform."""
     order = _order(stage)

@@ -18,11 +18,11 @@ from labkit.shop.tables import PAY_PAID, REFUND_GIVEN_UP, REFUND_OPEN
 def give_up_payment(tx: Transaction, thing: StuckThing) -> Result[None]:
     """Stop asking about a payment, or sending its refund; the cause is kept."""
     payment, refund = _find(tx, thing)
-    if refund and refund.state == REFUND_OPEN:
+    if refund:
         tx.run(rows.give_up_refund(refund.pay_id, given_up(refund.last_error)))
-    elif payment and payment.next_check is not None:
+    elif payment:
         tx.run(rows.give_up_check(payment.pay_id, given_up(payment.last_error)))
-    elif not _is_dead(payment, refund):
+    if not _is_dead(*_find(tx, thing)):  # the platform's answer may have been quicker
         return _no(thing)
     return Result[None].ok(message=f"{_name(thing, refund)} is given up")
 
@@ -31,11 +31,11 @@ def give_up_payment(tx: Transaction, thing: StuckThing) -> Result[None]:
 def take_back_payment(tx: Transaction, thing: StuckThing) -> Result[None]:
     """Ask about a payment again that was given up, or send its refund: due now."""
     payment, refund = _find(tx, thing)
-    if refund and refund.state == REFUND_GIVEN_UP:
+    if refund:
         tx.run(rows.take_refund_back(refund.pay_id, tx.wall_ms))
-    elif _is_dead(payment, refund):
+    elif payment:
         tx.run(rows.take_check_back(payment.pay_id, tx.wall_ms))
-    elif not (payment and payment.next_check) and not (refund and refund.state == REFUND_OPEN):
+    if not _is_tried(*_find(tx, thing)):
         return _no(thing)
     return Result[None].ok(message=f"{_name(thing, refund)} is taken back")
 
@@ -49,7 +49,14 @@ def _find(tx: Transaction, thing: StuckThing) -> tuple[Any, Any]:
 def _is_dead(payment: Any, refund: Any) -> bool:
     if refund:
         return bool(refund.state == REFUND_GIVEN_UP)
-    return bool(payment and payment.next_check is None and payment.last_error)
+    unpaid = payment and payment.is_paid != PAY_PAID
+    return bool(unpaid and payment.next_check is None and payment.last_error)
+
+
+def _is_tried(payment: Any, refund: Any) -> bool:
+    if refund:
+        return bool(refund.state == REFUND_OPEN)
+    return bool(payment and payment.next_check is not None)
 
 
 def _name(thing: StuckThing, refund: Any) -> str:

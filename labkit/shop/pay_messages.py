@@ -10,8 +10,12 @@ from labkit.results import Message
 
 WAIT_BUYER_PAY = "WAIT_BUYER_PAY"
 TRADE_SUCCESS = "TRADE_SUCCESS"
+TRADE_FINISHED = "TRADE_FINISHED"  # paid, and past the time in which it may be given back
 TRADE_CLOSED = "TRADE_CLOSED"
 TRADE_NOT_EXIST = "TRADE_NOT_EXIST"
+
+#: The states in which the platform has the money.
+PAID_THERE = (TRADE_SUCCESS, TRADE_FINISHED)
 
 
 class CreatePayment(Message):
@@ -76,32 +80,58 @@ class AcceptPayment(Message):
     pay_amount: int
 
 
-class Due(Message):
-    """A payment or a refund whose next try has come.
+class DueQuery(Message):
+    """Find or claim what is due, at most `limit` of it."""
+
+    limit: int
+
+
+class CheckDue(Message):
+    """A payment about which the platform is to be asked.
 
     Attributes:
-        id: of the payment or the refund.
-        at: the next try, as it was seen (wall-clock ms): who changes it does the work.
+        is_paid: as it was when it was claimed.
+        add_time: business time at which it was opened.
+        turn: its next check, as the claim has set it (wall-clock ms). Whoever comes with an answer
+            and finds another one was overtaken; None: nobody was to ask, and a person does.
+        troubled: whether the cause of an earlier trouble is kept.
     """
 
-    id: int
-    at: int
-
-
-class PayTrouble(Message):
-    """Why the platform could not be asked about a payment or a refund, for people to see."""
-
-    id: int
-    error: str
+    pay_id: int
+    order_id: int
+    pay_amount: int
+    is_paid: int
+    add_time: datetime
+    turn: int | None
+    troubled: bool
 
 
 class RefundDue(Message):
-    """A refund to be sent."""
+    """A refund to be sent.
+
+    Attributes:
+        turn: its next try, as the claim has set it (wall-clock ms); see `CheckDue`.
+    """
 
     refund_id: int
     pay_id: int
     order_id: int
     amount: int
+    turn: int
+
+
+class PayTrouble(Message):
+    """Why the platform could not be asked about a payment or a refund, for people to see.
+
+    Attributes:
+        id: of the payment or the refund.
+        turn: in which it was asked.
+        error: None where the platform has answered, and what was kept is over.
+    """
+
+    id: int
+    turn: int
+    error: str | None
 
 
 class CreateTrade(Message):

@@ -17,8 +17,6 @@ from labkit.shop.tables import (
     refund,
 )
 
-_BATCH = 50
-
 
 @statement
 def find(pay_id: int) -> Any:
@@ -90,37 +88,53 @@ def note_trade(pay_id: int, trade_no: str) -> Any:
 
 @statement
 def ask_now(pay_id: int, now_ms: int) -> Any:
-    """A payment that closed while its trade was being opened: the platform must hear of it."""
+    """Have a payment closed at the platform that closed here while its trade was being opened."""
     closed = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PAY_CLOSED)
-    return update(pay).where(closed).values(next_check=now_ms)
+    given_up = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
+    return update(pay).where(closed & ~given_up).values(next_check=now_ms)
 
 
 @statement
-def due_checks(now_ms: int) -> Any:
-    """Payments about which the platform is to be asked, the most overdue first."""
-    due = select(pay.c.pay_id, pay.c.next_check).where(pay.c.next_check <= now_ms)
-    return due.order_by(pay.c.next_check).limit(_BATCH)
+def due_checks(now_ms: int, limit: int) -> Any:
+    """Find payments about which the platform is to be asked, the most overdue first."""
+    due = select(pay.c.pay_id).where(pay.c.next_check <= now_ms)
+    return due.order_by(pay.c.next_check).limit(limit)
+
+
+@statement
+def lock_due_checks(now_ms: int, limit: int) -> Any:
+    """Find the same to claim them; with row locks, those that nobody else is claiming now."""
+    due = select(pay).where(pay.c.next_check <= now_ms).order_by(pay.c.next_check).limit(limit)
+    return due.with_for_update(skip_locked=True)
 
 
 @statement
 def claim_check(pay_id: int, seen: int, later: int) -> Any:
-    """Put the next check off, by compare-and-swap: who does that asks."""
+    """Postpone the next check with a compare-and-swap; the winner asks."""
     mine = (pay.c.pay_id == pay_id) & (pay.c.next_check == seen)
     return update(pay).where(mine).values(next_check=later, tries=pay.c.tries + 1)
 
 
 @statement
-def note_check_error(pay_id: int, error: str | None) -> Any:
-    """Why the platform could not be asked; None where it has answered."""
-    return update(pay).where(pay.c.pay_id == pay_id).values(last_error=error)
+def note_check_error(pay_id: int, turn: int, error: str | None) -> Any:
+    """Keep why the platform could not be asked, or that it could, unless that was overtaken."""
+    mine = (pay.c.pay_id == pay_id) & (pay.c.next_check == turn)
+    return update(pay).where(mine).values(last_error=error)
 
 
 @statement
-def due_refunds(now_ms: int) -> Any:
-    """Refunds to be sent, the most overdue first."""
+def due_refunds(now_ms: int, limit: int) -> Any:
+    """Find refunds to be sent, the most overdue first."""
     due = (refund.c.state == REFUND_OPEN) & (refund.c.next_try <= now_ms)
-    found = select(refund.c.refund_id, refund.c.next_try).where(due)
-    return found.order_by(refund.c.next_try).limit(_BATCH)
+    return select(refund.c.refund_id).where(due).order_by(refund.c.next_try).limit(limit)
+
+
+@statement
+def lock_due_refunds(now_ms: int, limit: int) -> Any:
+    """Find the same to claim them; with row locks, those that nobody else is claiming now."""
+    due = (refund.c.state == REFUND_OPEN) & (refund.c.next_try <= now_ms)
+    found = select(refund).where(due).order_by(refund.c.next_try).limit(limit)
+    return found.with_for_update(skip_locked=True)
 
 
 @statement
@@ -131,16 +145,17 @@ def find_refund(refund_id: int) -> Any:
 
 @statement
 def claim_refund(refund_id: int, seen: int, later: int) -> Any:
-    """Put the next try off, by compare-and-swap: who does that sends it."""
+    """Postpone the next try with a compare-and-swap; the winner sends it."""
     mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
     swap = mine & (refund.c.next_try == seen)
     return update(refund).where(swap).values(next_try=later, tries=refund.c.tries + 1)
 
 
 @statement
-def note_refund_error(refund_id: int, error: str) -> Any:
-    """Why a refund could not be sent."""
-    return update(refund).where(refund.c.refund_id == refund_id).values(last_error=error)
+def note_refund_error(refund_id: int, turn: int, error: str | None) -> Any:
+    """Keep why a refund could not be sent, unless that was overtaken."""
+    mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
+    return update(refund).where(mine & (refund.c.next_try == turn)).values(last_error=error)
 
 
 @statement
@@ -168,7 +183,8 @@ def give_up_check(pay_id: int, error: str) -> Any:
 @statement
 def take_check_back(pay_id: int, now_ms: int) -> Any:
     """Ask the platform again about a payment that was given up."""
-    dead = (pay.c.pay_id == pay_id) & pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
+    given_up = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
+    dead = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_PAID) & given_up
     return update(pay).where(dead).values(next_check=now_ms, tries=0)
 
 

@@ -7,25 +7,24 @@ from typing import Any
 from labkit.platform import signing
 from labkit.platform.keys import APP_ID
 from labkit.results import Code, Result
-from labkit.runtime.steps import flow
+from labkit.runtime.steps import Unknown, flow
 from labkit.shop import payments
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import FindGoods, MoveOrder, OrderFound
 from labkit.shop.pay_messages import (
+    PAID_THERE,
     TRADE_CLOSED,
-    TRADE_SUCCESS,
     Callback,
     CreatePayment,
     CreateTrade,
     OpenPayment,
     PaymentFound,
     PaymentOpened,
-    TradeFound,
     TradeSeen,
 )
 from labkit.shop.tables import CONFIRMED, PAID, UNPAID
 
-_WHOLE = re.compile(r"[0-9]{1,19}", re.ASCII)
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # as the platform writes it: one spelling
 _TOO_MUCH = 1 << 63  # no column holds it
 
 
@@ -52,12 +51,15 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
     trade = await shop.platform.create_trade(await _trade_for(shop, order, opened.data))
     if trade.data is None:
         return Result[PaymentOpened].no(Code(trade.code), trade.message)
-    await shop.run(payments.note_trade, trade.data)
 
-    # 4. perhaps it was paid, or given up, and we have not heard of it yet
-    if trade.data.trade_status in (TRADE_SUCCESS, TRADE_CLOSED):
-        await shop.run(payments.take_payment, TradeSeen.of(trade.data))
-        return _ended(order.order_id, trade.data)
+    # 4. perhaps it was paid or given up, and we have not heard of it yet; or the order has ended
+    if trade.data.trade_status in (TRADE_CLOSED, *PAID_THERE):
+        taken = await shop.run(payments.take_payment, TradeSeen.of(trade.data))
+        if not taken.success:
+            return Result[PaymentOpened].no(Code(taken.code), taken.message)
+    still_open = await shop.run(payments.note_trade, trade.data)
+    if not still_open.success:
+        return Result[PaymentOpened].no(Code(still_open.code), still_open.message)
     return Result[PaymentOpened].ok(PaymentOpened(
         pay_id=opened.data.pay_id, pay_amount=opened.data.pay_amount,
         cashier_url=str(trade.data.cashier_url),
@@ -89,14 +91,21 @@ def _refuse(code: Code, why: str) -> Result[Any]:
 
 
 async def _trade_for(shop: Shop, order: OrderFound, payment: PaymentFound) -> CreateTrade:
-    goods = await shop.goods.find_goods(FindGoods(goods_id=order.goods_id))
-    name = goods.data.goods_name if goods.data else f"goods {order.goods_id}"
     assert order.confirm_time  # a confirmed order has one
     return CreateTrade(
         order_id=order.order_id, pay_id=payment.pay_id, total_amount=payment.pay_amount,
-        subject=f"{name} × {order.goods_number}",
+        subject=f"{await _name_of(shop, order.goods_id)} × {order.goods_number}",
         time_expire=order.confirm_time + timedelta(seconds=shop.settings.unpaid_order_ttl),
     )  # fmt: skip
+
+
+async def _name_of(shop: Shop, goods_id: int) -> str:
+    """What the cashier page shows; a payment does not fail for want of a name."""
+    try:
+        goods = await shop.goods.find_goods(FindGoods(goods_id=goods_id))
+    except Unknown:
+        return f"goods {goods_id}"
+    return goods.data.goods_name if goods.data else f"goods {goods_id}"
 
 
 def _not_payable(order: OrderFound) -> Result[Any]:
@@ -104,10 +113,3 @@ def _not_payable(order: OrderFound) -> Result[Any]:
         return Result[Any].no(Code.PAYMENT_ALREADY_PAID, f"order {order.order_id}: is paid already")
     text = f"order {order.order_id}: was cancelled or returned, and cannot be paid"
     return Result[Any].no(Code.ORDER_NOT_PAYABLE, text)
-
-
-def _ended(order_id: int, trade: TradeFound) -> Result[Any]:
-    if trade.trade_status == TRADE_SUCCESS:
-        return Result[Any].no(Code.PAYMENT_ALREADY_PAID, f"order {order_id}: is paid already")
-    text = f"order {order_id}: its payment {trade.pay_id} was given up or ran out; ask for another"
-    return Result[Any].no(Code.PAYMENT_ERROR, text)

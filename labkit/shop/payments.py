@@ -13,8 +13,8 @@ from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop import pay_rows as rows
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay_messages import (
+    PAID_THERE,
     TRADE_CLOSED,
-    TRADE_SUCCESS,
     WAIT_BUYER_PAY,
     AcceptPayment,
     FindPayment,
@@ -51,18 +51,30 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
 
 @step(failed=Code.DEPENDENCY_AWAY)
 def note_trade(tx: Transaction, trade: TradeFound) -> Result[Any]:
-    """Keep the platform's number of the trade; where the order ended meanwhile, have it closed."""
+    """Keep the platform's number of the trade, and say whether its payment is open still.
+
+    Where the order ended while the trade was being opened, the trade is to be closed.
+    """
     if trade.trade_no:
         tx.change(rows.note_trade(trade.pay_id, trade.trade_no))
-    tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
-    return Result[Any].ok()
+    if trade.trade_status == WAIT_BUYER_PAY:
+        tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
+    row = tx.run(rows.find(trade.pay_id)).one()
+    if row.is_paid == PAY_OPEN:
+        return Result[Any].ok()
+    if ended := outcome_of(tx, "accept_payment", row.order_id):
+        return _ended(row.order_id, ended)
+    text = f"order {row.order_id}: its payment {row.pay_id} was given up or ran out"
+    return Result[Any].no(Code.PAYMENT_ERROR, f"{text}; ask for another")
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
 def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
     """What the platform says of a payment, in a callback or when asked, becomes what holds here.
 
-    Payment, operation, and message or refund are one transaction; told again, nothing changes.
+    Payment, operation, and message or refund are one transaction; told again, nothing changes. Paid
+    and closed are the last word about a trade, so they are taken whenever they come. That it waits
+    may be over by now, so nothing is made of it.
     """
     row = tx.one(rows.find(seen.pay_id))
     if row is None:
@@ -74,20 +86,12 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
     if seen.trade_status == TRADE_CLOSED:
         tx.change(rows.close(seen.pay_id, tx.now))
         tx.change(rows.ask_no_more(seen.pay_id))
-    elif seen.trade_status == WAIT_BUYER_PAY:
-        tx.change(rows.note_check_error(seen.pay_id, None))
-    elif tx.change(rows.take(seen.pay_id, str(seen.trade_no), tx.now)):
-        _accept_or_give_back(tx, row)
+    elif seen.trade_status in PAID_THERE:
+        if tx.change(rows.take(seen.pay_id, str(seen.trade_no), tx.now)):
+            _accept_or_give_back(tx, row)
+        else:
+            tx.run(rows.ask_no_more(seen.pay_id))
     return Result[Any].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
-
-
-@step()
-def forget_closed(tx: Transaction, command: FindPayment) -> None:
-    """A closed payment that the platform does not know needs no closing there.
-
-    A trade that is opened after all has it asked again: `note_trade`.
-    """
-    tx.change(rows.ask_no_more(command.pay_id))
 
 
 @step()
@@ -121,9 +125,9 @@ def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
 
 def _does_not_fit(row: Any, seen: TradeSeen) -> str:
     """What the platform says that cannot be true of this payment; empty where all fits."""
-    if seen.trade_status not in (WAIT_BUYER_PAY, TRADE_SUCCESS, TRADE_CLOSED):
+    if seen.trade_status not in (WAIT_BUYER_PAY, TRADE_CLOSED, *PAID_THERE):
         return f"{seen.trade_status} is no state of a trade"
-    if seen.trade_status == TRADE_SUCCESS and not seen.trade_no:
+    if seen.trade_status in PAID_THERE and not seen.trade_no:
         return "the platform says that it is paid, and names no trade"
     if seen.total_amount != row.pay_amount:
         return f"the platform says {seen.total_amount} cents, and {row.pay_amount} were asked for"

@@ -94,7 +94,6 @@ SERVICES = {
                 payments.open_payment,
                 payments.note_trade,
                 payments.take_payment,
-                payments.forget_closed,
                 payments.finish_refund,
                 pay_schedule.claim_check,
                 pay_schedule.claim_refund,

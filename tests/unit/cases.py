@@ -73,20 +73,26 @@ def _told_before(event: m.Event, step: str) -> Case:
     return prepare
 
 
-def _due_check(store: Store) -> p.Due:
+def _due_check(store: Store) -> p.DueQuery:
+    paying.opened(store)
+    store.wait(store.settings.check_first)
+    return p.DueQuery(limit=10)
+
+
+def _due_refund(store: Store) -> p.DueQuery:
+    paying.refunding(store)
+    return p.DueQuery(limit=10)
+
+
+def _check_in_trouble(store: Store) -> p.PayTrouble:
     pay_id = paying.opened(store)
-    return p.Due(id=pay_id, at=store.row("trade_pay", pay_id=pay_id)["next_check"])
+    turn = store.row("trade_pay", pay_id=pay_id)["next_check"]
+    return p.PayTrouble(id=pay_id, turn=turn, error="away")
 
 
-def _due_refund(store: Store) -> p.Due:
+def _refund_in_trouble(store: Store) -> p.PayTrouble:
     refund = paying.refunding(store)
-    return p.Due(id=refund["refund_id"], at=refund["next_try"])
-
-
-def _closed_by_its_order(store: Store) -> p.FindPayment:
-    pay_id = paying.opened(store)
-    paying.end(store)
-    return p.FindPayment(pay_id=pay_id)
+    return p.PayTrouble(id=refund["refund_id"], turn=refund["next_try"], error="away")
 
 
 def _given_up_by_hand(store: Store) -> StuckThing:
@@ -146,13 +152,10 @@ CASES: dict[str, Case] = {
     ),
     "pay.take_payment": lambda store: paying.seen(paying.opened(store)),
     "pay.finish_refund": lambda store: paying.answered(paying.refunding(store)),
-    "pay.forget_closed": _closed_by_its_order,
     "pay.claim_check": _due_check,
     "pay.claim_refund": _due_refund,
-    "pay.note_check_trouble": lambda store: p.PayTrouble(id=paying.opened(store), error="away"),
-    "pay.note_refund_trouble": lambda store: p.PayTrouble(
-        id=paying.refunding(store)["refund_id"], error="away"
-    ),
+    "pay.note_check_trouble": _check_in_trouble,
+    "pay.note_refund_trouble": _refund_in_trouble,
     "pay.give_up_payment": lambda store: StuckThing(number=paying.opened(store)),
     "pay.take_back_payment": _given_up_by_hand,
     "pay.stop_payment": _stops_a_paid_one,

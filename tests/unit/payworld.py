@@ -17,6 +17,7 @@ from labkit.platform import messages as pm
 from labkit.platform import notices, refunds, telling, trades
 from labkit.platform.signing import signed
 from labkit.results import Code, Result
+from labkit.runtime.letters import StuckThing
 from labkit.runtime.steps import Event, Step, Unknown
 from labkit.settings import Settings
 from labkit.shop import goods, orders, pay_care, paying, placing, tables, users
@@ -196,6 +197,18 @@ class PayWorld:
             if not self.undelivered():
                 return
         raise AssertionError(f"it does not settle: {self.undelivered()}")
+
+    def by_hand(self, verb: str, number: int) -> Result[Any]:
+        """What a person does with a payment or a refund that is stuck."""
+        step = SERVICES["pay"].by_hand[verb]
+        answer: Result[Any] = self.run("pay", step, StuckThing(number=number))
+        return answer
+
+    def empty(self, service: str, table: str) -> None:
+        """Remove all rows of a table."""
+        [found] = [one for one in TABLES[service] if one.name == table]
+        with self.stores[service].engine.begin() as connection:
+            connection.execute(found.delete())
 
     def topics(self, order_id: int) -> list[str]:
         """What was told about an order."""

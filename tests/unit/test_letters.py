@@ -15,6 +15,7 @@ from labkit.runtime.outbox import Postponed
 from labkit.runtime.tables import DEAD, DONE, GIVEN_UP, SENT, SETTLED, UNSENT, WAITING
 from labkit.shop import pay_by_hand, pay_schedule, payments
 from labkit.shop.messages import OrderCancelled
+from labkit.shop.pay_messages import DueQuery
 from labkit.shop.tables import REFUND_GIVEN_UP, REFUND_OPEN, REFUNDED
 from tests.unit import paying
 from tests.unit.grouping import Mark, tell
@@ -24,6 +25,7 @@ from tests.unit.test_inbox import AGAIN, BY_HAND, FIRST, delivery, fail, given_o
 INBOX, OUTBOX = "trade_mq_consumer_log", "trade_mq_producer"
 ONE = StuckThing(number=1)
 CAUSE = "ZeroDivisionError: poison"
+DUE = DueQuery(limit=10)
 
 
 @pytest.fixture
@@ -201,12 +203,12 @@ def test_a_refund_is_given_up_and_taken_back(open_store: OpenStore) -> None:
     thing = StuckThing(number=refund["refund_id"])
     assert store.run(pay_by_hand.give_up_payment, thing).success
     store.wait(3600)
-    assert store.run(pay_schedule.find_due_refunds, None) == []
+    assert store.run(pay_schedule.find_due_refunds, DUE) == []
     row = store.row("trade_refund")
     assert (row["state"], row["last_error"]) == (REFUND_GIVEN_UP, "given up by hand")
 
     assert store.run(pay_by_hand.take_back_payment, thing).success
-    assert [one.id for one in store.run(pay_schedule.find_due_refunds, None)] == [thing.number]
+    assert store.run(pay_schedule.find_due_refunds, DUE) == [thing.number]
     assert store.row("trade_refund")["state"] == REFUND_OPEN
 
 
@@ -227,10 +229,10 @@ def test_a_payment_is_given_up_and_taken_back(open_store: OpenStore) -> None:
     thing = StuckThing(number=paying.opened(store))
     assert store.run(pay_by_hand.give_up_payment, thing).success
     store.wait(3600)
-    assert store.run(pay_schedule.find_due_checks, None) == []
+    assert store.run(pay_schedule.find_due_checks, DUE) == []
     assert store.row("trade_pay")["last_error"] == "given up by hand"
     assert store.run(pay_by_hand.take_back_payment, thing).success
-    assert [one.id for one in store.run(pay_schedule.find_due_checks, None)] == [thing.number]
+    assert store.run(pay_schedule.find_due_checks, DUE) == [thing.number]
 
     store.run(pay_by_hand.give_up_payment, thing)
     store.run(payments.take_payment, paying.seen(thing.number))

@@ -1,5 +1,6 @@
 """One payment's life in the pay database: opened, paid or closed, refunded; each once."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -7,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.results import Code
+from labkit.runtime.letters import StuckThing
 from labkit.shop import messages as m
+from labkit.shop import pay_by_hand, pay_schedule, payments
 from labkit.shop import pay_messages as p
-from labkit.shop import pay_schedule, payments
 from labkit.shop.tables import PAY_CLOSED, PAY_OPEN, PAY_PAID, REFUND_OPEN, REFUNDED
 from tests.unit import paying as s
 from tests.unit.paying import AMOUNT, ORDER, TRADE
 from tests.unit.store import NOON, OpenStore, Row, Store
+
+DUE = p.DueQuery(limit=10)
 
 
 @pytest.fixture
@@ -83,7 +87,18 @@ def test_another_trade_is_refused(store: Store) -> None:
     assert store.everything() == before
 
 
-@pytest.mark.parametrize("status", ["", "TRADE_FINISHED", "trade_success", "NONSENSE"])
+def test_a_finished_trade_is_a_paid_one(store: Store) -> None:
+    """Past the time of refunds the platform says so of what was paid, heard of before or not."""
+    pay_id = s.paid(store)
+    before = store.everything()
+    assert s.take(store, pay_id, p.TRADE_FINISHED).success
+    assert store.everything() == before
+    other = s.opened(store, ORDER + 1)
+    assert s.take(store, other, p.TRADE_FINISHED).success
+    assert payment(store, other)["is_paid"] == PAY_PAID
+
+
+@pytest.mark.parametrize("status", ["", "trade_success", "NONSENSE"])
 def test_a_state_that_nobody_knows_is_refused(store: Store, status: str) -> None:
     """It is not passed over as if it were understood: the platform must tell it again."""
     pay_id = s.opened(store)
@@ -227,10 +242,23 @@ def test_who_asks_the_platform_asks_alone(store: Store) -> None:
     """Of two instances that see the same check due, one claims it; the other has nothing to do."""
     pay_id = s.opened(store)
     store.wait(store.settings.check_first)
-    [due] = store.run(pay_schedule.find_due_checks, None)
-    assert due.id == pay_id
-    assert [store.run(pay_schedule.claim_check, due) for _ in range(2)] == [True, False]
-    assert store.run(pay_schedule.find_due_checks, None) == []
+    assert store.run(pay_schedule.find_due_checks, DUE) == [pay_id]
+    [due] = store.run(pay_schedule.claim_check, DUE)
+    assert (due.pay_id, due.turn) == (pay_id, payment(store, pay_id)["next_check"])
+    assert store.run(pay_schedule.claim_check, DUE) == []
+    assert store.run(pay_schedule.find_due_checks, DUE) == []
+
+
+def test_instances_share_what_is_due(store: Store) -> None:
+    """Each claims what the others have not, the most overdue first, and no more than it wants."""
+    ids = []
+    for number in range(7):
+        ids.append(s.opened(store, ORDER + number))
+        store.wait_by_the_wall(0.01)
+    store.wait(store.settings.check_first)
+    want = p.DueQuery(limit=3)
+    claimed = [[one.pay_id for one in store.run(pay_schedule.claim_check, want)] for _ in range(4)]
+    assert claimed == [ids[:3], ids[3:6], ids[6:], []]
 
 
 def test_the_delay_grows_to_its_limit_and_no_further(store: Store) -> None:
@@ -241,31 +269,99 @@ def test_the_delay_grows_to_its_limit_and_no_further(store: Store) -> None:
     for _ in range(30):
         [row] = store.rows("trade_pay")
         store.wait_by_the_wall((row["next_check"] - store.wall_ms()) / 1000 + 0.001)
-        [due] = store.run(pay_schedule.find_due_checks, None)
-        assert store.run(pay_schedule.claim_check, due)
-        delays.append((payment(store, due.id)["next_check"] - store.wall_ms()) / 1000)
+        [due] = store.run(pay_schedule.claim_check, DUE)
+        delays.append((payment(store, due.pay_id)["next_check"] - store.wall_ms()) / 1000)
     first, most = store.settings.check_first, store.settings.check_max
     for tries, delay in enumerate(delays, start=1):
         doubled = min(first * 2**tries, most)
         assert 0.74 * doubled <= delay <= doubled
 
 
+def claimed(store: Store) -> p.CheckDue:
+    """The one check that is due by now, claimed."""
+    store.wait_by_the_wall(store.settings.check_max)
+    [due] = store.run(pay_schedule.claim_check, DUE)
+    return due
+
+
+def trouble(store: Store, due: p.CheckDue, error: str | None = "it is away") -> None:
+    """The platform could not be asked; or it could, where there is no error."""
+    assert due.turn
+    told = p.PayTrouble(id=due.pay_id, turn=due.turn, error=error)
+    store.run(pay_schedule.note_check_trouble, told)
+
+
 def test_a_trouble_is_kept_until_the_platform_answers(store: Store) -> None:
-    """Why the platform could not be asked is seen, and no longer once it was."""
+    """Why the platform could not be asked is seen, and no longer once it was; a callback that says
+    nothing new does not end it."""
     pay_id = s.opened(store)
-    store.run(pay_schedule.note_check_trouble, p.PayTrouble(id=pay_id, error="it is away"))
-    assert payment(store, pay_id)["last_error"] == "it is away"
+    trouble(store, claimed(store))
     s.take(store, pay_id, p.WAIT_BUYER_PAY)
+    assert payment(store, pay_id)["last_error"] == "it is away"
+    due = claimed(store)
+    assert due.troubled
+    trouble(store, due, None)
     assert payment(store, pay_id)["last_error"] is None
+
+
+OVERTAKEN = {
+    "paid": lambda store, pay_id: s.take(store, pay_id),
+    "closed at the platform": lambda store, pay_id: s.take(store, pay_id, p.TRADE_CLOSED),
+    "closed by its order": lambda store, _: s.end(store),
+    "given up": lambda store, pay_id: store.run(
+        pay_by_hand.give_up_payment, StuckThing(number=pay_id)
+    ),
+    "claimed by another": lambda store, _: claimed(store),
+}
+
+
+@pytest.mark.parametrize("answer", ["none came", None])
+@pytest.mark.parametrize("meanwhile", OVERTAKEN.values(), ids=OVERTAKEN.keys())
+def test_an_answer_that_was_overtaken_writes_nothing(
+    store: Store, meanwhile: Callable[[Store, int], Any], answer: str | None
+) -> None:
+    """Whatever became of a payment while it was asked about: neither a trouble nor its end is
+    noted, so that a paid one is no dead letter, and one that was given up stays on the list."""
+    pay_id = s.opened(store)
+    trouble(store, claimed(store), "an earlier one")
+    due = claimed(store)
+    meanwhile(store, pay_id)
+    before = store.everything()
+    trouble(store, due, answer)
+    assert store.everything() == before
+
+
+def test_a_refund_that_was_made_has_no_trouble(store: Store) -> None:
+    """Two tries meet, the first is answered: that the second is not writes nothing any more."""
+    refund = s.refunding(store)
+    [due] = store.run(pay_schedule.claim_refund, DUE)
+    store.run(payments.finish_refund, s.answered(refund))
+    before = store.everything()
+    told = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
+    store.run(pay_schedule.note_refund_trouble, told)
+    assert store.everything() == before
+
+
+def test_a_refund_that_was_given_up_keeps_its_cause(store: Store) -> None:
+    """Given up while it was being sent; also once it was taken back, a late trouble is not its."""
+    s.refunding(store)
+    [due] = store.run(pay_schedule.claim_refund, DUE)
+    thing = StuckThing(number=due.refund_id)
+    for verb in (pay_by_hand.give_up_payment, pay_by_hand.take_back_payment):
+        assert store.run(verb, thing).success
+        before = store.everything()
+        told = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
+        store.run(pay_schedule.note_refund_trouble, told)
+        assert store.everything() == before
 
 
 def test_a_closed_payment_is_asked_about_until_the_last_word(store: Store) -> None:
     """Once the platform has said that the trade is closed, nothing is asked any more."""
     pay_id = s.opened(store)
     s.end(store)
-    assert [one.id for one in store.run(pay_schedule.find_due_checks, None)] == [pay_id]
+    assert store.run(pay_schedule.find_due_checks, DUE) == [pay_id]
     s.take(store, pay_id, p.TRADE_CLOSED)
-    assert store.run(pay_schedule.find_due_checks, None) == []
+    assert store.run(pay_schedule.find_due_checks, DUE) == []
 
 
 def test_a_trade_that_opens_after_the_end_is_closed(store: Store) -> None:
@@ -274,8 +370,40 @@ def test_a_trade_that_opens_after_the_end_is_closed(store: Store) -> None:
     s.end(store)
     s.take(store, pay_id, p.TRADE_CLOSED, trade_no=None)
     found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    answer = store.run(payments.note_trade, found)
+    assert answer.code == Code.ORDER_NOT_PAYABLE
+    assert store.run(pay_schedule.find_due_checks, DUE) == [pay_id]
+
+
+def test_what_was_given_up_stays_so_though_its_trade_opens(store: Store) -> None:
+    """Nobody asks about it until a person takes it back; the list says so."""
+    pay_id = s.opened(store)
+    s.end(store)
+    assert store.run(pay_by_hand.give_up_payment, StuckThing(number=pay_id)).success
+    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
     store.run(payments.note_trade, found)
-    assert [one.id for one in store.run(pay_schedule.find_due_checks, None)] == [pay_id]
+    assert store.run(pay_schedule.find_due_checks, DUE) == []
+    assert payment(store, pay_id)["last_error"] == "given up by hand"
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        (s.take, Code.PAYMENT_ALREADY_PAID),
+        (lambda store, pay_id: s.take(store, pay_id, p.TRADE_CLOSED), Code.PAYMENT_ERROR),
+        (lambda store, _: s.end(store), Code.ORDER_NOT_PAYABLE),
+        (lambda *_: None, Code.SUCCESS),
+    ],
+    ids=["paid", "given up", "ended", "open"],
+)
+def test_whether_a_payment_is_open_is_said_with_its_trade(
+    store: Store, what: Callable[[Store, int], Any], code: Code
+) -> None:
+    """Who opens a payment is told what became of it meanwhile, from the row that decides."""
+    pay_id = s.opened(store)
+    what(store, pay_id)
+    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    assert store.run(payments.note_trade, found).code == code
 
 
 MOVES = ("open", "success", "closed", "waiting", "cancelled", "returned", "refund answer")

@@ -20,7 +20,7 @@ from labkit.shop.pay_messages import (
     WAIT_BUYER_PAY,
     AcceptPayment,
     Callback,
-    Due,
+    DueQuery,
     OpenPayment,
     PaymentFound,
     RefundDue,
@@ -210,15 +210,14 @@ refund_under_a_new_id = bug(
 
 
 @refund_under_a_new_id.replaces("labkit.shop.pay_schedule:claim_refund")
-def _(tx: Transaction, due: Due) -> RefundDue | None:
-    row = tx.run(rows.find_refund(due.id)).one()
-    if not tx.change(rows.claim_refund(due.id, due.at, pay_schedule._later(tx, row.tries))):
-        return None
-    number = tx.ids.next()
-    tx.execute(update(refund).where(refund.c.refund_id == due.id).values(refund_id=number))
-    return RefundDue(
-        refund_id=number, pay_id=row.pay_id, order_id=row.order_id, amount=row.amount
-    )  # fmt: skip
+def _(tx: Transaction, query: DueQuery) -> list[RefundDue]:
+    claimed = []
+    for row in tx.run(rows.lock_due_refunds(tx.wall_ms, query.limit)).found:
+        number, turn = tx.ids.next(), pay_schedule._later(tx, row.tries)
+        mine = refund.c.refund_id == row.refund_id
+        tx.execute(update(refund).where(mine).values(refund_id=number, next_try=turn))
+        claimed.append(pay_schedule._refund(row, turn).model_copy(update={"refund_id": number}))
+    return claimed
 
 
 nobody_asks = bug(
