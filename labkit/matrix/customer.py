@@ -121,12 +121,16 @@ class Customer:
         """Open the payment of an order."""
         return self.ask(lambda: self._client.create_payment(_id(order)), "opening a payment")
 
-    def open_payment_once(self, order: Placed) -> None:
-        """Open the payment of an order, and walk away whatever the answer is."""
+    def open_payment_once(self, order: Placed) -> int:
+        """Open the payment of an order, and walk away whatever the answer is.
+
+        Returns:
+            The status of the answer; 0 where there was none.
+        """
         try:
-            self._client.create_payment(_id(order))
+            return self._client.create_payment(_id(order)).status_code
         except httpx.TransportError:
-            return
+            return 0
 
     def cashier(self, order: Placed) -> str:
         """Where an order is paid: opens its payment, until that is done."""

@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from labkit.faults import points
 from labkit.lab import desk
+from labkit.matrix import overtaken
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.scenario import (
     IS_ABSENT,
@@ -208,6 +209,38 @@ def given_up_and_left(stage: Stage) -> Story:
     yield
     stage.user.press(url, "give-up")
     return {order: IS_PLACED}
+
+
+@story("given-up-while-asked", "a payment is given up by hand while it is asked about")
+def given_up_while_asked(stage: Stage) -> Story:
+    """An answer that comes after a person has said that nobody asks any more.
+
+    The payment had been in trouble before; that this is over must not take it off the list.
+    """
+    order = stage.user.order(money_paid=1_00)
+    noted = "pay.note_check_trouble.after_commit"
+    yield
+    stage.breaks("pay.query_trade.before_call", "refuse")
+    stage.breaks("pay.query_trade.after_call", "delay:2")
+    url = stage.user.cashier(order)
+    id = f"pay.{stage.user.find_payment(order)['pay_id']}"
+    stage.user.wait(lambda: not stage.idle(), "an answer is on its way")
+    before = _hits(stage, noted)
+    stage.by_hand(id, desk.GIVE_UP)
+    stage.user.wait(lambda: _hits(stage, noted) > before, "the answer has come")
+    stage.breaks("platform.notify.before_notify", "refuse")
+    stage.user.press(url)
+    stage.by_hand(id, desk.TAKE_BACK)
+    stage.user.sees_paid(order)
+    return {order: IS_PAID}
+
+
+story("closed-before-it-is-opened", "a payment is closed before its trade is opened")(
+    overtaken.overtaken.story
+)
+story("paid-and-asked-about", "a payment is paid while it is asked about")(
+    overtaken.paid_while_asked.story
+)
 
 
 def _hits(stage: Stage, failpoint: str) -> int:
