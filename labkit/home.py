@@ -44,6 +44,8 @@ class Home:
         self.clock_file = self.folder / "clock.json"
         self.secret_file = self.folder / "secret"
         self.console_token_file = self.folder / "console-token"
+        #: What a fault fills the disk with.
+        self.filling_file = self.folder / "disk-full"
         self.lock_file = self.folder / "supervisor.lock"
         self.databases_lock_file = self.folder / "databases.lock"
 

@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -10,7 +11,16 @@ def _share(text: Any) -> Any:
     return {"on": 1, "off": 0}.get(text, text)
 
 
+_DAY, _YEAR = 86_400, 365 * 86_400
 _Port = Annotated[int, Field(ge=0, le=65_533)]
+_Timeout = Annotated[float, Field(ge=0.05, le=600)]
+_Interval = Annotated[float, Field(ge=0.02, le=3600)]
+_Lease = Annotated[float, Field(ge=0.1, le=3600)]
+_Delay = Annotated[float, Field(ge=0.001, le=_DAY)]
+
+
+class CannotSet(ValueError):
+    """A setting has a value that it cannot have; the message names both, and what it can have."""
 
 
 class Settings(BaseSettings):
@@ -72,20 +82,49 @@ class Settings(BaseSettings):
     kafka_port: _Port = 0
     zookeeper_port: _Port = 0
     mysql_password: str = ""
-    call_timeout: float = 1.0
-    flow_timeout: float = 4.0
-    unconfirmed_deadline: float = 6.0
-    unpaid_order_ttl: float = 900.0
-    sweep_interval: float = 0.5
-    outbox_lease: float = 2.0
-    audit_delay: float = 1.0
-    check_first: float = 1.0
-    check_max: float = 15.0
-    retry_first: float = 0.2
-    retry_max: float = 30.0
-    retry_limit: int = 8
-    partitions: Annotated[int, Field(ge=1)] = 4
-    group_session: float = 3.0
-    worker_reserve: float = 5.0
-    queue_limit: int = 1000
+    call_timeout: _Timeout = 1.0
+    flow_timeout: _Timeout = 4.0
+    unconfirmed_deadline: Annotated[float, Field(ge=0.1, le=_DAY)] = 6.0
+    unpaid_order_ttl: Annotated[float, Field(ge=1, le=10 * _YEAR)] = 900.0
+    sweep_interval: _Interval = 0.5
+    outbox_lease: _Lease = 2.0
+    audit_delay: _Interval = 1.0
+    check_first: _Delay = 1.0
+    check_max: _Delay = 15.0
+    retry_first: _Delay = 0.2
+    retry_max: _Delay = 30.0
+    retry_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 8
+    partitions: Annotated[int, Field(ge=1, le=100)] = 4
+    group_session: Annotated[float, Field(ge=0.3, le=1800)] = 3.0
+    worker_reserve: _Lease = 5.0
+    queue_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     tracing: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] = 0.0
+
+    def __init__(self, **values: Any) -> None:
+        """Read the environment; a keyword goes before it.
+
+        Raises:
+            CannotSet: a setting has a value that it cannot have.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise CannotSet("; ".join(map(_in_words, error.errors()))) from None
+
+
+def bounds_of(field: FieldInfo) -> tuple[float, float] | None:
+    """Return the least and the largest number that a setting can be; None for a text."""
+    found = {name: getattr(bound, name) for bound in field.metadata for name in ("ge", "le")
+             if hasattr(bound, name)}  # fmt: skip
+    return (found["ge"], found["le"]) if found else None
+
+
+def _in_words(error: Any) -> str:
+    """Return what is wrong with one setting, for people."""
+    name = str(error["loc"][0]).lower()
+    field = Settings.model_fields[name]
+    what = f"LABKIT_{name.upper()}={error['input']}"
+    if bounds := bounds_of(field):
+        kind = "a whole number" if field.annotation is int else "a number"
+        return f"{what}: it must be {kind} from {bounds[0]:.12g} to {bounds[1]:.12g}"
+    return f"{what}: {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -32,6 +32,25 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DEFAULT_HOME = Path(".lab")
+_LONGEST_S = 30 * 86_400
+
+
+def number_between(least: float, most: float) -> Callable[[str], float]:
+    """Make a reader of an option: a number in a range; Click's own lets `nan` through."""
+
+    def number(text: str) -> float:
+        try:
+            if least <= float(text) <= most:
+                return float(text)
+        except ValueError:
+            pass
+        raise typer.BadParameter(f"{text!r} is no number from {least:.12g} to {most:.12g}.")
+
+    return number
+
+
+#: Reads an option that is a number of seconds to wait.
+seconds = number_between(0, _LONGEST_S)
 
 
 def running(folder: Path) -> Home:

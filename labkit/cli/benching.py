@@ -11,6 +11,7 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
+    number_between,
     print_json,
     print_table,
     running,
@@ -23,7 +24,9 @@ from labkit.stack.grounds import Stack
 @app.command()
 def replay(
     home: HomeOption = DEFAULT_HOME,
-    rate: Annotated[float, typer.Option(min=0.1, max=10_000, help="Orders a second.")] = 100.0,
+    rate: Annotated[
+        float, typer.Option(parser=number_between(0.1, 10_000), help="Orders a second.")
+    ] = 100.0,
     limit: Annotated[int, typer.Option(min=1, help="How many purchases, from the first.")] = 1000,
 ) -> None:
     """Replay real purchases of a music shop as orders, and check the history at the end.

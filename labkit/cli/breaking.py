@@ -16,6 +16,7 @@ from labkit.cli.base import (
     print_table,
     running,
     say,
+    seconds,
 )
 from labkit.faults import VERBS, Faults, NotReached, Verb, points
 from labkit.home import Home
@@ -60,6 +61,7 @@ def fault(
     if clear:
         points.disarm(place)
         Rulebook(place.faults).take_up()
+        place.filling_file.unlink(missing_ok=True)
         return say("all failpoints are disarmed, and no other fault is left")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")
@@ -89,8 +91,9 @@ def break_(
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="What the fault is told.")] = None,
     home: HomeOption = DEFAULT_HOME,
-    seconds: Annotated[
-        float | None, typer.Option("--for", min=0, help="How long it lasts; until Ctrl-C.")
+    lasts: Annotated[
+        float | None,
+        typer.Option("--for", parser=seconds, help="Seconds that it lasts; until Ctrl-C."),
     ] = None,
 ) -> None:
     """Break something for a while, mend it, say how often that was met; exit 1 if never.
@@ -104,10 +107,10 @@ def break_(
     found = VERBS.get(verb.replace("-", "_"))
     if found is None:
         raise ValueError(f"{verb}: there is no such fault; there are {', '.join(VERBS)}")
-    return _hold(Faults(running(home)), found, arguments or [], seconds)
+    return _hold(Faults(running(home)), found, arguments or [], lasts)
 
 
-def _hold(faults: Faults, verb: Verb, texts: list[str], seconds: float | None) -> None:
+def _hold(faults: Faults, verb: Verb, texts: list[str], lasts: float | None) -> None:
     """Have a fault for so long, or until we are told to stop; it is mended either way."""
     stop = threading.Event()
 
@@ -117,9 +120,9 @@ def _hold(faults: Faults, verb: Verb, texts: list[str], seconds: float | None) -
     before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         with getattr(faults, verb.name)(*verb.read(texts)) as reach:
-            until = "Ctrl-C" if seconds is None else f"{seconds:g} s are over"
+            until = "Ctrl-C" if lasts is None else f"{lasts:g} s are over"
             say(f"{' '.join((verb.name, *texts))}: it is broken until {until}")
-            stop.wait(seconds)
+            stop.wait(lasts)
     except NotReached as error:
         say(f"mended; not reached: {error}")
         raise typer.Exit(1) from None

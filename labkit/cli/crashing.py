@@ -14,7 +14,7 @@ from labkit.cli.base import DEFAULT_HOME, HomeOption, app, console, say
 def matrix(
     home: HomeOption = DEFAULT_HOME,
     seed: Annotated[int | None, typer.Option(help="Of order, sample and pairs.")] = None,
-    labs: Annotated[int | None, typer.Option(min=1, help="How many side by side.")] = None,
+    labs: Annotated[int | None, typer.Option(min=1, max=64, help="How many side by side.")] = None,
     action: Annotated[
         str, typer.Option(help="crash, delay:SECONDS, refuse or duplicate.")
     ] = "crash",

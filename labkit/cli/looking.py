@@ -17,6 +17,7 @@ from labkit.cli.base import (
     reading,
     running,
     say,
+    seconds,
     working,
 )
 from labkit.home import Home
@@ -79,7 +80,7 @@ def check(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 @app.command()
 def settle(
     home: HomeOption = DEFAULT_HOME,
-    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait.")] = 30.0,
+    timeout: Annotated[float, typer.Option(parser=seconds, help="Seconds to wait.")] = 30.0,
 ) -> None:
     """Wait until nothing is in flight. Exit code 1, and what still is, when time is over.
 

@@ -52,14 +52,24 @@ def arm(home: Home, name: str, action: str, times: int = 1) -> None:
     point = catalogue().get(name)
     if point is None:
         raise ValueError(f"{name}: there is no such failpoint; list them with: labkit failpoints")
-    verb, _, seconds = action.partition(":")
+    verb = action.partition(":")[0]
     if verb not in point.actions:
         raise ValueError(f"{name} can {', '.join(point.actions)}; not {verb!r}")
-    if (verb == "delay") != bool(seconds) or (seconds and not _is_seconds(seconds)):
-        raise ValueError(f"{action!r}: only a delay has seconds, as delay:2.5")
+    check_seconds(action)
     if times < 1:
         raise ValueError(f"times must be 1 or more, not {times}")
     Armoury(home.faults).arm(name, action, times)
+
+
+def check_seconds(action: str) -> None:
+    """Refuse an action whose seconds are none, as `delay:nan`.
+
+    Raises:
+        ValueError: a delay has no seconds, or too many, or another action has any.
+    """
+    verb, _, seconds = action.partition(":")
+    if (verb == "delay") != bool(seconds) or (seconds and not _is_seconds(seconds)):
+        raise ValueError(f"{action!r}: only a delay has seconds, as delay:2.5, and 3600 at most")
 
 
 def left(home: Home, name: str) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # Docker's client takes long to load
 Name = Literal["mysql", "kafka", "zookeeper"]
 _KINDS = {"mysql": misses.DATABASE, "kafka": misses.BROKER, "zookeeper": misses.REGISTRY}
 _ALL = "all"
+_LEAST_PERCENT = 1.0  # Docker gives no less
 
 
 class Servers(OnLab):
@@ -122,6 +123,8 @@ class Servers(OnLab):
             name: mysql, kafka or zookeeper; every lab that stands on it feels it.
             percent: of one CPU.
         """
+        if not _LEAST_PERCENT <= percent <= 100:
+            raise ValueError(f"percent is {_LEAST_PERCENT:g} to 100, not {percent:g}")
         with self._server(name) as server, server.throttled(percent):
             before = server.throttlings
             throttled = lambda: server.throttlings - before  # noqa: E731  # needs this server

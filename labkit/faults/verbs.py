@@ -5,6 +5,7 @@ from typing import Any
 
 from labkit.faults import points
 from labkit.faults.clocks import Clocks
+from labkit.faults.disks import Disks
 from labkit.faults.messages import Messages
 from labkit.faults.network import Network
 from labkit.faults.processes import Processes
@@ -12,7 +13,7 @@ from labkit.faults.servers import Servers
 from labkit.faults.verb import Reach, verb
 
 
-class Faults(Messages, Network, Clocks, Processes, Servers):
+class Faults(Messages, Network, Clocks, Processes, Servers, Disks):
     """The faults of one lab.
 
     Args:

@@ -24,6 +24,14 @@ class Clock:
         self._clock.stop(at)
 
     def advance(self, **by: float) -> datetime:
-        """Move business time forward in all processes, as `advance(minutes=30)`."""
-        self._clock.advance(timedelta(**by))
+        """Move business time forward in all processes, as `advance(minutes=30)`.
+
+        Raises:
+            ValueError: that is no length of time, or one that the lab clock cannot move by.
+        """
+        try:
+            length = timedelta(**by)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"the lab clock goes forward by a length of time: {error}") from None
+        self._clock.advance(length)
         return self._clock.now()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from labkit.faults import points
 from labkit.matrix import plan
 from labkit.matrix.cells import CRASH, Cell, Outcome
 from labkit.matrix.labs import deal, side_by_side
@@ -49,9 +50,10 @@ def run(
         What came of each cell, what each scenario reaches, and what none does.
 
     Raises:
-        ValueError: there is no such cell, or nothing matches.
+        ValueError: there is no such cell, or nothing matches, or a delay has no seconds.
         Unexpected: a scenario does not end as it must, without a fault.
     """
+    points.check_seconds(action)
     began, seed = time.monotonic(), random.randrange(10_000) if seed is None else seed
     named = [plan.read(name, action) for name in cells]
     chance, only = random.Random(seed), tuple(only)

@@ -17,6 +17,7 @@ from labkit.runtime.steps import Event, Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING, inbox
 
 _BATCH = 100
+_MOST_DOUBLINGS = 40  # far beyond the longest delay
 _BY_HAND = "given up by hand"
 
 
@@ -131,7 +132,8 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
     elif row.status == WAITING:
         tries = row.tries + 1
         dead = tries >= settings.retry_limit
-        delay = min(settings.retry_first * 2 ** (tries - 1), settings.retry_max)
+        doubled = settings.retry_first * 2 ** min(tries - 1, _MOST_DOUBLINGS)
+        delay = min(doubled, settings.retry_max)
         next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
         values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
         status = DEAD if dead else WAITING

@@ -14,8 +14,8 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 
 from labkit.home import is_no_room
 from labkit.runtime.engines import in_one_line, is_away
@@ -56,7 +56,7 @@ class CalmHandler(logging.Handler):
     """Writes each trouble when it begins, at growing intervals, and when it has ended.
 
     Args:
-        descriptor: where to. What cannot be written, as on a full disk, is lost.
+        descriptor: where to. What cannot be written, as on a full disk, is counted until it can be.
         ticking: whether a thread of its own notices that a trouble has ended. Else `tick` must be
             called now and then.
         now: the monotonic clock.
@@ -77,13 +77,11 @@ class CalmHandler(logging.Handler):
         now, text = self._now(), _in_a_line(record)
         key = self._key(record, text)
         trouble = self._troubles.get(key)
-        if trouble is None:
-            self._write(text, record, _traceback(record))
-        elif not trouble.times:
-            self._write(text, record)
-        else:
+        if trouble and trouble.times:
             return self._repeat(trouble, record, now)
-        self._troubles[key] = _Trouble(text, _FORMAT.formatTime(record)[11:19], now, now)
+        written = self._write(text, record, "" if trouble else _traceback(record))
+        since = _FORMAT.formatTime(record)[11:19]
+        self._troubles[key] = _Trouble(text, since, last=now, told=now if written else -inf)
         self._see_to_ticks()
         return None
 
@@ -105,23 +103,28 @@ class CalmHandler(logging.Handler):
 
     def _repeat(self, trouble: _Trouble, record: logging.LogRecord, now: float) -> None:
         trouble.last, trouble.times, trouble.more = now, trouble.times + 1, trouble.more + 1
-        if now - trouble.told >= trouble.wait:
-            told = f"{trouble.text} ({trouble.more} more, {trouble.times} since {trouble.since})"
-            self._write(told, record)
+        if now - trouble.told < trouble.wait:
+            return
+        told = f"{trouble.text} ({trouble.more} more, {trouble.times} since {trouble.since})"
+        if self._write(told, record):
             trouble.told, trouble.more = now, 0
             trouble.wait = min(trouble.wait * 2, _LONGEST_WAIT_S)
 
     def _end(self, trouble: _Trouble) -> None:
-        if trouble.times > 1:
-            told = f"over: {trouble.text} (came {trouble.times} times since {trouble.since})"
-            self._write(told, logging.LogRecord(__name__, logging.INFO, "", 0, "", (), None))
+        told = f"over: {trouble.text} (came {trouble.times} times since {trouble.since})"
+        ours = logging.LogRecord(__name__, logging.INFO, "", 0, "", (), None)
+        if trouble.times > 1 and not self._write(told, ours):
+            return  # there is no room yet
         trouble.times = trouble.more = 0
 
-    def _write(self, text: str, record: logging.LogRecord, more: str = "") -> None:
+    def _write(self, text: str, record: logging.LogRecord, more: str = "") -> bool:
+        """Write a line; False where that cannot be, as on a full disk."""
         when = _FORMAT.formatTime(record)
         line = f"{when} {record.levelname} {record.name}: {text}\n{more}"
-        with suppress(OSError):
-            os.write(self._descriptor, line.encode(errors="replace"))
+        try:
+            return os.write(self._descriptor, line.encode(errors="replace")) > 0
+        except OSError:
+            return False
 
     def _see_to_ticks(self) -> None:
         if self._ticking and self._ticker is None:

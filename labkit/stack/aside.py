@@ -46,7 +46,8 @@ def bring_back(path: Path) -> None:
 
 
 def bring_all_back(home: Home) -> None:
-    """Put back whatever a fault of an earlier run left out of reach."""
+    """Put back whatever a fault of an earlier run left out of reach, and what fills the disk."""
+    home.filling_file.unlink(missing_ok=True)
     for path in (home.registry, *(home.databases / f"{name}.sqlite" for name in DATABASES)):
         bring_back(path)
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from labkit.home import DATABASES, ENDPOINTS, FOUNDED, Home, locked, try_lock
+from labkit.settings import Settings
 from labkit.stack import children, control
 from labkit.stack.control import NotUp
 from labkit.stack.grounds import Ground, Stack
@@ -78,6 +79,7 @@ def up(
 
     Raises:
         RuntimeError: it cannot come up; one line that says what to do.
+        ValueError: a setting has a value that it cannot have.
     """
     if home.state().get("phase") == FOUNDED:  # a supervisor would give services other databases
         text = f"{home.folder} is of labkit init, and its services of labkit serve: name another"
@@ -87,6 +89,7 @@ def up(
         if _somebody_answers(home):
             _wait(home, None, progress)
             return None
+        Settings()  # what it cannot be is told before anything is started
         spec = {"home": str(home.folder), "instances": dict(instances or {}),
                 "dies_with_stdin": dies_with_us, "stack": ground.stack}  # fmt: skip
         with (home.logs / "supervisor.log").open("ab") as output:

@@ -25,7 +25,7 @@ from labkit.matrix import SCENARIOS
 from labkit.matrix.plan import UNREACHABLE
 from labkit.matrix.scenario import Scenario
 from labkit.runtime.failpoints import BOUNDARIES
-from labkit.settings import Settings
+from labkit.settings import Settings, bounds_of
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -82,10 +82,12 @@ def test_the_readme_says_how_big_the_matrix_is() -> None:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_documented(name: str) -> None:
-    """A setting stands in the reference under its variable, with the default that it has."""
+    """A setting stands in the reference under its variable, with its default and its bounds."""
     default = Settings.model_fields[name].default
     shown = default or "none" if isinstance(default, str) else f"{default:g}"
-    assert f"| `LABKIT_{name.upper()}` | {shown} |" in REFERENCE
+    bounds = bounds_of(Settings.model_fields[name])
+    between = f"{bounds[0]:.12g} – {bounds[1]:.12g}" if bounds else "–"
+    assert f"| `LABKIT_{name.upper()}` | {shown} | {between} |" in REFERENCE
 
 
 def test_the_readme_lists_every_notebook() -> None:

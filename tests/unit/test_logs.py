@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from labkit.runtime import logs
 from labkit.runtime.logs import CalmHandler
 from labkit.stack import logfiles
+from tests.small_disk import fill, on_a_small_disk
 
 
 class Log:
@@ -132,6 +133,20 @@ def test_a_log_that_cannot_be_written_costs_nothing(capfd: pytest.CaptureFixture
     _log_a_defect(log.logger)
     log.close()
     assert capfd.readouterr() == ("", "")
+
+
+@on_a_small_disk
+def test_what_began_on_a_full_disk_is_told_when_there_is_room(disk: Path) -> None:
+    """With its count, at once when it comes again; its end is told then, if it does not."""
+    log = Log(disk / "order-1.log")
+    filled = fill(disk)
+    log.pass_time(5, "no room", step=1)
+    filled.unlink()
+    log.logger.warning("no room")
+    log.pass_time(20)
+    told = [line.partition("no room")[2] for line in log.lines()]
+    assert [line.partition(" since")[0] for line in told] == [" (5 more, 6", " (came 6 times"]
+    log.close()
 
 
 def test_the_end_is_told_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
