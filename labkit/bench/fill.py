@@ -53,6 +53,14 @@ SELECT 1, :first + i * :step, 'deduct', 1, :then FROM numbers
 INSERT INTO trade_coupon (user_id, order_id, coupon_id, coupon_price, is_used, used_time)
 SELECT {order}, :coupons + i, 2000, 1, :then FROM numbers
 """,
+        """
+INSERT INTO trade_coupon_log (user_id, order_id, coupon_id, direction, coupon_price, log_time)
+SELECT 1 + i % 64, 0, :coupons + i, 'opening', 2000, :then FROM numbers
+""",
+        """
+INSERT INTO trade_coupon_log (user_id, order_id, coupon_id, direction, coupon_price, log_time)
+SELECT {order}, :coupons + i, 'use', 2000, :then FROM numbers
+""",
         _OPERATION.format(name="use_coupon", amount=2000),
     ),
     "user": (

@@ -8,6 +8,7 @@ SHOWN = {
     "trade_goods": ("goods_id", "goods_name", "goods_number", "goods_price"),
     "trade_goods_number_log": ("goods_id", "order_id", "direction", "goods_number", "log_time"),
     "trade_coupon": ("coupon_id", "coupon_price", "user_id", "is_used", "order_id"),
+    "trade_coupon_log": ("coupon_id", "order_id", "direction", "user_id", "coupon_price"),
     "trade_user": ("user_id", "user_name", "user_money", "user_score"),
     "trade_user_money_log": ("user_id", "order_id", "money_log_type", "use_money", "create_time"),
     "trade_user_score_log": ("user_id", "order_id", "score_log_type", "use_score", "create_time"),
@@ -42,6 +43,7 @@ KEYS = {
     "trade_goods": ("goods_id",),
     "trade_goods_number_log": ("goods_id", "order_id", "direction"),
     "trade_coupon": ("coupon_id",),
+    "trade_coupon_log": ("coupon_id", "order_id", "direction"),
     "trade_user": ("user_id",),
     "trade_user_money_log": ("user_id", "order_id", "money_log_type"),
     "trade_user_score_log": ("user_id", "order_id", "score_log_type"),
@@ -61,5 +63,5 @@ STORY = {
                   "accept_payment", "record_paid", "add_points", "log_payment", "cancel_failed",
                   "cancel_expired", "cancel_unpaid", "cancel_by_user", "return_order"),
     "service": ("order", "goods", "coupon", "user", "pay", "log"),
-    "direction": ("opening", "deduct", "return", "paid", "refunded"),
+    "direction": ("opening", "deduct", "use", "return", "paid", "refunded"),
 }  # fmt: skip

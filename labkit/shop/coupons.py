@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from labkit.results import Code, Result
 from labkit.runtime.lookup import lookup
@@ -11,7 +11,7 @@ from labkit.runtime.operations import claim, undo
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop.messages import CouponFound, FindCoupon, UseCoupon
-from labkit.shop.tables import coupon
+from labkit.shop.tables import RETURN, USE, coupon, coupon_log
 
 
 @statement
@@ -29,6 +29,13 @@ def _use(coupon_id: int, user_id: int, price: int, order_id: int, now: datetime)
 def _give_back(order_id: int) -> Any:
     unused = {"is_used": 0, "order_id": None, "used_time": None}
     return update(coupon).where(coupon.c.order_id == order_id).values(unused)
+
+
+@statement
+def _used(order_id: int) -> Any:
+    used = (coupon_log.c.order_id == order_id) & (coupon_log.c.direction == USE)
+    columns = (coupon_log.c.coupon_id, coupon_log.c.user_id, coupon_log.c.coupon_price)
+    return select(*columns).where(used)
 
 
 @lookup(coupon.c.coupon_id)
@@ -55,6 +62,8 @@ def use_coupon(tx: Transaction, command: UseCoupon) -> Result[Any]:
     if not tx.change(use):
         text = f"coupon_id {command.coupon_id} is used already, or is not the user's"
         return operation.refuse(Code.COUPON_ALREADY_USED, f"order {command.order_id}: {text}")
+    coupon_id, user_id, price = command.coupon_id, command.user_id, command.coupon_price
+    _log(tx, command.order_id, USE, coupon_id, user_id, price)
     return operation.apply(amount=command.coupon_price)
 
 
@@ -63,4 +72,13 @@ def return_coupon(tx: Transaction, event: Event) -> None:
     """Give an order's coupon back (回退优惠券): its owner keeps it."""
     if undo(tx, "use_coupon", event.order_id) is None:
         return
+    used = tx.run(_used(event.order_id)).one()
     tx.change(_give_back(event.order_id))
+    _log(tx, event.order_id, RETURN, used.coupon_id, used.user_id, used.coupon_price)
+
+
+def _log(
+    tx: Transaction, order_id: int, direction: str, coupon_id: int, user_id: int, price: int
+) -> None:
+    key = {"coupon_id": coupon_id, "order_id": order_id, "direction": direction}
+    tx.insert(coupon_log, **key, user_id=user_id, coupon_price=price, log_time=tx.now)

@@ -6,7 +6,7 @@ from labkit.runtime.tables import RUNTIME_TABLES, Moment, Whole, metadata
 
 UNCONFIRMED, CONFIRMED, CANCELLED, RETURNED = 0, 1, 2, 4  # order_status
 UNPAID, PAID = 0, 2  # pay_status
-OPENING, DEDUCT, RETURN = "opening", "deduct", "return"  # direction of the number log
+OPENING, DEDUCT, USE, RETURN = "opening", "deduct", "use", "return"  # direction of the logs
 PAY_OPEN, PAY_PAID, PAY_CLOSED = 0, 1, 2  # is_paid
 REFUND_OPEN, REFUNDED, REFUND_GIVEN_UP = 0, 1, 2  # state of a refund
 MONEY_OPENING, MONEY_PAID, MONEY_REFUNDED = 0, 1, 2  # money_log_type and score_log_type
@@ -88,6 +88,19 @@ coupon = Table(
     Column("is_used", Integer, nullable=False),
     Column("used_time", Moment),
     Index("coupon_by_order", "order_id"),
+)
+
+#: 优惠券日志表
+coupon_log = Table(
+    "trade_coupon_log",
+    metadata,
+    Column("coupon_id", Whole, primary_key=True, autoincrement=False),
+    Column("order_id", Whole, primary_key=True, autoincrement=False),  # 0 at opening
+    Column("direction", String(10), primary_key=True),
+    Column("user_id", Whole, nullable=False),
+    Column("coupon_price", Whole, nullable=False),
+    Column("log_time", Moment, nullable=False),
+    Index("coupon_log_by_order", "order_id"),
 )
 
 #: 用户表
@@ -185,7 +198,7 @@ pay_log = Table(
 TABLES = {
     "order": (order, request, *RUNTIME_TABLES),
     "goods": (goods, number_log, *RUNTIME_TABLES),
-    "coupon": (coupon, *RUNTIME_TABLES),
+    "coupon": (coupon, coupon_log, *RUNTIME_TABLES),
     "user": (user, money_log, score_log, *RUNTIME_TABLES),
     "pay": (pay, refund, *RUNTIME_TABLES),
     "log": (pay_log, *RUNTIME_TABLES),

@@ -121,10 +121,13 @@ def _rows(seeds: Seeds, now: datetime) -> dict[str, list[dict[str, Any]]]:
               "use_money": one["user_money"]} for one in users]  # fmt: skip
     score = [{**log, "user_id": one["user_id"], "score_log_type": t.MONEY_OPENING,
               "use_score": one["user_score"]} for one in users]  # fmt: skip
+    coupons = _coupons(seeds, users)
+    kept = ("coupon_id", "user_id", "coupon_price")
+    coupon_log = [{**opening, **{column: one[column] for column in kept}} for one in coupons]
     return {
         "trade_goods": goods, "trade_goods_number_log": stock, "trade_user": users,
         "trade_user_money_log": money, "trade_user_score_log": score,
-        "trade_coupon": _coupons(seeds, users),
+        "trade_coupon": coupons, "trade_coupon_log": coupon_log,
     }  # fmt: skip
 
 

@@ -58,6 +58,13 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         }
         for number in (1, 2)
     ],
+    "trade_coupon_log": [
+        {
+            "coupon_id": number, "order_id": 0, "direction": OPENING, "user_id": number,
+            "coupon_price": COUPON, "log_time": NOON,
+        }
+        for number in (1, 2)
+    ],
     "trade_user": USERS,
     "trade_user_money_log": [
         {**_OPENING, "user_id": one["user_id"], "money_log_type": MONEY_OPENING,

@@ -37,6 +37,14 @@ def test_an_order_uses_a_coupon(store: Store) -> None:
     used = store.row("trade_coupon", coupon_id=1)
     assert (used["is_used"], used["order_id"], used["used_time"]) == (1, ORDER, NOON)
     assert store.outcome("use_coupon", ORDER) == ("applied", COUPON)
+    assert logged(store, 1) == ["opening", "use"]
+
+
+def logged(store: Store, coupon_id: int) -> list[str]:
+    """Return what the log says of a coupon, in the order of the alphabet."""
+    rows = store.rows("trade_coupon_log", coupon_id=coupon_id)
+    assert {(row["user_id"], row["coupon_price"]) for row in rows} == {(coupon_id, COUPON)}
+    return sorted(row["direction"] for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,7 @@ def test_a_coupon_comes_back_to_its_owner(store: Store) -> None:
 
     assert store.rows("trade_coupon") == untouched
     assert store.outcome("use_coupon", ORDER) == ("undone", COUPON)
+    assert logged(store, 1) == ["opening", "return", "use"]
     assert store.run(coupons.use_coupon, use(order_id=1002)).success
 
 

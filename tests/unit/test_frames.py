@@ -177,7 +177,7 @@ def test_every_table_code_and_operation_can_be_shown() -> None:
     assert {t.REFUND_OPEN, t.REFUNDED, t.REFUND_GIVEN_UP} == WORDS["state"].keys()
     assert STATUS.keys() == {"trade_mq_producer", "trade_mq_consumer_log"}
     assert set(STORY["service"]) == {name for name in SERVICES if SERVICES[name].contract}
-    assert set(STORY["direction"]) == {t.OPENING, t.DEDUCT, t.RETURN, CAME, WENT_BACK}
+    assert set(STORY["direction"]) == {t.OPENING, t.DEDUCT, t.USE, t.RETURN, CAME, WENT_BACK}
 
 
 def test_a_frame_holds_whole_numbers_beside_nothing() -> None:

@@ -19,6 +19,7 @@ KEYS = {
     "trade_goods": {"goods_id"},
     "trade_goods_number_log": {"goods_id", "order_id", "direction"},
     "trade_coupon": {"coupon_id"},
+    "trade_coupon_log": {"coupon_id", "order_id", "direction"},
     "trade_user": {"user_id"},
     "trade_user_money_log": {"user_id", "order_id", "money_log_type"},
     "trade_user_score_log": {"user_id", "order_id", "score_log_type"},
