@@ -129,7 +129,10 @@ OTHERS: Spoilt = {
     ),
     "paid there a moment ago": (
         set(),
-        [("platform", """UPDATE platform_trade SET trade_status = 'TRADE_SUCCESS'
-                         WHERE out_trade_no = :open""")],
+        [("platform", """UPDATE platform_trade SET trade_status = 'TRADE_SUCCESS', pay_time =
+            (SELECT add_time FROM platform_notice WHERE out_trade_no = :paid)
+            WHERE out_trade_no = :open"""),
+         copied("platform", "platform_notice", "out_trade_no = :paid", notify_id="notify_id + 1",
+                out_trade_no=":open")],
     ),
 }  # fmt: skip

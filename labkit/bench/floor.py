@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,7 +81,8 @@ class Floor:
         """
         asked = [m.PlaceOrder(**sample(number)) for number in numbers]
         opened = self._write("order", orders.open_order, [
-            m.OpenOrder(user_id=one.user_id, idempotency_key=str(number), request_hash="")
+            m.OpenOrder(user_id=one.user_id, idempotency_key=str(number),
+                        request_hash=sha256(one.model_dump_json().encode()).hexdigest())
             for number, one in zip(numbers, asked, strict=True)])  # fmt: skip
         checked = self._check([
             m.ConfirmOrder(order_id=data_of(one).order_id, request=request)

@@ -1,7 +1,8 @@
 """Reading a lab's databases from outside, as they are: what the code believes does not count."""
 
+import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from sqlalchemy import Column, Connection, Executable, Select, Table
@@ -39,9 +40,13 @@ class Reader:
     Args:
         home: whose databases.
         seconds: that a MySQL server has to answer.
+
+    Attributes:
+        home: whose databases.
     """
 
     def __init__(self, home: Home, seconds: float = _ANSWER_SECONDS) -> None:
+        self.home = home
         self._engines = {name: open_reader(home.database_url(name), seconds) for name in DATABASES}
 
     @contextmanager
@@ -51,15 +56,41 @@ class Reader:
         Raises:
             DatabaseAway: it does not answer.
         """
+        with self.naming(service), self.connect(service) as connection:
+            yield connection
+
+    def connect(self, service: str) -> AbstractContextManager[Connection]:
+        """Begin a read transaction on one database; its errors are the driver's."""
+        return self._engines[service].begin()
+
+    def url(self, service: str) -> str:
+        """SQLAlchemy URL of a database, with the password that it may have."""
+        return self._engines[service].url.render_as_string(hide_password=False)
+
+    def is_file(self, service: str) -> bool:
+        """Whether a database is a file, and not on a server."""
+        return self._engines[service].dialect.name == "sqlite"
+
+    def are_files(self) -> bool:
+        """Whether all databases are files."""
+        return all(map(self.is_file, DATABASES))
+
+    @contextmanager
+    def naming(self, service: str) -> Iterator[None]:
+        """Say which database it was that does not answer.
+
+        Raises:
+            DatabaseAway: the block met an error that says so.
+        """
         try:
-            with self._engines[service].begin() as connection:
-                yield connection
-        except DBAPIError as error:
-            if not is_away(error):
+            yield
+        except (DBAPIError, sqlite3.OperationalError) as error:
+            if isinstance(error, DBAPIError) and not is_away(error):
                 raise
-            is_file = self._engines[service].dialect.name == "sqlite"
+            is_file = self.is_file(service)
             cure = "wait, or labkit down and labkit up" if is_file else "start its server, or wait"
-            why = " ".join(str(error.orig).split())
+            said = error.orig if isinstance(error, DBAPIError) else error
+            why = " ".join(str(said).split())
             text = f"the database of {service} does not answer ({why}): {cure}"
             raise DatabaseAway(f"{text}, then ask again; labkit status says where it is") from error
 

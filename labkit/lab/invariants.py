@@ -1,27 +1,54 @@
-"""What must be true of the data whatever fails: each invariant a named query with a sentence.
+"""What must be true of the data whatever fails: each invariant a named question with a sentence.
 
-They look at the databases as they are. Those within one database hold at any moment, in one read
-snapshot. Those across databases cover orders that are decided, and a breach is read again before it
-is reported, because no snapshot spans two databases.
+They look at the databases as they are. Those within one database hold at any moment. Those across
+databases cover what is decided, and a breach is looked at again before it is reported, because no
+snapshot spans two databases.
 """
 
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
-from labkit.lab import order_invariants, pay_invariants
-from labkit.lab.crossings import Finding
+from labkit.lab import (
+    credit_invariants,
+    crossings,
+    helpers,
+    liveness,
+    message_crossings,
+    message_invariants,
+    order_invariants,
+    pay_crossings,
+    pay_invariants,
+    platform_invariants,
+    request_invariants,
+    taken_invariants,
+)
 from labkit.lab.data import Reader
-from labkit.lab.rules import Across, Local
+from labkit.lab.mirror import mirrored
+from labkit.lab.rules import Across, Finding, Invariant
+from labkit.runtime.clock import LabClock, wall_ms
 
 _LOOKS = 3
 _BETWEEN_LOOKS = 0.3
 _SHOWN = 20
+_WORKERS = 2  # SQLite works outside of Python's lock
+_AHEAD = timedelta(days=1)  # more than any clock is wrong that a fault has stepped
 
-INVARIANTS: tuple[Local | Across, ...] = (
+INVARIANTS: tuple[Invariant, ...] = (
     *order_invariants.WITHIN,
+    *request_invariants.WITHIN,
+    *taken_invariants.WITHIN,
     *pay_invariants.WITHIN,
-    *order_invariants.ACROSS,
-    *pay_invariants.ACROSS,
+    *credit_invariants.WITHIN,
+    *platform_invariants.WITHIN,
+    *message_invariants.WITHIN,
+    *crossings.ACROSS,
+    *pay_crossings.ACROSS,
+    *message_crossings.ACROSS,
+    *liveness.ACROSS,
 )
 
 
@@ -34,16 +61,46 @@ def check(reader: Reader) -> list[dict[str, Any]]:
     Returns:
         For each: `name`, `held`, `looked_at` (rows), `broken` (what breaks it, 20 at most).
     """
-    return [_check(reader, one) for one in INVARIANTS]
-
-
-def _check(reader: Reader, one: Local | Across) -> dict[str, Any]:
-    found = one.look(reader)
-    for _ in range(_LOOKS - 1 if isinstance(one, Across) else 0):
-        if not found.broken:
+    findings = _look(reader, INVARIANTS)
+    for _ in range(_LOOKS - 1):
+        doubtful = [one for one in INVARIANTS
+                    if isinstance(one, Across) and findings[one.name].broken]  # fmt: skip
+        if not doubtful:
             break
         time.sleep(_BETWEEN_LOOKS)
-        again = one.look(reader)
-        found = Finding(again.looked_at, [text for text in again.broken if text in found.broken])
-    return {"name": one.name, "held": not found.broken, "looked_at": found.looked_at,
-            "broken": found.broken[:_SHOWN]}  # fmt: skip
+        for name, again in _look(reader, doubtful).items():
+            before = set(findings[name].broken)
+            findings[name] = Finding(
+                again.looked_at, [one for one in again.broken if one in before]
+            )
+    return [
+        {"name": name, "held": not found.broken, "looked_at": found.looked_at,
+         "broken": found.broken[:_SHOWN]} for name, found in findings.items()
+    ]  # fmt: skip
+
+
+def clocks(reader: Reader) -> dict[str, Any]:
+    """Read the clocks: `now_ms`, and the `latest` time that can have been noted."""
+    latest = LabClock(reader.home.clock_file).now() + _AHEAD
+    return {"now_ms": wall_ms(), "latest": str(latest)}
+
+
+def _look(reader: Reader, which: Sequence[Invariant]) -> dict[str, Finding]:
+    """Look once, side by side where it costs nothing to see the databases twice."""
+    values, left = clocks(reader), list(reversed(which))
+
+    def work() -> dict[str, Finding]:
+        found = {}
+        with mirrored(reader) as mirror:
+            helpers.prepare(mirror)
+            while left:
+                with suppress(IndexError):  # another has taken the last
+                    one = left.pop()
+                    found[one.name] = one.look(mirror, values)
+        return found
+
+    workers = _WORKERS if len(which) > _WORKERS and reader.are_files() else 1
+    with ThreadPoolExecutor(workers) as pool:
+        parts = [one.result() for one in [pool.submit(work) for _ in range(workers)]]
+    found = {name: finding for part in parts for name, finding in part.items()}
+    return {one.name: found[one.name] for one in which}

@@ -1,66 +1,84 @@
-"""That everything ends: the invariants about time, as functions over a reader.
+"""That everything ends: the invariants about time.
 
 Half a minute is what the longest delay between two tries and the slowest return leave room for. It
 is measured by the wall clock from an id or a next try; while a fault lasts for longer, a breach is
 just what there is to say.
 """
 
-from typing import Any
+from labkit.lab.data import DATABASES
+from labkit.lab.rules import Across, across
+from labkit.runtime.tables import Moment
 
-from sqlalchemy import func, select
-
-from labkit.lab.crossings import Finding
-from labkit.lab.data import Reader
-from labkit.runtime import tables as rt
-from labkit.runtime.clock import wall_ms
-from labkit.runtime.ids import first_of
-from labkit.shop import tables as t
-
-_LATE_MS = 30_000
-
-
-def messages_arrive_in_time(reader: Reader) -> Finding:
-    """No event is unsettled long after it was told, unless a person gave it up."""
-    box = rt.outbox.c
-    old = box.status.in_((rt.UNSENT, rt.SENT)) & (box.event_id < first_of(wall_ms() - _LATE_MS))
-    finding = Finding(0)
-    for service in t.TABLES:
-        finding.looked_at += _count(reader, service, box.event_id)
-        for row in reader.query(service, select(box.event_id, box.topic).where(old)):
-            text = f"event {row['event_id']} ({row['topic']} of {service}) has not arrived"
-            finding.broken.append(text)
-    return finding
+_DECIDED_MS, _LATE_MS = 15_000, 30_000
+_LATE = f":now_ms - {_LATE_MS}"
+_MOMENTS = tuple(
+    (service, table.name, column.name)
+    for service, tables in DATABASES.items()
+    for table in tables
+    for column in table.c
+    if column.type is Moment and column.name not in ("time_expire", "next_try")
+)
 
 
-def refunds_are_answered_in_time(reader: Reader) -> Finding:
-    """No refund is open long after it was decided, unless a person gave it up."""
-    old = t.refund.c.refund_id < first_of(wall_ms() - _LATE_MS)
-    late = select(t.refund.c.refund_id).where(t.refund.c.state == t.REFUND_OPEN, old)
-    rows = reader.query("pay", late)
-    looked_at = _count(reader, "pay", t.refund.c.refund_id)
-    return Finding(looked_at, [f"refund {row['refund_id']} is not answered" for row in rows])
+def _forgotten(service: str, key: str, table: str, which: str) -> str:
+    return f"""SELECT 'nobody tries {service}.' || {key} AS breach FROM "{service}".{table}
+               WHERE {which}"""
 
 
-def nothing_is_forgotten(reader: Reader) -> Finding:
-    """What waits for its next try has one, and that is not long over."""
-    late = wall_ms() - _LATE_MS
-    finding = Finding(0)
-    inbox, pay, refund = rt.inbox.c, t.pay.c, t.refund.c
-    for service in t.TABLES:
-        due = (inbox.status == rt.WAITING) & (inbox.next_try < late)
-        _forgotten(reader, finding, service, inbox.event_id, due)
-    unasked = (pay.is_paid == t.PAY_OPEN) & pay.next_check.is_(None) & pay.last_error.is_(None)
-    _forgotten(reader, finding, "pay", pay.pay_id, (pay.next_check < late) | unasked)
-    unsent = (refund.state == t.REFUND_OPEN) & (refund.next_try < late)
-    _forgotten(reader, finding, "pay", refund.refund_id, unsent)
-    return finding
+def _is_ahead(service: str, table: str, column: str) -> str:
+    """Write SQL for a time that is yet to come; only the last is looked at where all are past."""
+    return f"""SELECT '{service}.{table} has the {column} ' || max({column}) AS breach
+               FROM "{service}".{table} HAVING max({column}) > :latest"""
 
 
-def _forgotten(reader: Reader, finding: Finding, service: str, key: Any, which: Any) -> None:
-    finding.looked_at += _count(reader, service, key)
-    for row in reader.query(service, select(key.label("number")).where(which)):
-        finding.broken.append(f"nobody tries {service}.{row['number']}")
-
-
-def _count(reader: Reader, service: str, key: Any) -> int:
-    return int(reader.query(service, select(func.count(key).label("number")))[0]["number"])
+ACROSS: tuple[Across, ...] = (
+    across(
+        "every order is decided",
+        "No order is unconfirmed long after its deadline.",
+        'SELECT count(*) FROM "order".trade_order',
+        f"""SELECT 'order ' || order_id || ' is not decided' AS breach FROM "order".trade_order
+            WHERE order_status = 0 AND order_id < first_of(:now_ms - {_DECIDED_MS})""",
+    ),
+    across(
+        "messages arrive in time",
+        "No message is on its way for longer than 30 s, unless a person gave it up.",
+        "SELECT count(*) FROM outbox",
+        f"""SELECT 'event ' || event_id || ' (' || topic || ' of ' || service || ') has not arrived'
+            AS breach FROM outbox WHERE status IN (0, 1) AND event_id < first_of({_LATE})""",
+    ),
+    across(
+        "nothing is forgotten",
+        "Whatever waits for another try gets it: none is overdue by 30 s.",
+        """SELECT (SELECT count(*) FROM inbox) + (SELECT count(*) FROM pay.trade_pay)
+                + (SELECT count(*) FROM pay.trade_refund)""",
+        f"""SELECT 'nobody tries ' || service || '.' || event_id AS breach FROM inbox
+            WHERE status = 0 AND next_try < {_LATE}
+            UNION ALL
+            {
+            _forgotten(
+                "pay",
+                "pay_id",
+                "trade_pay",
+                f'''next_check < {_LATE}
+              OR (is_paid = 0 AND next_check IS NULL AND last_error IS NULL)''',
+            )
+        }
+            UNION ALL
+            {
+            _forgotten("pay", "refund_id", "trade_refund", f"state = 0 AND next_try < {_LATE}")
+        }""",
+    ),
+    across(
+        "refunds are answered in time",
+        "No refund waits for the platform longer than 30 s, unless a person gave it up.",
+        "SELECT count(*) FROM pay.trade_refund",
+        f"""SELECT 'refund ' || refund_id || ' is not answered' AS breach FROM pay.trade_refund
+            WHERE state = 0 AND refund_id < first_of({_LATE})""",
+    ),
+    across(
+        "nothing is of the future",
+        "No time that is noted anywhere is a day or more ahead of the lab clock.",
+        f"SELECT {len(_MOMENTS)}",
+        "\nUNION ALL\n".join(_is_ahead(*one) for one in _MOMENTS),
+    ),
+)

@@ -1,164 +1,158 @@
-"""The invariants of paying that span databases, as functions over a reader.
+"""The invariants of paying that span databases.
 
 They cover what is decided: orders about which no message is on its way, payments that wait neither
-for the platform nor for a refund. What is on its way is read first, and again after all the rest.
+for the platform nor for a refund.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from labkit.lab.rules import across
 
-from sqlalchemy import select
-
-from labkit.lab import money
-from labkit.lab.crossings import Finding, told_and_not_heard
-from labkit.lab.data import Reader
-from labkit.platform import tables as there
-from labkit.platform.wiring import PLATFORM
-from labkit.shop import tables as t
-from labkit.shop.paylog import CAME
-
-_CENTS_A_POINT = 100
-_SIGN = {t.MONEY_PAID: 1, t.MONEY_REFUNDED: -1}
+_PAID = "SELECT count(*) FROM pay.trade_pay WHERE is_paid = 1"
+#: Payments that are paid and do not go back, of which all is decided.
+_STANDING = """(SELECT y.* FROM pay.trade_pay y
+  LEFT JOIN pay.trade_refund r ON r.pay_id = y.pay_id
+  WHERE y.is_paid = 1 AND r.pay_id IS NULL
+    AND y.pay_id NOT IN undecided AND y.order_id NOT IN undecided)"""
+_ENDED = 'SELECT count(*) FROM "order".trade_order WHERE order_status IN (2, 4)'
 
 
-@dataclass(frozen=True)
-class _Payments:
-    """Payments of which all is decided.
+def _differences(what: str, unit: str, should: str, has: str) -> str:
+    """Write SQL for numbers that two books do not agree about.
 
-    Attributes:
-        standing: payment → row, where it is paid and does not go back.
-        open: those that their user may still pay.
-        paid: how many were paid, whatever came of them.
-        undecided: orders and payments of which something is on its way.
+    Args:
+        what: the numbers are of.
+        unit: of what is compared.
+        should: SQL that gives `id` and `n`.
+        has: the same, of the other book.
     """
-
-    standing: Mapping[int, dict[str, Any]]
-    open: list[dict[str, Any]]
-    paid: int
-    undecided: set[int]
-
-    def of_orders(self) -> Mapping[int, list[dict[str, Any]]]:
-        found = defaultdict(list)
-        for row in self.standing.values():
-            found[row["order_id"]].append(row)
-        return found
+    return f"""SELECT '{what} ' || id || ': ' || sum(has) || ' {unit}, should be ' || sum(should)
+        AS breach FROM (SELECT id, n AS should, 0 AS has FROM ({should})
+                        UNION ALL SELECT id, 0, n FROM ({has}))
+        WHERE id NOT IN undecided GROUP BY id HAVING sum(has) <> sum(should)"""
 
 
-def orders_say_what_is_paid(reader: Reader) -> Finding:
-    """A confirmed order says paid if and only if a payment stands."""
-    orders = reader.query("order", select(t.order).where(t.order.c.order_status == t.CONFIRMED))
-    payments = _payments(reader)
-    standing = payments.of_orders()
-    finding = Finding(len(orders))
-    for row in orders:
-        cents = sum(one["pay_amount"] for one in standing[row["order_id"]])
-        due = row["pay_amount"]
-        should = t.PAID if cents == due else t.UNPAID
-        if row["order_id"] not in payments.undecided and (
-            row["pay_status"] != should or cents not in (0, due)
-        ):
-            text = f"order {row['order_id']}: pay_status {row['pay_status']}, {cents} of {due} paid"
-            finding.broken.append(text)
-    return finding
-
-
-def ended_orders_keep_no_payment(reader: Reader) -> Finding:
-    """No payment stands, or is open, of an order that was cancelled or returned."""
-    ended = t.order.c.order_status.in_((t.CANCELLED, t.RETURNED))
-    orders = {row["order_id"] for row in reader.query("order", select(t.order.c.order_id).where(
-        ended))}  # fmt: skip
-    payments = _payments(reader)
-    still = [("stands", row) for row in payments.standing.values()]
-    still += [("is open", row) for row in payments.open]
-    return Finding(len(orders), [
-        f"order {row['order_id']} has ended, and payment {row['pay_id']} {state}"
-        for state, row in still if row["order_id"] in orders - payments.undecided
-    ])  # fmt: skip
-
-
-def points_match_payments(reader: Reader) -> Finding:
-    """The points that an order brought are those of its payment."""
-    payments = _payments(reader)
-    log = select(t.score_log).where(t.score_log.c.order_id != 0)
-    has = Counter[int]()
-    for row in reader.query("user", log):
-        has[row["order_id"]] += _SIGN[row["score_log_type"]] * row["use_score"]
-    should = Counter({order_id: sum(row["pay_amount"] // _CENTS_A_POINT for row in rows)
-                      for order_id, rows in payments.of_orders().items()})  # fmt: skip
-    broken = _differences(should, has, payments.undecided, "order", "points")
-    return Finding(payments.paid, list(broken))
-
-
-def log_matches_payments(reader: Reader) -> Finding:
-    """What the payment log says of a payment is what the pay service says of it."""
-    payments = _payments(reader)
-    has = Counter[int]()
-    for row in reader.query("log", select(t.pay_log)):
-        has[row["pay_id"]] += row["amount"] if row["direction"] == CAME else -row["amount"]
-    should = Counter({pay_id: row["pay_amount"] for pay_id, row in payments.standing.items()})
-    broken = _differences(should, has, payments.undecided, "payment", "cents in the log")
-    return Finding(payments.paid, list(broken))
-
-
-def platform_and_shop_agree(reader: Reader) -> Finding:
-    """Success less refunds there, paid less refunded here: the same for each payment."""
-    payments = _payments(reader)
-    trades = reader.query(PLATFORM.name, select(there.trade))
-    refunds = reader.query(PLATFORM.name, select(there.refund))
-    has = Counter[int]()
-    for row in trades:
-        came = row["total_amount"] if row["trade_status"] == there.TRADE_SUCCESS else 0
-        has[row["out_trade_no"]] += came
-    for row in refunds:
-        has[row["out_trade_no"]] -= row["amount"]
-    should = Counter({pay_id: row["pay_amount"] for pay_id, row in payments.standing.items()})
-    broken = _differences(should, has, payments.undecided, "payment", "cents at the platform")
-    return Finding(len(trades), list(broken))
-
-
-def what_may_be_paid_is_asked_about(reader: Reader) -> Finding:
-    """Each trade that is or may still be paid is known as paid here, asked about or given up."""
-    live = there.trade.c.trade_status != there.TRADE_CLOSED
-    ids = {row["out_trade_no"] for row in reader.query(
-        PLATFORM.name, select(there.trade.c.out_trade_no).where(live))}  # fmt: skip
-    known = {row["pay_id"] for row in reader.among(
-        "pay", select(t.pay.c.pay_id), t.pay.c.pay_id, ids)}  # fmt: skip
-    broken = [f"trade {number}: there is no such payment" for number in sorted(ids - known)]
-    broken += [
-        f"payment {one['id'].partition('.')[2]} of order {one['order']}: {one['what']}"
-        for one in money.in_flight(reader)
-        if one["kind"] in ("paid_there", "not_asked") and one["next_try"] is None
-    ]
-    return Finding(len(ids), broken)
-
-
-def _differences(
-    should: Counter[int], has: Counter[int], undecided: set[int], what: str, unit: str
-) -> Iterator[str]:
-    for number in sorted({*should, *has} - undecided):
-        if should[number] != has[number]:
-            yield f"{what} {number}: {has[number]} {unit}, should be {should[number]}"
-
-
-def _payments(reader: Reader) -> _Payments:
-    """Read what is on its way, the payments, and what is on its way again."""
-    undecided = _on_its_way(reader)
-    refunds = {row["pay_id"] for row in reader.query("pay", select(t.refund.c.pay_id))}
-    rows = reader.query("pay", select(t.pay).where(t.pay.c.is_paid != t.PAY_CLOSED))
-    paid = [row for row in rows if row["is_paid"] == t.PAY_PAID]
-    still_open = [row for row in rows if row["is_paid"] == t.PAY_OPEN]
-    undecided |= _on_its_way(reader)
-    for row in paid:
-        if row["order_id"] in undecided:
-            undecided.add(row["pay_id"])
-    standing = {row["pay_id"]: row for row in paid if row["pay_id"] not in refunds}
-    return _Payments(standing, still_open, len(paid), undecided)
-
-
-def _on_its_way(reader: Reader) -> set[int]:
-    """Orders and payments of which nothing can be said yet, because somebody looks after them."""
-    flying = [one for one in money.in_flight(reader) if one["next_try"] is not None]
-    numbers = {int(one["id"].partition(".")[2]) for one in flying}
-    return told_and_not_heard(reader) | numbers | {one["order"] for one in flying}
+ACROSS = (
+    across(
+        "orders say paid where a payment stands",
+        "A confirmed order is paid if and only if a payment of its amount stands, or none is due.",
+        'SELECT count(*) FROM "order".trade_order WHERE order_status = 1',
+        f"""SELECT 'order ' || o.order_id || ': pay_status ' || o.pay_status || ', '
+              || coalesce(sum(y.pay_amount), 0) || ' of ' || o.pay_amount || ' paid' AS breach
+            FROM "order".trade_order o LEFT JOIN {_STANDING} y ON y.order_id = o.order_id
+            WHERE o.order_status = 1 AND o.order_id NOT IN undecided
+            GROUP BY o.order_id
+            HAVING (o.pay_status = 2) <> (coalesce(sum(y.pay_amount), 0) = o.pay_amount)
+                OR coalesce(sum(y.pay_amount), 0) NOT IN (0, o.pay_amount)""",
+    ),
+    across(
+        "an ended order keeps no payment",
+        "Every payment of an order that was cancelled or returned is closed or goes back.",
+        _ENDED,
+        f"""SELECT 'order ' || o.order_id || ' has ended, and payment ' || y.pay_id || ' stands'
+              AS breach FROM {_STANDING} y JOIN "order".trade_order o ON o.order_id = y.order_id
+            WHERE o.order_status IN (2, 4)
+            UNION ALL
+            SELECT 'order ' || o.order_id || ' has ended, and payment ' || y.pay_id || ' is open'
+            FROM pay.trade_pay y JOIN "order".trade_order o ON o.order_id = y.order_id
+            WHERE o.order_status IN (2, 4) AND y.is_paid = 0 AND o.order_id NOT IN undecided""",
+    ),
+    across(
+        "an order notes its refund",
+        "An order that ended, and whose payment is back, bears the time at which it heard of it.",
+        _ENDED,
+        """SELECT 'order ' || o.order_id || ' never heard of its refund' AS breach
+           FROM "order".trade_order o WHERE o.order_status IN (2, 4) AND o.refund_time IS NULL
+             AND o.order_id NOT IN undecided
+             AND o.order_id IN (SELECT order_id FROM pay.trade_refund WHERE state = 1)""",
+    ),
+    across(
+        "points match payments",
+        "An order has brought one point for each whole yuan of the payment that stands, or none.",
+        _PAID,
+        _differences(
+            "order", "points",
+            f"SELECT order_id AS id, pay_amount / 100 AS n FROM {_STANDING}",
+            """SELECT order_id AS id, CASE score_log_type WHEN 1 THEN use_score
+                 ELSE -use_score END AS n FROM "user".trade_user_score_log WHERE order_id <> 0""",
+        ),
+    ),
+    across(
+        "the payment log matches payments",
+        "The payment log holds each payment that stands; one that went back comes to nothing.",
+        _PAID,
+        _differences(
+            "payment", "cents in the log",
+            f"SELECT pay_id AS id, pay_amount AS n FROM {_STANDING}",
+            """SELECT pay_id AS id, CASE direction WHEN 'paid' THEN amount ELSE -amount END AS n
+               FROM log.trade_pay_log WHERE order_id NOT IN undecided""",
+        ),
+    ),
+    across(
+        "platform and shop have the same money",
+        "Each payment has the same cents at the platform and in the shop, refunds taken off.",
+        "SELECT count(*) FROM platform.platform_trade",
+        _differences(
+            "payment", "cents at the platform",
+            f"SELECT pay_id AS id, pay_amount AS n FROM {_STANDING}",
+            """SELECT out_trade_no AS id, total_amount AS n FROM platform.platform_trade
+               WHERE trade_status = 'TRADE_SUCCESS'
+               UNION ALL SELECT out_trade_no, -amount FROM platform.platform_refund""",
+        ),
+    ),
+    across(
+        "what may be paid is asked about",
+        "The shop knows each payment at the platform as paid, or asks about it, or gave it up.",
+        "SELECT count(*) FROM platform.platform_trade WHERE trade_status <> 'TRADE_CLOSED'",
+        """SELECT 'trade ' || out_trade_no || ': there is no such payment' AS breach
+           FROM platform.platform_trade WHERE trade_status <> 'TRADE_CLOSED'
+             AND out_trade_no NOT IN (SELECT pay_id FROM pay.trade_pay)
+           UNION ALL
+           SELECT 'payment ' || y.pay_id || ' of order ' || y.order_id
+             || ': not paid here, and nobody asks the platform about it' FROM pay.trade_pay y
+           LEFT JOIN platform.platform_trade t ON t.out_trade_no = y.pay_id
+           WHERE y.is_paid <> 1 AND y.next_check IS NULL AND y.last_error IS NULL
+             AND (y.is_paid = 0 OR t.trade_status <> 'TRADE_CLOSED')""",
+    ),
+    across(
+        "trades are of the shop's payments",
+        "What the platform was asked to take is what the shop's payment says, under its number.",
+        "SELECT count(*) FROM platform.platform_trade",
+        """SELECT 'trade ' || t.out_trade_no || ' is not as its payment: ' || t.trade_status
+             || ', ' || t.total_amount || ' cents, number ' || t.trade_no AS breach
+           FROM platform.platform_trade t
+           LEFT JOIN pay.trade_pay y ON y.pay_id = t.out_trade_no
+           LEFT JOIN "order".trade_order o ON o.order_id = y.order_id
+           WHERE y.pay_amount IS NOT t.total_amount
+              OR (y.trade_no IS NOT NULL AND y.trade_no <> CAST(t.trade_no AS TEXT))
+              OR t.time_expire <= o.confirm_time
+              OR t.subject NOT LIKE '_% × ' || o.goods_number
+           UNION ALL
+           SELECT 'payment ' || y.pay_id || ' has no trade ' || y.trade_no FROM pay.trade_pay y
+           WHERE y.trade_no IS NOT NULL
+             AND y.pay_id NOT IN (SELECT out_trade_no FROM platform.platform_trade)""",
+    ),
+    across(
+        "refunds are made as they were asked for",
+        "Every refund that the shop knows as made was made by the platform, once, and no other.",
+        "SELECT count(*) FROM pay.trade_refund",
+        """SELECT 'refund ' || r.refund_id || ' of payment ' || r.pay_id || ' was not made'
+             AS breach FROM pay.trade_refund r
+           LEFT JOIN platform.platform_refund p ON p.out_request_no = r.refund_id
+            AND p.out_trade_no = r.pay_id AND p.amount = r.amount
+           WHERE r.state = 1 AND p.out_request_no IS NULL
+           UNION ALL
+           SELECT 'refund ' || p.out_request_no || ' was asked for by nobody'
+           FROM platform.platform_refund p
+           LEFT JOIN pay.trade_refund r ON p.out_request_no = r.refund_id
+            AND p.out_trade_no = r.pay_id AND p.amount = r.amount
+           WHERE r.refund_id IS NULL""",
+    ),
+    across(
+        "only an order that was confirmed is paid for",
+        "Every payment is of an order that was confirmed with something left to pay.",
+        "SELECT count(*) FROM pay.trade_pay",
+        """SELECT 'payment ' || y.pay_id || ' is of order ' || y.order_id || ', which is free'
+             AS breach FROM pay.trade_pay y
+           JOIN "order".trade_order o ON o.order_id = y.order_id
+           WHERE o.confirm_time IS NULL OR o.pay_amount = 0""",
+    ),
+)  # fmt: skip

@@ -1,0 +1,52 @@
+"""The invariants of messages, which go from one database to the others."""
+
+from labkit.lab.rules import across
+from labkit.runtime.inbox import DeadLetter
+from labkit.shop.wiring import GROUPS
+
+_SAME = " AND ".join(f"o.{one} = i.{one}" for one in ("topic", "tag", "msg_key", "body"))
+#: Of a traceparent: the version and the trace. The rest is the span, which is each one's own.
+_SAME_TRACE = "substr(o.trace, 1, 35) IS substr(i.trace, 1, 35)"
+
+
+def _arrived(topic: str, group: str) -> str:
+    return f"""SELECT 'event ' || o.event_id || ' is settled and not in {group}' AS breach
+        FROM outbox o LEFT JOIN "{group}".trade_mq_consumer_log i ON i.event_id = o.event_id
+         AND i.group_name = '{group}'
+        WHERE o.status = 2 AND o.topic = '{topic}' AND i.event_id IS NULL
+          AND ',' || o.groups || ',' LIKE '%,{group},%'"""
+
+
+ACROSS = (
+    across(
+        "settled events arrived",
+        "Every settled event has an inbox row in each group that must have it.",
+        "SELECT count(*) FROM outbox WHERE status = 2",
+        "\nUNION ALL\n".join(
+            _arrived(topic, group) for topic, groups in GROUPS.items() for group in groups
+        ),
+    ),
+    across(
+        "events come from an outbox",
+        "Every event that was handled stands in the outbox of the service that sent it.",
+        "SELECT count(*) FROM inbox",
+        """SELECT 'event ' || event_id || ' was never sent' AS breach FROM inbox
+           WHERE event_id NOT IN (SELECT event_id FROM outbox)""",
+    ),
+    across(
+        "messages arrive as they were told",
+        "What a group was handed of an event is what the outbox says, to the letter.",
+        "SELECT count(*) FROM inbox",
+        f"""SELECT 'event ' || i.event_id || ' is another one in the inbox of ' || i.service
+             AS breach FROM outbox o JOIN inbox i ON i.event_id = o.event_id 
+             WHERE NOT ({_SAME} AND {_SAME_TRACE})""",
+    ),
+    across(
+        "messages are addressed to who handles them",
+        "Every event is addressed to groups that handle its topic, and to all that have it.",
+        "SELECT count(*) FROM outbox",
+        f"""SELECT 'event ' || event_id || ' is addressed to ' || groups AS breach FROM outbox
+            WHERE groups NOT IN ({", ".join(repr(",".join(one)) for one in GROUPS.values())})
+               OR (groups = '') <> (topic = '{DeadLetter.topic}')""",
+    ),
+)
