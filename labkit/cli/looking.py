@@ -27,6 +27,7 @@ from labkit.lab.data import HOMES_OF
 from labkit.runtime.clock import wall_ms
 
 _NAMES = ", ".join(HOMES_OF)
+_PAGE = 50
 
 
 @app.command()
@@ -35,24 +36,31 @@ def tables(
     home: HomeOption = DEFAULT_HOME,
     order: Annotated[int | None, typer.Option(help="Only the rows of this order.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All columns.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of a table at once.")] = _PAGE,
+    page: Annotated[int, typer.Option(min=1, help="Which so many, from 1.")] = 1,
+    last: Annotated[bool, typer.Option("--last", help="The last page.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show tables as they are in the databases now.
+    """Show tables as they are in the databases now, a page of each. JSON has all rows.
 
-    Example: `labkit tables trade_order trade_operation`
+    Example: `labkit tables trade_order trade_operation --last`
     """
     reader = reading(home)
     try:
-        found = {name: reader.table(name) for name in names or HOMES_OF}
+        totals = {name: reader.count(name, order) for name in names or HOMES_OF}
     except KeyError as error:
         raise ValueError(error.args[0]) from None
-    if order is not None:
-        found = {name: [row for row in rows if order in (row.get("order_id"), _keyed(row))]
-                 for name, rows in found.items()}  # fmt: skip
     if as_json:
-        return print_json(found)
-    for name, rows in found.items():
+        return print_json({name: reader.page(name, total, 0, order)
+                           for name, total in totals.items()})  # fmt: skip
+    for name, total in totals.items():
+        pages = max(1, -(-total // limit))
+        begin = ((pages if last else page) - 1) * limit
+        rows = reader.page(name, limit, begin, order)
         print_table(name, rows, () if everything else SHOWN[name])
+        if len(rows) < total:
+            say(f"rows {begin + 1:,} to {begin + len(rows):,} of {total:,}, page "
+                f"{begin // limit + 1} of {pages}: --page, --last, --limit")  # fmt: skip
     return None
 
 
@@ -96,8 +104,13 @@ def settle(
 
 
 @app.command()
-def stuck(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """List what waits or failed, with its cause, tries and next try.
+def stuck(
+    home: HomeOption = DEFAULT_HOME,
+    limit: Annotated[int, typer.Option(min=1, help="Things at once.")] = _PAGE,
+    page: Annotated[int, typer.Option(min=1, help="Which so many, from 1.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """List what waits or failed, with its cause, tries and next try, a page of it.
 
     Example: `labkit stuck`
     """
@@ -106,8 +119,11 @@ def stuck(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
         return print_json(found)
     if not found:
         return say("nothing is stuck")
-    rows = [{**one, "next_try": _in_seconds(one["next_try"])} for one in found]
+    shown = found[(page - 1) * limit : page * limit]
+    rows = [{**one, "next_try": _in_seconds(one["next_try"])} for one in shown]
     print_table("stuck", rows, ("id", "what", "order", "cause", "tries", "next_try"))
+    if len(shown) < len(found):
+        say(f"page {page}: {len(shown):,} of {len(found):,} things that are stuck: --page, --limit")
     return say("by hand: labkit retry ID, labkit give-up ID, labkit take-back ID")
 
 
@@ -181,8 +197,3 @@ def _drive(home: Path, verb: str, id: str) -> None:
 def _in_seconds(next_try: int | None) -> str | None:
     """A stored time, for people."""
     return None if next_try is None else f"in {max(0, next_try - wall_ms()) / 1000:.0f} s"
-
-
-def _keyed(row: dict[str, str]) -> int | None:
-    key = row.get("msg_key", "")
-    return int(key) if key.isdecimal() else None

@@ -9,6 +9,7 @@ from labkit.lab.data import Reader
 from labkit.shop.pricing import shipping_fee
 
 _ANSWERED_WITHIN = 15.0
+_DIGITS = 19  # a longer number is no id
 
 
 class Client:
@@ -78,10 +79,11 @@ class Client:
         return self.http.post(f"{cashier_url}/{button}")
 
     def _first(self, table: str, key: str, wanted: Any) -> dict[str, Any]:
-        rows = self._reader.table(table)
-        return next((row for row in rows if str(row[key]) == str(wanted)), rows[0])
+        number = str(wanted)
+        is_id = number.isdecimal() and len(number) < _DIGITS
+        known = self._reader.first(table, **{key: int(number)}) if is_id else None
+        return known or self._reader.page(table, 1)[0]
 
     def _coupon(self, user_id: int) -> int | None:
-        unused = [row["coupon_id"] for row in self._reader.table("trade_coupon")
-                  if row["user_id"] == user_id and not row["is_used"]]  # fmt: skip
-        return unused[0] if unused else None
+        row = self._reader.first("trade_coupon", user_id=user_id, is_used=0)
+        return int(row["coupon_id"]) if row else None

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from sqlalchemy import Column, Connection, Executable, Select, Table
+from sqlalchemy import Column, Connection, Executable, Select, Table, false, func, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from labkit.home import Home
@@ -114,9 +114,45 @@ class Reader:
         Raises:
             KeyError: there is no such table; says which there are.
         """
-        if name not in _BY_NAME:
-            raise KeyError(f"there is no table {name}; there are {', '.join(sorted(_BY_NAME))}")
-        return [row for service in HOMES_OF[name] for row in self._rows(service, _BY_NAME[name])]
+        table = self._known(name)
+        return [
+            row for service in HOMES_OF[name] for row in self._rows(service, table, table.select())
+        ]
+
+    def count(self, name: str, order_id: int | None = None) -> int:
+        """Return how many rows a table has in all its databases, or how many are of one order.
+
+        Raises:
+            KeyError: there is no such table; says which there are.
+        """
+        return sum(self._counts(name, order_id).values())
+
+    def page(self, name: str, limit: int, offset: int = 0, order_id: int | None = None) -> Rows:
+        """Read some rows of a table, in the order of `table`: what it holds beside costs nothing.
+
+        Args:
+            name: of the table.
+            limit: how many rows at most.
+            offset: how many rows to leave out before.
+            order_id: of the order whose rows are wanted; None: of any.
+
+        Raises:
+            KeyError: there is no such table; says which there are.
+        """
+        found: Rows = []
+        for service, number in self._counts(name, order_id).items():
+            if offset < number and len(found) < limit:
+                part = _of_order(self._known(name).select(), self._known(name), order_id)
+                part = part.limit(limit - len(found)).offset(offset)
+                found += self._rows(service, self._known(name), part)
+            offset = max(0, offset - number)
+        return found
+
+    def first(self, name: str, **wanted: Any) -> dict[str, Any] | None:
+        """Return the first row of a table of one database with certain values; None without one."""
+        table = self._known(name)
+        matching = table.select().where(*(table.c[key] == value for key, value in wanted.items()))
+        return next(iter(self._rows(HOMES_OF[name][0], table, matching.limit(1))), None)
 
     def columns(self, name: str) -> list[str]:
         """The names of the columns of `table`, which it has without a row as well."""
@@ -128,7 +164,27 @@ class Reader:
         for engine in self._engines.values():
             engine.dispose()
 
-    def _rows(self, service: str, table: Table) -> Rows:
+    def _rows(self, service: str, table: Table, wanted: Select[Any]) -> Rows:
         shared = {"service": service} if table in RUNTIME_TABLES else {}
-        ordered = table.select().order_by(*(table.primary_key or table.c))
+        ordered = wanted.order_by(*(table.primary_key or table.c))
         return [{**shared, **row} for row in self.query(service, ordered)]
+
+    def _counts(self, name: str, order_id: int | None) -> dict[str, int]:
+        """Return how many rows each database has of a table."""
+        table = self._known(name)
+        rows = _of_order(select(func.count().label("number")).select_from(table), table, order_id)
+        return {service: int(self.query(service, rows)[0]["number"]) for service in HOMES_OF[name]}
+
+    def _known(self, name: str) -> Table:
+        if name not in _BY_NAME:
+            raise KeyError(f"there is no table {name}; there are {', '.join(sorted(_BY_NAME))}")
+        return _BY_NAME[name]
+
+
+def _of_order(statement: Select[Any], table: Table, order_id: int | None) -> Select[Any]:
+    """Narrow a statement to the rows of one order: those that bear its id, or its key."""
+    if order_id is None:
+        return statement
+    own = [table.c.order_id == order_id] if "order_id" in table.c else []
+    keyed = [table.c.msg_key == str(order_id)] if "msg_key" in table.c else []
+    return statement.where(or_(*own, *keyed) if own or keyed else false())

@@ -1,9 +1,10 @@
 """Tables as people read them: pandas frames with short names for ids, and what changed in them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from rich.cells import cell_len
@@ -12,13 +13,18 @@ from labkit.lab import html
 from labkit.lab.columns import KEYS, SHOWN, STATUS, STORY, WORDS
 from labkit.printable import printable
 
+Rows = list[dict[str, Any]]
 _LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E",
             "pay_id": "P", "refund_id": "R", "trade_no": "T", "notify_id": "N"}  # fmt: skip
 #: What the platform calls what has a name in the shop already.
 _SAME = {"out_trade_no": "pay_id", "out_request_no": "refund_id"}
+_KIND = {column: column for column in _LETTERS} | _SAME
 #: Of one kind, by whatever column they are found: an operation may be about a payment, and an
 #: order with nothing left to pay is its own payment.
 _ONE_KIND = ("order_id", "pay_id")
+#: So many rows of a table are shown at once.
+SHOWN_ROWS = 200
+_CONTEXT = 20
 
 
 class Aliases:
@@ -26,16 +32,19 @@ class Aliases:
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, int], str] = {}
+        self._texts: dict[str, str] = {}
+        self._given = Counter[str]()
 
     def learn(self, rows: Iterable[dict[str, Any]]) -> None:
         """Name ids that have no name yet; ids grow with time, so sorting them gives birth order."""
-        found = {(_SAME.get(column, column), int(row[column])) for row in rows
-                 for column in (*_LETTERS, *_SAME) if row.get(column)}  # fmt: skip
+        found = {(_KIND[column], int(value)) for row in rows for column, value in row.items()
+                 if value and column in _KIND}  # fmt: skip
         for column, number in sorted(found, key=lambda one: (one[1], one[0])):
             if self._find(column, number) is None:
                 letter = _LETTERS[column]
-                known = sum(name.startswith(letter) for name in self._names.values())
-                self._names[column, number] = f"{letter}{known + 1}"
+                self._given[letter] += 1
+                name = f"{letter}{self._given[letter]}"
+                self._names[column, number] = self._texts[str(number)] = name
 
     def show(self, column: str, value: Any) -> Any:
         """A value as people read it: an alias, `–` for nothing, a time to the second."""
@@ -54,8 +63,7 @@ class Aliases:
 
     def replace(self, text: str) -> str:
         """A text with every known id replaced by its short name; small seeded ids stay."""
-        names = {str(number): name for (_, number), name in self._names.items()}
-        return re.sub(r"\d{15,}", lambda found: names.get(found[0], found[0]), text)
+        return re.sub(r"\d{15,}", lambda found: self._texts.get(found[0], found[0]), text)
 
 
 def frame(table: str, rows: Sequence[dict[str, Any]], aliases: Aliases) -> "Table":
@@ -83,7 +91,13 @@ def _show(table: str, column: str, value: Any, aliases: Aliases) -> Any:
 
 
 class Table(pd.DataFrame):
-    """A frame that shows itself whole: no index, nothing cut, and a word where it has no rows."""
+    """A frame that shows itself: no index, no cell cut, and a word where it has no rows.
+
+    Of many rows it shows the last; its note says what it does not show.
+    """
+
+    _metadata: ClassVar[list[str]] = ["note"]
+    note = ""
 
     @classmethod
     def of(cls, rows: Iterable[dict[str, Any]], columns: Iterable[str] | None = None) -> "Table":
@@ -104,11 +118,28 @@ class Table(pd.DataFrame):
 
     def __repr__(self) -> str:
         with pd.option_context("display.max_colwidth", None):
-            text = str(self.to_string(index=False)) if len(self) else "(no rows)"
+            shown = str(self.tail(SHOWN_ROWS).to_string(index=False)) if len(self) else "(no rows)"
+        text = "\n".join(filter(None, [shown, self._what_is_left_out()]))
         return printable(text, lines=True)
 
     def _repr_html_(self) -> str:
-        return html.table("", [str(column) for column in self.columns], self.to_numpy().tolist())
+        rows = self.tail(SHOWN_ROWS).to_numpy().tolist()
+        return html.table(self._what_is_left_out(), [str(name) for name in self.columns], rows)
+
+    def _what_is_left_out(self) -> str:
+        hidden = f"the last {SHOWN_ROWS} of {len(self):,} rows" if len(self) > SHOWN_ROWS else ""
+        return "; ".join(filter(None, [hidden, self.note]))
+
+
+def only_changes(before: Rows, after: Rows) -> tuple[Rows, Rows]:
+    """Leave out the rows that are the same before and after."""
+    same = {tuple(row.values()) for row in before} & {tuple(row.values()) for row in after}
+    if len(same) == len(before) == len(after):  # the last few, as a word that nothing has changed
+        return before[-_CONTEXT:], after[-_CONTEXT:]
+    return (
+        [row for row in before if tuple(row.values()) not in same],
+        [row for row in after if tuple(row.values()) not in same],
+    )
 
 
 class Difference:

@@ -15,11 +15,12 @@ from labkit.faults import Faults
 from labkit.home import Home
 from labkit.lab import flight, invariants, money, trace
 from labkit.lab.answer import Answer
+from labkit.lab.births import Births
 from labkit.lab.by_hand import ByHand, ConsoleLink
 from labkit.lab.client import Client
-from labkit.lab.data import Reader
+from labkit.lab.data import Reader, Rows
 from labkit.lab.diagram import Diagram
-from labkit.lab.frames import Aliases, Difference, Table, frame
+from labkit.lab.frames import SHOWN_ROWS, Aliases, Difference, Table, frame, only_changes
 from labkit.lab.reconcile import Reconciler, fetch_bill
 from labkit.lab.seen import Seen, Tables
 from labkit.lab.timepiece import Clock
@@ -32,10 +33,8 @@ from labkit.stack.grounds import Stack, choose
 from labkit.stack.instances import BROKER
 
 _POLL_SECONDS = 0.05
-#: Tables whose ids get their short names first, in this order.
-_BIRTHS = (
-    "trade_order_request", "trade_pay", "trade_refund", "platform_trade", "trade_mq_producer",
-)  # fmt: skip
+#: So many rows of a table are read at once: where there are more, the last.
+_PAGE = 10_000
 _TOLD_SECONDS = 2.0
 _RECONCILED = ["kind", "order", "payment", "at the platform", "in the shop", "found", "done"]
 #: When business time begins in a notebook; it moves only when the notebook advances it.
@@ -76,7 +75,7 @@ class Lab:
         self.clock = Clock(LabClock(home.clock_file))
         self.faults = Faults(home)
         self.by_hand = ByHand(home)
-        self._aliases = Aliases()
+        self._forget_names()
 
     @classmethod
     def up(cls, home: Path | str = ".lab", instances: Mapping[str, int] | None = None) -> Self:
@@ -111,7 +110,7 @@ class Lab:
             seeds: `goods`, `users`, `stock`, `balance` (cents), `coupons`: how much instead.
         """
         control.tell(self.home, "reset", clock=START.isoformat(), **seeds)
-        self._aliases = Aliases()
+        self._forget_names()
         self._reader.close()
 
     def scale(self, **instances: int) -> None:
@@ -159,14 +158,18 @@ class Lab:
         """Return a paid order in full (退货), as its user."""
         return Answer(self.client.give_back(order_id, self._user_of(order_id)), self.alias)
 
-    def tables(self, *names: str, raw: bool = False) -> Table | Tables:
+    def tables(
+        self, *names: str, raw: bool = False, limit: int = _PAGE, page: int | None = None
+    ) -> Table | Tables:
         """Tables as frames, with short names for ids.
 
         Args:
             names: one name gives a frame, several give all of them to be shown together.
             raw: every column, as the database holds it.
+            limit: how many rows at most.
+            page: which so many, from 1; the last if not said.
         """
-        frames = {name: self._frame(name, raw=raw) for name in names}
+        frames = {name: self._frame(name, limit, page, raw) for name in names}
         return frames[names[0]] if len(names) == 1 else Tables(frames)
 
     @contextmanager
@@ -194,12 +197,13 @@ class Lab:
             names: tables.
             settle: wait until nothing is in flight before looking again.
         """
-        before = {name: self._frame(name) for name in names}
+        before = {name: self._reader.table(name) for name in names}
         seen = Seen()
         yield seen
         if settle:
             self.settle()
-        seen.differences = [Difference(name, before[name], self._frame(name)) for name in names]
+        self._learn()
+        seen.differences = [self._differ(name, before[name]) for name in names]
 
     def settle(self, timeout: float = 30) -> None:
         """Wait until nothing is in flight.
@@ -332,17 +336,34 @@ class Lab:
         self._learn()
         return self._aliases.replace(text)
 
-    def _frame(self, name: str, *, raw: bool = False) -> Table:
-        rows = self._reader.table(name)
-        if raw:
-            return Table.of(rows, self._reader.columns(name))
+    def _frame(self, name: str, limit: int, page: int | None, raw: bool) -> Table:
+        total = self._reader.count(name)
+        begin = max(0, total - limit) if page is None else (page - 1) * limit
+        rows = self._reader.page(name, limit, begin)
+        columns = self._reader.columns(name)
+        found = Table.of(rows, columns) if raw else self._named(name, rows)
+        if len(rows) < total:
+            found.note = f"rows {begin + 1:,} to {begin + len(rows):,} of {total:,}; others: page=1"
+        return found
+
+    def _named(self, name: str, rows: Rows) -> Table:
         self._learn()
         return frame(name, rows, self._aliases)
 
+    def _differ(self, name: str, before: Rows) -> Difference:
+        """Compare a table with what it was; of many rows only those that differ are shown."""
+        after = self._reader.table(name)
+        if max(len(before), len(after)) > SHOWN_ROWS:
+            before, after = only_changes(before, after)
+        return Difference(name, self._named(name, before), self._named(name, after))
+
+    def _forget_names(self) -> None:
+        self._aliases = Aliases()
+        self._births = Births(self._reader, self._aliases)
+
     def _learn(self) -> None:
         """Name everything by its birth, whatever is shown."""
-        for table in _BIRTHS:
-            self._aliases.learn(self._reader.table(table))
+        self._births.learn()
 
     def _at_cashier(self, order_id: int | str, button: str) -> Answer:
         opened = self.create_payment(order_id)
@@ -351,5 +372,5 @@ class Lab:
         return Answer(self.client.press(opened.cashier_url, button), self.alias)
 
     def _user_of(self, order_id: int | str) -> int:
-        rows = self._reader.table("trade_order")
-        return next((row["user_id"] for row in rows if str(row["order_id"]) == str(order_id)), 1)
+        row = self._reader.first("trade_order", order_id=int(order_id))
+        return int(row["user_id"]) if row else 1

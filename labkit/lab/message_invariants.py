@@ -98,8 +98,8 @@ WITHIN = (
            LEFT JOIN trade_mq_consumer_log i
              ON i.event_id = {from_json("m.body", "event_id")}
             AND i.group_name = {from_json("m.body", "group")}
-            AND i.topic = {from_json("m.body", "source")}
-            AND i.msg_key = m.msg_key
-           WHERE m.topic = 'dead_letter' AND i.event_id IS NULL""",
+           WHERE m.topic = 'dead_letter' AND (i.event_id IS NULL
+              OR (i.body = {from_json("m.body", "body")}
+                  AND (i.msg_key <> m.msg_key OR i.topic <> {from_json("m.body", "source")})))""",
     ),
 )
