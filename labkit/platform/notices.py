@@ -13,6 +13,7 @@ from labkit.platform.messages import DueNotices, Notice, NoticeTried
 from labkit.platform.tables import notice, trade
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Transaction, step
+from labkit.runtime.texts import shorten
 
 #: How long after each try comes the next; after the last of them there is none.
 SCHEDULE = (
@@ -72,4 +73,4 @@ def mark_notice(tx: Transaction, tried: NoticeTried) -> None:
         return
     after = SCHEDULE[tried.tries] if tried.tries < len(SCHEDULE) else None
     next_try: Any = after and tx.now + after
-    tx.change(_unanswered(tried.notify_id, tried.tries, next_try, tried.error[:255]))
+    tx.change(_unanswered(tried.notify_id, tried.tries, next_try, shorten(tried.error, 255)))

@@ -12,6 +12,7 @@ from labkit.platform import answers, api, cashier, keys, notices
 from labkit.platform.api import Api
 from labkit.platform.notifier import Notifier
 from labkit.platform.wiring import PLATFORM
+from labkit.runtime import vital
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.database import Database
 from labkit.runtime.failpoints import Failpoints
@@ -40,7 +41,7 @@ async def serve(
     address = place.address(listener.getsockname()[1])
     registry = open_registry(home, settings)
     platform = assemble(home, settings, registry, f"http://{address}", instance)
-    telling = asyncio.create_task(platform.notifier.run())
+    telling = vital.create_task(platform.notifier.run(), "notifier")
     registry.announce(Instance(PLATFORM.name, instance, address, os.getpid()))
     config = uvicorn.Config(
         make_app(platform),

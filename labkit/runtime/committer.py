@@ -8,29 +8,33 @@ idea is old: "group commit" of IMS Fast Path (1976), told by Gray and Reuter, Tr
 Processing, 1992.
 """
 
+import logging
 import queue
 import random
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy import Transaction as DatabaseTransaction
 from sqlalchemy.exc import DBAPIError
 
 from labkit.results import Result
-from labkit.runtime import misses
+from labkit.runtime import misses, vital
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.engines import Trouble, trouble
+from labkit.runtime.engines import RowHeld, Trouble, trouble
 from labkit.runtime.failpoints import Refused
+from labkit.runtime.held_rows import HeldRows, LeftBehind, end_left_behind
 from labkit.runtime.lookup import find_together
 from labkit.runtime.pending import Misjudged, Pending
 from labkit.runtime.statements import cursor_of
 from labkit.runtime.steps import Transaction
 from labkit.runtime.work import Context, Ends, Overloaded, Work
+
+log = logging.getLogger(__name__)
 
 _GROUP = 100
 _EVER = float("inf")
@@ -48,15 +52,24 @@ class Committer:
         engine: of the service's database.
         context: what transactions are handed.
         deliver: hands the answers of a group to those who wait.
+        locks_rows: whether the server locks rows, so that a step can wait for one.
     """
 
-    def __init__(self, engine: Engine, context: Context, deliver: Callable[[Ends], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        context: Context,
+        deliver: Callable[[Ends], None],
+        *,
+        locks_rows: bool = False,
+    ) -> None:
         self._engine = engine
         self._connection: Connection | None = None
         self._context = context
         self._deliver = deliver
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._loop, daemon=True, name="committer")
+        self._held = HeldRows() if locks_rows else None
+        self._thread = vital.VitalThread(self._loop, "committer")
         self._thread.start()
 
     def put(self, work: Work, *, bounded: bool) -> None:
@@ -86,12 +99,20 @@ class Committer:
 
     def _loop(self) -> None:
         while group := self._take():
-            awaited = self._awaited(group)
-            self._slow_down(awaited)
-            armed = [work for work in awaited if self._is_armed(work)]
-            self._run([work for work in awaited if work not in armed])
-            for work in armed:  # what a fault does to one must not reach its neighbours
-                self._run([work])
+            try:
+                with self._thread.turn():
+                    self._see_to(group)
+            except Exception as error:  # a defect, or a disk that is full: who asked is told
+                log.exception("%d steps of %s were given up", len(group), self._context.service)
+                self._deliver([(work, error) for work in group])
+
+    def _see_to(self, group: list[Work]) -> None:
+        awaited = self._awaited(group)
+        self._slow_down(awaited)
+        armed = [work for work in awaited if self._is_armed(work)]
+        self._run([work for work in awaited if work not in armed])
+        for work in armed:  # what a fault does to one must not reach its neighbours
+            self._run([work])
 
     def _awaited(self, group: list[Work]) -> list[Work]:
         """Those whose callers still wait; the others are told."""
@@ -120,9 +141,11 @@ class Committer:
             self._run(group, presuming=False)
         except _Delayed as delayed:
             again = replace(group[0], crossed=True, expires=_EVER)  # what was begun ends
-            self._later(delayed.seconds, self._queue.put, again)
+            vital.start_timer(delayed.seconds, self._queue.put, again)
         except Exception as error:  # every error belongs to the one who asked
-            if len(group) > 1 and trouble(error) in _OWN:
+            if len(group) > 1 and presuming and isinstance(error, RowHeld):
+                self._run(self._awaited(group), presuming=False)  # by now the row is known
+            elif len(group) > 1 and trouble(error) in _OWN:
                 for work in group:  # one that was held up may have cost the others their time
                     self._run(self._awaited([work]))
             else:
@@ -133,36 +156,53 @@ class Committer:
     def _attempt(self, group: list[Work], presuming: bool) -> Ends:
         for tries in count(1):
             try:
-                return self._transact(group, presuming)
-            except DBAPIError as error:
-                if trouble(error) not in _OWN:
-                    misses.count(misses.DATABASE)
+                return self._in_time(group, presuming)
+            except (DBAPIError, RowHeld) as error:
+                _count(error)
                 if tries >= _TRIES.get(trouble(error), 1):
                     raise
                 time.sleep(0.02 * tries * random.uniform(0.5, 1))
         raise AssertionError("it returns or raises")
 
+    def _in_time(self, group: list[Work], presuming: bool) -> Ends:
+        """Run a group; a transaction that waits too long for a row is ended, and holds nothing."""
+        try:
+            return self._transact(group, presuming and not self._held)
+        except LeftBehind as left:
+            end_left_behind(self._engine, left.thread)
+            raise RowHeld(str(left)) from left
+
     def _transact(self, group: list[Work], presuming: bool) -> Ends:
         context, ends, emitted = self._context, [], []
         now, wall = context.clock.now(), wall_ms()
         self._note_step(group)
-        with self._connected() as connection, connection.begin():
+        with self._connected() as connection, _undoing(connection, connection.begin()):
             cursor = cursor_of(connection)
-            pending = Pending(cursor) if presuming else None
+            pending = Pending(cursor, self._held) if presuming else None
             found = find_together(connection, cursor, group)
+            apart = bool(self._held) and len(group) > 1
             for work in group:
                 tx = Transaction(
                     connection, now, wall, context.ids, context.settings, cursor, work.trace,
-                    pending, found,
+                    pending, found, held=self._held,
                 )  # fmt: skip
-                ends.append((work, work.step.function(tx, work.command)))
-                if tx.emitted:
-                    context.write_outbox(tx)
+                try:
+                    with _undoing(connection, connection.begin_nested() if apart else None):
+                        ends.append((work, work.step.function(tx, work.command)))
+                        if tx.emitted:
+                            context.write_outbox(tx)
+                except RowHeld as error:  # the others go on, in this transaction
+                    if not apart:
+                        raise
+                    _count(error)
+                    ends.append((work, _failure(work, error)))
+                else:
                     emitted += [(*one, work.trace) for one in tx.emitted]
             if pending:
                 pending.flush()
-            for work in group:
-                self._before_commit(work, alone=len(group) == 1)
+            for work, answer in ends:
+                if not isinstance(answer, RowHeld):
+                    self._before_commit(work, alone=len(group) == 1)
         if emitted:
             context.committed(emitted)
         return ends
@@ -214,7 +254,7 @@ class Committer:
 
     def _goes_out(self, work: Work, answer: Any) -> bool:
         """Cross the boundary after the commit; whether the answer goes to its caller now."""
-        if work.step.reads:
+        if work.step.reads or isinstance(answer, RowHeld):
             return True
         name = f"{self._context.service}.{work.step.name}.after_commit"
         if work.crossed:
@@ -224,13 +264,8 @@ class Committer:
         if action.twice:
             self._queue.put(replace(work, crossed=True))
         elif action.seconds:
-            self._later(action.seconds, self._deliver, [(work, answer)])
+            vital.start_timer(action.seconds, self._deliver, [(work, answer)])
         return not action.twice and not action.seconds
-
-    def _later(self, seconds: float, do: Callable[[Any], None], what: Any) -> None:
-        timer = threading.Timer(seconds, do, (what,))
-        timer.daemon = True
-        timer.start()
 
 
 class _Delayed(Exception):
@@ -247,3 +282,22 @@ def _failure(work: Work, error: Exception) -> Any:
     order_id = getattr(work.command, "order_id", None)
     text = f"order {order_id}: {error}" if order_id else str(error)
     return Result[Any].no(work.step.failed, text)
+
+
+def _count(error: Exception) -> None:
+    """Count what faults of a server prove by: that it was away, or a row was held."""
+    if trouble(error) not in _OWN:
+        misses.count(misses.DATABASE)
+    elif trouble(error) is Trouble.HELD:
+        misses.count(misses.ROW)
+
+
+@contextmanager
+def _undoing(connection: Connection, transaction: DatabaseTransaction | None) -> Iterator[None]:
+    """Undo what a block did if it raises; a connection that was left behind can undo nothing."""
+    with transaction or nullcontext():
+        try:
+            yield
+        except LeftBehind:
+            connection.invalidate()
+            raise

@@ -10,10 +10,10 @@ from contextlib import closing
 from typing import Any
 
 from labkit.results import Code, Result
-from labkit.runtime import inbox, tracing
+from labkit.runtime import inbox, tracing, vital
 from labkit.runtime.broker import Broker, Consumer, GroupLost
 from labkit.runtime.database import Database
-from labkit.runtime.engines import is_away
+from labkit.runtime.engines import is_away, is_held
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import NoIds
 from labkit.runtime.inbox import Delivery, Failure
@@ -56,7 +56,7 @@ class Inbox:
         self._database = database
         self._failpoints = failpoints
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._consume, daemon=True, name="consumer")
+        self._thread = vital.VitalThread(self._consume, "consumer")
 
     def start(self) -> None:
         """Join the group and consume, in a thread."""
@@ -72,10 +72,19 @@ class Inbox:
         while True:
             try:
                 for delivery in await self._database.run(inbox.find_due, None):
-                    await self._try_again(self._again, delivery)
+                    await self._retry_apart(delivery)
             except Exception as error:  # above all a database that is away: it burns no tries
                 log.warning("retries of %s pause: %s", self._group, error)
             await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _retry_apart(self, delivery: Delivery) -> None:
+        """Try one waiting row; what befalls it alone holds up no other."""
+        try:
+            await self._try_again(self._again, delivery)
+        except Exception as error:
+            if _is_away(error):
+                raise
+            log.warning("event %d of %s waits on: %s", delivery.event_id, self._group, error)
 
     async def retry(self, thing: StuckThing) -> Result[None]:
         """Drive one kept event by hand, whether it waits or is dead."""
@@ -94,7 +103,7 @@ class Inbox:
         try:
             await self._run(steps[delivery.topic], delivery)
         except Exception as error:  # kept with its cause, for people to see
-            if _is_none_of_its_doing(error):
+            if _is_away(error):
                 raise
             await self._database.run(inbox.keep_failure, _failure(delivery, error))
             return f"{type(error).__name__}: {error}"
@@ -145,15 +154,31 @@ class Inbox:
             return await self._database.run(step, delivery)
 
     def _keep(self, delivery: Delivery, error: Exception) -> None:
-        """Store a failed delivery; where it is not to blame, wait and ask again."""
-        while _is_none_of_its_doing(error) and not self._stopping.is_set():
+        """Store a failed delivery; while the database is away, wait and run it again."""
+        while _is_away(error) and not self._stopping.is_set():
             log.warning("polling of %s pauses: %s", self._group, error)
             time.sleep(_PAUSE_SECONDS)
             try:
                 return self._database.submit(self._first[delivery.topic], delivery).result()
             except Exception as again:  # still away, or the handler's own error now
                 error = again
-        self._database.submit(inbox.keep_failure, _failure(delivery, error)).result()
+        return self._store(_failure(delivery, error))
+
+    def _store(self, failure: Failure) -> None:
+        """Store a failed delivery, at least with what its cause is called.
+
+        One that cannot be stored at all is passed over, so that its partition moves on: its
+        producer sends it again until there is a row for it.
+        """
+        shorter = failure.model_copy(update={"error": failure.error.partition(":")[0]})
+        for attempt in (failure, shorter):
+            try:
+                return self._database.submit(inbox.keep_failure, attempt).result()
+            except Exception as error:
+                if _is_away(error):
+                    raise
+                event_id = failure.delivery.event_id
+                log.error("event %d of %s cannot be kept: %s", event_id, self._group, error)
         return None
 
 
@@ -162,10 +187,11 @@ def _about(delivery: Delivery) -> dict[str, Any]:
     return {"topic": delivery.topic, "order_id": delivery.key, "event_id": delivery.event_id}
 
 
-def _is_none_of_its_doing(error: Exception) -> bool:
-    """Whether an event failed because the database is away or no ids can be made."""
+def _is_away(error: Exception) -> bool:
+    """Return True if no event can be handled now: the database is away, or no ids can be made."""
     return is_away(error) or isinstance(error, NoIds)
 
 
 def _failure(delivery: Delivery, error: Exception) -> Failure:
-    return Failure(delivery=delivery, error=f"{type(error).__name__}: {error}")
+    text = f"{type(error).__name__}: {error}"
+    return Failure(delivery=delivery, error=text, held=is_held(error))

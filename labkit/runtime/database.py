@@ -27,7 +27,9 @@ class Database:
     """
 
     def __init__(self, url: str, context: Context) -> None:
-        self._writer = Committer(open_engine(url), context, self._deliver)
+        engine = open_engine(url)
+        locks_rows = engine.dialect.name != "sqlite"
+        self._writer = Committer(engine, context, self._deliver, locks_rows=locks_rows)
         self._reader = Committer(open_reader(url), context, self._deliver)
 
     async def run(self, step: Step[Any, A], command: Any) -> A:
@@ -46,8 +48,9 @@ class Database:
 
         Returns:
             A future of the step's answer, after the commit. It may raise what the step raised,
-            `OperationalError` where the database is away, full, or locked for too long, and
-            `Refused` where a failpoint refused a step that has no code for that.
+            `OperationalError` where the database is away, full, or locked for too long, `RowHeld`
+            where somebody holds a row for too long, and `Refused` where a failpoint refused a step
+            that has no code for that.
 
         Raises:
             Overloaded: too many steps wait already.

@@ -17,20 +17,27 @@ from sqlalchemy.pool import StaticPool
 _BUSY_MS = 2000
 #: Seconds that a MySQL server has to be reached, and to answer; there is no limit by default.
 _REACH_SECONDS, _ANSWER_SECONDS = 2, 5.0
-#: Wrong data is refused and not cut to fit; a lock is waited for two seconds and not fifty; who
-#: stands still in the middle of a transaction has it ended, so that its rows are free again.
-_SESSION = "SET sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = 2, lock_wait_timeout = 30"
+#: Wrong data is refused and not cut to fit; a lock is waited for one second and not fifty, and by
+#: most statements for less (`held_rows`); who stands still in the middle of a transaction has it
+#: ended, so that its rows are free again.
+_SESSION = "SET sql_mode = 'TRADITIONAL', innodb_lock_wait_timeout = 1, lock_wait_timeout = 30"
 _FENCE = "SET wait_timeout = 10"
 _ONLY_LOOK = "SET SESSION TRANSACTION READ ONLY"
 
 _DUPLICATE = 1062
-_DEADLOCK, _LOCK_WAIT = 1213, 1205
+_DEADLOCK = 1213
+_HELD = {1205, 3572}  # waited for too long, or not at all (MySQL's own number for NOWAIT)
+_NO_SUCH_THREAD = 1094
 #: The connection or the statement is gone: killed, timed out, the server stopping.
 _LOST = {0, 1053, 1152, 1158, 1159, 1160, 1161, 1180, 1317, 1927, 2006, 2013, 2055, 4031}
 #: The server cannot be reached, lets nobody in (the account is locked: 3118 in MySQL, 4151 in
 #: MariaDB) or cannot work: its disk or a table is full.
 _AWAY = {3, 1021, 1030, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1135, 1203, 1226, 1290,
          1836, 2002, 2003, 2005, 3118, 4151}  # fmt: skip
+
+
+class RowHeld(Exception):
+    """A row that a step needs is held by another transaction: nothing of the step was done."""
 
 
 class Trouble(Enum):
@@ -79,12 +86,14 @@ def open_reader(url: str, seconds: float = _ANSWER_SECONDS) -> Engine:
 
 def trouble(error: BaseException) -> Trouble:
     """What an error says about trying again."""
+    if isinstance(error, RowHeld):
+        return Trouble.HELD
     if not isinstance(error, DBAPIError):
         return Trouble.NONE
     if isinstance(error.orig, sqlite3.Error):
         return _trouble_of_sqlite(error.orig)
     number = _number(error)
-    if number in (_DEADLOCK, _LOCK_WAIT):
+    if number == _DEADLOCK or number in _HELD:
         return Trouble.DEADLOCK if number == _DEADLOCK else Trouble.HELD
     if number in _LOST or error.connection_invalidated:
         return Trouble.LOST
@@ -92,14 +101,24 @@ def trouble(error: BaseException) -> Trouble:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether an error says that the database is away, full or locked: none of the step's doing."""
-    return trouble(error) is not Trouble.NONE
+    """Return True if a database is away, full or locked as a whole: no step can be run."""
+    return trouble(error) in (Trouble.BUSY, Trouble.LOST, Trouble.AWAY)
+
+
+def is_held(error: BaseException) -> bool:
+    """Return True if a row is held by another transaction: steps about other rows can be run."""
+    return trouble(error) in (Trouble.HELD, Trouble.DEADLOCK)
 
 
 def in_one_line(error: BaseException) -> str:
     """What an error says, without the statement, its values and SQLAlchemy's link."""
     said = error.orig if isinstance(error, DBAPIError) else error
     return " ".join(f"{type(error).__name__}: {said}".split())
+
+
+def is_no_thread(error: DBAPIError) -> bool:
+    """Return True if MySQL knows no connection of the number that was to be killed."""
+    return bool(_number(error) == _NO_SUCH_THREAD)
 
 
 def is_duplicate(error: DBAPIError) -> bool:

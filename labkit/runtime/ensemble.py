@@ -15,7 +15,7 @@ from kazoo.client import KazooClient
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.states import KazooState
 
-from labkit.runtime import misses
+from labkit.runtime import misses, vital
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Ensemble:
         )  # fmt: skip
         self.client.add_listener(self._hear)
         self.client.start_async()
-        self._thread = threading.Thread(target=self._keep, daemon=True, name="zookeeper")
+        self._thread = vital.VitalThread(self._keep, "zookeeper")
         self._thread.start()
 
     @property

@@ -15,6 +15,7 @@ from labkit.results import Message
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING, inbox
+from labkit.runtime.texts import Cause
 
 _BATCH = 100
 _MOST_DOUBLINGS = 40  # far beyond the longest delay
@@ -50,10 +51,17 @@ class Delivery(Message):
 
 
 class Failure(Message):
-    """A delivery whose handler raised, and why."""
+    """A delivery whose handler raised, and why.
+
+    Attributes:
+        delivery: the event.
+        error: the cause.
+        held: whether a row that it needs was held by another transaction, which burns no try.
+    """
 
     delivery: Delivery
-    error: str
+    error: Cause
+    held: bool = False
 
 
 class MissingQuery(Message):
@@ -73,7 +81,7 @@ class DeadLetter(Event):
     event_id: int
     source: str
     body: str
-    error: str
+    error: Cause
 
 
 class BodyChanged(Exception):
@@ -130,9 +138,9 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
         error = given_up(failure.error) if by_hand else failure.error
         tx.execute(update(inbox).where(_row(delivery)).values(last_error=error))
     elif row.status == WAITING:
-        tries = row.tries + 1
-        dead = tries >= settings.retry_limit
-        doubled = settings.retry_first * 2 ** min(tries - 1, _MOST_DOUBLINGS)
+        tries = row.tries + (not failure.held)
+        dead = tries >= settings.retry_limit and not failure.held
+        doubled = settings.retry_first * 2 ** min(max(tries - 1, 0), _MOST_DOUBLINGS)
         delay = min(doubled, settings.retry_max)
         next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
         values = {"tries": tries, "next_try": next_try, "last_error": failure.error}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from labkit.runtime.counters import Counters
 
-DATABASE, BROKER, REGISTRY = _KINDS = ("database", "broker", "registry")
+DATABASE, BROKER, REGISTRY, ROW = _KINDS = ("database", "broker", "registry", "row")
 _counters: list[Counters] = []  # of this process; none in a tool, which nobody counts
 
 
@@ -24,7 +24,10 @@ def start(folder: Path, process: str) -> None:
 
 
 def count(kind: str) -> None:
-    """Note that a server could not be reached, did not answer in time, or could not do its work."""
+    """Note that a server could not be reached, did not answer in time, or could not do its work.
+
+    Or that a step did not get a row of a database, because somebody else held it.
+    """
     for one in _counters:
         one.add(_KINDS.index(kind))
 

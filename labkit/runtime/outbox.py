@@ -137,7 +137,7 @@ def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
 @step()
 def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
     """Every group that must have the event has an inbox row for it: the end of its way."""
-    for event_id in event_ids:
+    for event_id in _not_held(tx, event_ids):
         tx.change(_settled(event_id, tx.now))
 
 
@@ -199,8 +199,14 @@ def _claim(tx: Transaction, status: int) -> list[Parcel]:
 
 
 def _move(tx: Transaction, event_ids: Any, old: int, **values: Any) -> None:
-    these = outbox.c.event_id.in_(event_ids) & (outbox.c.status == old)
+    these = outbox.c.event_id.in_(_not_held(tx, event_ids)) & (outbox.c.status == old)
     tx.execute(update(outbox).where(these).values(**values))
+
+
+def _not_held(tx: Transaction, event_ids: Any) -> list[int]:
+    """Those whose rows nobody holds; the others are claimed again when their lease is over."""
+    these = select(outbox.c.event_id).where(outbox.c.event_id.in_(event_ids))
+    return list(tx.execute(these.with_for_update(skip_locked=True)).scalars())
 
 
 def _parcel(row: Row[Any]) -> Parcel:

@@ -17,6 +17,7 @@ from typing import Any
 from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError
 
+from labkit.runtime.held_rows import HeldRows
 from labkit.runtime.statements import Compiled
 
 _Batch = tuple[Compiled, list[Mapping[str, Any]]]
@@ -33,10 +34,12 @@ class Pending:
 
     Args:
         cursor: the driver's.
+        held: rows that are held, on a server that locks rows.
     """
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, cursor: Any, held: HeldRows | None = None) -> None:
         self._cursor = cursor
+        self._held = held
         self._batches: dict[Table, list[_Batch]] = {}
 
     def add(self, compiled: Compiled, values: Mapping[str, Any]) -> None:
@@ -61,8 +64,15 @@ class Pending:
         batches, self._batches = self._batches, {}
         for compiled, values in chain.from_iterable(batches.values()):
             try:
-                changed = compiled.execute_many(self._cursor, values)
+                changed = self._execute(compiled, values)
             except IntegrityError as error:
                 raise Misjudged(str(error)) from error
             if changed != len(values):
                 raise Misjudged(f"{changed} rows were changed, and not {len(values)}")
+
+    def _execute(self, compiled: Compiled, many: list[Mapping[str, Any]]) -> int:
+        if self._held is None:
+            return compiled.execute_many(self._cursor, many)
+        keys = [compiled.row_key(values) for values in many]
+        with self._held.in_time(self._cursor, keys):
+            return compiled.execute_many(self._cursor, many)

@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 
 #: Begins what a command asks, given the time when nobody waits any more (monotonic clock).
 Handler = Callable[[Any, float], "asyncio.Future[Any]"]
+_HEALTH_S = 1.0  # between two looks at what must move
 _PATIENCE = 1.0  # seconds that what is under way has when the service stops
 
 
@@ -72,6 +73,20 @@ class Server:
         await self._server.start()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         return self._place.address(port)
+
+    async def keep_health(self, stuck: Callable[[], list[str]]) -> None:
+        """Keep the answer to health checks true, until cancelled.
+
+        Args:
+            stuck: names what does not move.
+        """
+        while True:
+            names = stuck()
+            if names:
+                log.error("%s is not healthy: %s does not move", self._service, ", ".join(names))
+            status = health_pb2.HealthCheckResponse
+            await self._health.set("", status.NOT_SERVING if names else status.SERVING)
+            await asyncio.sleep(_HEALTH_S)
 
     async def stop(self) -> None:
         """Begin nothing more, answer what is under way, and stop."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from labkit.home import Home
 from labkit.results import Code, Result
-from labkit.runtime import inbox, letters, outbox, tracing
+from labkit.runtime import inbox, letters, outbox, tracing, vital
 from labkit.runtime.broker import Broker
 from labkit.runtime.calls import Calls
 from labkit.runtime.clock import LabClock, wall_ms
@@ -111,9 +111,13 @@ class Runtime:
         self._server.add(Desk, desk)
         self.announce(await self._server.start())
         self._inbox.start()
-        sweeps = [self._sweep(sweep) for sweep in self.service.sweeps]
-        for work in (relay.run(self._database, self._groups), self._inbox.run_retries(), *sweeps):
-            self._tasks.append(asyncio.create_task(work))
+        works = {
+            "relay": relay.run(self._database, self._groups),
+            "retries": self._inbox.run_retries(),
+            "health": self._server.keep_health(vital.stuck),
+            **{sweep.name: self._sweep(sweep) for sweep in self.service.sweeps},
+        }
+        self._tasks += [vital.create_task(work, name) for name, work in works.items()]
 
     def announce(self, endpoint: str) -> None:
         """Tell the registry where this instance answers."""

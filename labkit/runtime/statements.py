@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from typing import Any, Generic, ParamSpec
+from operator import and_, eq
+from typing import Any, Generic, NamedTuple, ParamSpec
 
 from sqlalchemy import (
+    BindParameter,
+    BooleanClauseList,
     Column,
     Connection,
     Dialect,
@@ -67,6 +70,27 @@ class Rows:
         return [row[0] for row in self.found]
 
 
+class RowKey(NamedTuple):
+    """Tells a row from all others, by the columns that a statement compares.
+
+    Attributes:
+        table: whose row.
+        values: column name → value, sorted.
+    """
+
+    table: Table
+    values: tuple[tuple[str, Any], ...]
+
+    @property
+    def conditions(self) -> list[Any]:
+        """What finds the row."""
+        return [self.table.c[column] == value for column, value in self.values]
+
+    def __str__(self) -> str:
+        where = ", ".join(f"{column} {value}" for column, value in self.values)
+        return f"the row {where} of {self.table.name}"
+
+
 class Statement(Generic[P]):
     """A statement that is built once; called with its values it gives a `Bound`.
 
@@ -110,11 +134,14 @@ class Compiled:
 
     Attributes:
         tables: that it changes or looks at.
+        locks: whether it locks the rows that it finds or writes.
     """
 
     def __init__(self, compiled: Any, dialect: Dialect, prefix: str) -> None:
         parts = visitors.iterate(compiled.statement)
         self.tables = frozenset(part for part in parts if isinstance(part, Table))
+        self.locks = _locks(compiled.statement)
+        self._keys = _keys_of(compiled, prefix)
         self._text = str(compiled)
         self._joins = dialect.name != "sqlite" and not compiled.isinsert
         self._error: Any = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine's has one
@@ -130,6 +157,14 @@ class Compiled:
         kinds = [one.type.dialect_impl(dialect) for one in selected]
         self._out_of = [(at, process) for at, kind in enumerate(kinds)
                         if (process := kind.result_processor(dialect, None))]  # fmt: skip
+
+    def row_key(self, values: Mapping[str, Any]) -> RowKey | None:
+        """Return which row it is about, with these values; None if its text does not tell."""
+        if len(self.tables) != 1:
+            return None
+        (table,) = self.tables
+        known = {column: fixed if own is None else values[own] for column, own, fixed in self._keys}
+        return _key_in(table, known)
 
     def execute(self, cursor: Any, values: Mapping[str, Any]) -> Rows:
         """Run it on a driver's cursor.
@@ -183,6 +218,67 @@ class Compiled:
             for at, process in self._out_of:
                 row[at] = process(row[at])
         return self._row._make(row)
+
+
+def row_key_of(statement: Any) -> RowKey | None:
+    """Return which row a statement of SQLAlchemy Core is about, if it locks one, and just one."""
+    if statement.is_insert or not _locks(statement):
+        return None
+    tables = statement.get_final_froms() if statement.is_select else [statement.table]
+    if len(tables) != 1 or not isinstance(tables[0], Table):
+        return None
+    return _key_in(tables[0], {name: right.value for name, right in _compared(statement)})
+
+
+def _locks(statement: Any) -> bool:
+    """Whether a statement locks the rows that it finds or writes."""
+    if statement.is_select:
+        return getattr(statement, "_for_update_arg", None) is not None
+    return bool(statement.is_dml)
+
+
+def _key_in(table: Table, known: Mapping[str, Any]) -> RowKey | None:
+    """The key of one row, if these columns tell it from all others."""
+    primary = [column.name for column in table.primary_key]
+    if primary and known.keys() >= set(primary):
+        return RowKey(table, tuple((column, known[column]) for column in primary))
+    unique = [name for name in known if table.c[name].unique]
+    return RowKey(table, tuple((name, known[name]) for name in unique[:1])) if unique else None
+
+
+def _keys_of(compiled: Any, prefix: str) -> list[tuple[str, str | None, Any]]:
+    """The columns that a statement compares with one value: name, own parameter, fixed value.
+
+    Of an insert these are the columns of the primary key.
+    """
+    if compiled.isinsert:
+        keys = [column.name for column in compiled.statement.table.primary_key]
+        return [(name, name, None) for name in keys if name in compiled.binds]
+    return [
+        (name, right.key[len(prefix) :] if right.key.startswith(prefix) else None, right.value)
+        for name, right in _compared(compiled.statement)
+    ]
+
+
+def _compared(statement: Any) -> list[tuple[str, BindParameter[Any]]]:
+    """The columns that must be equal to a value, and that."""
+    pairs = [
+        (part.left, part.right)
+        for part in _all_of(getattr(statement, "whereclause", None))
+        if getattr(part, "operator", None) is eq
+    ]
+    return [
+        (left.name, right)
+        for left, right in pairs
+        if isinstance(left, Column) and isinstance(right, BindParameter)
+    ]
+
+
+def _all_of(where: Any) -> list[Any]:
+    """The conditions that must all hold."""
+    if isinstance(where, BooleanClauseList) and where.operator is and_:
+        return [one for part in where.clauses for one in _all_of(part)]
+    return [] if where is None else [where]
 
 
 #: Columns that are unique together in a table: what `insert_once` may find taken.

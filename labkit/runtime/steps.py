@@ -5,6 +5,7 @@ commits. A **flow** is asynchronous and awaits steps of its own database and cal
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
@@ -14,9 +15,19 @@ from sqlalchemy.exc import IntegrityError
 
 from labkit.results import Code, Message
 from labkit.runtime.engines import is_duplicate
+from labkit.runtime.held_rows import HeldRows
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.pending import Pending
-from labkit.runtime.statements import Bound, Compiled, Key, Rows, cursor_of, insertion, row_of_key
+from labkit.runtime.statements import (
+    Bound,
+    Compiled,
+    Key,
+    Rows,
+    cursor_of,
+    insertion,
+    row_key_of,
+    row_of_key,
+)
 from labkit.settings import Settings
 
 A = TypeVar("A")
@@ -57,6 +68,7 @@ class Transaction:
         pending: what its group writes later; None where each write is sent at once.
         found: what the lookups of its group have found, by key and value.
         emitted: the events that leave with this transaction.
+        held: rows that are held, on a server that locks rows.
     """
 
     connection: Connection
@@ -69,6 +81,7 @@ class Transaction:
     pending: Pending | None = None
     found: Mapping[Column[Any], Mapping[Any, Any]] = field(default_factory=dict)
     emitted: list[tuple[int, Event]] = field(default_factory=list)
+    held: HeldRows | None = None
 
     def __post_init__(self) -> None:
         self.cursor = self.cursor or cursor_of(self.connection)
@@ -81,7 +94,7 @@ class Transaction:
     def run(self, bound: Bound) -> Rows:
         """Run a statement that was built once; it sees all that its group wrote before."""
         self._send()
-        return self._compiled(bound).execute(self.cursor, bound.values)
+        return self._do(self._compiled(bound), bound.values)
 
     def one(self, bound: Bound) -> Any:
         """The first row that a query finds, its columns as attributes; None where there is none."""
@@ -105,7 +118,7 @@ class Transaction:
         if self.pending:
             self.pending.add(compiled, row)
         else:
-            compiled.execute(self.cursor, row)
+            self._do(compiled, row)
 
     def insert_once(self, table: Table, key: Key = (), /, **row: Any) -> bool:
         """Insert a row, or do nothing where its key is there already.
@@ -127,7 +140,7 @@ class Transaction:
             return True
         key = key or tuple(table.primary_key)
         try:
-            done = self._insertion(table, row, key).execute(self.cursor, row)
+            done = self._do(self._insertion(table, row, key), row)
         except IntegrityError as error:
             if is_duplicate(error) and self._is_taken(key, row):
                 return False
@@ -137,7 +150,8 @@ class Transaction:
     def execute(self, statement: Executable, values: Any = None) -> CursorResult[Any]:
         """Run any other statement of SQLAlchemy Core: with lists in it, or seldom."""
         self._send()
-        done: Any = self.connection.execute(statement, values)
+        with self._watching(statement):
+            done: Any = self.connection.execute(statement, values)
         return done  # type: ignore[no-any-return]  # Core statements give cursor results
 
     def emit(self, event: Event) -> None:
@@ -148,6 +162,18 @@ class Transaction:
         """Whoever asks, asks what holds: what waits is written first."""
         if self.pending:
             self.pending.flush()
+
+    def _watching(self, statement: Executable) -> AbstractContextManager[None]:
+        key = row_key_of(statement) if self.held is not None else None
+        if self.held is None or key is None:
+            return nullcontext()
+        return self.held.about(key, self.connection, self.cursor)
+
+    def _do(self, compiled: Compiled, values: Mapping[str, Any]) -> Rows:
+        if self.held is None or not compiled.locks:
+            return compiled.execute(self.cursor, values)
+        with self.held.about(compiled.row_key(values), self.connection, self.cursor):
+            return compiled.execute(self.cursor, values)
 
     def _compiled(self, bound: Bound) -> Compiled:
         return bound.statement.on(self.connection.dialect)

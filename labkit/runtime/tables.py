@@ -13,6 +13,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
+from labkit.runtime.texts import CauseText
+
 metadata = MetaData()
 
 #: Business times, UTC without zone, from the lab clock.
@@ -48,7 +50,7 @@ outbox = Table(
     Column("add_time", Moment, nullable=False),
     Column("sent_time", Moment),
     Column("settled_time", Moment),
-    Column("last_error", Text),
+    Column("last_error", CauseText),
     Column("trace", String(55)),  # traceparent of the step that told it, where it was traced
     Index("producer_due", "status", "next_try"),
 )
@@ -70,7 +72,7 @@ inbox = Table(
     Column("next_try", Whole, nullable=False),  # wall-clock ms
     Column("add_time", Moment, nullable=False),
     Column("done_time", Moment),
-    Column("last_error", Text),
+    Column("last_error", CauseText),
     Column("trace", String(55)),  # as it came with the message
     Index("consumer_due", "status", "next_try"),
 )

@@ -85,7 +85,7 @@ class OpenOrder(Message):
     """Get the order id that a user's idempotency key stands for."""
 
     user_id: int
-    idempotency_key: str
+    idempotency_key: str = Field(max_length=128)
     request_hash: str
 
 
@@ -170,7 +170,7 @@ class CancelOrder(Message):
 
     order_id: int
     code: int
-    reason: str
+    reason: str = Field(max_length=255)
 
 
 class UserOrder(Message):

@@ -4,7 +4,9 @@ Amounts are whole cents (分). The platform's states are Alipay's.
 """
 
 from datetime import datetime
-from typing import Self
+from typing import Annotated, Self
+
+from pydantic import Field
 
 from labkit.results import Message
 
@@ -16,6 +18,9 @@ TRADE_NOT_EXIST = "TRADE_NOT_EXIST"
 
 #: The states in which the platform has the money.
 PAID_THERE = (TRADE_SUCCESS, TRADE_FINISHED)
+
+#: The platform's number of a trade, as long as the column that keeps it.
+TradeNo = Annotated[str | None, Field(max_length=64)]
 
 
 class CreatePayment(Message):
@@ -160,7 +165,7 @@ class TradeFound(Message):
     """A trade as the platform knows it; one that does not exist is TRADE_NOT_EXIST."""
 
     pay_id: int
-    trade_no: str | None = None
+    trade_no: TradeNo = None
     trade_status: str
     total_amount: int = 0
     cashier_url: str | None = None
@@ -170,7 +175,7 @@ class TradeSeen(Message):
     """What the platform says of a payment's trade, in a callback or in answer to a query."""
 
     pay_id: int
-    trade_no: str | None
+    trade_no: TradeNo
     trade_status: str
     total_amount: int
 

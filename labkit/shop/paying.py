@@ -25,6 +25,7 @@ from labkit.shop.pay_messages import (
 from labkit.shop.tables import CONFIRMED, PAID, UNPAID
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # as the platform writes it: one spelling
+_LONGEST_TRADE_NO = 64
 _TOO_MUCH = 1 << 63  # no column holds it
 
 
@@ -80,6 +81,8 @@ async def take_callback(shop: Shop, command: Callback) -> Result[Any]:
     numbers = [fields.get(name, "") for name in ("out_trade_no", "total_amount")]
     if not all(_WHOLE.fullmatch(number) and int(number) < _TOO_MUCH for number in numbers):
         return _refuse(Code.BAD_REQUEST, "no whole number of a payment, or of cents")
+    if len(fields.get("trade_no", "")) > _LONGEST_TRADE_NO:
+        return _refuse(Code.BAD_REQUEST, f"trade_no: longer than {_LONGEST_TRADE_NO} characters")
     return await shop.run(payments.take_payment, TradeSeen(
         pay_id=int(numbers[0]), total_amount=int(numbers[1]),
         trade_no=fields.get("trade_no"), trade_status=fields.get("trade_status", ""),

@@ -5,6 +5,7 @@ from typing import Any
 
 from labkit.results import Code, Result
 from labkit.runtime.steps import Unknown, flow
+from labkit.runtime.sweeping import run_each
 from labkit.shop import lookups, orders, pricing
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import (
@@ -124,16 +125,20 @@ async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[Order
 @flow
 async def sweep_unconfirmed(shop: Shop, _command: None) -> None:
     """Cancel the orders whose flow died: hazard 27, which the original does not know."""
-    for order_id in await shop.run(lookups.find_expired, None):
-        reason = "it was not confirmed in its time"
-        command = CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason=reason)
-        await shop.run(orders.cancel_expired, command)
+    expired = await shop.run(lookups.find_expired, None)
+    reason = "it was not confirmed in its time"
+    commands = [_cancellation(order_id, reason) for order_id in expired]
+    await run_each(shop.run, orders.cancel_expired, commands)
 
 
 @flow
 async def sweep_unpaid(shop: Shop, _command: None) -> None:
     """Cancel the orders whose time to pay is over."""
-    for order_id in await shop.run(lookups.find_unpaid, None):
-        reason = "it was not paid in its time"
-        command = CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason=reason)
-        await shop.run(orders.cancel_unpaid, command)
+    unpaid = await shop.run(lookups.find_unpaid, None)
+    reason = "it was not paid in its time"
+    commands = [_cancellation(order_id, reason) for order_id in unpaid]
+    await run_each(shop.run, orders.cancel_unpaid, commands)
+
+
+def _cancellation(order_id: int, reason: str) -> CancelOrder:
+    return CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason=reason)

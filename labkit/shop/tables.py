@@ -3,6 +3,7 @@
 from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint
 
 from labkit.runtime.tables import RUNTIME_TABLES, Moment, Whole, metadata
+from labkit.runtime.texts import CauseText
 
 UNCONFIRMED, CONFIRMED, CANCELLED, RETURNED = 0, 1, 2, 4  # order_status
 UNPAID, PAID = 0, 2  # pay_status
@@ -157,7 +158,7 @@ pay = Table(
     Column("close_time", Moment),
     Column("tries", Integer, nullable=False),
     Column("next_check", Whole),  # wall-clock ms; when the platform is asked next, if ever
-    Column("last_error", Text),  # where nobody asks any more: why it was given up
+    Column("last_error", CauseText),  # where nobody asks any more: why it was given up
     Index("pay_by_order", "order_id"),
     Index("pay_due", "next_check"),
 )
@@ -177,7 +178,7 @@ refund = Table(
     Column("next_try", Whole, nullable=False),  # wall-clock ms
     Column("add_time", Moment, nullable=False),
     Column("refund_time", Moment),
-    Column("last_error", Text),
+    Column("last_error", CauseText),
     Index("refund_due", "state", "next_try"),
 )
 

@@ -1,10 +1,10 @@
 """Steps that do what a test of the runner needs."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import select, update
 
-from labkit.runtime.steps import Transaction, step
+from labkit.runtime.steps import Event, Transaction, step
 from labkit.shop.tables import goods, request, user
 
 
@@ -50,4 +50,15 @@ def note_request(tx: Transaction, command: tuple[str, int]) -> bool:
     return tx.insert_once(request, **row, order_id=order_id)
 
 
-ALL = (move, touch, name_goods, note_request)
+class Noted(Event):
+    """Something to be noted."""
+
+    topic: ClassVar[str] = "noted"
+
+
+@step()
+def note(_tx: Transaction, _event: Noted) -> None:
+    """Handle an event, and change nothing."""
+
+
+ALL = (move, touch, name_goods, note_request, note)

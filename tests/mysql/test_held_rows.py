@@ -1,0 +1,162 @@
+"""A row that somebody's open transaction holds stops nobody but who needs that row."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from labkit.runtime import inbox
+from labkit.runtime.database import Database
+from labkit.runtime.engines import RowHeld
+from labkit.runtime.inbox import Delivery, Failure
+from labkit.runtime.steps import Transaction, step
+from labkit.runtime.tables import WAITING
+from tests.mysql import steps
+from tests.mysql.conftest import OpenRunner
+from tests.unit.store import BALANCE, Store
+from tests.waiting import until
+
+FIRST, SECOND = 1, 2  # users
+
+
+@contextmanager
+def held(schema: str, sql: str = "UPDATE trade_user SET user_name = 'x' WHERE user_id = 1") -> Any:
+    """Hold what a statement locks, for a block."""
+    engine = create_engine(schema, isolation_level="READ COMMITTED")
+    with engine.connect() as holder:
+        holder.execute(text(sql))
+        yield
+        holder.rollback()
+    engine.dispose()
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Opened at the end of a test at the latest."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def behind(gate: threading.Event) -> Any:
+    """A step that keeps the committer busy, so that what comes meanwhile is one group."""
+
+    @step()
+    def touch(_tx: Transaction, _command: None) -> None:
+        assert gate.wait(timeout=60)
+
+    return touch
+
+
+def balances(store: Store) -> list[int]:
+    return [row["user_money"] for row in store.rows("trade_user")]
+
+
+def test_of_a_group_only_who_needs_the_row_is_told(
+    open_runner: OpenRunner, schema: str, gate: threading.Event
+) -> None:
+    """Sixty steps go together, every third about a held row: those are told, all others done, and
+    nothing of a step that was told is kept."""
+    database, store = open_runner("user")
+    with held(schema):
+        first = database.submit(behind(gate), None)
+        users = [FIRST if number % 3 == 0 else SECOND for number in range(60)]
+        answers = [database.submit(steps.touch, user) for user in users]
+        gate.set()
+        first.result(timeout=60)
+        errors = [answer.exception(timeout=60) for answer in answers]
+        told = [isinstance(error, RowHeld) for error in errors]
+        assert told == [user == FIRST for user in users]
+        assert "trade_user" in str(errors[-3])
+    until(lambda: is_done(database, FIRST), "the row is free")
+    assert balances(store) == [BALANCE + 1, BALANCE + 40]
+
+
+def is_done(database: Database, user_id: int) -> bool:
+    """Whether a step got the row; for a moment it is refused unasked."""
+    return database.submit(steps.touch, user_id).exception(timeout=60) is None
+
+
+def test_a_row_that_is_known_to_be_held_is_not_waited_for(
+    open_runner: OpenRunner, schema: str
+) -> None:
+    """Who needs it is told at once by then: the server counts no further wait for a row."""
+    database, store = open_runner("user")
+    with held(schema):
+        assert database.submit(steps.touch, FIRST).exception(timeout=60)
+        before = lock_waits(schema)
+        for _ in range(20):
+            assert isinstance(database.submit(steps.touch, FIRST).exception(timeout=60), RowHeld)
+            database.submit(steps.touch, SECOND).result(timeout=60)
+        assert lock_waits(schema) == before
+    assert balances(store) == [BALANCE, BALANCE + 20]
+
+
+def lock_waits(schema: str) -> int:
+    """How often a statement has waited for a row."""
+    engine = create_engine(schema)
+    with engine.connect() as connection:
+        sql = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_waits'"
+        waits = int(connection.execute(text(sql)).one()[1])
+    engine.dispose()
+    return waits
+
+
+def test_what_was_left_behind_holds_nothing(open_runner: OpenRunner, schema: str) -> None:
+    """A step that had locked one row and waited for another has given the first back."""
+    database, store = open_runner("user")
+    with held(schema):
+        error = database.submit(steps.move, (SECOND, FIRST)).exception(timeout=60)
+        assert isinstance(error, RowHeld)
+        engine = create_engine(schema)
+        with engine.begin() as connection:
+            free = "SELECT user_id FROM trade_user WHERE user_id = 2 FOR UPDATE NOWAIT"
+            assert connection.execute(text(free)).all()
+        engine.dispose()
+    assert balances(store) == [BALANCE, BALANCE]
+
+
+def test_a_key_that_is_being_inserted_elsewhere(open_runner: OpenRunner, schema: str) -> None:
+    """An open transaction has inserted the row of an event: that event waits, another does not."""
+    database, store = open_runner("user")
+    database.submit(inbox.keep_failure, failure(7)).result(timeout=60)
+    sql = "INSERT INTO trade_mq_consumer_log SELECT group_name, 8, topic, tag, msg_key, body, " \
+          "body_hash, status, tries, next_try, add_time, done_time, last_error, trace " \
+          "FROM trade_mq_consumer_log"  # fmt: skip
+    with held(schema, sql):
+        handled = inbox.guarded(steps.note, steps.Noted)
+        assert isinstance(database.submit(handled, failure(8).delivery).exception(60), RowHeld)
+        database.submit(handled, failure(9).delivery).result(timeout=60)
+    assert {row["event_id"] for row in store.rows("trade_mq_consumer_log")} == {7, 9}
+
+
+def failure(event_id: int, *, held: bool = False, error: str = "because") -> Failure:
+    """An event whose handler raised."""
+    delivery = Delivery(
+        group="user", event_id=event_id, topic="noted", tag="t", key="1", body='{"order_id": 1}'
+    )
+    return Failure(delivery=delivery, error=error, held=held)
+
+
+def test_a_held_row_burns_no_try(open_runner: OpenRunner) -> None:
+    """However often an event met a held row, it waits with all its tries before it."""
+    database, store = open_runner("user")
+    for _ in range(2 * store.settings.retry_limit):
+        database.submit(inbox.keep_failure, failure(7, held=True)).result(timeout=60)
+    row = store.row("trade_mq_consumer_log")
+    assert (row["status"], row["tries"], row["last_error"]) == (WAITING, 0, "because")
+
+
+def test_a_cause_of_any_length_is_kept(open_runner: OpenRunner) -> None:
+    """Strict MySQL refuses what fits no column: the cause is cut, and says how long it was."""
+    database, store = open_runner("user")
+    for _ in range(store.settings.retry_limit):
+        long = failure(7, error="x" * 200_000)
+        database.submit(inbox.keep_failure, long).result(timeout=60)
+    row = store.row("trade_mq_consumer_log")
+    assert len(row["last_error"]) == 2000
+    assert row["last_error"].endswith("(200000 characters)")
+    assert store.row("trade_mq_producer")["topic"] == "dead_letter"
