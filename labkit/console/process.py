@@ -5,6 +5,7 @@ import socket
 
 import uvicorn
 
+from labkit import http_limits
 from labkit.console.guard import Guard
 from labkit.console.site import make_app
 from labkit.console.watch import Watch
@@ -23,11 +24,6 @@ async def serve(home: Home, listener: socket.socket) -> None:
     """
     guard = Guard(home.console_token_file.read_text(), listener.getsockname()[1])
     watch = Watch(home)
-    config = uvicorn.Config(
-        make_app(home, guard, watch),
-        lifespan="off", access_log=False, log_config=None, log_level="warning",
-        timeout_graceful_shutdown=1,
-        http="httptools", server_header=False, proxy_headers=False,
-    )  # fmt: skip
+    config = uvicorn.Config(make_app(home, guard, watch), **http_limits.options())
     await uvicorn.Server(config).serve(sockets=[listener])
     await asyncio.to_thread(watch.close)

@@ -14,6 +14,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from labkit.home import Home
 from labkit.runtime import topics
+from labkit.runtime.kafka_clients import make_client
 from labkit.stack.messaging import ground_of, topics_of
 
 _POLL_MS = 100
@@ -37,8 +38,11 @@ class BrokerLog:
 
     def read(self) -> list[Any]:
         """Every record of the lab, those of one partition together and in their order."""
-        client = KafkaConsumer(
-            **self._ground.common, fetch_max_wait_ms=_POLL_MS // 2, max_poll_records=_MANY
+        client = make_client(
+            KafkaConsumer,
+            **self._ground.common,
+            fetch_max_wait_ms=_POLL_MS // 2,
+            max_poll_records=_MANY,
         )
         try:
             parts = [TopicPartition(topic, part) for topic in self._ours(client.topics())
@@ -54,7 +58,7 @@ class BrokerLog:
     def cut(self, records: Iterable[Any]) -> None:
         """Have a broker with a disk give up what it holds, up to the last of these records."""
         ends = {TopicPartition(one.topic, one.partition): one.offset + 1 for one in records}
-        admin = KafkaAdminClient(**self._ground.common)
+        admin = make_client(KafkaAdminClient, **self._ground.common)
         try:
             admin.delete_records(ends)
         finally:
@@ -63,7 +67,7 @@ class BrokerLog:
     def write(self, records: Iterable[Any]) -> None:
         """Put records into their partitions, in the order given."""
         topics.make(self._ground, topics_of(self._ground))
-        client = KafkaProducer(**self._ground.common, enable_idempotence=False)
+        client = make_client(KafkaProducer, **self._ground.common, enable_idempotence=False)
         try:
             for one in records:
                 client.send(one.topic, one.value, one.key, list(one.headers), one.partition)

@@ -6,16 +6,20 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
 
 import psutil
-from sqlalchemy import Connection, NullPool, create_engine, make_url, text
+from sqlalchemy import Connection, NullPool, Table, create_engine, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from labkit.faults.holding import held, running
 from labkit.home import DATABASES, Home
+from labkit.platform.tables import trade
 from labkit.settings import Settings
+from labkit.shop.tables import TABLES
 from labkit.stack import aside
 from labkit.stack.databases import FULL_TRIGGER, full_triggers
 
 _TABLE_IS_FULL = 1114
+#: service → its main table, whose rows can be held.
+_TABLES = {service: tables[0] for service, tables in TABLES.items()} | {"platform": trade}
 _LOCK_SECONDS = 10
 
 
@@ -30,6 +34,9 @@ class Database(Protocol):
 
     def full(self) -> AbstractContextManager[None]:
         """It cannot grow."""
+
+    def row_held(self, number: int) -> AbstractContextManager[None]:
+        """Somebody's open transaction holds one row of its main table."""
 
 
 def databases_of(home: Home, service: str) -> list[Database]:
@@ -48,7 +55,7 @@ def databases_of(home: Home, service: str) -> list[Database]:
     if not (urls := home.schemas()):
         return [File(home, name) for name in names]
     server = Settings.model_validate_json(home.settings_file.read_text()).mysql
-    return [Schema(server, urls[name]) for name in names]
+    return [Schema(server, urls[name], _TABLES[name]) for name in names]
 
 
 class File:
@@ -101,6 +108,13 @@ class File:
                 with suppress(psutil.NoSuchProcess):  # the next one of its name has no limit
                     process.rlimit(psutil.RLIMIT_FSIZE, before)
 
+    @contextmanager
+    def row_held(self, number: int) -> Iterator[None]:  # noqa: ARG002  # a schema has rows to hold
+        """Refused: there is one lock for all of a file."""
+        raise ValueError("SQLite locks a whole database and never a row: row_held needs MySQL "
+                         "(LABKIT_MYSQL), database_locked is to be had here")  # fmt: skip
+        yield
+
 
 class Schema:
     """A schema on a MySQL server, and the account that alone reaches it.
@@ -108,9 +122,11 @@ class Schema:
     Args:
         server: SQLAlchemy URL of who may make accounts.
         url: of the service's own.
+        table: its main one.
     """
 
-    def __init__(self, server: str, url: str) -> None:
+    def __init__(self, server: str, url: str, table: Table) -> None:
+        self._table = table
         self._engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._user = make_url(url).username
         self._schema = str(make_url(url).database)
@@ -157,6 +173,18 @@ class Schema:
             with self._engine.connect() as connection:
                 for trigger in full_triggers(connection, self._schema):
                     connection.execute(text(f"DROP TRIGGER `{self._schema}`.`{trigger}`"))
+
+    @contextmanager
+    def row_held(self, number: int) -> Iterator[None]:
+        """Another connection has changed the row, and does not commit."""
+        table = self._table
+        row = next(iter(table.primary_key)) == number
+        engine = create_engine(self._engine.url.set(database=self._schema), poolclass=NullPool)
+        with engine.connect() as holder:
+            if not holder.execute(select(table).where(row).with_for_update()).first():
+                raise ValueError(f"{table.name} has no row {number}")
+            yield
+            holder.rollback()
 
     def _do(self, *statements: str) -> None:
         with self._engine.connect() as connection:

@@ -10,6 +10,7 @@ from labkit.faults.databases import Database, databases_of
 from labkit.faults.holding import held
 from labkit.faults.on_lab import OnLab, until
 from labkit.faults.verb import Reach, verb
+from labkit.home import DATABASES
 from labkit.runtime import misses
 from labkit.settings import Settings
 from labkit.stack import aside
@@ -62,6 +63,24 @@ class Servers(OnLab):
             service: whose; `all` of them if not said.
         """
         yield from self._on_databases(service, lambda one: one.full())
+
+    @verb
+    def row_held(self, service: str, number: int) -> Iterator[Reach]:
+        """Somebody's open transaction holds one row of a service's database.
+
+        Only MySQL locks rows; on SQLite this is refused. Steps that need the row are told after
+        some 0.4 s, and at once while it is known to be held.
+
+        Args:
+            service: whose.
+            number: of the order, the goods, the coupon, the user or the payment.
+        """
+        if service not in DATABASES:
+            raise ValueError(f"{service} has no rows; {', '.join(DATABASES)} have")
+        (database,) = databases_of(self._home, service)
+        missed = self._misses(misses.ROW, service)
+        with database.row_held(number):
+            yield Reach(missed, f"no step of {service} needed row {number}")
 
     @verb
     def broker_away(self) -> Iterator[Reach]:

@@ -7,6 +7,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from labkit import http_limits
 from labkit.home import Home
 from labkit.platform import answers, api, cashier, keys, notices
 from labkit.platform.api import Api
@@ -43,12 +44,8 @@ async def serve(
     platform = assemble(home, settings, registry, f"http://{address}", instance)
     telling = vital.create_task(platform.notifier.run(), "notifier")
     registry.announce(Instance(PLATFORM.name, instance, address, os.getpid()))
-    config = uvicorn.Config(
-        make_app(platform),
-        lifespan="off", access_log=False, log_config=None, log_level="warning",
-        timeout_keep_alive=_KEEP_SECONDS,
-        timeout_graceful_shutdown=1, http="httptools", server_header=False, proxy_headers=False,
-    )  # fmt: skip
+    own = http_limits.options(timeout_keep_alive=_KEEP_SECONDS)
+    config = uvicorn.Config(make_app(platform), **own)
     await uvicorn.Server(config).serve(sockets=[listener])
     telling.cancel()
     await asyncio.to_thread(platform.database.close)

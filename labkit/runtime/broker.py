@@ -19,6 +19,7 @@ from kafka.errors import CommitFailedError, KafkaError, RebalanceInProgressError
 
 from labkit.runtime import misses
 from labkit.runtime.inbox import DeadLetter, Delivery
+from labkit.runtime.kafka_clients import make_client
 from labkit.runtime.outbox import Parcel
 
 log = logging.getLogger(__name__)
@@ -82,8 +83,9 @@ class Broker:
 
     def producer(self) -> "Producer":
         """A producer that waits for all replicas."""
-        client = KafkaProducer(
-            **self._ground.common, acks="all", enable_idempotence=self._ground.keeps, linger_ms=2,
+        client = make_client(
+            KafkaProducer, **self._ground.common, acks="all",
+            enable_idempotence=self._ground.keeps, linger_ms=2,
             max_block_ms=2000, delivery_timeout_ms=4000,
         )  # fmt: skip
         return Producer(client, lambda topic: self._ground.topics(self._group, [topic])[0])
@@ -92,8 +94,8 @@ class Broker:
         """A member of the group that commits offsets only when told to."""
         session_ms = int(self._ground.session * 1000)
         group = self._ground.prefix + self._group + (f".{self._lost}" if self._lost else "")
-        client = KafkaConsumer(
-            **self._ground.common, group_id=group,
+        client = make_client(
+            KafkaConsumer, **self._ground.common, group_id=group,
             client_id=f"{self._group}-{os.getpid()}", enable_auto_commit=False,
             auto_offset_reset="earliest", max_poll_records=200,
             fetch_max_wait_ms=_WAIT_MS if self._ground.keeps else _EMBEDDED_WAIT_MS,

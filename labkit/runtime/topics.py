@@ -8,8 +8,10 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
 from labkit.runtime.broker import Ground
+from labkit.runtime.kafka_clients import make_client
 
 _TIMEOUT_MS = 5000
+_BOOTSTRAP_MS = 30_000  # a broker that is just starting
 _SHORTEST = "group.min.session.timeout.ms"
 _RETENTION_MS = 7 * 24 * 3600 * 1000
 #: What the embedded broker has; a real one says itself how many copies it keeps.
@@ -57,7 +59,7 @@ def shortest_session(ground: Ground) -> float | None:
 
 @contextmanager
 def _admin(ground: Ground) -> Iterator[KafkaAdminClient]:
-    admin = KafkaAdminClient(**ground.common)
+    admin = make_client(KafkaAdminClient, **ground.common, bootstrap_timeout_ms=_BOOTSTRAP_MS)
     try:
         yield admin
     finally:

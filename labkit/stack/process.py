@@ -12,6 +12,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from labkit import http_limits
 from labkit.console import process as console
 from labkit.home import Home
 from labkit.platform import keys
@@ -130,12 +131,7 @@ async def _serve(runtime: Runtime) -> None:
 
 
 async def _serve_web(runtime: Runtime, listener: socket.socket, place: Place) -> None:
-    config = uvicorn.Config(
-        _make_web(runtime),
-        lifespan="off", access_log=False, log_config=None, log_level="warning",
-        timeout_graceful_shutdown=1, http="httptools", server_header=False,
-        proxy_headers=False,
-    )  # fmt: skip
+    config = uvicorn.Config(_make_web(runtime), **http_limits.options())
     runtime.announce(place.address(listener.getsockname()[1]))
     await uvicorn.Server(config).serve(sockets=[listener])
     await runtime.calls.close()
