@@ -26,11 +26,13 @@ class Guard:
         port: on which it listens.
 
     Attributes:
+        port: the same; the console answers to its names with this port alone.
         csrf: what the forms of its own pages carry.
     """
 
     def __init__(self, token: str, port: int) -> None:
         self._token = token
+        self.port = port
         self._names = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self._cookie = f"labkit-console-{port}"  # cookies know no ports: labs must not share one
         self._session = self._derive("session")

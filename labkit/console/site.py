@@ -96,7 +96,7 @@ class _Site:
     def refusal(self, request: Request, *, entrance: bool = False) -> Response | None:
         """Why a request goes no further; None where it may."""
         if not self._guard.is_called_by_name(request):
-            return self.told(request, "refused", 421)
+            return self.told(request, "name", 421)
         if not entrance and not self._guard.knows(request):
             return self.told(request, "refused", 403)
         return None
@@ -105,7 +105,7 @@ class _Site:
         self, request: Request, what: str, status: int, headers: dict[str, str] | None = None
     ) -> Response:
         """A page that only says something."""
-        return self._html(request, "told", status, headers, what=what)
+        return self._html(request, "told", status, headers, what=what, port=self._guard.port)
 
     async def show(self, request: Request) -> Response:
         """The console; or the way in, for who brings the token."""

@@ -83,6 +83,11 @@ WORDS: dict[str, dict[str, str]] = {
         "refused_title": "This console is not open to you",
         "refused_text": "Open it by its whole address, with the token: labkit status prints it. "
         "After every labkit up it is another one.",
+        "name_title": "This console answers under another address",
+        "name_text": "It answers at http://127.0.0.1:{0}/ and http://localhost:{0}/ alone, so that "
+        "no page elsewhere can reach it under a name of its own. Through a tunnel, keep the port's "
+        "number: ssh -L {0}:127.0.0.1:{0} and the machine's name. Then open the whole address that "
+        "labkit status prints.",
         "method_title": "Nothing was changed",
         "method_text": "This was not sent by a button of the console. "
         "Go back and press the button there.",
@@ -189,6 +194,10 @@ WORDS: dict[str, dict[str, str]] = {
         "refused_title": "您无权打开此控制台",
         "refused_text": "请使用带令牌的完整地址打开，可运行 labkit status 查看。"
         "每次 labkit up 之后令牌都会更换。",
+        "name_title": "此控制台使用另一个地址",
+        "name_text": "它只在 http://127.0.0.1:{0}/ 和 http://localhost:{0}/ 应答，"
+        "以免其他网页用自己的域名访问它。通过隧道访问时请保持端口号不变："
+        "ssh -L {0}:127.0.0.1:{0} 加主机名，然后打开 labkit status 显示的完整地址。",
         "method_title": "未做任何更改",
         "method_text": "该请求并非来自控制台的按钮。请返回控制台，再点击其中的按钮。",
         "missing_title": "没有这个页面",

@@ -38,6 +38,9 @@ log = logging.getLogger(__name__)
 
 _GROUP = 100
 _EVER = float("inf")
+#: How long a step waits for a held row, run again every now and then, while all others go on; who
+#: has less time is told before that is over.
+_HELD_S, _AGAIN_S, _TOLD_S = 2.0, 0.05, 0.1
 _LOOK_SECONDS = 0.02
 #: How often a group is tried where the same may succeed; after a lost connection on a new one.
 _TRIES = {Trouble.BUSY: 5, Trouble.DEADLOCK: 3, Trouble.LOST: 2}
@@ -69,6 +72,7 @@ class Committer:
         self._deliver = deliver
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._held = HeldRows() if locks_rows else None
+        self._put_off: list[Work] = []  # who needs a row that is held
         self._thread = vital.VitalThread(self._loop, "committer")
         self._thread.start()
 
@@ -124,14 +128,28 @@ class Committer:
 
     def _take(self) -> list[Work]:
         """All that wait, as far as a group may grow; nothing where the end was asked for."""
-        group: list[Work] = []
-        while work := self._queue.get():
-            group.append(work)
-            if len(group) == _GROUP or self._queue.empty():
-                return group
+        group, self._put_off = self._put_off, []
+        try:
+            while work := self._queue.get(timeout=_AGAIN_S if group else None):
+                group.append(work)
+                if len(group) >= _GROUP or self._queue.empty():
+                    return group
+        except queue.Empty:
+            return group
         if group:
             self._queue.put(None)
         return group
+
+    def _answer(self, ends: Ends) -> None:
+        """Hand answers out; a step that met a held row is run again for as long as it may wait."""
+        now = time.monotonic()
+        for work, answer in ends:
+            if isinstance(answer, RowHeld):
+                work.held_since = work.held_since or now
+        waiting = [work for work, answer in ends if isinstance(answer, RowHeld)
+                   and now < min(work.expires - _TOLD_S, work.held_since + _HELD_S)]  # fmt: skip
+        self._put_off += waiting
+        self._deliver([end for end in ends if end[0] not in waiting])
 
     def _run(self, group: list[Work], *, presuming: bool = True) -> None:
         """Run a group in one transaction; where that fails, each of it in its own."""
@@ -149,9 +167,9 @@ class Committer:
                 for work in group:  # one that was held up may have cost the others their time
                     self._run(self._awaited([work]))
             else:
-                self._deliver([(work, _failure(work, error)) for work in group])
+                self._answer([(work, _failure(work, error)) for work in group])
         else:
-            self._deliver([end for end in ends if self._goes_out(*end)])
+            self._answer([end for end in ends if self._goes_out(*end)])
 
     def _attempt(self, group: list[Work], presuming: bool) -> Ends:
         for tries in count(1):

@@ -71,8 +71,8 @@ class Inbox:
         """Try waiting rows again when their time has come, until cancelled."""
         while True:
             try:
-                for delivery in await self._database.run(inbox.find_due, None):
-                    await self._retry_apart(delivery)
+                due = await self._database.run(inbox.find_due, None)
+                await asyncio.gather(*(self._retry_apart(delivery) for delivery in due))
             except Exception as error:  # above all a database that is away: it burns no tries
                 log.warning("retries of %s pause: %s", self._group, error)
             await asyncio.sleep(_RETRY_SECONDS)

@@ -21,10 +21,9 @@ from labkit.runtime.engines import RowHeld, Trouble, is_held, is_no_thread, trou
 from labkit.runtime.statements import RowKey
 
 _PATIENCE_S = 0.4
-_PROBES, _PROBE_PAUSE_S = 3, 0.01
-_REFUSED_S = 0.1  # so long after a refusal nobody asks for the row again
+_REFUSED_S = 0.05  # so long after a refusal nobody asks for the row again
 _SUSPECTED_S = 10.0  # so long after it was needed last
-_ENDED_S = 1.0
+_ENDED_S, _LOOK_S = 1.0, 0.01
 
 
 class LeftBehind(Exception):
@@ -98,19 +97,17 @@ class HeldRows:
         self._until |= {key: 0.0 for key in keys if key}
 
     def _take(self, key: RowKey, connection: Connection) -> None:
-        """Lock a suspected row without waiting for it; whoever has it is done in a moment, or not.
+        """Lock a suspected row without waiting for it.
 
         Raises:
             RowHeld: it is held still.
         """
         self._needed = time.monotonic()
         if self._until[key] < self._needed:
-            for _ in range(_PROBES):
-                if _is_free(key, connection):
-                    del self._until[key]
-                    return
-                time.sleep(_PROBE_PAUSE_S)
-            self._until[key] = time.monotonic() + _REFUSED_S
+            if _is_free(key, connection):
+                del self._until[key]
+                return
+            self._until[key] = self._needed + _REFUSED_S
         raise RowHeld(f"{key} is held by another transaction; ask again")
 
 
@@ -129,7 +126,7 @@ def end_left_behind(engine: Engine, thread: int) -> None:
         there = f"SELECT 1 FROM information_schema.processlist WHERE id = {thread}"
         deadline = time.monotonic() + _ENDED_S
         while connection.exec_driver_sql(there).first() and time.monotonic() < deadline:
-            time.sleep(_PROBE_PAUSE_S)
+            time.sleep(_LOOK_S)
 
 
 def _is_free(key: RowKey, connection: Connection) -> bool:

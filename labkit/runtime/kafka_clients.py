@@ -36,7 +36,5 @@ def make_client(kind: Callable[..., C], **settings: Any) -> C:
     except BaseException:
         for client in inner:
             client.close()
-        gc.collect(
-            1
-        )  # the sockets of earlier tries, known to each other alone
+        gc.collect(1)  # the sockets of earlier tries, known to each other alone
         raise

@@ -1,5 +1,6 @@
 """What sweepers are made of: one thing that cannot be done now holds up no other."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -15,7 +16,7 @@ async def run_each(
     step: Step[Any, Any],
     commands: Sequence[Any],
 ) -> None:
-    """Run a step for each command; one that raises is left for the next sweep.
+    """Run a step for each command, all at once; one that raises is left for the next sweep.
 
     Args:
         run: runs a step and commits it.
@@ -25,10 +26,11 @@ async def run_each(
     Raises:
         DBAPIError: the database is away, so that none can be run.
     """
-    for command in commands:
-        try:
-            await run(step, command)
-        except Exception as error:  # a row that is held, or a defect that concerns this one
-            if is_away(error):
-                raise
-            log.warning("%s is run again later for %s: %s", step.name, command, error)
+    ends = await asyncio.gather(
+        *(run(step, command) for command in commands), return_exceptions=True
+    )
+    for command, end in zip(commands, ends, strict=True):
+        if isinstance(end, BaseException):
+            if is_away(end) or not isinstance(end, Exception):
+                raise end
+            log.warning("%s is run again later for %s: %s", step.name, command, end)

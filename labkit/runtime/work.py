@@ -40,6 +40,7 @@ class Work:
         expires: when nobody waits for it any more, by the monotonic clock.
         trace: of the request, as text; empty where it is not traced.
         crossed: whether a failpoint has acted on it; then no other does.
+        held_since: when it met a held row first, by the monotonic clock; 0 where it did not.
     """
 
     step: Step[Any, Any]
@@ -48,6 +49,7 @@ class Work:
     expires: float = float("inf")
     trace: str = ""
     crossed: bool = False
+    held_since: float = 0.0
 
 
 #: What became of some works: each with its answer, or with what was raised.

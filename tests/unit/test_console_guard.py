@@ -126,6 +126,20 @@ def test_another_name_is_refused(
     assert driven == []
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_who_comes_under_another_name_is_told_the_right_one(
+    console: Console, friend: httpx.Client, language: str
+) -> None:
+    """As through a forwarded port of another number: both addresses are named, and no token."""
+    headers = {"Host": "localhost:1", "Accept-Language": language}
+    page = friend.get("/", headers=headers)
+    assert page.status_code == 421
+    for name in ("127.0.0.1", "localhost"):
+        assert f"http://{name}:{console.port}/" in page.text
+    assert f"ssh -L {console.port}:127.0.0.1:{console.port}" in page.text
+    assert TOKEN not in page.text
+
+
 def test_localhost_is_its_name_too(console: Console, friend: httpx.Client) -> None:
     """As a person types it; and two names at once are none."""
     named = {"Host": f"localhost:{console.port}"}
