@@ -70,6 +70,14 @@ class Customer:
         self._payments: dict[str, str] = {}
         self.placed: list[Placed] = []
 
+    def talk_to(self, client: Client) -> None:
+        """Order at a lab that was started again."""
+        self._client = client
+
+    def forget(self, order: Placed) -> None:
+        """Ask for an order no more: it went with a reset."""
+        self.placed = [one for one in self.placed if one.key != order.key]
+
     def place(self, *, coupon: bool = False, **wanted: Any) -> Placed:
         """Place an order that nobody placed before, until the answer is final."""
         return self.again(self._new(coupon, wanted))

@@ -1,5 +1,6 @@
 """Labs side by side: each in a home of its own, with short times, played on by one thread."""
 
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import TypeVar
 
 from labkit.home import Home
 from labkit.lab import Lab
+from labkit.lab.client import Client
 from labkit.runtime.clock import as_time, wall_ms
 from labkit.stack import launch
 from labkit.stack.grounds import Ground, Stack
@@ -45,7 +47,41 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 
-def open_lab(folder: Path, patient: bool = False) -> Lab:
+class PlayedLab(Lab):
+    """A lab that a story may take down, or kill, and bring up again.
+
+    Args:
+        home: where it lives.
+        ground: what it stands on, with its settings.
+    """
+
+    def __init__(self, home: Home, ground: Ground) -> None:
+        self._ground = ground
+        super().__init__(home, launch.up(home, None, ground, dies_with_us=True))
+
+    def bring_up(self) -> None:
+        """Start it again, where it is not up, as a person would.
+
+        Raises:
+            RuntimeError: it does not come up.
+        """
+        supervisor = launch.up(self.home, None, self._ground, dies_with_us=True)
+        if supervisor is None:
+            return
+        if self._supervisor:
+            self._supervisor.wait()
+        self._supervisor = supervisor
+        self._reader.close()
+        self.client.http.close()
+        self.client = Client(launch.status(self.home)["endpoints"], self._reader)
+
+    def was_killed(self) -> bool:
+        """Return True if the supervisor, which has ended, was killed with −9."""
+        assert self._supervisor  # a lab of the matrix was started by us
+        return self._supervisor.wait() == -signal.SIGKILL
+
+
+def open_lab(folder: Path, patient: bool = False) -> PlayedLab:
     """A lab that has much to sell and goes when this process goes; its lab clock stands still.
 
     Args:
@@ -55,18 +91,24 @@ def open_lab(folder: Path, patient: bool = False) -> Lab:
     home = Home(folder)
     seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
     ground = Ground(Stack.embedded, servers=_TIMES | (_PATIENT if patient else {}))
-    lab = Lab(home, launch.up(home, None, ground, dies_with_us=True))
+    lab = PlayedLab(home, ground)
     lab.clock.stop()
     return lab
 
 
-def begin_anew(lab: Lab) -> None:
+def begin_anew(lab: PlayedLab) -> None:
     """Put everything back, after something broke, or where much has gathered."""
-    lab.reset(**_SEEDS.model_dump(exclude_none=True))
+    lab.bring_up()  # a story may have left it down
+    lab.reset(**seeds())
+
+
+def seeds() -> dict[str, int]:
+    """What the labs are reset to."""
+    return _SEEDS.model_dump(exclude_none=True)
 
 
 @contextmanager
-def side_by_side(folder: Path, number: int, patient: bool = False) -> Iterator[list[Lab]]:
+def side_by_side(folder: Path, number: int, patient: bool = False) -> Iterator[list[PlayedLab]]:
     """So many labs for a block; see `open_lab`."""
     with ThreadPoolExecutor(number) as pool:
         folders = [folder / f"lab-{one}" for one in range(1, number + 1)]

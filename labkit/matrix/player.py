@@ -7,12 +7,12 @@ from itertools import count
 from sqlalchemy import select
 
 from labkit.faults import points
-from labkit.lab import Lab, invariants
+from labkit.lab import invariants
 from labkit.lab.data import Reader
 from labkit.lab.lab import NotSettled
 from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, Cell, Outcome
 from labkit.matrix.customer import Customer, Placed, Unexpected
-from labkit.matrix.labs import begin_anew
+from labkit.matrix.labs import PlayedLab, begin_anew
 from labkit.matrix.scenario import SCENARIOS, Ends, Scenario
 from labkit.matrix.stage import Stage
 from labkit.shop import tables as t
@@ -35,11 +35,12 @@ class Player:
         lab: is used by nobody else meanwhile.
     """
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: PlayedLab) -> None:
         self.lab = lab
         self._reader = Reader(lab.home)
         self._coupons = count(1, 2)  # the first user's are odd
         self._played = 0
+        self._emptied = False
 
     def column(self, scenario: Scenario) -> frozenset[str]:
         """The failpoints that a scenario crosses when nothing fails but what it breaks itself.
@@ -51,10 +52,13 @@ class Player:
             Unexpected: it did so twice, so that nothing can be said of faults in it.
         """
         try:
-            return self._reached(scenario)
+            found = self._reached(scenario)
         except Unexpected:
             points.disarm(self.lab.home)
-            return self._reached(scenario)
+            self._renew_if_emptied()
+            found = self._reached(scenario)
+        self._renew_if_emptied()
+        return found
 
     def _reached(self, scenario: Scenario) -> frozenset[str]:
         """One try of that."""
@@ -71,9 +75,11 @@ class Player:
                         *self._breaches(stage, ends)]  # fmt: skip
         except (Unexpected, NotSettled, TimeoutError) as error:
             problems = [str(error)]
+        self._emptied |= stage.emptied
         if problems:
             raise Unexpected(f"{scenario.name}, without a fault: {'; '.join(problems)}")
-        return frozenset(name for name, hits in after.items() if hits > before[name])
+        return frozenset(name for name, hits in after.items()
+                         if hits > before[name] and scenario.concerns(name))  # fmt: skip
 
     def play(self, cell: Cell) -> Outcome:
         """Play a cell; once more where its failpoints are not reached at first."""
@@ -81,11 +87,13 @@ class Player:
         verdict, why = self._try(cell)
         tries = 1
         if verdict == NOT_REACHED:
+            self._renew_if_emptied()
             tries, (verdict, why) = 2, self._try(cell)
         seconds = time.monotonic() - began
         self._played += tries
         if verdict == BROKEN or self._played >= _GATHERED:
             self._begin_anew()
+        self._renew_if_emptied()
         return Outcome(cell, verdict, why, seconds, tries)
 
     def close(self) -> None:
@@ -104,6 +112,7 @@ class Player:
             return BROKEN, f"{type(error).__name__}: {error}"
         finally:
             points.disarm(self.lab.home)
+            self._emptied |= stage.emptied
 
     def _break(self, cell: Cell, stage: Stage, story: Iterator[None]) -> tuple[str, str]:
         """Arm, tell the story, have what died come back; then look at everything."""
@@ -142,6 +151,7 @@ class Player:
             TimeoutError: it is not back in time.
         """
         died = {name.partition(".")[0] for name in cell.failpoints if name not in missed}
+        died &= before.keys()  # the supervisor and its helpers: their story waits for them itself
         deadline = time.monotonic() + _BACK_SECONDS
         for service in died:
             while self._pids().get(service, before[service]) == before[service]:
@@ -181,7 +191,9 @@ class Player:
         raise AssertionError("a story yields once")
 
     def _settle(self) -> None:
-        self.lab.settle(_SETTLED_SECONDS)
+        """Wait until nothing is in flight, unless the story begins with a lab that is down."""
+        if launch.is_up(self.lab.home):
+            self.lab.settle(_SETTLED_SECONDS)
 
     def _become_quiet(self) -> None:
         """Settle, and wait until nothing is crossed any more."""
@@ -206,6 +218,12 @@ class Player:
         self._reader.close()
         self._coupons = count(1, 2)
         self._played = 0
+        self._emptied = False
+
+    def _renew_if_emptied(self) -> None:
+        """Begin anew where a story has put other data in."""
+        if self._emptied:
+            self._begin_anew()
 
 
 def _answer_breaches(order: Placed, row: dict[str, object] | None) -> Iterator[str]:

@@ -10,12 +10,14 @@ from typing import Any
 from sqlalchemy import select
 
 from labkit.faults import points
-from labkit.lab import Lab, desk, flight
+from labkit.lab import desk, flight
 from labkit.lab.data import Reader
 from labkit.matrix.customer import Customer, Placed
+from labkit.matrix.labs import PlayedLab
 from labkit.runtime import tables as rt
 from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.outside import run_beside
+from labkit.shop import tables as t
 from labkit.shop.tables import TABLES
 from labkit.stack import launch
 
@@ -28,14 +30,20 @@ class Stage:
         reader: of its databases.
         user: the customer.
         armed: the failpoints that the cell itself arms.
+
+    Attributes:
+        emptied: whether the story has put other data in, so that the lab must begin anew.
     """
 
-    def __init__(self, lab: Lab, reader: Reader, user: Customer, armed: frozenset[str]) -> None:
+    def __init__(
+        self, lab: PlayedLab, reader: Reader, user: Customer, armed: frozenset[str]
+    ) -> None:
         self.lab = lab
         self.user = user
         self._reader = reader
         self._armed = armed
         self._own: list[str] = []
+        self.emptied = False
 
     @property
     def undisturbed(self) -> bool:
@@ -47,6 +55,15 @@ class Stage:
         if failpoint not in self._armed:
             points.arm(self.lab.home, failpoint, action, times)
             self._own.append(failpoint)
+
+    def fails_at(self, failpoint: str) -> bool:
+        """Return True if the fault of the cell is there."""
+        return failpoint in self._armed
+
+    def join(self) -> None:
+        """Talk to the lab, and look at its databases, as they are after it was started again."""
+        self._reader.close()
+        self.user.talk_to(self.lab.client)
 
     @contextmanager
     def away(self, service: str) -> Iterator[None]:
@@ -110,6 +127,11 @@ class Stage:
                 return False
 
         self.user.wait(done, "the day is reconciled")
+
+    def is_there(self, order: Placed) -> bool:
+        """Return True if the shop's own database has an order."""
+        mine = t.order.c.address == order.mark
+        return bool(self._reader.query("order", select(t.order).where(mine)))
 
     def handled(self, topic: str, order: Placed) -> Mapping[str, tuple[int, int]]:
         """Group → event and status, of each that has an inbox row about an order."""

@@ -21,7 +21,7 @@ from typing import Any
 from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, write_whole
 from labkit.platform import keys
 from labkit.runtime import logs, tracing
-from labkit.runtime.clock import LabClock
+from labkit.runtime.clock import LabClock, as_time, wall_ms
 from labkit.settings import Settings
 from labkit.stack import (
     aside,
@@ -118,7 +118,7 @@ class Supervisor:
             self._prepare_databases()
             self._prepare_registry()
             if not self.home.filled():
-                self._fill("start", Seeds())
+                self._fill("start", Seeds(), LabClock(self.home.clock_file).now())
             if not all((self.home.keys / f"{name}.pem").exists() for name in keys.OWNERS):
                 make = lambda _: keys.make(self.home.keys)  # noqa: E731  # run in a helper
                 self._have_done("make_keys", make, "the keys cannot be made")
@@ -195,8 +195,7 @@ class Supervisor:
             prepare = lambda _: zookeeper.prepare(self.home, address)  # noqa: E731  # run in a helper
             self._have_done("prepare_zookeeper", prepare, "ZooKeeper cannot be used")
 
-    def _fill(self, step: str, seeds: Seeds) -> None:
-        now = LabClock(self.home.clock_file).now()
+    def _fill(self, step: str, seeds: Seeds, now: datetime) -> None:
         fill = lambda cross: databases.fill(self.home, seeds, now, cross)  # noqa: E731  # run in a helper
         self._failpoints.cross(f"supervisor.{step}.before_fill")
         self._have_done("fill", fill, "the databases cannot be made")
@@ -384,9 +383,13 @@ class Supervisor:
         The socket of the web is closed too, and with it every request that waits in its backlog.
         """
         wanted, start = Seeds(**seeds), datetime.fromisoformat(clock) if clock else None
+        if self._phase == "stopping":
+            raise CannotStart("the lab is told to go down")
+        self._phase = "starting"
         try:
-            self._empty(start)
-            self._fill("reset", wanted)
+            self._stop_for_reset()
+            self._fill("reset", wanted, start or as_time(wall_ms()))
+            self._forget(start)
             self._start_all()
             boundaries.clear_faults(self.home, also_ours=True)
         except Exception as error:  # there is nothing to go on with
@@ -394,14 +397,18 @@ class Supervisor:
             again = f"the lab goes down; labkit up --home {self.home.folder} starts it again"
             raise CannotStart(f"{error}; {again}") from error
 
-    def _empty(self, start: datetime | None) -> None:
-        """Kill everything, and forget faults, traces, messages and the time."""
+    def _stop_for_reset(self) -> None:
+        """Kill everything, so that nothing of it can come later."""
         self._failpoints.cross("supervisor.reset.before_stop")
         self._end_helpers()
         self._processes.stop_all(signal.SIGKILL)
         self._processes.children.clear()
         self._failpoints.cross("supervisor.reset.after_stop")
         self._listen_anew()
+        self._forget_topics()
+
+    def _forget(self, start: datetime | None) -> None:
+        """Forget faults, traces and the time; not before the data is other data, which they fit."""
         boundaries.clear_faults(self.home, also_ours=False)
         for trace in self.home.traces.iterdir():
             trace.unlink(missing_ok=True)
@@ -409,7 +416,6 @@ class Supervisor:
         lab_clock.reset()
         if start:
             lab_clock.stop(start)
-        self._forget_topics()
 
     def _forget_topics(self) -> None:
         """What lies at a broker that keeps it is of another life of the lab from now on."""

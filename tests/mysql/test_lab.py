@@ -87,3 +87,19 @@ def test_what_was_there_is_there_at_the_next_start(
     monkeypatch.setenv("LABKIT_MYSQL", mysql.url)
     Lab.up(lab.home.folder)
     assert str(before) in set(map(str, lab.tables("trade_order", raw=True)["order_id"]))
+
+
+def test_a_reset_that_dies_in_the_middle_is_begun_anew(
+    lab: Lab, mysql: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its helper is killed when some schemas are new and some are not: none is served like that."""
+    lab.faults.arm("helper.seed_database.after_work", "crash")
+    with pytest.raises(RuntimeError, match="killed by signal 9"):
+        lab.reset()
+    until(lambda: not launch.is_up(lab.home), "the lab is down")
+    monkeypatch.setenv("LABKIT_MYSQL", mysql.url)
+    again = Lab.up(lab.home.folder)
+    assert again.tables("trade_order").empty
+    assert placed(History(lab.home.folder), coupon=True).order_id
+    again.settle()
+    assert set(again.check()["held"]) == {"yes"}
