@@ -93,19 +93,29 @@ class Home:
 
     def known_schemas(self) -> dict[str, Any]:
         """What was noted about schemas: their `urls`, whether they are `filled`, and `used` now."""
-        try:
-            known: dict[str, Any] = json.loads(self.schemas_file.read_text())
-        except FileNotFoundError:
-            return {"urls": {}, "filled": False, "used": False}
-        return known
+        return {"urls": {}, "filled": False, "used": False} | _read(self.schemas_file)
 
     def state(self) -> dict[str, Any]:
         """What the supervisor last wrote about itself; empty where no lab ever ran."""
-        try:
-            state: dict[str, Any] = json.loads(self.state_file.read_text())
-        except FileNotFoundError:
-            return {}
-        return state
+        return _read(self.state_file)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file of the home says; nothing where it is not there.
+
+    Raises:
+        ValueError: somebody else wrote to it; says which file, and what to do.
+    """
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        found = error
+    if not isinstance(found, dict):
+        text = "put it back as it was, or name another home with --home"
+        raise ValueError(f"the file {path} is broken: {text}")
+    return found
 
 
 def sqlite_url(folder: Path, service: str) -> str:

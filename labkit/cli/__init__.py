@@ -1,6 +1,7 @@
 """The command line: `labkit`."""
 
 import gc
+import signal
 import sys
 
 
@@ -19,19 +20,22 @@ def main() -> None:
         tour,
     )
     from labkit.cli.base import app
-    from labkit.stack.control import NotUp
 
     gc.enable()
 
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has us ignore one
+            signal.signal(number, _end)
     try:
         app()
-    except (NotUp, RuntimeError, ValueError, OSError) as error:
-        sys.exit(f"labkit: {_in_words(error)}")
+    except Exception as error:  # what is not ours to mend is told in a line, the rest is raised
+        from labkit.cli.errors import in_words
+
+        if (said := in_words(error)) is None:
+            raise
+        sys.exit(f"labkit: {said}")
 
 
-def _in_words(error: Exception) -> str:
-    from labkit.home import is_no_room
-
-    if is_no_room(error):
-        return f"the disk is full, nothing was changed ({error}): make room and do it again"
-    return str(error)
+def _end(number: int, _frame: object) -> None:
+    """End as after Ctrl-C: what was begun is taken down on the way out."""
+    sys.exit(128 + number)

@@ -11,6 +11,7 @@ import typer
 from rich.text import Text
 
 from labkit.cli.display import make_console, show_table
+from labkit.faults import mend
 from labkit.home import Home
 from labkit.lab.data import Reader
 from labkit.printable import printable, printable_json
@@ -62,7 +63,14 @@ def running(folder: Path) -> Home:
     home = Home(folder)
     if not launch.is_up(home):
         raise NotUp(f"no lab is up in {home.folder}: start one with: labkit up{at(folder)}")
+    mend_left_over(home)
     return home
+
+
+def mend_left_over(home: Home) -> None:
+    """Mend what a tool broke that was killed before it could mend it, and say so."""
+    for text in mend(home):
+        typer.echo(f"labkit: left broken by a tool that was killed: {printable(text)}", err=True)
 
 
 def reading(folder: Path) -> Reader:
@@ -74,6 +82,7 @@ def reading(folder: Path) -> Reader:
     home = Home(folder)
     if not home.filled():
         raise NotUp(f"there are no databases in {home.folder}: labkit up{at(folder)}")
+    mend_left_over(home)
     return Reader(home)
 
 

@@ -18,9 +18,12 @@ from labkit.cli.base import (
     say,
     seconds,
 )
-from labkit.faults import VERBS, Faults, NotReached, Verb, points
+from labkit.faults import VERBS, Faults, NotReached, Verb, mend, points
 from labkit.home import Home
 from labkit.runtime.rules import Rulebook
+
+#: Ctrl-C, kill, a terminal that is closed, Ctrl-\\.
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @app.command()
@@ -60,6 +63,7 @@ def fault(
         raise ValueError("write either: labkit fault NAME ACTION, or: labkit fault --clear")
     if clear:
         points.disarm(place)
+        mend(place, everything=True)
         Rulebook(place.faults).take_up()
         place.filling_file.unlink(missing_ok=True)
         return say("all failpoints are disarmed, and no other fault is left")
@@ -110,6 +114,11 @@ def break_(
     return _hold(Faults(running(home)), found, arguments or [], lasts)
 
 
+def _is_heard(number: signal.Signals) -> bool:
+    """Return False for the hangup that `nohup` has us not hear."""
+    return number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
+
+
 def _hold(faults: Faults, verb: Verb, texts: list[str], lasts: float | None) -> None:
     """Have a fault for so long, or until we are told to stop; it is mended either way."""
     stop = threading.Event()
@@ -117,7 +126,7 @@ def _hold(faults: Faults, verb: Verb, texts: list[str], lasts: float | None) -> 
     def note(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    before = [(number, signal.signal(number, note)) for number in (signal.SIGINT, signal.SIGTERM)]
+    before = [(number, signal.signal(number, note)) for number in _ENDINGS if _is_heard(number)]
     try:
         with getattr(faults, verb.name)(*verb.read(texts)) as reach:
             until = "Ctrl-C" if lasts is None else f"{lasts:g} s are over"

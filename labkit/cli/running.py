@@ -10,6 +10,7 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
+    mend_left_over,
     print_json,
     print_table,
     running,
@@ -41,6 +42,7 @@ def up(
     with working("starting") as tell:
         ground = launch.EMBEDDED if launch.is_up(place) else choose(stack, tell)
         started = launch.up(place, parse_instances(instances), ground, progress=tell)
+    mend_left_over(place)
     state = launch.status(place)
     ends = state["endpoints"]
     what = "the lab is up" if started else "the lab is up already"
@@ -95,7 +97,9 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
 
     Example: `labkit status --json`
     """
-    state = launch.status(Home(home))
+    place = Home(home)
+    mend_left_over(place)
+    state = launch.status(place)
     if as_json:
         return print_json(state)
     if not state["services"]:

@@ -9,12 +9,14 @@ import psutil
 from sqlalchemy import Connection, NullPool, Table, create_engine, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
+from labkit.faults import undoing
 from labkit.faults.holding import held, running
+from labkit.faults.standing import standing, undoes
 from labkit.home import DATABASES, Home
 from labkit.platform.tables import trade
 from labkit.settings import Settings
 from labkit.shop.tables import TABLES
-from labkit.stack import aside
+from labkit.stack import aside, children
 from labkit.stack.databases import FULL_TRIGGER, full_triggers
 
 _TABLE_IS_FULL = 1114
@@ -55,7 +57,26 @@ def databases_of(home: Home, service: str) -> list[Database]:
     if not (urls := home.schemas()):
         return [File(home, name) for name in names]
     server = Settings.model_validate_json(home.settings_file.read_text()).mysql
-    return [Schema(server, urls[name], _TABLES[name]) for name in names]
+    return [Schema(home, server, name, urls[name], _TABLES[name]) for name in names]
+
+
+@undoes
+def unlock_account(home: Home, service: str) -> None:
+    """Let a service's account in MySQL in again."""
+    for schema in _schemas(home, service):
+        schema.unlock()
+
+
+@undoes
+def let_grow(home: Home, service: str) -> None:
+    """Let the tables of a service in MySQL grow again."""
+    for schema in _schemas(home, service):
+        schema.drop_triggers()
+
+
+def _schemas(home: Home, service: str) -> list["Schema"]:
+    """The schema of a service: none where the lab stands on files meanwhile."""
+    return [one for one in databases_of(home, service) if isinstance(one, Schema)]
 
 
 class File:
@@ -74,12 +95,10 @@ class File:
     @contextmanager
     def away(self) -> Iterator[None]:
         """A link to nowhere is in its place; who had it open is killed and starts without it."""
-        with held(self._home, self._service):
-            aside.put_away(self._path)
-        try:
+        with standing(self._home, undoing.bring_back, path=str(self._path)):
+            with held(self._home, self._service):
+                aside.put_away(self._path)
             yield
-        finally:
-            aside.bring_back(self._path)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -98,15 +117,12 @@ class File:
             raise ValueError("only Linux can keep a process from writing: database_full is not to "
                              "be had here, database_away is")  # fmt: skip
         processes = [psutil.Process(one["pid"]) for one in running(self._home, self._service)]
-        limited = [(process, process.rlimit(psutil.RLIMIT_FSIZE)) for process in processes]
-        try:
-            for process, (_soft, hard) in limited:
+        limits = [(one.pid, children.birth(one.pid), *one.rlimit(psutil.RLIMIT_FSIZE))
+                  for one in processes]  # fmt: skip
+        with standing(self._home, undoing.lift_limit, processes=limits):
+            for process, (*_, hard) in zip(processes, limits, strict=True):
                 process.rlimit(psutil.RLIMIT_FSIZE, (0, hard))
             yield
-        finally:
-            for process, before in limited:
-                with suppress(psutil.NoSuchProcess):  # the next one of its name has no limit
-                    process.rlimit(psutil.RLIMIT_FSIZE, before)
 
     @contextmanager
     def row_held(self, number: int) -> Iterator[None]:  # noqa: ARG002  # a schema has rows to hold
@@ -120,12 +136,16 @@ class Schema:
     """A schema on a MySQL server, and the account that alone reaches it.
 
     Args:
+        home: of the lab.
         server: SQLAlchemy URL of who may make accounts.
+        service: whose.
         url: of the service's own.
         table: its main one.
     """
 
-    def __init__(self, server: str, url: str, table: Table) -> None:
+    def __init__(self, home: Home, server: str, service: str, url: str, table: Table) -> None:
+        self._home = home
+        self._service = service
         self._table = table
         self._engine = create_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         self._user = make_url(url).username
@@ -134,15 +154,16 @@ class Schema:
     @contextmanager
     def away(self) -> Iterator[None]:
         """The account is locked, and its connections are killed."""
-        account = f"'{self._user}'@'%'"
-        try:
-            self._do(f"ALTER USER {account} ACCOUNT LOCK")
+        with standing(self._home, unlock_account, service=self._service):
+            self._do(f"ALTER USER '{self._user}'@'%' ACCOUNT LOCK")
             with self._engine.connect() as connection:
                 while self._kill_all(connection):
                     pass
             yield
-        finally:
-            self._do(f"ALTER USER {account} ACCOUNT UNLOCK")
+
+    def unlock(self) -> None:
+        """Let the account in."""
+        self._do(f"ALTER USER '{self._user}'@'%' ACCOUNT UNLOCK")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -161,7 +182,7 @@ class Schema:
         """
         with self._engine.connect() as connection:
             tables = self._tables(connection)
-        try:
+        with standing(self._home, let_grow, service=self._service):
             self._do(*(
                 f"CREATE TRIGGER `{self._schema}`.`{FULL_TRIGGER}{one}` BEFORE INSERT ON "
                 f"`{self._schema}`.`{one}` FOR EACH ROW SIGNAL SQLSTATE 'HY000' SET "
@@ -169,10 +190,12 @@ class Schema:
                 for one in tables
             ))  # fmt: skip
             yield
-        finally:
-            with self._engine.connect() as connection:
-                for trigger in full_triggers(connection, self._schema):
-                    connection.execute(text(f"DROP TRIGGER `{self._schema}`.`{trigger}`"))
+
+    def drop_triggers(self) -> None:
+        """Let the tables grow."""
+        with self._engine.connect() as connection:
+            for trigger in full_triggers(connection, self._schema):
+                connection.execute(text(f"DROP TRIGGER `{self._schema}`.`{trigger}`"))
 
     @contextmanager
     def row_held(self, number: int) -> Iterator[None]:

@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from labkit.faults import undoing
 from labkit.faults.on_lab import until
+from labkit.faults.standing import standing
 from labkit.home import Home
 from labkit.stack import control, launch
 
@@ -22,12 +24,9 @@ def held(home: Home, service: str) -> Iterator[None]:
         TimeoutError: one did not die, or was not started again.
     """
     names = [f"{one['name']}-{one['instance']}" for one in running(home, service)]
-    try:
+    with standing(home, undoing.release, names=names):
         for name in names:
             control.tell(home, "hold", name=name)
         until(lambda: not running(home, service), f"{service} did not die")
         yield
-    finally:
-        for name in names:
-            control.tell(home, "release", name=name)
     until(lambda: len(running(home, service)) == len(names), f"{service} was not started again")

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
-from labkit.faults.poisoning import Poison
+from labkit.faults.poisoning import Poison, put_poison_aside
 from labkit.faults.processes import Processes
 from labkit.faults.ruling import TOPICS, Ruling, one_of, seconds_of
+from labkit.faults.standing import standing
 from labkit.faults.verb import Reach, verb
 from labkit.runtime.rules import Rule
 
@@ -55,14 +56,14 @@ class Messages(Ruling, Processes):
             topic: as the wiring names it, `order_cancel`.
         """
         poison = Poison(self._home, one_of(topic, TOPICS, "topic"))
-        poison.send()
         kept: int | None = None
-        try:
-            met = lambda: poison.kept() if kept is None else kept  # noqa: E731  # kept ends it
-            yield Reach(met, f"it came to no consumer of {topic}")
-        finally:
-            kept = poison.kept()
-            poison.put_aside()
+        with standing(self._home, put_poison_aside, topic=topic, event_id=poison.event_id):
+            poison.send()
+            try:
+                met = lambda: poison.kept() if kept is None else kept  # noqa: E731  # kept ends it
+                yield Reach(met, f"it came to no consumer of {topic}")
+            finally:
+                kept = poison.kept()
 
     def lose_broker(self, seed: int | None = None) -> int:
         """Make the broker forget what it had acknowledged: everything, or a random tail of it.

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from labkit.faults.standing import undoes
 from labkit.home import Home
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.engines import open_engine
@@ -22,21 +23,29 @@ _KEY = _TAG = "poison"
 _ASIDE = "put aside: it was poison"
 
 
+@undoes
+def put_poison_aside(home: Home, topic: str, event_id: int) -> None:
+    """Have each inbox take a poisoned message for done."""
+    Poison(home, topic, event_id).put_aside()
+
+
 class Poison:
     """One such message.
 
     Args:
         home: of the lab.
         topic: where it is sent.
+        event_id: of one that was sent; a new one if not said.
     """
 
-    def __init__(self, home: Home, topic: str) -> None:
+    def __init__(self, home: Home, topic: str, event_id: int | None = None) -> None:
         self._home = home
         self._topic = topic
         self._groups = GROUPS[topic]
         sequence = random.randrange(1 << SEQUENCE_BITS)
         # of the highest worker number, which is the last to be leased
-        self._event_id = first_of(wall_ms()) | (WORKERS - 1) << SEQUENCE_BITS | sequence
+        new = first_of(wall_ms()) | (WORKERS - 1) << SEQUENCE_BITS | sequence
+        self.event_id = event_id or new
 
     def send(self) -> None:
         """Have a service that sends to the topic find it in its outbox, due now.
@@ -90,11 +99,11 @@ class Poison:
 
     def _said(self) -> dict[str, Any]:
         """What outbox and inbox both say of it."""
-        return {"event_id": self._event_id, "topic": self._topic, "tag": _TAG, "msg_key": _KEY,
+        return {"event_id": self.event_id, "topic": self._topic, "tag": _TAG, "msg_key": _KEY,
                 "body": _BODY, "add_time": self._now()}  # fmt: skip
 
     def _is_mine(self, group: str) -> Any:
-        return (inbox.c.group_name == group) & (inbox.c.event_id == self._event_id)
+        return (inbox.c.group_name == group) & (inbox.c.event_id == self.event_id)
 
     def _now(self) -> datetime:
         return LabClock(self._home.clock_file).now()

@@ -11,14 +11,15 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from labkit.faults import points
+from labkit.faults import points, undoing
 from labkit.faults.on_lab import OnLab, until
 from labkit.faults.ruling import WITH_INSTANCES, one_of
+from labkit.faults.standing import standing
 from labkit.faults.verb import NotReached, Reach, verb
 from labkit.runtime.ensemble import SESSION_SECONDS
 from labkit.runtime.link import OPTIONS
 from labkit.settings import Settings
-from labkit.stack import control, fencing, launch
+from labkit.stack import children, control, fencing, launch
 
 _LONGEST = 3600.0
 
@@ -40,13 +41,14 @@ class Processes(OnLab):
             process: as `labkit status` names it; `goods` is `goods-1`.
         """
         self._process(process)
-        control.tell(self._home, "hold", name=process)
-        try:
+        with standing(self._home, undoing.release, names=[process]):
+            control.tell(self._home, "hold", name=process)
             until(lambda: not self._process(process)["pid"], f"{process} did not die")
-            yield Reach(lambda: 1, f"{process} did not die")
-        finally:
-            control.tell(self._home, "release", name=process)
-            until(lambda: self._serves(process), f"{process} did not come back")
+            try:
+                yield Reach(lambda: 1, f"{process} did not die")
+            finally:
+                undoing.release(self._home, [process])
+                until(lambda: self._serves(process), f"{process} did not come back")
 
     @verb
     def paused(self, process: str) -> Iterator[Reach]:
@@ -59,13 +61,10 @@ class Processes(OnLab):
             process: as `labkit status` names it; `goods` is `goods-1`.
         """
         pid = self._process(process)["pid"]
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with standing(self._home, undoing.resume, processes=[(pid, children.birth(pid))]):
+            os.kill(pid, signal.SIGSTOP)
             until(lambda: stands_still(pid), f"{process} did not stand still")
             yield Reach(lambda: 1, f"{process} did not stand still")
-        finally:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
     @verb
     def zombie(self, service: str) -> Iterator[Reach]:
@@ -83,13 +82,11 @@ class Processes(OnLab):
         one_of(service, WITH_INSTANCES, "service with a database")
         first = f"{service}-1"
         with self._helped(service):
-            pid = self._stop_between_writes(service, first)
-            taken = self._taken_over(service)
-            try:
+            pid = self._process(first)["pid"]
+            with standing(self._home, undoing.resume, processes=[(pid, children.birth(pid))]):
+                self._stop_between_writes(service, first)
+                taken = self._taken_over(service)
                 yield Reach(taken, f"no other {service} did anything meanwhile")
-            finally:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
             until(lambda: self._serves(first), f"{first} did not come back")
             if self._process(first)["pid"] != pid:
                 raise NotReached(f"zombie: {first} was ended while it hung")
@@ -99,13 +96,12 @@ class Processes(OnLab):
     def _services_stopped(self) -> Iterator[None]:
         """Stop all services for a block, and wake those that ran before."""
         services = [one for one in launch.status(self._home)["services"] if one["name"] != "broker"]
-        stopped = [one["pid"] for one in services if one["pid"] and stop(one["pid"])]
-        try:
+        pids = [one["pid"] for one in services if one["pid"] and not is_stopped(one["pid"])]
+        born = [(pid, children.birth(pid)) for pid in pids]
+        with standing(self._home, undoing.resume, processes=born):
+            for pid in pids:
+                stop(pid)
             yield
-        finally:
-            for pid in stopped:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
 
     @contextmanager
     def _helped(self, service: str) -> Iterator[None]:
@@ -114,13 +110,11 @@ class Processes(OnLab):
         if len(living) > 1:
             yield
             return
-        control.tell(self._home, "scale", **{service: 2})
-        try:
+        with standing(self._home, undoing.scale_back, service=service, number=1):
+            control.tell(self._home, "scale", **{service: 2})
             yield
-        finally:
-            control.tell(self._home, "scale", **{service: 1})
 
-    def _stop_between_writes(self, service: str, process: str) -> int:
+    def _stop_between_writes(self, service: str, process: str) -> None:
         """Stop a process for longer than its leases, but not with its database locked.
 
         Nothing but its end would free that lock, and so the supervisor would end it.
@@ -139,7 +133,6 @@ class Processes(OnLab):
         until(is_stopped, f"{process} wrote all the time")
         over = time.monotonic() + self._longest_lease()
         until(lambda: time.monotonic() > over, "its leases were not over", _LONGEST)
-        return pid
 
     def _longest_lease(self) -> float:
         """Seconds until whatever a process that hangs has leased is another's."""
@@ -173,13 +166,15 @@ def stands_still(pid: int) -> bool:
         return True
 
 
-def stop(pid: int) -> bool:
-    """Stop a process in its tracks; False where it stands already, or is gone."""
+def is_stopped(pid: int) -> bool:
+    """Return True where a process is stopped already, or is gone."""
     try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_STOPPED:
-            return False
-        process.suspend()
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:
-        return False
-    return True
+        return True
+
+
+def stop(pid: int) -> None:
+    """Stop a process in its tracks, if it is there."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).suspend()

@@ -1,9 +1,13 @@
 """Faults that last by a rule: laid down for a block, looked up by every process, taken up after."""
 
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+from labkit.faults import undoing
 from labkit.faults.on_lab import OnLab
+from labkit.faults.standing import standing
 from labkit.platform.wiring import PLATFORM
 from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.rules import Rule, Rulebook
@@ -26,11 +30,10 @@ class Ruling(OnLab):
     def _ruled(self, *rules: Rule) -> Iterator[Callable[[], int]]:
         """Have rules stand for a block, which is handed how often they were met."""
         book = Rulebook(self._home.faults)
-        laid = [book.lay(rule) for rule in rules]
-        try:
+        named = [replace(rule, number=secrets.token_hex(4)) for rule in rules]
+        with standing(self._home, undoing.take_up, rules=[rule.number for rule in named]):
+            laid = [book.lay(rule) for rule in named]
             yield lambda: sum(book.met(rule) for rule in laid)
-        finally:
-            book.take_up(*laid)
 
 
 def one_of(name: str, known: tuple[str, ...], what: str) -> str:

@@ -6,14 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
+from labkit.faults import undoing
 from labkit.faults.databases import Database, databases_of
 from labkit.faults.holding import held
 from labkit.faults.on_lab import OnLab, until
+from labkit.faults.standing import standing, undoes
 from labkit.faults.verb import Reach, verb
-from labkit.home import DATABASES
+from labkit.home import DATABASES, Home
 from labkit.runtime import misses
 from labkit.settings import Settings
-from labkit.stack import aside
+from labkit.stack import aside, children
 from labkit.stack.instances import BROKER
 
 if TYPE_CHECKING:  # Docker's client takes long to load
@@ -23,6 +25,18 @@ Name = Literal["mysql", "kafka", "zookeeper"]
 _KINDS = {"mysql": misses.DATABASE, "kafka": misses.BROKER, "zookeeper": misses.REGISTRY}
 _ALL = "all"
 _LEAST_PERCENT = 1.0  # Docker gives no less
+
+
+@undoes
+def serve_again(home: Home, name: str) -> None:
+    """Start or wake a server in its container, where it is down or stands still."""
+    from labkit.faults.containers import server_of  # here: Docker's client takes long to load
+
+    with suppress(ValueError), server_of(home, name) as server:  # there is no such container
+        if server.container.status == "paused":
+            server.unpause()
+        elif server.container.status != "running":
+            server.start()
 
 
 class Servers(OnLab):
@@ -189,26 +203,21 @@ class Servers(OnLab):
     @contextmanager
     def _broker_stopped(self) -> Iterator[None]:
         pid = self._process(BROKER)["pid"]
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with standing(self._home, undoing.resume, processes=[(pid, children.birth(pid))]):
+            os.kill(pid, signal.SIGSTOP)
             yield
-        finally:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
     @contextmanager
     def _registry_aside(self) -> Iterator[None]:
-        aside.put_away(self._home.registry)
-        try:
+        with standing(self._home, undoing.bring_back, path=str(self._home.registry)):
+            aside.put_away(self._home.registry)
             yield
-        finally:
-            aside.bring_back(self._home.registry)
 
     # containers
 
     @contextmanager
     def _kill(self, name: str) -> Iterator[None]:
-        with self._server(name) as server:
+        with standing(self._home, serve_again, name=name), self._server(name) as server:
             server.kill()
             try:
                 yield
@@ -217,7 +226,7 @@ class Servers(OnLab):
 
     @contextmanager
     def _pause(self, name: str) -> Iterator[None]:
-        with self._server(name) as server:
+        with standing(self._home, serve_again, name=name), self._server(name) as server:
             server.pause()
             try:
                 yield

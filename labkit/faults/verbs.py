@@ -3,13 +3,14 @@
 from collections.abc import Iterator
 from typing import Any
 
-from labkit.faults import points
+from labkit.faults import points, undoing
 from labkit.faults.clocks import Clocks
 from labkit.faults.disks import Disks
 from labkit.faults.messages import Messages
 from labkit.faults.network import Network
 from labkit.faults.processes import Processes
 from labkit.faults.servers import Servers
+from labkit.faults.standing import standing
 from labkit.faults.verb import Reach, verb
 
 
@@ -45,14 +46,14 @@ class Faults(Messages, Network, Clocks, Processes, Servers, Disks):
             action: `crash`, `refuse`, `delay:SECONDS` or `duplicate`.
             times: how many crossings it acts on.
         """
-        points.arm(self._home, name, action, times)
         acted: int | None = None
 
         def count() -> int:
             return times - points.left(self._home, name) if acted is None else acted
 
-        try:
-            yield Reach(count, f"the failpoint {name} was never reached")
-        finally:
-            acted = count()
-            points.disarm(self._home, name)
+        with standing(self._home, undoing.disarm, failpoint=name):
+            points.arm(self._home, name, action, times)
+            try:
+                yield Reach(count, f"the failpoint {name} was never reached")
+            finally:
+                acted = count()

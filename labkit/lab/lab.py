@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection
 
-from labkit.faults import Faults
+from labkit.faults import Faults, mend
 from labkit.home import Home
 from labkit.lab import flight, invariants, money, trace
 from labkit.lab.answer import Answer
@@ -68,6 +68,7 @@ class Lab:
     """
 
     def __init__(self, home: Home, supervisor: "subprocess.Popen[bytes] | None" = None) -> None:
+        mend(home)
         self.home = home
         self._supervisor = supervisor
         self._reader = Reader(home)

@@ -133,5 +133,11 @@ def _read(path: Path) -> _Setting:
     except BaseException:
         os.close(descriptor)
         raise
-    weakref.finalize(found, os.close, descriptor).atexit = False
+    weakref.finalize(found, _close, descriptor, os.getpid()).atexit = False
     return found
+
+
+def _close(descriptor: int, opened_by: int) -> None:
+    """Close what this process opened: a forked child may have another file by that number."""
+    if opened_by == os.getpid():
+        os.close(descriptor)

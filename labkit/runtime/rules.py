@@ -10,7 +10,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from labkit.home import locked, write_whole
@@ -51,7 +51,7 @@ class Rulebook:
 
     def lay(self, rule: Rule) -> Rule:
         """Have a rule stand from now on, until it is taken up; returns it with its number."""
-        rule = Rule(rule.kind, rule.about, rule.amount, rule.how, secrets.token_hex(4))
+        rule = replace(rule, number=rule.number or secrets.token_hex(4))
         with locked(self._lock):
             self._write([*self.standing(), rule])
         return rule

@@ -1,0 +1,67 @@
+"""How each fault that stands is undone, by whoever finds it: see `standing`."""
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from labkit.faults import points
+from labkit.faults.standing import undoes
+from labkit.home import Home
+from labkit.runtime.rules import Rulebook
+from labkit.stack import aside, children, control
+
+
+@undoes
+def resume(_home: Home, processes: Sequence[tuple[int, str | None]]) -> None:
+    """Have processes go on that stand still; one that died meanwhile is nobody else."""
+    for pid, born in processes:
+        if children.birth(pid) == born:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@undoes
+def release(home: Home, names: Sequence[str]) -> None:
+    """Have processes start again that are held down."""
+    for name in names:
+        control.tell(home, "release", name=name)
+
+
+@undoes
+def take_up(home: Home, rules: Sequence[str]) -> None:
+    """Have rules stand no more."""
+    book = Rulebook(home.faults)
+    found = [rule for rule in book.standing() if rule.number in rules]
+    if found:
+        book.take_up(*found)
+
+
+@undoes
+def disarm(home: Home, failpoint: str) -> None:
+    """Disarm a failpoint."""
+    points.disarm(home, failpoint)
+
+
+@undoes
+def bring_back(_home: Home, path: str) -> None:
+    """Put a file or a folder back that is out of reach."""
+    aside.bring_back(Path(path))
+
+
+@undoes
+def lift_limit(_home: Home, processes: Sequence[tuple[int, str | None, int, int]]) -> None:
+    """Let processes write to files again; one that was started since has no limit."""
+    for pid, born, soft, hard in processes:
+        with suppress(psutil.NoSuchProcess):
+            if children.birth(pid) == born:
+                psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
+
+
+@undoes
+def scale_back(home: Home, service: str, number: int) -> None:
+    """Have as many instances of a service as there were."""
+    control.tell(home, "scale", **{service: number})
