@@ -169,8 +169,17 @@ class Calls:
             link = Link(endpoint, service, self._secret, self._limit, silent, self._way(service))
             if before and not before.well:
                 link.doubt()
+            self._forget_gone(service)
             self._links[endpoint] = link
         return link
+
+    def _forget_gone(self, service: str) -> None:
+        """Let go of broken lines to endpoints of a service where nobody serves any more."""
+        serving = {one.endpoint for one in self._registry.instances(service, _FRESH)}
+        self._links = {
+            endpoint: link for endpoint, link in self._links.items()
+            if not link.broken or link.service != service or endpoint in serving
+        }  # fmt: skip
 
     def _way(self, service: str) -> Way:
         rules = self._failpoints and self._failpoints.rules

@@ -15,6 +15,9 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.pool import StaticPool
 
 _BUSY_MS = 2000
+#: To this SQLite cuts its write-ahead log, which a reader who stayed has made longer; about as long
+#: it is in any case before what it holds is copied into the database.
+LOG_BYTES = 4_000_000
 #: Seconds that a MySQL server has to be reached, and to answer; there is no limit by default.
 _REACH_SECONDS, _ANSWER_SECONDS = 2, 5.0
 #: Wrong data is refused and not cut to fit; a lock is waited for one second and not fifty, and by
@@ -133,7 +136,10 @@ def _open_sqlite(url: str, begin: str) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _settle(connection: Any, _record: Any) -> None:
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}"):
+        for pragma in (
+            "journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}",
+            f"journal_size_limit={LOG_BYTES}",
+        ):  # fmt: skip
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -76,6 +76,7 @@ class Link:
         self, endpoint: str, service: str, secret: str, limit: int,
         silent: "Callable[[Link], None]", way: Way,
     ) -> None:  # fmt: skip
+        self.service = service
         self._silent = silent
         self.well = True
         self.broken = False

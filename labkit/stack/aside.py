@@ -46,8 +46,7 @@ def bring_back(path: Path) -> None:
 
 
 def bring_all_back(home: Home) -> None:
-    """Put back whatever a fault of an earlier run left out of reach, and what fills the disk."""
-    home.filling_file.unlink(missing_ok=True)
+    """Put back whatever a fault of an earlier run left out of reach."""
     for path in (home.registry, *(home.databases / f"{name}.sqlite" for name in DATABASES)):
         bring_back(path)
 

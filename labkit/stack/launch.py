@@ -89,6 +89,7 @@ def up(
         if _somebody_answers(home):
             _wait(home, None, progress)
             return None
+        home.filling_file.unlink(missing_ok=True)  # a fault of an earlier run left it
         Settings()  # what it cannot be is told before anything is started
         spec = {"home": str(home.folder), "instances": dict(instances or {}),
                 "dies_with_stdin": dies_with_us, "stack": ground.stack}  # fmt: skip

@@ -19,9 +19,12 @@ from labkit.matrix.scenario import Scenario
 from tests.bugs.bug import Bug
 from tests.bugs.patching import bugs_in
 from tests.bugs.stories import STORIES
+from tests.small_disk import CannotMount
 
 _SECONDS = 12.0
 _NEVER = "was never run"
+#: What could not be played: neither found nor missed.
+NOT_HERE = "NOT PLAYABLE HERE"
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ def play(player: Player, by: str, action: str) -> str:
         player.column(STORIES[by])
     except Unexpected as error:
         return str(error)
+    except CannotMount as error:
+        return f"{NOT_HERE}: {error}"
     return ""
 
 

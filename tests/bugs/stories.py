@@ -26,6 +26,7 @@ from labkit.matrix.scenario import (
 )
 from labkit.matrix.stage import Stage
 from labkit.runtime.ids import SEQUENCE_BITS, WORKERS
+from tests import full_disk
 from tests.forging import Forger
 from tests.history import History
 
@@ -241,6 +242,15 @@ story("closed-before-it-is-opened", "a payment is closed before its trade is ope
 story("paid-and-asked-about", "a payment is paid while it is asked about")(
     overtaken.paid_while_asked.story
 )
+
+
+@story("disk-full", "a lab's disk is full for a while, and a service is killed meanwhile")
+def disk_full(stage: Stage) -> Story:  # noqa: ARG001  # it needs a lab on a small disk
+    """A lab of its own that orders, and must neither die nor err."""
+    yield
+    if wrong := full_disk.tell_on_a_small_disk():
+        raise Unexpected(wrong)
+    return {}
 
 
 def _hits(stage: Stage, failpoint: str) -> int:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from labkit.faults.points import catalogue
 from labkit.runtime import outbox
 from labkit.runtime.database import Database
-from labkit.runtime.engines import open_reader
+from labkit.runtime.engines import LOG_BYTES, open_engine, open_reader
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints, Refused
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.runtime.work import Context
@@ -185,6 +185,29 @@ def test_a_commit_is_on_disk_when_it_returns(open_database: OpenDatabase) -> Non
         return tuple(ask(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous"))
 
     assert run(database, pragmas, None) == ("wal", 2)
+
+
+def test_the_log_is_short_again_after_a_reader_that_stayed(tmp_path: Path) -> None:
+    """While it stays, the write-ahead log grows with each commit; the next ones cut it."""
+    file = tmp_path / "order.sqlite"
+    writer, reader = open_engine(f"sqlite:///{file}"), open_reader(f"sqlite:///{file}")
+    log = file.with_name("order.sqlite-wal")
+
+    def write(times: int) -> None:
+        for _ in range(times):
+            with writer.begin() as connection:
+                connection.exec_driver_sql("INSERT INTO filling VALUES (zeroblob(100000))")
+
+    with writer.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE filling (bytes BLOB)")
+    with reader.begin() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM filling").all()
+        write(100)
+        assert log.stat().st_size > 2 * LOG_BYTES
+    write(3)
+    assert log.stat().st_size <= LOG_BYTES
+    for engine in (writer, reader):
+        engine.dispose()
 
 
 def test_a_locked_database_is_asked_again(open_database: OpenDatabase) -> None:

@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 
 from labkit.results import Result
 from labkit.runtime import link, server
+from labkit.runtime.calls import Calls
+from labkit.runtime.registry import Registry
 from labkit.runtime.steps import Unknown
 from tests.unit.counter import (
     ONE,
+    SECRET,
     Add,
     Counter,
     Counting,
@@ -279,3 +282,22 @@ def test_one_that_leaves_answers_what_is_under_way(
 async def within(work: "Coroutine[Any, Any, Any] | asyncio.Future[Any]") -> Any:
     """What work gives, which must not hang."""
     return await asyncio.wait_for(work, SECONDS)
+
+
+def test_lines_to_those_who_left_are_forgotten(tmp_path: Path) -> None:
+    """Each instance that came and went had an endpoint of its own; the last ones alone are kept."""
+
+    async def add(_: Add) -> Result[Total]:
+        return Result[Total].ok(Total(amount=1))
+
+    async def come_and_go() -> int:
+        calls = Calls("tests", Registry(tmp_path), SECRET, None, SECONDS)
+        counter = calls.stub(Counter, "counter")
+        for instance in range(1, 9):
+            async with serving(tmp_path, add, instance):
+                await counter.add(ONE)
+            Registry(tmp_path).withdraw("counter", instance)
+        await calls.close()
+        return len(calls._links)
+
+    assert asyncio.run(come_and_go()) <= 3
