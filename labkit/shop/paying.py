@@ -13,6 +13,7 @@ from labkit.shop.contracts import Shop
 from labkit.shop.messages import FindGoods, MoveOrder, OrderFound
 from labkit.shop.pay_messages import (
     PAID_THERE,
+    STATES_THERE,
     TRADE_CLOSED,
     Callback,
     CreatePayment,
@@ -83,9 +84,12 @@ async def take_callback(shop: Shop, command: Callback) -> Result[Any]:
         return _refuse(Code.BAD_REQUEST, "no whole number of a payment, or of cents")
     if len(fields.get("trade_no", "")) > _LONGEST_TRADE_NO:
         return _refuse(Code.BAD_REQUEST, f"trade_no: longer than {_LONGEST_TRADE_NO} characters")
+    status = fields.get("trade_status", "")
+    if status not in STATES_THERE:
+        return _refuse(Code.BAD_REQUEST, f"{status!r} is no state of a trade"[:100])
     return await shop.run(payments.take_payment, TradeSeen(
         pay_id=int(numbers[0]), total_amount=int(numbers[1]),
-        trade_no=fields.get("trade_no"), trade_status=fields.get("trade_status", ""),
+        trade_no=fields.get("trade_no"), trade_status=status,
     ))  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from labkit.shop import pay_rows as rows
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay_messages import (
     PAID_THERE,
+    STATES_THERE,
     TRADE_CLOSED,
     WAIT_BUYER_PAY,
     AcceptPayment,
@@ -125,7 +126,7 @@ def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
 
 def _does_not_fit(row: Any, seen: TradeSeen) -> str:
     """What the platform says that cannot be true of this payment; empty where all fits."""
-    if seen.trade_status not in (WAIT_BUYER_PAY, TRADE_CLOSED, *PAID_THERE):
+    if seen.trade_status not in STATES_THERE:
         return f"{seen.trade_status} is no state of a trade"
     if seen.trade_status in PAID_THERE and not seen.trade_no:
         return "the platform says that it is paid, and names no trade"

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, create_engine, text
 from labkit.results import Code, Result
 from labkit.runtime.database import Database
 from labkit.runtime.steps import Transaction, step
-from labkit.shop import orders, payments
+from labkit.shop import orders, pay_schedule, payments
 from labkit.shop.messages import DeductBalance, OpenOrder, OrderCancelled, RefuseOrder
-from labkit.shop.pay_messages import OpenPayment
+from labkit.shop.pay_messages import DueQuery, OpenPayment
 from labkit.shop.wiring import SERVICES
 from tests.mysql.conftest import OpenRunner
 from tests.unit.cases import WRITING, command_of
@@ -61,6 +61,26 @@ def test_an_ended_order_keeps_no_open_payment(
         assert opened.success
         assert [row["is_paid"] for row in store.rows("trade_pay")] == [2]
     assert store.row("trade_operation")["outcome"] == "blocked"
+
+
+def test_instances_share_the_payments_that_are_due(open_runner: OpenRunner) -> None:
+    """While one instance is claiming, another claims others, and waits for nobody."""
+    (one, store), (other, _) = open_runner("pay"), open_runner("pay")
+    ids = set()
+    for number in range(7):
+        asked = OPEN.model_copy(update={"order_id": ORDER + number})
+        ids.add(one.submit(payments.open_payment, asked).result(timeout=60).data.pay_id)
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE trade_pay SET next_check = pay_id % 1000"))
+    entered, leave = threading.Event(), threading.Event()
+    claim = pay_schedule.claim_check
+    first: Future[Any] = one.submit(in_the_midst(claim, entered, leave), DueQuery(limit=3))
+    assert entered.wait(timeout=60)
+    second = other.submit(claim, DueQuery(limit=10)).result(timeout=60)
+    leave.set()
+    claimed = [due.pay_id for due in (*first.result(timeout=60), *second)]
+    assert len(claimed) == len(ids)
+    assert set(claimed) == ids
 
 
 def meet(one: Database, other: Database, early: Any, late: Any, schema: str) -> dict[str, Any]:

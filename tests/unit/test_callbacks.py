@@ -180,6 +180,32 @@ def test_a_wrong_amount_is_not_believed(world: PayWorld, cents: int) -> None:
     payment.is_refused(payment.signed(total_amount=str(cents)))
 
 
+@pytest.mark.parametrize(
+    "amount", [f"0{AMOUNT}", "70.00", f"{AMOUNT}.0", f"{AMOUNT} ", f"+{AMOUNT}", "7e3", "７０００"]
+)
+def test_an_amount_is_a_number_of_cents(world: PayWorld, amount: str) -> None:
+    """Yuan, fractions, and digits that only look like some are refused as what they are."""
+    payment = Payment(world)
+    payment.is_refused(payment.signed(total_amount=amount), status=(400,))
+
+
+@pytest.mark.parametrize("status", ["trade_success", "TRADE_NOT_EXIST", "PAID", None])
+def test_a_state_that_nobody_knows_is_not_believed(world: PayWorld, status: str | None) -> None:
+    """It is no word of the platform's about a trade."""
+    payment = Payment(world)
+    payment.is_refused(payment.signed(trade_status=status), status=(400,))
+
+
+def test_a_finished_trade_is_known_as_paid(world: PayWorld) -> None:
+    """The platform says so of a paid trade in the end: that is no news, and answered `success`."""
+    payment = Payment(world)
+    payment.is_taken_once()
+    before = world.stores["pay"].everything()
+    answer = payment.post(urlencode(payment.signed(trade_status="TRADE_FINISHED")).encode())
+    assert (answer.status_code, answer.text) == (200, "success")
+    assert world.stores["pay"].everything() == before
+
+
 @given(app_id=_text.filter(lambda text: text != keys.APP_ID))
 def test_a_callback_for_another_merchant_is_not_believed(world: PayWorld, app_id: str) -> None:
     """The platform has many merchants, and signs for all of them with one key."""
