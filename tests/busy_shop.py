@@ -120,10 +120,9 @@ class _Shop:
         """Have an order cancelled that is being paid just then."""
         late = self.order()
         opened = answered(lambda: self.lab.create_payment(late))
-        before = self.lab.faults.hits(_TAKE)
         with self.lab.faults.armed(_TAKE, "refuse", 10**6):
             self.lab.client.press(opened.cashier_url, "pay")
-            until(lambda: self.lab.faults.hits(_TAKE) > before, "the callback is refused")
+            until(lambda: self._was_told(opened.pay_id), "the callback is refused")
             answered(lambda: self.lab.cancel(late))
             self._is(CANCELLED, lambda row: str(row["order_id"]) == late)
         self.lab.settle()
@@ -138,6 +137,10 @@ class _Shop:
             return any(row["order_status"] == status and which(row) for row in rows)
 
         until(found, f"an order in state {status}", seconds=30)
+
+    def _was_told(self, pay_id: str) -> bool:
+        rows = self.lab.tables("platform_notice", raw=True).to_dict("records")
+        return any(row["out_trade_no"] == int(pay_id) and row["tries"] for row in rows)
 
     def _dead(self) -> str | None:
         rows = self.lab.stuck(raw=True).to_dict("records")
