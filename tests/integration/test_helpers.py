@@ -24,6 +24,7 @@ from tests.raw import labkit
 from tests.telling import placed
 from tests.waiting import until
 
+pytestmark = pytest.mark.timeout(400)  # labs are started two and three times
 SEEDING = "helper.put_aside.before_rename"
 #: Holds a lock until its input ends.
 _HOLDER = """
