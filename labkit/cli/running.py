@@ -18,7 +18,9 @@ from labkit.cli.base import (
     working,
 )
 from labkit.home import Home
+from labkit.printable import printable
 from labkit.stack import control, launch
+from labkit.stack.folders import doubt
 from labkit.stack.grounds import Stack, choose, remove
 from labkit.stack.instances import parse_instances
 from labkit.stack.seeds import MANY, MUCH
@@ -39,6 +41,8 @@ def up(
     Example: `labkit up --instances goods=2`
     """
     place = Home(home)
+    if text := doubt(place.folder):
+        typer.echo(f"labkit: warning: {printable(text)}", err=True)
     with working("starting") as tell:
         ground = launch.EMBEDDED if launch.is_up(place) else choose(stack, tell)
         started = launch.up(place, parse_instances(instances), ground, progress=tell)
