@@ -48,7 +48,7 @@ def fault(
         str | None, typer.Argument(help="The failpoint: service.step.boundary.")
     ] = None,
     action: Annotated[
-        str | None, typer.Argument(help="crash, refuse, delay:SECONDS or duplicate.")
+        str | None, typer.Argument(help="crash, refuse, delay:SECONDS, stall:SECONDS or duplicate.")
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     times: Annotated[int, typer.Option(min=1, help="How many crossings it acts on.")] = 1,

@@ -16,7 +16,7 @@ def matrix(
     seed: Annotated[int | None, typer.Option(help="Of order, sample and pairs.")] = None,
     labs: Annotated[int | None, typer.Option(min=1, max=64, help="How many side by side.")] = None,
     action: Annotated[
-        str, typer.Option(help="crash, delay:SECONDS, refuse or duplicate.")
+        str, typer.Option(help="crash, delay:SECONDS, stall:SECONDS, refuse or duplicate.")
     ] = "crash",
     only: Annotated[
         list[str] | None, typer.Option(help="Patterns, as 'paid*' or 'paid:pay.*'.")

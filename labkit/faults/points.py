@@ -6,7 +6,7 @@ from typing import Any
 
 from labkit.home import Home
 from labkit.platform.wiring import PLATFORM
-from labkit.runtime.failpoints import Armoury, Failpoint, hits_of
+from labkit.runtime.failpoints import TIMED, Armoury, Failpoint, hits_of
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
 from labkit.stack.boundaries import HELPER, SUPERVISOR, boundaries_of
@@ -43,7 +43,7 @@ def arm(home: Home, name: str, action: str, times: int = 1) -> None:
     Args:
         home: of the lab.
         name: as `list_all` gives it.
-        action: `crash`, `refuse`, `delay:SECONDS` or `duplicate`.
+        action: `crash`, `refuse`, `delay:SECONDS`, `stall:SECONDS` or `duplicate`.
         times: how many crossings it acts on.
 
     Raises:
@@ -68,8 +68,10 @@ def check_seconds(action: str) -> None:
         ValueError: a delay has no seconds, or too many, or another action has any.
     """
     verb, _, seconds = action.partition(":")
-    if (verb == "delay") != bool(seconds) or (seconds and not _is_seconds(seconds)):
-        raise ValueError(f"{action!r}: only a delay has seconds, as delay:2.5, and 3600 at most")
+    if (verb in TIMED) != bool(seconds) or (seconds and not _is_seconds(seconds)):
+        raise ValueError(
+            f"{action!r}: only a delay or a stall has seconds, as delay:2.5, and 3600 at most"
+        )
 
 
 def left(home: Home, name: str) -> int:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from labkit.runtime.failpoints import TIMED
+
 HELD, BROKEN, NOT_REACHED = "held", "broken", "not reached"
 #: verdict → its sign, the worst first.
 SIGNS = {BROKEN: "✗", NOT_REACHED: "○", HELD: "●"}
@@ -37,7 +39,7 @@ class Cell:
     def late_seconds(self) -> float:
         """How late things come by it: what is armed with `delay:SECONDS` is done after these."""
         verb, _, seconds = self.action.partition(":")
-        return float(seconds) if verb == "delay" else 0.0
+        return float(seconds) if verb in TIMED else 0.0
 
 
 @dataclass(frozen=True)

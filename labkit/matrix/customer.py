@@ -59,6 +59,7 @@ class Customer:
 
     Attributes:
         placed: the last answer to each request to place an order.
+        absent: the ids of orders of which it was told that there are none: that is final.
     """
 
     _numbers = count(1)  # shared: a lab's keys outlive the customer of a cell
@@ -69,6 +70,7 @@ class Customer:
         self._coupons = coupons
         self._payments: dict[str, str] = {}
         self.placed: list[Placed] = []
+        self.absent: set[str] = set()
 
     def talk_to(self, client: Client) -> None:
         """Order at a lab that was started again."""
@@ -118,12 +120,12 @@ class Customer:
     def cancel(self, order: Placed) -> None:
         """Cancel an order as its user, until that is done."""
         user_id = order.body["user_id"]
-        self._until_done(lambda: self._client.cancel(_id(order), user_id), "cancelling")
+        self._until_done(lambda: self._client.cancel(_id(order), user_id), order, "cancelling")
 
     def give_back(self, order: Placed) -> None:
         """Return an order as its user, until that is done."""
         user_id = order.body["user_id"]
-        self._until_done(lambda: self._client.give_back(_id(order), user_id), "returning")
+        self._until_done(lambda: self._client.give_back(_id(order), user_id), order, "returning")
 
     def open_payment(self, order: Placed) -> httpx.Response:
         """Open the payment of an order."""
@@ -143,7 +145,7 @@ class Customer:
     def cashier(self, order: Placed) -> str:
         """Where an order is paid: opens its payment, until that is done."""
         answer = self._until_done(
-            lambda: self._client.create_payment(_id(order)), "opening a payment"
+            lambda: self._client.create_payment(_id(order)), order, "opening a payment"
         )
         opened = answer.json()["data"]
         self._payments[order.key] = opened["pay_id"]
@@ -160,8 +162,25 @@ class Customer:
 
     def find(self, order: Placed) -> dict[str, Any]:
         """An order as the shop shows it."""
-        found = self.ask(lambda: self._client.find(_id(order)), "looking an order up").json()
-        return dict(found["data"] or {})
+        return dict(self.look_up(_id(order)).json()["data"] or {})
+
+    def look_up(self, order_id: str) -> httpx.Response:
+        """Look an order up by its id.
+
+        Raises:
+            Unexpected: there is one, and somebody was told before that there is none.
+        """
+        answer = self.ask(lambda: self._client.find(order_id), "looking an order up")
+        self._remember(order_id, answer)
+        return answer
+
+    def _remember(self, order_id: str, answer: httpx.Response) -> None:
+        """Compare an answer about an order with a final one of before."""
+        if answer.status_code == 404:
+            self.absent.add(order_id)
+        elif order_id in self.absent:
+            text = f"answered 404, which is final, and then {answer.status_code}"
+            raise Unexpected(f"order {order_id} was {text}: {answer.text[:300]}")
 
     def find_payment(self, order: Placed) -> dict[str, Any]:
         """The payment of an order that was opened last, as the shop shows it."""
@@ -173,7 +192,9 @@ class Customer:
         """Look an order up until it is paid."""
         self.wait(lambda: self.find(order).get("pay_status") == PAID, "the order says paid")
 
-    def _until_done(self, send: Callable[[], httpx.Response], what: str) -> httpx.Response:
+    def _until_done(
+        self, send: Callable[[], httpx.Response], order: Placed, what: str
+    ) -> httpx.Response:
         """Ask until it is done: what a fault refused can be done a moment later.
 
         Raises:
@@ -181,6 +202,7 @@ class Customer:
         """
         deadline = time.monotonic() + _FINAL_SECONDS
         while (answer := self.ask(send, what)).status_code != 200:
+            self._remember(_id(order), answer)
             if time.monotonic() > deadline:
                 text = answer.text[:300]
                 raise Unexpected(f"not within {_FINAL_SECONDS:.0f} s: {what}; last: {text}")

@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from labkit.matrix.customer import Unexpected
+from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.scenario import (
     IS_ABSENT,
     IS_CANCELLED,
@@ -14,6 +14,9 @@ from labkit.matrix.scenario import (
 from labkit.matrix.stage import Stage
 
 _CONFIRM = "order.confirm_pre_order.before_commit"
+#: An order has 3 s in a lab of the matrix, and 2.5 s until its web answers: see `labs`.
+_LATE, _IN_TIME = 3.2, 2.0
+_IS_ANYTHING = IS_PLACED | IS_CANCELLED | IS_ABSENT
 #: Price of the first goods, which one order buys one of, in cents.
 _PRICE = 5_000_00
 
@@ -72,7 +75,38 @@ def abandoned(stage: Stage) -> Story:
         stage.user.wait(lambda: not stage.idle() or placing.done(), "the order is on its way")
         stage.power_cut("order", "order-web")
         order = placing.result()
-    return {order: IS_CANCELLED if stage.undisturbed else IS_CANCELLED | IS_PLACED | IS_ABSENT}
+    return {order: IS_CANCELLED if stage.undisturbed else _IS_ANYTHING}
+
+
+@scenario("ruled-out", "an order is looked for and not there in its time: it never comes to be")
+def ruled_out(stage: Stage) -> Story:
+    """An order whose flow hangs for longer than it has, and whose user stops asking at a 404."""
+    yield
+    stage.breaks("order.find_goods.after_call", f"delay:{_LATE}")
+    order = _placed_in_vain(stage)
+    if order.order_id is not None:
+        stage.user.look_up(order.order_id)
+    return {stage.user.again(order): IS_ABSENT if stage.undisturbed else _IS_ANYTHING}
+
+
+@scenario("stalled", "an order is looked for while the commit that saves it hangs past its time")
+def stalled(stage: Stage) -> Story:
+    """A clock was read in time, and time passes between that and the commit."""
+    yield
+    stage.breaks("order.find_goods.after_call", f"delay:{_IN_TIME}")
+    stage.breaks("order.save_pre_order.before_commit", "stall:3")
+    order = _placed_in_vain(stage)
+    if order.order_id is not None:
+        stage.user.look_up(order.order_id)
+    return {order: _IS_ANYTHING}
+
+
+def _placed_in_vain(stage: Stage) -> Placed:
+    """Place an order whose flow takes longer than its web waits: the answer names it at least."""
+    order = stage.user.place_once(money_paid=1_00)
+    if stage.undisturbed and order.status != 202:
+        raise Unexpected(f"placing an order is to take too long, and was answered {order}")
+    return order
 
 
 @scenario("cancelled", "its user cancels an order, and all that it took comes back")

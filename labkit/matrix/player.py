@@ -165,6 +165,7 @@ class Player:
             if not one["held"]:
                 yield f"{one['name']}: {'; '.join(one['broken'][:3])}"
         rows = {row["address"]: row for row in self._reader.query("order", select(t.order))}
+        yield from _absence_breaches(stage.user, {str(row["order_id"]) for row in rows.values()})
         for order in stage.user.placed:
             yield from _answer_breaches(order, rows.get(order.mark))
         for order, states in ends.items():
@@ -224,6 +225,18 @@ class Player:
         """Begin anew where a story has put other data in."""
         if self._emptied:
             self._begin_anew()
+
+
+def _absence_breaches(user: Customer, there: set[str]) -> Iterator[str]:
+    """Look up what was not placed; "there is no such order" must be so, and stay so."""
+    named = {order.order_id for order in user.placed if order.order_id and order.status != 200}
+    for order_id in named | user.absent:
+        try:
+            user.look_up(order_id)
+        except Unexpected as error:
+            yield str(error)
+    for order_id in user.absent & there:
+        yield f"order {order_id} was answered 404, which is final, and is in the tables"
 
 
 def _answer_breaches(order: Placed, row: dict[str, object] | None) -> Iterator[str]:

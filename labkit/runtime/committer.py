@@ -192,9 +192,10 @@ class Committer:
 
     def _transact(self, group: list[Work], presuming: bool) -> Ends:
         context, ends, emitted = self._context, [], []
-        now, wall = context.clock.now(), wall_ms()
         self._note_step(group)
         with self._connected() as connection, _undoing(connection, connection.begin()):
+            # Only now: beginning may have waited for whoever else writes.
+            now, wall = context.clock.now(), wall_ms()
             cursor = cursor_of(connection)
             pending = Pending(cursor, self._held) if presuming else None
             found = find_together(connection, cursor, group)
@@ -267,8 +268,12 @@ class Committer:
             return
         if work.crossed or not alone:
             self._context.failpoints.count(self._before(work))
-        elif seconds := self._context.failpoints.act(self._before(work)).seconds:
-            raise _Delayed(seconds)
+            return
+        action = self._context.failpoints.act(self._before(work))
+        if action.verb == "stall":
+            time.sleep(action.seconds)
+        elif action.seconds:
+            raise _Delayed(action.seconds)
 
     def _goes_out(self, work: Work, answer: Any) -> bool:
         """Cross the boundary after the commit; whether the answer goes to its caller now."""

@@ -25,9 +25,10 @@ from labkit.runtime.rules import Rules
 
 log = logging.getLogger(__name__)
 
-#: boundary → what can be made to happen there, beside `delay:SECONDS`.
+#: boundary → what can be made to happen there. A `delay:SECONDS` undoes a step and runs it later, a
+#: `stall:SECONDS` holds its transaction open, with all that it has read and locked.
 BOUNDARIES = {
-    "before_commit": ("crash", "refuse", "delay"),
+    "before_commit": ("crash", "refuse", "delay", "stall"),
     "after_commit": ("crash", "delay", "duplicate"),
     "before_call": ("crash", "refuse", "delay", "duplicate"),
     "after_call": ("crash", "refuse", "delay"),
@@ -67,6 +68,10 @@ KINDS = {
     "fill": ("before_fill", "after_fill"),
     "work": ("before_work", "after_work"),
 }
+
+
+#: The actions that say how long, as `delay:2.5`.
+TIMED = ("delay", "stall")
 
 
 class Refused(Exception):

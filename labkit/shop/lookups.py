@@ -9,7 +9,15 @@ from labkit.results import Code, Result
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Transaction, step
 from labkit.shop.messages import MoveOrder, OrderFound, PlaceOrder, PreOrder
-from labkit.shop.order_rows import answer_of, deadline, find, kept_answer, too_late, undecided
+from labkit.shop.order_rows import (
+    deadline,
+    exists,
+    find,
+    kept_answer,
+    may_come,
+    too_late,
+    undecided,
+)
 from labkit.shop.tables import CONFIRMED, UNCONFIRMED, UNPAID, order
 
 _BATCH = 200
@@ -29,14 +37,23 @@ def _unpaid(since: datetime) -> Any:
 
 @step(reads=True)
 def find_order(tx: Transaction, query: MoveOrder) -> Result[Any]:
-    """Look an order up; an unconfirmed one is not shown, and may still become one."""
+    """Look an order up; an unconfirmed one is not shown, and may still become one.
+
+    "There is none" is final, so it is told only where that is written: see `may_come`.
+    """
     row = tx.one(find(query.order_id))
-    if row is None and _never_will_be(tx, query.order_id):
+    if row is None and not may_come(tx, query.order_id):
         text = f"order {query.order_id}: there is no such order"
         return Result[OrderFound].no(Code.ORDER_NOT_FOUND, text)
     if row is None or row.order_status == UNCONFIRMED:
         return undecided(query.order_id)
     return Result[OrderFound].ok(OrderFound.model_validate(row._asdict()))
+
+
+@step(reads=True)
+def is_overdue(tx: Transaction, query: MoveOrder) -> bool:
+    """Return True if an order is not there and, by this process's clock, too late to be saved."""
+    return too_late(tx, query.order_id) and not exists(tx, query.order_id)
 
 
 @step(reads=True)
@@ -68,13 +85,3 @@ def find_unpaid(tx: Transaction, _command: None) -> list[int]:
     """Confirmed orders whose time to pay is over, by the lab clock."""
     since = tx.now - timedelta(seconds=tx.settings.unpaid_order_ttl)
     return tx.run(_unpaid(since)).column()
-
-
-def _never_will_be(tx: Transaction, order_id: int) -> bool:
-    """Whether an order that is not there can no longer come: too late, refused, or not ours.
-
-    Only what a request stands for is ever saved, also where another instance, whose clock is ahead
-    of ours, has given it an id of the future.
-    """
-    asked = tx.one(answer_of(order_id))
-    return too_late(tx, order_id) or asked is None or asked.answer is not None

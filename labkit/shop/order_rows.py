@@ -129,13 +129,29 @@ def exists(tx: Transaction, order_id: int) -> bool:
     return tx.one(find(order_id)) is not None
 
 
+def may_come(tx: Transaction, order_id: int) -> bool:
+    """Return True if an order that is not there may still be saved: its request has no answer.
+
+    No clock is asked. What saves an order holds its request's row on the condition that it has no
+    answer (`hold_unanswered`), so a written answer rules the order out, also for a flow of another
+    process that began before. An id of no request is of no order: none was told to anybody before
+    its request was committed, and a key that stands for another id by now never comes back.
+    """
+    asked = tx.one(answer_of(order_id))
+    return asked is not None and asked.answer is None
+
+
 def deadline(tx: Transaction) -> int:
     """Ids below this one are of orders past the unconfirmed deadline (wall clock)."""
     return first_of(tx.wall_ms - int(tx.settings.unconfirmed_deadline * 1000))
 
 
 def too_late(tx: Transaction, order_id: int) -> bool:
-    """Whether an order that is not there yet may not be saved any more."""
+    """Return True if an order that is not there yet should not be saved any more.
+
+    That is an opinion of one process's clock, read before its transaction began. It is a reason to
+    refuse or to rule out, both of which are written, and never an answer by itself.
+    """
     return order_id < deadline(tx)
 
 

@@ -9,10 +9,12 @@ from typing import Any
 from labkit.results import Code, Result
 from labkit.runtime.operations import claim, undo
 from labkit.runtime.steps import Event, Transaction, step
+from labkit.shop import lookups
 from labkit.shop import order_rows as rows
 from labkit.shop.messages import (
     CancelOrder,
     ConfirmPreOrder,
+    MoveOrder,
     Opening,
     OpenOrder,
     OrderCancelled,
@@ -63,7 +65,8 @@ def open_order(tx: Transaction, command: OpenOrder) -> Result[Opening]:
 def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
     """Save the order unconfirmed (预订单): the user does not see it yet.
 
-    An id that is past its deadline is refused, so that who was told 404 was told the truth.
+    An id that is past its deadline is refused. What makes a 404 final is not that clock, but the
+    answer that was kept before the 404 was told: the request's row is held only where it has none.
     """
     operation = claim(tx, "save_pre_order", command)
     if operation.earlier:
@@ -153,7 +156,9 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
 
     Where the order came to be meanwhile (the same key, sent twice), that decides.
     """
-    tx.one(rows.hold_request(command.order_id))
+    if tx.one(rows.hold_request(command.order_id)) is None:
+        text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
+        return Result[Any].no(Code.DEPENDENCY_AWAY, text)  # whose answer is the final one
     if rows.exists(tx, command.order_id):
         return rows.kept_answer(tx, command.order_id)
     refusal = Result[Any].no(Code(command.code), command.message)
@@ -162,6 +167,24 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
         earlier = rows.kept_answer(tx, command.order_id)
         return earlier if earlier.final else refusal
     return refusal
+
+
+@step(failed=Code.DEPENDENCY_AWAY)
+def rule_out(tx: Transaction, query: MoveOrder) -> Result[Any]:
+    """Decide that a late order which is not there never will be; then it is not found, for good.
+
+    The decision is the answer to its request. Whoever saves the order wants to hold that row
+    unanswered, so of the two one wins.
+    """
+    tx.one(rows.hold_request(query.order_id))
+    found = lookups.find_order(tx, query)
+    if found.code != Code.ORDER_UNDECIDED or not lookups.is_overdue(tx, query):
+        return found
+    reason = "it was not saved in its time"
+    never = CancelOrder(order_id=query.order_id, code=Code.ORDER_CANCELLED, reason=reason)
+    answer = cancelled_answer(never).model_dump_json()
+    tx.change(rows.keep_first_answer(query.order_id, answer))
+    return lookups.find_order(tx, query)
 
 
 @step()
@@ -217,6 +240,10 @@ def _paid_by_itself(order: ConfirmPreOrder) -> OrderPaid:
 def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:
     """What stands against a user's wish about an order; None where it is the user's and decided."""
     row = tx.one(rows.find(command.order_id))
+    if row is None:
+        found = rule_out(tx, MoveOrder(order_id=command.order_id))
+        if found.code != Code.ORDER_NOT_FOUND:  # it may come, or came since we looked
+            return rows.undecided(command.order_id)
     if row is None or row.user_id != command.user_id:
         text = f"order {command.order_id}: user_id {command.user_id} has no such order"
         return Result[Any].no(Code.ORDER_NOT_FOUND, text)

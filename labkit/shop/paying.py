@@ -37,8 +37,7 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
     found = await shop.orders.find_order(MoveOrder(order_id=command.order_id))
     order = found.data
     if not isinstance(order, OrderFound):
-        code = Code.ORDER_NOT_PAYABLE if found.code == Code.ORDER_UNDECIDED else Code(found.code)
-        return Result[PaymentOpened].no(code, found.message)
+        return Result[PaymentOpened].no(Code(found.code), found.message)
     if order.order_status != CONFIRMED or order.pay_status != UNPAID:
         return _not_payable(order)
 

@@ -4,8 +4,8 @@ from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.wiring import Service
 from labkit.shop import (
     coupons,
+    finding,
     goods,
-    lookups,
     orders,
     pay_by_hand,
     pay_care,
@@ -36,7 +36,7 @@ SERVICES = {
             methods={
                 "open_order": orders.open_order,
                 "confirm_order": placing.confirm_order,
-                "find_order": lookups.find_order,
+                "find_order": finding.find_order,
                 "cancel_by_user": orders.cancel_by_user,
                 "return_order": orders.return_order,
             },
@@ -49,6 +49,7 @@ SERVICES = {
                 orders.save_pre_order,
                 orders.confirm_pre_order,
                 orders.refuse_order,
+                orders.rule_out,
                 orders.cancel_failed,
                 orders.cancel_expired,
                 orders.cancel_unpaid,

@@ -15,7 +15,7 @@ from labkit.matrix.cells import Cell
 from labkit.matrix.customer import Unexpected
 from labkit.matrix.labs import side_by_side
 from labkit.matrix.player import Player
-from labkit.matrix.scenario import Scenario
+from labkit.matrix.scenario import SCENARIOS, Scenario
 from tests.bugs.bug import Bug
 from tests.bugs.patching import bugs_in
 from tests.bugs.stories import STORIES
@@ -106,7 +106,7 @@ def play(player: Player, by: str, action: str) -> str:
         outcome = player.play(read(by, action))
         return outcome.why
     try:
-        player.column(STORIES[by])
+        player.column((STORIES | SCENARIOS)[by])
     except Unexpected as error:
         return str(error)
     except CannotMount as error:

@@ -253,6 +253,22 @@ def disk_full(stage: Stage) -> Story:  # noqa: ARG001  # it needs a lab on a sma
     return {}
 
 
+@story("clock-back", "an order is not found in its time, and then its service's clock steps back")
+def clock_back(stage: Stage) -> Story:
+    """A flow that hangs, a user who is told 404, and a clock by which it is early after all."""
+    saving = "order.save_pre_order.before_commit"
+    before = _hits(stage, saving)
+    yield
+    stage.breaks("order.find_goods.after_call", "delay:8")
+    order = stage.user.place_once(money_paid=1_00)
+    if order.order_id is None:
+        raise Unexpected(f"the answer names no order: {order}")
+    stage.user.look_up(order.order_id)
+    with stage.lab.faults.clock_stepped("order", -30):
+        stage.user.wait(lambda: _hits(stage, saving) > before, "the flow goes on")
+    return {order: IS_ABSENT}
+
+
 def _hits(stage: Stage, failpoint: str) -> int:
     found = points.list_all(stage.lab.home)
     return next(int(one["hits"]) for one in found if one["name"] == failpoint)

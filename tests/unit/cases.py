@@ -73,6 +73,14 @@ def _told_before(event: m.Event, step: str) -> Case:
     return prepare
 
 
+def _late_and_not_there(store: Store) -> m.MoveOrder:
+    late = store.settings.unconfirmed_deadline + 1
+    store.wait_by_the_wall(-late)
+    order_id = s.opened(store).data.order_id
+    store.wait_by_the_wall(late)
+    return m.MoveOrder(order_id=order_id)
+
+
 def _due_check(store: Store) -> p.DueQuery:
     paying.opened(store)
     store.wait(store.settings.check_first)
@@ -128,6 +136,7 @@ CASES: dict[str, Case] = {
     "order.refuse_order": lambda store: m.RefuseOrder(
         order_id=s.opened(store).data.order_id, code=Code.STOCK_SHORT, message="a reason"
     ),
+    "order.rule_out": _late_and_not_there,
     "order.cancel_failed": _cancels(confirmed=False),
     "order.cancel_expired": _cancels(confirmed=False),
     "order.cancel_unpaid": _cancels(confirmed=True),

@@ -18,7 +18,7 @@ from labkit.platform import notices, refunds, telling, trades
 from labkit.platform.signing import signed
 from labkit.results import Code, Result
 from labkit.runtime.letters import StuckThing
-from labkit.runtime.steps import Event, Step, Unknown
+from labkit.runtime.steps import Event, Flow, Step, Unknown
 from labkit.settings import Settings
 from labkit.shop import goods, orders, pay_care, paying, placing, tables, users
 from labkit.shop import messages as m
@@ -258,10 +258,10 @@ class _PayShop:
 
 
 class _OrderShop:
-    """What a sweep of the order service is handed."""
+    """What a flow of the order service is handed."""
 
     def __init__(self, world: PayWorld) -> None:
-        self._world = world
+        self._world, self.settings = world, QUICK
 
     async def run(self, step: Step[Any, Any], command: Any) -> Any:
         """A step on the order database."""
@@ -275,10 +275,12 @@ class _Remote:
         self._world, self._service = world, service
 
     def __getattr__(self, name: str) -> Any:
-        step = SERVICES[self._service].methods[name]
+        function = SERVICES[self._service].methods[name]
 
         async def call(command: Any) -> Any:
-            return self._world.run(self._service, step, command)
+            if isinstance(function, Flow):
+                return await function(_OrderShop(self._world), command)
+            return self._world.run(self._service, function, command)
 
         return call
 

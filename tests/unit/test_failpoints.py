@@ -178,6 +178,7 @@ def test_every_boundary_can_be_crossed_and_does_something() -> None:
     assert sorted(boundary for pair in KINDS.values() for boundary in pair) == sorted(BOUNDARIES)
     everywhere = {"crash", "refuse", "delay", "duplicate"}
     own = {
+        "before_commit": {"stall"},
         "before_notify": {"reorder", "alter", "wrong_amount", "forge"},
         "before_answer": {"early"},
     }
@@ -207,7 +208,7 @@ def test_an_action_of_one_boundary_is_handed_to_who_crosses(
         (POINT, "delay:soon", 1, "delay:2.5"),
         (POINT, "delay:-1", 1, "delay:2.5"),
         (POINT, "delay:nan", 1, "delay:2.5"),
-        (POINT, "crash:1", 1, "only a delay has seconds"),
+        (POINT, "crash:1", 1, "only a delay or a stall has seconds"),
         (POINT, "crash", 0, "1 or more"),
         (POINT, "crash", -1, "1 or more"),
     ],

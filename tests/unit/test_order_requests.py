@@ -1,12 +1,15 @@
 """Idempotency keys, answers and look-ups: what a client is told, now and later."""
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from labkit.results import Code
+from labkit.results import Code, Result
 from labkit.runtime.ids import made_at_ms
-from labkit.shop import lookups, orders
+from labkit.runtime.steps import Step
+from labkit.shop import finding, lookups, orders
 from labkit.shop import messages as m
 from tests.unit import shopping as s
 from tests.unit.store import OpenStore, Store
@@ -23,8 +26,19 @@ def too_late(store: Store) -> None:
     store.wait(store.settings.unconfirmed_deadline + 1)
 
 
+class Order:
+    """The order service as its flows see it, on a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.settings, self._store = store.settings, store
+
+    async def run(self, step: Step[Any, Any], command: Any) -> Any:
+        return self._store.run(step, command)
+
+
 def find(store: Store, order_id: int) -> Code:
-    return Code(store.run(lookups.find_order, m.MoveOrder(order_id=order_id)).code)
+    flow: Any = finding.find_order(Order(store), m.MoveOrder(order_id=order_id))
+    return Code(asyncio.run(flow).code)
 
 
 def refuse(store: Store, order_id: int, code: Code = Code.STOCK_SHORT) -> Code:
@@ -111,11 +125,12 @@ def test_a_refusal_does_not_override_an_order(store: Store) -> None:
 
 
 def test_a_late_refusal_of_a_key_that_moved_on(store: Store) -> None:
-    """A flow that hung is refused under its old id; the key's new order is not touched."""
+    """A flow that hung is refused under its old id; the key's new order is not touched, and will
+    have the final answer: what the late one is told is none."""
     old = s.opened(store).data.order_id
     too_late(store)
     new = s.opened(store).data.order_id
-    assert refuse(store, old) == Code.STOCK_SHORT
+    assert refuse(store, old) == Code.DEPENDENCY_AWAY
     assert s.opened(store).data == m.Opening(order_id=new)
 
 
@@ -146,6 +161,57 @@ def test_an_unknown_order_is_not_found(store: Store) -> None:
     too_late(store)
     assert find(store, order_id) == Code.ORDER_NOT_FOUND
     assert find(store, 1) == Code.ORDER_NOT_FOUND
+
+
+def test_what_is_not_found_never_comes(store: Store) -> None:
+    """Once that is told it is written: nothing is saved any more, by whatever clock, and whoever
+    asks under the key is refused for good."""
+    order_id = s.opened(store).data.order_id
+    too_late(store)
+    assert find(store, order_id) == Code.ORDER_NOT_FOUND
+    kept = s.opened(store).data
+    store.wait_by_the_wall(-3600)
+    saved = store.run(orders.save_pre_order, s.pre_order(order_id))
+
+    assert (saved.code, saved.final) == (Code.ORDER_CANCELLED, True)
+    assert kept.order_id == order_id
+    assert Result[Any].model_validate_json(kept.answer) == saved
+    assert find(store, order_id) == Code.ORDER_NOT_FOUND
+    assert store.rows("trade_order") == store.rows("trade_operation") == []
+
+
+def test_a_clock_alone_tells_nobody_that_there_is_no_order(store: Store) -> None:
+    """An instance whose clock is hours ahead looks without writing: it does not know."""
+    order_id = s.opened(store).data.order_id
+    store.wait_by_the_wall(3 * 3600)
+    found = store.run(lookups.find_order, m.MoveOrder(order_id=order_id))
+    store.wait_by_the_wall(-3 * 3600)
+    assert found.code == Code.ORDER_UNDECIDED
+    assert store.run(orders.save_pre_order, s.pre_order(order_id)).success
+
+
+@pytest.mark.parametrize("end", [orders.cancel_by_user, orders.return_order])
+def test_who_ends_an_order_that_may_come_is_told_to_ask(store: Store, end: Any) -> None:
+    """Its user names an order that is not saved yet: that it is not there is no answer before it
+    is ruled out; and from then on it is."""
+    order_id = s.opened(store).data.order_id
+    command = m.UserOrder(order_id=order_id, user_id=s.USER)
+    assert store.run(end, command).code == Code.ORDER_UNDECIDED
+    too_late(store)
+    assert store.run(end, command).code == Code.ORDER_NOT_FOUND
+    assert not store.run(orders.save_pre_order, s.pre_order(order_id)).success
+    assert find(store, order_id) == Code.ORDER_NOT_FOUND
+
+
+def test_an_order_that_is_saved_is_not_ruled_out(store: Store) -> None:
+    """Whoever looks late at an unconfirmed order leaves it to the sweeper."""
+    order_id = s.unconfirmed(store)
+    too_late(store)
+    before = store.everything()
+    assert find(store, order_id) == Code.ORDER_UNDECIDED
+    asked = m.MoveOrder(order_id=order_id)
+    assert store.run(orders.rule_out, asked).code == Code.ORDER_UNDECIDED
+    assert store.everything() == before
 
 
 def test_unconfirmed_orders_expire_by_the_wall_clock(store: Store) -> None:

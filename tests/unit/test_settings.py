@@ -80,7 +80,7 @@ def test_seconds_of_an_action(text: str, tmp_path: Path) -> None:
     """The crash matrix refuses them before it plays anything."""
     result = CliRunner().invoke(app, ["matrix", "--action", text, "--home", str(tmp_path)])
     assert isinstance(result.exception, ValueError)
-    assert "only a delay has seconds" in str(result.exception)
+    assert "only a delay or a stall has seconds" in str(result.exception)
 
 
 @pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0, 1e300])

@@ -1,0 +1,54 @@
+"""Bugs of what is final: answers that nobody wrote down before they were told."""
+
+from typing import Any
+
+from labkit.results import Code, Result
+from labkit.runtime.operations import claim
+from labkit.runtime.steps import Transaction
+from labkit.shop import lookups
+from labkit.shop import order_rows as rows
+from labkit.shop.messages import MoveOrder, OrderFound, PreOrder
+from labkit.shop.tables import UNCONFIRMED, UNPAID, order
+from tests.bugs.bug import bug
+
+not_found_by_the_clock = bug(
+    "not-found-by-the-clock",
+    "An order that is not there when its time is over never will be, so it is not found.",
+    "stalled",
+    breaks="404, which is final",
+)  # fmt: skip
+
+
+@not_found_by_the_clock.replaces("labkit.shop.lookups:find_order")
+def _(tx: Transaction, query: MoveOrder) -> Any:
+    row = tx.one(rows.find(query.order_id))
+    may_come = lookups.may_come(tx, query.order_id) and not rows.too_late(tx, query.order_id)
+    if row is None and not may_come:
+        text = f"order {query.order_id}: there is no such order"
+        return Result[OrderFound].no(Code.ORDER_NOT_FOUND, text)
+    if row is None or row.order_status == UNCONFIRMED:
+        return rows.undecided(query.order_id)
+    return Result[OrderFound].ok(OrderFound.model_validate(row._asdict()))
+
+
+saved_by_the_clock = bug(
+    "saved-by-the-clock",
+    "Who is in time may save the order: the deadline is all that can stand against it.",
+    "clock-back",
+    breaks="404, which is final",
+)  # fmt: skip
+
+
+@saved_by_the_clock.replaces("labkit.shop.orders:save_pre_order")
+def _(tx: Transaction, command: PreOrder) -> Any:
+    operation = claim(tx, "save_pre_order", command)
+    if operation.earlier:
+        return operation.earlier
+    if rows.too_late(tx, command.order_id):
+        text = f"order {command.order_id}: took too long before it was saved; place it again"
+        return operation.refuse(Code.DEPENDENCY_AWAY, text)
+    asked = command.request.model_dump()
+    worked_out = command.model_dump(exclude={"request"})
+    state = {"order_status": UNCONFIRMED, "pay_status": UNPAID, "shipping_status": 0}
+    tx.insert(order, **asked, **worked_out, **state, add_time=tx.now)
+    return operation.apply(amount=command.request.order_amount)
