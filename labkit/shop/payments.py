@@ -85,6 +85,8 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
     if problem:
         return Result[Any].no(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
     if seen.trade_status == TRADE_CLOSED:
+        if seen.trade_no:  # the answer that was to bring it may have been lost
+            tx.change(rows.note_trade(seen.pay_id, seen.trade_no))
         tx.change(rows.close(seen.pay_id, tx.now))
         tx.change(rows.ask_no_more(seen.pay_id))
     elif seen.trade_status in PAID_THERE:
