@@ -13,7 +13,10 @@ _LETTERS = 64
 @cache
 def boot_id() -> str:
     """Return what names this boot of the machine, however its wall clock is set meanwhile."""
-    return _LINUX.read_text().strip() if sys.platform == "linux" else _of_macos()
+    try:
+        return _LINUX.read_text().strip() if sys.platform == "linux" else _of_macos()
+    except OSError:  # a system that does not tell: its boots cannot be told apart
+        return ""
 
 
 def _of_macos() -> str:

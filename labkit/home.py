@@ -16,6 +16,8 @@ from sqlalchemy import URL
 
 _LOOKING_SECONDS = 1.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: Beside the clock file of a home: what its wall clock is tied to.
+WALL_FILE = "wall.json"
 #: In a state: `labkit init` made the home, and its services are started one by one.
 FOUNDED = "founded"
 #: What `labkit status` names; what does not exist is null.
@@ -42,6 +44,7 @@ class Home:
         self.state_file = self.folder / "lab.json"
         self.settings_file = self.folder / "settings.json"
         self.clock_file = self.folder / "clock.json"
+        self.wall_file = self.folder / WALL_FILE
         self.secret_file = self.folder / "secret"
         self.console_token_file = self.folder / "console-token"
         #: What a fault fills the disk with.

@@ -25,7 +25,7 @@ def labkit(*words: str | Path, home: Path | None = None, **environment: str) -> 
     if home:
         command += ["--home", str(home)]
     env = {**os.environ, "COLUMNS": "300", **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=env)
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=env)
 
 
 @cache  # a lab keeps its ports where it can; after it came up anew: ask_status.cache_clear()

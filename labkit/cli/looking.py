@@ -24,7 +24,7 @@ from labkit.home import Home
 from labkit.lab import flight, invariants
 from labkit.lab.columns import SHOWN
 from labkit.lab.data import HOMES_OF
-from labkit.runtime.clock import wall_ms
+from labkit.runtime.clock import wall_ms_of
 
 _NAMES = ", ".join(HOMES_OF)
 _PAGE = 50
@@ -119,8 +119,9 @@ def stuck(
         return print_json(found)
     if not found:
         return say("nothing is stuck")
+    now_ms = wall_ms_of(Home(home))
     shown = found[(page - 1) * limit : page * limit]
-    rows = [{**one, "next_try": _in_seconds(one["next_try"])} for one in shown]
+    rows = [{**one, "next_try": _in_seconds(one["next_try"], now_ms)} for one in shown]
     print_table("stuck", rows, ("id", "what", "order", "cause", "tries", "next_try"))
     if len(shown) < len(found):
         say(f"page {page}: {len(shown):,} of {len(found):,} things that are stuck: --page, --limit")
@@ -194,6 +195,6 @@ def _drive(home: Path, verb: str, id: str) -> None:
     say(result.message)
 
 
-def _in_seconds(next_try: int | None) -> str | None:
+def _in_seconds(next_try: int | None, now_ms: int) -> str | None:
     """A stored time, for people."""
-    return None if next_try is None else f"in {max(0, next_try - wall_ms()) / 1000:.0f} s"
+    return None if next_try is None else f"in {max(0, next_try - now_ms) / 1000:.0f} s"

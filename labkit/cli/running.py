@@ -19,7 +19,7 @@ from labkit.cli.base import (
 )
 from labkit.home import Home
 from labkit.printable import printable
-from labkit.stack import control, launch
+from labkit.stack import control, health, launch
 from labkit.stack.folders import doubt
 from labkit.stack.grounds import Stack, choose, remove
 from labkit.stack.instances import parse_instances
@@ -72,7 +72,7 @@ def down(
     """
     if volumes and not containers:
         raise ValueError("--volumes goes with --containers: it removes what the containers hold")
-    was_up = launch.down(Home(home))
+    was_up = launch.down(Home(home), say)
     say("the lab is down" if was_up else "no lab was up")
     if containers:
         gone = remove(volumes=volumes)
@@ -90,25 +90,27 @@ def scale(
     """
     numbers = parse_instances(",".join(instances))
     place = running(home)
-    with working("scaling"):
-        control.tell(place, "scale", **numbers)
+    with working("scaling") as progress:
+        control.tell(place, "scale", progress, **numbers)
     say(", ".join(f"{name} has {number}" for name, number in numbers.items()))
 
 
 @app.command()
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Say what runs: processes, endpoints, databases.
+    """Say what runs and answers now: processes, endpoints, databases.
 
     Example: `labkit status --json`
     """
     place = Home(home)
     mend_left_over(place)
-    state = launch.status(place)
+    state, troubles = health.status(place)
     if as_json:
         return print_json(state)
     if not state["services"]:
         return say(f"nothing ran in {state['home']} yet: labkit up")
     print_table("processes", state["services"])
+    for trouble in troubles:
+        say(trouble)
     ends = {name: where for name, where in state["endpoints"].items() if where}
     opened = ends.pop("console", None)
     print_table("endpoints", [{"what": name, "where": where} for name, where in ends.items()])
@@ -134,9 +136,9 @@ def reset(
     Example: `labkit reset --users 100 --coupons 100`
     """
     place = running(home)
-    with working("starting afresh"):
+    with working("starting afresh") as progress:
         control.tell(
-            place, "reset",
+            place, "reset", progress,
             goods=goods, users=users, stock=stock, balance=balance, coupons=coupons,
         )  # fmt: skip
     say("the first data is back")

@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+from labkit.runtime.clock import wall_ms
+
 #: language → its words. Of a stuck thing, `kind_*` says what is the matter, with its service.
 WORDS: dict[str, dict[str, str]] = {
     "en": {
@@ -249,7 +251,7 @@ def next_try(one: dict[str, Any], words: dict[str, str]) -> str:
         return words["next_self"]
     if one["next_try"] is None:
         return words["next_none"]
-    seconds = round(one["next_try"] / 1000 - time.time())
+    seconds = round((one["next_try"] - wall_ms()) / 1000)
     if seconds < -_LATE_SECONDS:
         return words["next_late"].format(service_of(one), -seconds)
     name = "next_in" if seconds > 0 else "next_now"

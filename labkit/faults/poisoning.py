@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from labkit.faults.standing import undoes
 from labkit.home import Home
-from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.clock import LabClock, wall_ms_of
 from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import SEQUENCE_BITS, WORKERS, first_of
 from labkit.runtime.tables import DONE, UNSENT, inbox, outbox
@@ -44,7 +44,7 @@ class Poison:
         self._groups = GROUPS[topic]
         sequence = random.randrange(1 << SEQUENCE_BITS)
         # of the highest worker number, which is the last to be leased
-        new = first_of(wall_ms()) | (WORKERS - 1) << SEQUENCE_BITS | sequence
+        new = first_of(wall_ms_of(home)) | (WORKERS - 1) << SEQUENCE_BITS | sequence
         self.event_id = event_id or new
 
     def send(self) -> None:
@@ -55,7 +55,7 @@ class Poison:
         sender = next(name for name, one in SERVICES.items()
                       if any(event.topic == self._topic for event in one.emits))  # fmt: skip
         row = {**self._said(), "groups": ",".join(self._groups), "status": UNSENT,
-               "tries": 0, "next_try": wall_ms()}  # fmt: skip
+               "tries": 0, "next_try": wall_ms_of(self._home)}  # fmt: skip
         with self._writing(sender) as connection:
             connection.execute(insert(outbox).values(**row))
 

@@ -9,7 +9,7 @@ from sqlalchemy import Column, func, select
 from labkit.lab import money
 from labkit.lab.data import Reader
 from labkit.runtime import tables as rt
-from labkit.runtime.clock import wall_ms
+from labkit.runtime.clock import wall_ms_of
 from labkit.runtime.ids import first_of
 from labkit.shop import tables as t
 
@@ -65,7 +65,8 @@ def stuck_in(reader: Reader, service: str) -> list[dict[str, Any]]:
     Each has `id`, `what`, `order`, `cause`, `tries`, `next_try` (wall-clock ms; None: nobody tries
     it) and `kind` (of a dead letter it begins with `dead`), and an event its `topic`.
     """
-    late, ahead = wall_ms() - _ODD_AFTER_MS, wall_ms() + _ODD_AHEAD_MS
+    now_ms = wall_ms_of(reader.home)
+    late, ahead = now_ms - _ODD_AFTER_MS, now_ms + _ODD_AHEAD_MS
     found = []
     if service == "order":
         order_id = t.order.c.order_id

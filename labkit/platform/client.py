@@ -82,6 +82,14 @@ class PlatformClient:
             amount=int(answer["refund_amount"]),
         ))  # fmt: skip
 
+    async def ask_health(self) -> None:
+        """Ask about a trade that nobody opened, to see whether the platform answers.
+
+        Raises:
+            Unknown: it does not.
+        """
+        await self.query_trade(AskTrade(order_id=1, pay_id=1))
+
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()

@@ -4,6 +4,11 @@ The *lab clock* gives business times; it can be stopped and advanced, and its of
 home, so that all processes agree. The *wall clock* gives ids and stored deadlines: a step of it
 makes them early or late, never wrong. The *monotonic clock* (`time.monotonic`) is for leases,
 deadlines of calls and backoff.
+
+The machine's wall clock is set now and then: when a laptop wakes, when its system starts with the
+time of another zone. Deadlines that were stored would then come at once, or hours late, and ids
+would wait. So the wall clock of a home is read from the machine once, when its supervisor starts,
+and from there on runs with the monotonic clock, the same in all processes.
 """
 
 import json
@@ -11,26 +16,88 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from labkit.home import write_whole
+from labkit.boot import boot_id
+from labkit.home import WALL_FILE, Home, write_whole
 from labkit.runtime.rules import Rules
 
 _LAST = datetime(9000, 1, 1)
 _MOST_BYTES = 4096  # of a clock file
 
 
+@dataclass(frozen=True)
+class Anchor:
+    """Ties the wall clock of a home to the monotonic clock of one boot of the machine.
+
+    Attributes:
+        boot: the boot within which this holds.
+        ahead_ms: by how much the wall clock is ahead of the monotonic clock.
+    """
+
+    boot: str
+    ahead_ms: int
+
+    def now_ms(self) -> int:
+        """Return the wall clock of the home."""
+        return _monotonic_ms() + self.ahead_ms
+
+
 class _Wall:
     """The wall clock of this process, and by how many milliseconds a fault has stepped it."""
 
+    anchor: Anchor | None = None
     step_ms: Callable[[], int] | None = None
 
 
 def wall_ms() -> int:
     """Milliseconds of the wall clock since 1970."""
-    now = time.time_ns() // 1_000_000
+    anchor = _Wall.anchor
+    now = anchor.now_ms() if anchor else time.time_ns() // 1_000_000
     return now + _Wall.step_ms() if _Wall.step_ms else now
+
+
+def wall_ms_of(home: Home) -> int:
+    """Return the wall clock of a home, for tools, which belong to none."""
+    return _wall_ms_by(home.wall_file)
+
+
+def anchor(home: Home) -> None:
+    """Tie the wall clock of a home to the monotonic clock; this process follows it.
+
+    Within one boot of the machine it never goes back, also from one supervisor to the next.
+    """
+    before, now = _read_anchor(home.wall_file), time.time_ns() // 1_000_000
+    if before:
+        now = max(now, before.now_ms())
+    anchored = Anchor(boot_id(), now - _monotonic_ms())
+    write_whole(home.wall_file, json.dumps(asdict(anchored)))
+    _Wall.anchor = anchored
+
+
+def follow(home: Home) -> None:
+    """Have this process follow the wall clock of a home, where a supervisor has anchored it."""
+    _Wall.anchor = _read_anchor(home.wall_file)
+
+
+def _wall_ms_by(file: Path) -> int:
+    anchor = None if _Wall.anchor else _read_anchor(file)
+    return anchor.now_ms() if anchor else wall_ms()
+
+
+def _read_anchor(file: Path) -> Anchor | None:
+    """Return the anchor of a home; None where there is none, or none of this boot."""
+    try:
+        anchor = Anchor(**json.loads(file.read_text()))
+    except FileNotFoundError:
+        return None
+    return anchor if anchor.boot == boot_id() else None
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
 
 
 def step_with(rules: Rules, process: str) -> None:
@@ -67,7 +134,8 @@ class LabClock:
     def now(self) -> datetime:
         """Business time now, in UTC without zone."""
         seen = self._look()
-        return seen.stopped_at or as_time(wall_ms()) + seen.offset
+        wall = as_time(_wall_ms_by(self._path.with_name(WALL_FILE)))
+        return seen.stopped_at or wall + seen.offset
 
     def stop(self, at: datetime | None = None) -> None:
         """Stop the clock, at a time or where it is; from then on it moves only by `advance`."""

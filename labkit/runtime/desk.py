@@ -2,9 +2,25 @@
 
 from typing import Protocol
 
-from labkit.results import Result
+from labkit.results import Message, Result
 from labkit.runtime.inbox import MissingQuery
 from labkit.runtime.letters import StuckThing
+
+
+class AskAround(Message):
+    """Asks a service whether everybody answers whom it calls."""
+
+
+class Edge(Message):
+    """A call from one service to another, tried just now.
+
+    Attributes:
+        callee: who was asked.
+        error: why there was no answer; empty where there was one.
+    """
+
+    callee: str
+    error: str = ""
 
 
 class Desk(Protocol):
@@ -24,4 +40,8 @@ class Desk(Protocol):
 
     async def take_back(self, thing: StuckThing) -> Result[None]:
         """Have a dead letter tried again by itself, as if it had come now."""
+        ...
+
+    async def ask_around(self, query: AskAround) -> tuple[Edge, ...]:
+        """Ask everybody whom this service calls something that changes nothing."""
         ...

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from labkit.home import Home
@@ -14,7 +14,7 @@ from labkit.runtime.calls import Calls
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
-from labkit.runtime.desk import Desk
+from labkit.runtime.desk import Desk, Edge
 from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import IdMaker
 from labkit.runtime.letters import StuckThing
@@ -29,6 +29,8 @@ from labkit.runtime.work import Context
 from labkit.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_HEALTH_SECONDS = 2.5  # more than a call has: a busy service is no dead one
 
 
 class Runtime:
@@ -56,6 +58,8 @@ class Runtime:
         self.home = home
         self.settings = settings
         self._groups = groups
+        self._names = names
+        self._outside = outside
         self._broker = broker
         self._place = place
         self._flows: dict[tuple[str, Any], asyncio.Task[Any]] = {}
@@ -107,6 +111,7 @@ class Runtime:
             "retry": lambda thing, _expires: asyncio.ensure_future(self._retry(thing)),
             "give_up": self._by_hand(letters.give_up),
             "take_back": self._by_hand(letters.take_back),
+            "ask_around": lambda _query, _expires: asyncio.ensure_future(self.ask_around()),
         }
         self._server.add(Desk, desk)
         self.announce(await self._server.start())
@@ -118,6 +123,33 @@ class Runtime:
             **{sweep.name: self._sweep(sweep) for sweep in self.service.sweeps},
         }
         self._tasks += [vital.create_task(work, name) for name, work in works.items()]
+
+    async def ask_around(self) -> tuple[Edge, ...]:
+        """Ask everybody whom this service calls, or whose inbox it audits, if they answer.
+
+        The question goes the way of every call, to the other's database and back, and changes
+        nothing there. It crosses no failpoint, so that nobody counts it.
+        """
+        called = {self._names[contract] for name, contract in self.service.calls.items()
+                  if name not in self._outside}  # fmt: skip
+        audited = {group for event in self.service.emits for group in self._groups[event.topic]}
+        asked = {name: self._ask_service(name) for name in sorted(called | audited)}
+        asked |= {name: client.ask_health() for name, client in self._clients()}
+        errors = await asyncio.gather(*asked.values(), return_exceptions=True)
+        return tuple(
+            Edge(callee=name, error=str(error) if isinstance(error, BaseException) else "")
+            for name, error in zip(asked, errors, strict=True)
+        )
+
+    async def _ask_service(self, name: str) -> None:
+        desk = self.calls.stub(Desk, name, {"find_missing": _HEALTH_SECONDS})
+        await desk.find_missing(inbox.MissingQuery(group=name, event_ids=()))
+
+    def _clients(self) -> Iterator[tuple[str, Any]]:
+        """The clients of systems that are not ours, among those whom this service calls."""
+        for name in self.service.calls:
+            if name in self._outside:
+                yield name, self._outside[name]
 
     def announce(self, endpoint: str) -> None:
         """Tell the registry where this instance answers."""

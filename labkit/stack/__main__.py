@@ -8,6 +8,7 @@ import sys
 def main() -> None:
     """Run a supervisor; why it cannot is one line, and exit code 1."""
     gc.disable()  # what is imported is no garbage, and to look for some takes a fifth of the time
+    spec = json.loads(sys.argv[1])
     from labkit.home import Home
     from labkit.settings import Settings
     from labkit.stack.instances import check_instances
@@ -15,11 +16,10 @@ def main() -> None:
 
     gc.freeze()  # what is imported stays: no collection of a child walks over it, or unshares it
     gc.enable()
-    spec = json.loads(sys.argv[1])
     try:
         Supervisor(
             Home(spec["home"]).make(), Settings(), check_instances(spec["instances"]),
-            spec["stack"], dies_with_stdin=spec["dies_with_stdin"],
+            spec["stack"], dies_with_stdin=spec["dies_with_stdin"], lock=spec.get("lock"),
         ).run()  # fmt: skip
     except (CannotStart, OSError, ValueError) as error:
         sys.exit(" ".join(str(error).split()))

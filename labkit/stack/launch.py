@@ -1,4 +1,4 @@
-"""Bringing a lab up and down from outside: what the command line and the notebooks share."""
+"""Bringing a lab up from outside: what the command line and the notebooks share."""
 
 import json
 import os
@@ -7,52 +7,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
-from labkit.home import DATABASES, ENDPOINTS, FOUNDED, Home, locked, try_lock
+from labkit.home import FOUNDED, Home, locked, try_lock
 from labkit.settings import Settings
-from labkit.stack import children, control
+from labkit.stack import control, health
 from labkit.stack.control import NotUp
+from labkit.stack.ending import down, end
 from labkit.stack.grounds import Ground, Stack
+from labkit.stack.holder import Holder, holder_of, is_up, sign
+from labkit.stack.recorded import NOTHING, status
+
+__all__ = ["EMBEDDED", "NOTHING", "down", "is_up", "status", "up"]
 
 _UP_SECONDS = 90  # a whole class may press the button at once
-_DOWN_SECONDS = 10
+_LOOK_SECONDS = 0.02
 _LAST_LINES = 400
 _PAGE = 4096
 EMBEDDED = Ground(Stack.embedded)
 
-#: What `labkit status` says of a home in which nothing ever ran.
-NOTHING: dict[str, Any] = {
-    "stack": None,
-    "endpoints": dict.fromkeys(ENDPOINTS),
-    "databases": dict.fromkeys(DATABASES),
-    "services": [],
-}
 
-
-def status(home: Home) -> dict[str, Any]:
-    """What runs in a home, in the shape that `labkit status --json` prints."""
-    state = home.state()
-    if not is_up(home):
-        stopped = [{**one, "pid": None, "endpoint": None, "state": "down"}
-                   for one in state.get("services", [])]  # fmt: skip
-        gone = {"endpoints": dict.fromkeys(ENDPOINTS), "services": stopped, "supervisor": None}
-        state = {**NOTHING, **state, **gone}
-    state = {**state, "home": str(home.folder)}
-    return {key: state[key] for key in ("stack", "home", "endpoints", "databases", "services",
-                                        "supervisor")}  # fmt: skip
-
-
-def is_up(home: Home) -> bool:
-    """Whether a supervisor lives in a home."""
-    if not home.lock_file.exists():
-        return False
-    lock = try_lock(home.lock_file, only_look=True)
-    if lock is None:
-        return True
-    os.close(lock)
-    return False
+class _NotUp(Exception):
+    """The supervisor did not bring the lab up; its log says why."""
 
 
 def up(
@@ -64,7 +40,9 @@ def up(
     traced: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> "subprocess.Popen[bytes] | None":
-    """Start everything, and return when it is ready.
+    """Start everything, and return when all of it answers, along each edge of the wiring.
+
+    Where that fails or is interrupted, nothing of it stays.
 
     Args:
         home: where the lab lives.
@@ -86,73 +64,97 @@ def up(
         raise RuntimeError(f"{text} home for labkit up")
     _make(home)
     with locked(home.folder / "up.lock"):
-        if _somebody_answers(home):
-            _wait(home, None, progress)
+        lock = _lock_or_join(home, progress)
+        if lock is None:
             return None
+        spec = {"home": str(home.folder), "instances": dict(instances or {}), "lock": lock,
+                "dies_with_stdin": dies_with_us, "stack": ground.stack}  # fmt: skip
+        environment = {**_environment(traced), **ground.servers}
+        began, supervisor = _start(home, spec, lock, dies_with_us, environment)
+        try:
+            _wait(home, supervisor, progress)
+            health.await_whole(home, progress)
+        except _NotUp:
+            end(home, supervisor)
+            raise RuntimeError(_complaint(home, began)) from None
+        except BaseException:  # Ctrl-C: what was started must not come up behind our back
+            end(home, supervisor)
+            raise
+        return supervisor
+
+
+def _lock_or_join(home: Home, progress: Callable[[str], None]) -> int | None:
+    """Take the home's lock for a supervisor that is to be started; None where a lab is up.
+
+    One that is dying holds the lock for a moment, and one that somebody else just started too.
+    """
+    deadline = time.monotonic() + _UP_SECONDS
+    while (lock := try_lock(home.lock_file)) is None:
+        holder = holder_of(home)
+        if holder and _serves(home, holder):
+            return None
+        hangs = holder is not None and holder.stands_still
+        if hangs or time.monotonic() > deadline:
+            text = f"the supervisor of {home.folder} {'stands still' if hangs else 'hangs'}"
+            raise RuntimeError(f"{text}: labkit down --home {home.folder}")
+        progress("waiting for the supervisor that is there")
+        time.sleep(_LOOK_SECONDS)
+    os.ftruncate(lock, 0)
+    return lock
+
+
+def _serves(home: Home, holder: Holder) -> bool:
+    """Whether a supervisor has brought its lab up, and answers."""
+    state = home.state()
+    if not holder.wrote(state) or state.get("phase") != "up" or holder.stands_still:
+        return False
+    try:
+        control.tell(home, "ping")
+    except (NotUp, RuntimeError):
+        return False
+    return True
+
+
+def _start(
+    home: Home, spec: dict[str, Any], lock: int, dies_with_us: bool, environment: dict[str, str]
+) -> "tuple[int, subprocess.Popen[bytes]]":
+    """Start a supervisor, which inherits the lock, so that it is there from its first moment.
+
+    Returns:
+        Where its words begin in the log, and its process.
+    """
+    lifeline = _lifeline() if dies_with_us else None
+    try:
         home.filling_file.unlink(missing_ok=True)  # a fault of an earlier run left it
         Settings()  # what it cannot be is told before anything is started
-        spec = {"home": str(home.folder), "instances": dict(instances or {}),
-                "dies_with_stdin": dies_with_us, "stack": ground.stack}  # fmt: skip
         with (home.logs / "supervisor.log").open("ab") as output:
             began = output.tell()
             supervisor = subprocess.Popen(
                 [sys.executable, "-P", "-m", "labkit.stack", json.dumps(spec)],
-                stdin=_lifeline() if dies_with_us else subprocess.DEVNULL,
-                stdout=output, stderr=output, start_new_session=True,
-                env={**_environment(traced), **ground.servers},
-            )  # fmt: skip
-        try:
-            _wait(home, supervisor, progress)
-        except RuntimeError:
-            raise RuntimeError(_complaint(home, began)) from None
-        return supervisor
-
-
-def down(home: Home) -> bool:
-    """Stop everything, and return when it is gone.
-
-    Returns:
-        Whether a lab was up.
-    """
-    state = home.state()
-    if not is_up(home):
-        children.kill_left_over(state.get("processes", []))
-        return False
-    with suppress(NotUp):
-        control.tell(home, "down")
-    deadline = time.monotonic() + _DOWN_SECONDS
-    while children.birth(state["supervisor"]) == state["supervisor_birth"]:
-        if time.monotonic() > deadline:
-            children.kill_left_over([
-                {"pid": state["supervisor"], "birth": state["supervisor_birth"]},
-                *home.state().get("processes", []),
-            ])  # fmt: skip
-        time.sleep(0.02)
-    return True
-
-
-def _somebody_answers(home: Home) -> bool:
-    """Whether a supervisor answers; one that is dying holds its lock for a moment and does not."""
-    deadline = time.monotonic() + _DOWN_SECONDS
-    while is_up(home):
-        try:
-            control.tell(home, "ping")
-        except NotUp:
-            if time.monotonic() > deadline:
-                text = f"the supervisor of {home.folder} hangs: labkit down --home {home.folder}"
-                raise RuntimeError(text) from None
-            time.sleep(0.02)
-        else:
-            return True
-    return False
+                stdin=subprocess.DEVNULL if lifeline is None else lifeline,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env=environment,
+                pass_fds=(lock,),
+            )
+        sign(lock, supervisor.pid)  # its imports take long, and somebody may want it to go by then
+        return began, supervisor
+    finally:
+        os.close(lock)  # it is the supervisor's alone
+        if lifeline is not None:
+            os.close(lifeline)
 
 
 def _lifeline() -> int:
-    """The reading end of a pipe whose writing end stays open for as long as this process lives.
+    """Return the reading end of a pipe whose writing end is open for as long as this process lives.
 
-    A bare descriptor, so that no garbage collector closes it when a notebook's cell runs again.
+    A bare descriptor, so that no garbage collector closes it when a notebook's cell runs again. A
+    child that this process forks, as `multiprocessing` does, closes it: the lab must not outlive us
+    because of a child.
     """
-    reader, _writer = os.pipe()
+    reader, writer = os.pipe()
+    os.register_at_fork(after_in_child=lambda: os.close(writer))
     return reader
 
 
@@ -171,30 +173,22 @@ def _make(home: Home) -> None:
 
 
 def _wait(
-    home: Home, supervisor: "subprocess.Popen[bytes] | None", progress: Callable[[str], None]
+    home: Home, supervisor: "subprocess.Popen[bytes]", progress: Callable[[str], None]
 ) -> None:
     deadline = time.monotonic() + _UP_SECONDS
     while True:
         state = home.state()
-        ours = _is_of(state, supervisor)
+        ours = state.get("supervisor") == supervisor.pid
         if ours and state.get("phase") == "up":
             return
-        if supervisor is not None and supervisor.poll() is not None:
-            raise RuntimeError("the supervisor died")
+        if supervisor.poll() is not None:
+            raise _NotUp("the supervisor died")
         if time.monotonic() > deadline:
-            raise RuntimeError("the lab did not come up in time")
+            raise _NotUp("the lab did not come up in time")
         services = state.get("services", []) if ours else []
         waiting = [one["name"] for one in services if one["state"] != "up"]
         progress(f"waiting for {', '.join(waiting)}" if waiting else "loading the services")
-        time.sleep(0.02)
-
-
-def _is_of(state: dict[str, Any], supervisor: "subprocess.Popen[bytes] | None") -> bool:
-    """Whether a state was written by the supervisor that lives now, and not by an earlier one."""
-    pid = state.get("supervisor")
-    if supervisor is not None:
-        return bool(pid == supervisor.pid)
-    return bool(pid and children.birth(pid) == state["supervisor_birth"])
+        time.sleep(_LOOK_SECONDS)
 
 
 def _complaint(home: Home, began: int) -> str:

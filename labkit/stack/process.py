@@ -29,6 +29,7 @@ from labkit.shop.contracts import OrderService, PayService
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.stack import children
 from labkit.stack.messaging import broker_of
+from labkit.web.health import Health
 from labkit.web.orders import order_web
 from labkit.web.payments import pay_web
 
@@ -69,6 +70,7 @@ def serve(
     """
     logs.set_up()
     gc.set_threshold(*_COLLECT)
+    clock.follow(home)
     clock.step_with(Rules(home.faults), f"{name}-{instance}")
     if name == CONSOLE:
         assert listener  # it serves HTTP and nothing else
@@ -131,7 +133,8 @@ async def _serve(runtime: Runtime) -> None:
 
 
 async def _serve_web(runtime: Runtime, listener: socket.socket, place: Place) -> None:
-    config = uvicorn.Config(_make_web(runtime), **http_limits.options())
+    web = Health(_make_web(runtime), runtime.home.secret, runtime.ask_around)
+    config = uvicorn.Config(web, **http_limits.options())
     runtime.announce(place.address(listener.getsockname()[1]))
     await uvicorn.Server(config).serve(sockets=[listener])
     await runtime.calls.close()

@@ -21,7 +21,7 @@ from typing import Any
 from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, write_whole
 from labkit.platform import keys
 from labkit.runtime import logs, tracing
-from labkit.runtime.clock import LabClock, as_time, wall_ms
+from labkit.runtime.clock import LabClock, anchor, as_time, wall_ms
 from labkit.settings import Settings
 from labkit.stack import (
     aside,
@@ -35,6 +35,7 @@ from labkit.stack import (
     process,
 )
 from labkit.stack.helpers import Helper, Work
+from labkit.stack.holder import sign
 from labkit.stack.instances import BROKER, check_instances
 from labkit.stack.listening import Listener
 from labkit.stack.processes import Child, Processes
@@ -65,6 +66,7 @@ class Supervisor:
         instances: service → how many.
         stack: what its servers are part of, for people.
         dies_with_stdin: whether the lab goes when standard input ends (a notebook's lab).
+        lock: of the home, where who started this process has taken it.
 
     Raises:
         CannotStart: the home is in use.
@@ -72,7 +74,7 @@ class Supervisor:
 
     def __init__(
         self, home: Home, settings: Settings, instances: dict[str, int], stack: str,
-        *, dies_with_stdin: bool,
+        *, dies_with_stdin: bool, lock: int | None = None,
     ) -> None:  # fmt: skip
         self.home = home
         self._settings = settings
@@ -82,9 +84,11 @@ class Supervisor:
         self._state_is_old = False
         self._log = logs.set_up(ticking=False)
         self._logs_due = 0.0
-        self._lock = take_lock(home.lock_file)
+        self._lock = take_lock(home.lock_file) if lock is None else lock
         if self._lock is None:
             raise CannotStart(f"a lab is up in {home.folder} already")
+        sign(self._lock, os.getpid())
+        anchor(home)
         before = home.state()
         self._generation = before.get("generation", 0)
         self._failpoints = boundaries.failpoints_in(home, boundaries.SUPERVISOR)
