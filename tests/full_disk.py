@@ -71,10 +71,11 @@ def _live_through_it(lab: Lab) -> History:
             until(lambda: full.times, "somebody met the full disk", _SECONDS)
             os.kill(before["goods"], signal.SIGKILL)
             until(lambda: not _lives(before["goods"]), "goods is dead", _SECONDS)
-            told = len(answers)
-            until(lambda: any(one.status == 503 for one in answers[told:]), "503 is told", _SECONDS)
-        if not _lives(before["supervisor"]):
-            raise AssertionError("the supervisor died of the full disk")
+            told, watching = len(answers), before["supervisor"]
+            refused = lambda: any(one.status == 503 for one in answers[told:])  # noqa: E731
+            until(lambda: refused() or not _lives(watching), "503 is told", _SECONDS)
+            if not _lives(watching):
+                raise AssertionError("the supervisor died of the full disk")
         until(lambda: _is_back(lab, before["goods"]), "goods is back when there is room", _SECONDS)
         told = len(answers)
         until(
