@@ -92,12 +92,16 @@ def ruled_out(stage: Stage) -> Story:
 @scenario("stalled", "an order is looked for while the commit that saves it hangs past its time")
 def stalled(stage: Stage) -> Story:
     """A clock was read in time, and time passes between that and the commit."""
+    saved = "order.save_pre_order.after_commit"
+    before = stage.hits(saved)
     yield
     stage.breaks("order.find_goods.after_call", f"delay:{_IN_TIME}")
     stage.breaks("order.save_pre_order.before_commit", "stall:3")
     order = _placed_in_vain(stage)
     if order.order_id is not None:
         stage.user.look_up(order.order_id)
+    if stage.undisturbed:
+        stage.user.wait(lambda: stage.hits(saved) > before, "the commit that hung is over")
     return {order: _IS_ANYTHING}
 
 

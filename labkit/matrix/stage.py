@@ -71,6 +71,11 @@ class Stage:
         with self.lab.faults.killed(service):
             yield
 
+    def hits(self, failpoint: str) -> int:
+        """Count how often a failpoint was crossed since the lab began."""
+        found = points.list_all(self.lab.home)
+        return next(int(one["hits"]) for one in found if one["name"] == failpoint)
+
     def idle(self) -> list[str]:
         """The faults of the story itself that have not acted as often as they are to."""
         return [name for name in self._own if points.left(self.lab.home, name)]

@@ -82,8 +82,9 @@ def _late_and_not_there(store: Store) -> m.MoveOrder:
 
 
 def _due_check(store: Store) -> p.DueQuery:
+    store.wait_by_the_wall(-store.settings.check_first)  # a runner's own clock says that it is due
     paying.opened(store)
-    store.wait(store.settings.check_first)
+    store.wait_by_the_wall(store.settings.check_first)
     return p.DueQuery(limit=10)
 
 
