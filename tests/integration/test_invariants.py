@@ -77,7 +77,7 @@ def spoil(
                 changed = connection.execute(sql, ids).rowcount
             assert changed >= 1, sql
 
-    monkeypatch.setattr(invariants, "wall_ms", lambda: clock)
+    monkeypatch.setattr(invariants, "wall_ms_of", lambda _home: clock)
     return change
 
 
