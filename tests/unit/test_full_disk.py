@@ -38,10 +38,12 @@ def work():
     print("this is too much for the disk")
     if sys.argv[1] == "fails":
         raise RuntimeError("nor is there room for this")
-pid = children.fork(work, Path("/dev/full"))
+lifeline, ours = os.pipe()
+started = children.fork(work, Path("/dev/full"), lifeline)
 if os.getpid() != parent:
     os.kill(parent, 9)  # the child came back into its parent's code
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+started.go_on()
+print(os.waitstatus_to_exitcode(os.waitpid(started.pid, 0)[1]))
 """
 
 

@@ -54,6 +54,7 @@ BOUNDED = {
     "trade_goods.goods_name": _SEED,
     "trade_goods.goods_desc": _SEED,
     "trade_goods_number_log.direction": _CODE,
+    "trade_coupon_log.direction": _CODE,
     "trade_user.user_name": _SEED,
     "trade_user.user_mobile": _SEED,
     "trade_pay.trade_no": "TradeSeen and TradeFound",
