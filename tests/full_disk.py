@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from tests.small_disk import small_disk
 from tests.waiting import until
 
 _ROOT = Path(__file__).parents[1]
+_WRITTEN = "supervisor.write_state.after_rename"  # crossed after each try
 _SECONDS = 60.0  # for whatever is waited for: only a lab that does not come back takes that long
 
 
@@ -69,14 +71,12 @@ def _live_through_it(lab: Lab) -> History:
     with history.buying(clients=2, money_paid=1_00) as answers:
         with lab.faults.disk_full() as full:
             until(lambda: full.times, "somebody met the full disk", _SECONDS)
-            os.kill(before["goods"], signal.SIGKILL)
-            until(lambda: not _lives(before["goods"]), "goods is dead", _SECONDS)
-            told, watching = len(answers), before["supervisor"]
-            refused = lambda: any(one.status == 503 for one in answers[told:])  # noqa: E731
-            until(lambda: refused() or not _lives(watching), "503 is told", _SECONDS)
-            if not _lives(watching):
-                raise AssertionError("the supervisor died of the full disk")
-        until(lambda: _is_back(lab, before["goods"]), "goods is back when there is room", _SECONDS)
+            until(lambda: _kill_unnoticed(lab, before), "the state cannot be written", _SECONDS)
+            told = len(answers)
+            _watched(
+                before, lambda: any(one.status == 503 for one in answers[told:]), "503 is told"
+            )
+        _watched(before, lambda: _is_back(lab, before["goods"]), "goods is back when there is room")
         told = len(answers)
         until(
             lambda: any(one.placed for one in answers[told:]), "orders are placed again", _SECONDS
@@ -88,6 +88,27 @@ def _live_through_it(lab: Lab) -> History:
     if odd:
         raise AssertionError(f"answered with {odd} while the disk was full")
     return history
+
+
+def _kill_unnoticed(lab: Lab, before: dict[str, int]) -> bool:
+    """Kill goods; True if the supervisor took note of that, and could not write it down.
+
+    The disk is filled up again many times a second: in between a state may just fit.
+    """
+    written = lab.home.state_file.stat().st_mtime_ns
+    tried = lab.faults.hits(_WRITTEN)
+    goods = _pids(lab)["goods"]
+    if goods and _lives(goods):
+        os.kill(goods, signal.SIGKILL)
+    _watched(before, lambda: lab.faults.hits(_WRITTEN) > tried, "the supervisor takes note")
+    return lab.home.state_file.stat().st_mtime_ns == written
+
+
+def _watched(before: dict[str, int], condition: Callable[[], bool], what: str) -> None:
+    """Wait until something is true, but for no longer than the supervisor lives."""
+    until(lambda: condition() or not _lives(before["supervisor"]), what, _SECONDS)
+    if not _lives(before["supervisor"]):
+        raise AssertionError("the supervisor died of the full disk")
 
 
 def _settle(home: Path) -> None:
