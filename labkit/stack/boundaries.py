@@ -56,18 +56,16 @@ def failpoints_in(home: Home, name: str) -> Failpoints:
     return Failpoints(home.faults, f"{name}-1", boundaries_of(name))
 
 
-def clear_faults(home: Home, *, also_ours: bool) -> None:
-    """Disarm and forget all faults of a home, and how often each failpoint was crossed.
+def clear_faults(home: Home) -> None:
+    """Disarm and forget the faults of a home, and how often each failpoint was crossed.
 
-    Args:
-        home: of the lab.
-        also_ours: whether also those of the supervisor and its helpers. A reset keeps them until it
-            is over, so that it can be made to fail itself; their counts are kept in any case.
+    Those of the supervisor and its helpers stay armed, so that a reset can be made to fail itself.
+    No service may run: it would go on counting in files that are gone.
     """
     for path in home.faults.iterdir():
         if path.name not in _KEPT:
             path.unlink(missing_ok=True)
-    Armoury(home.faults).keep(() if also_ours else (SUPERVISOR, HELPER))
+    Armoury(home.faults).keep((SUPERVISOR, HELPER))
 
 
 def cross_fork(failpoints: Failpoints, name: str) -> None:

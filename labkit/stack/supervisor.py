@@ -22,6 +22,7 @@ from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, write_whole
 from labkit.platform import keys
 from labkit.runtime import logs, tracing
 from labkit.runtime.clock import LabClock, anchor, as_time, wall_ms
+from labkit.runtime.failpoints import Armoury
 from labkit.settings import Settings
 from labkit.stack import (
     aside,
@@ -395,7 +396,7 @@ class Supervisor:
             self._fill("reset", wanted, start or as_time(wall_ms()))
             self._forget(start)
             self._start_all()
-            boundaries.clear_faults(self.home, also_ours=True)
+            Armoury(self.home.faults).keep(())  # ours too, now that it is over
         except Exception as error:  # there is nothing to go on with
             self._phase = "stopping"
             again = f"the lab goes down; labkit up --home {self.home.folder} starts it again"
@@ -413,7 +414,7 @@ class Supervisor:
 
     def _forget(self, start: datetime | None) -> None:
         """Forget faults, traces and the time; not before the data is other data, which they fit."""
-        boundaries.clear_faults(self.home, also_ours=False)
+        boundaries.clear_faults(self.home)
         for trace in self.home.traces.iterdir():
             trace.unlink(missing_ok=True)
         lab_clock = LabClock(self.home.clock_file)
