@@ -18,7 +18,7 @@ from tests.history import History
 from tests.raw import ask_status, labkit
 
 ENDPOINTS = {"order-web", "pay-web", "platform", "console", "broker", "registry"}
-ACTIONS = {"crash", "refuse", "delay", "duplicate"}
+ACTIONS = {"crash", "refuse", "delay", "stall", "duplicate"}
 NOTICES = {"reorder", "alter", "wrong_amount", "forge", "early"}
 DATABASES = {"order", "goods", "coupon", "user", "pay", "log", "platform"}
 PROCESSES = [
