@@ -15,11 +15,11 @@ from labkit.home import Home
 from labkit.runtime.clock import LabClock, wall_ms_of
 from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import SEQUENCE_BITS, WORKERS, first_of
-from labkit.runtime.tables import DONE, UNSENT, inbox, outbox
+from labkit.runtime.tables import DONE, POISON, UNSENT, inbox, outbox
 from labkit.shop.wiring import GROUPS, SERVICES
 
 _BODY = '{"poison": "no handler can read this"}'
-_KEY = _TAG = "poison"
+_KEY = "poison"
 _ASIDE = "put aside: it was poison"
 
 
@@ -99,7 +99,7 @@ class Poison:
 
     def _said(self) -> dict[str, Any]:
         """What outbox and inbox both say of it."""
-        return {"event_id": self.event_id, "topic": self._topic, "tag": _TAG, "msg_key": _KEY,
+        return {"event_id": self.event_id, "topic": self._topic, "tag": POISON, "msg_key": _KEY,
                 "body": _BODY, "add_time": self._now()}  # fmt: skip
 
     def _is_mine(self, group: str) -> Any:

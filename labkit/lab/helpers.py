@@ -5,6 +5,7 @@ import sqlite3
 from labkit.results import HTTP_STATUS, Code
 from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.steps import Event
+from labkit.runtime.tables import POISON
 from labkit.shop.messages import OrderCancelled, OrderPaid, OrderRefunded, OrderReturned
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS
@@ -34,6 +35,8 @@ _VIEWS = {
     "inbox": "trade_mq_consumer_log",
     "operation": "trade_operation",
 }
+#: Both have a view of a service's messages without those that a fault put there.
+MESSAGES = ("trade_mq_producer", "trade_mq_consumer_log")
 _TABLES = """
 CREATE TEMP TABLE catalogue (code INTEGER PRIMARY KEY, name TEXT, final INTEGER);
 CREATE TEMP TABLE known_operation (service TEXT, operation TEXT, PRIMARY KEY (service, operation));
@@ -74,6 +77,12 @@ def prepare(mirror: sqlite3.Connection) -> None:
     mirror.executemany("INSERT INTO sends VALUES (?, ?, ?)", sent)
     handled = [(group, topic) for topic, groups in GROUPS.items() for group in groups]
     mirror.executemany("INSERT INTO handles VALUES (?, ?)", handled)
+    for service in TABLES:
+        for table in MESSAGES:
+            mirror.execute(
+                f'CREATE TEMP VIEW "{service}_{table}" AS SELECT * FROM "{service}".{table} '
+                f"WHERE tag <> '{POISON}'"
+            )
     for view, table in _VIEWS.items():
         parts = [f"SELECT '{one}' AS service, * FROM \"{one}\".{table}" for one in TABLES]
         mirror.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")

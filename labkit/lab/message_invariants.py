@@ -50,6 +50,7 @@ WITHIN = (
               OR (status IN (1, 2) AND sent_time IS NULL) OR tries < 0 OR next_try <= 0
               OR (status = 0 AND tries = 0 AND sent_time IS NOT NULL)
               OR (status = 2 AND last_error IS NOT NULL) OR (status = 3 AND last_error IS NULL)""",
+        poison=True,
     ),
     Local(
         "nothing is given up",
@@ -59,6 +60,7 @@ WITHIN = (
         """SELECT group_name, event_id, last_error FROM trade_mq_consumer_log WHERE status = 2
            UNION ALL SELECT 'outbox', event_id, last_error FROM trade_mq_producer
            WHERE status = 3""",
+        poison=True,
     ),
     Local(
         "messages are what their service tells",
@@ -100,6 +102,8 @@ WITHIN = (
             AND i.group_name = {from_json("m.body", "group")}
            WHERE m.topic = 'dead_letter' AND (i.event_id IS NULL
               OR (i.body = {from_json("m.body", "body")}
-                  AND (i.msg_key <> m.msg_key OR i.topic <> {from_json("m.body", "source")})))""",
+                  AND (m.msg_key <> CASE WHEN i.msg_key GLOB '*[^0-9]*' THEN '0' ELSE i.msg_key END
+                       OR i.topic <> {from_json("m.body", "source")})))""",
+        poison=True,
     ),
 )

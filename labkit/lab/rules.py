@@ -14,6 +14,7 @@ from labkit.results import Message
 from labkit.shop.tables import TABLES
 
 _SHARED = re.compile(r"\b(trade_operation|trade_mq_producer|trade_mq_consumer_log)\b")
+_MESSAGES = re.compile(r"\b(trade_mq_producer|trade_mq_consumer_log)\b")
 #: So many breaches are read of one question: nobody looks at more, and a lost table breaks all.
 _READ = 1000
 
@@ -60,14 +61,22 @@ class Local(Invariant):
 
     The three tables that every service has are those of the service that is looked at; `{service}`
     is its name.
+
+    Attributes:
+        poison: whether it looks also at messages that a fault put there: no service tells these.
     """
+
+    poison: bool = False
 
     def look(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
         """Look at one database, or at each."""
         finding = Finding(0)
         for service in [self.service] if self.service else TABLES:
-            finding.looked_at += _ask(mirror, _within(self.looks_at, service), values)[0][0]
-            texts = _texts(mirror, _within(self.breaches, service), values)
+            looks_at, breaches = (
+                _within(sql, service, self.poison) for sql in (self.looks_at, self.breaches)
+            )
+            finding.looked_at += _ask(mirror, looks_at, values)[0][0]
+            texts = _texts(mirror, breaches, values)
             finding.broken += [f"{service}: {text}" for text in texts]
         return finding
 
@@ -114,7 +123,9 @@ def from_json(text: str, name: str) -> str:
     return f"CASE WHEN json_valid({text}) THEN json_extract({text}, '$.{name}') END"
 
 
-def _within(sql: str, service: str) -> str:
+def _within(sql: str, service: str, poison: bool) -> str:
+    if not poison:
+        sql = _MESSAGES.sub(rf'"{service}_\1"', sql)
     return _SHARED.sub(rf'"{service}".\1', sql).replace("{service}", f"'{service}'")
 
 

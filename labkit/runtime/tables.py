@@ -77,5 +77,7 @@ inbox = Table(
     Index("consumer_due", "status", "next_try"),
 )
 WAITING, DONE, DEAD = 0, 1, 2
+#: Tag of the message that a fault of this name puts into an outbox: no service sends it.
+POISON = "poison"
 
 RUNTIME_TABLES = (operation, outbox, inbox)

@@ -138,12 +138,26 @@ def _start(
                 env=environment,
                 pass_fds=(lock,),
             )
-        sign(lock, supervisor.pid)  # its imports take long, and somebody may want it to go by then
+        _sign_or_end(lock, supervisor)  # its imports take long: it may be told to go by then
         return began, supervisor
     finally:
         os.close(lock)  # it is the supervisor's alone
         if lifeline is not None:
             os.close(lifeline)
+
+
+def _sign_or_end(lock: int, supervisor: "subprocess.Popen[bytes]") -> None:
+    """Write a supervisor's name into its lock; end it where that cannot be: nobody would find it.
+
+    Raises:
+        RuntimeError: there is no room for the name.
+    """
+    try:
+        sign(lock, supervisor.pid)
+    except OSError as error:
+        supervisor.kill()
+        supervisor.wait()
+        raise RuntimeError(f"the lab did not come up: {error.strerror}: make room") from error
 
 
 def _lifeline() -> int:
