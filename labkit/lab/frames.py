@@ -90,6 +90,10 @@ def _show(table: str, column: str, value: Any, aliases: Aliases) -> Any:
     return f"{value} {words[value]}" if words else aliases.show(column, value)
 
 
+def _is_whole(value: Any) -> bool:
+    return type(value) is int and abs(value) < 1 << 63
+
+
 class Table(pd.DataFrame):
     """A frame that shows itself: no index, no cell cut, and a word where it has no rows.
 
@@ -110,7 +114,9 @@ class Table(pd.DataFrame):
             rows: of the frame.
             columns: their names, in order; those of the rows if not said.
         """
-        return cls(list(rows), columns=None if columns is None else list(columns), dtype=object)
+        frame = cls(list(rows), columns=None if columns is None else list(columns), dtype=object)
+        whole = [name for name in frame if len(frame) and frame[name].map(_is_whole).all()]
+        return frame.astype(dict.fromkeys(whole, "int64"))  # a sum of them is a number again
 
     @property
     def _constructor(self) -> "type[Table]":
