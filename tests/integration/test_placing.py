@@ -49,6 +49,10 @@ def test_an_order_changes_exactly_what_it_should(history: History) -> None:
         }],
         "coupon.trade_coupon": [history.coupons[coupon_id] | {
             "is_used": 1, "order_id": order_id, "used_time": NOW}],
+        "coupon.trade_coupon_log": [{
+            "coupon_id": coupon_id, "order_id": order_id, "direction": "use", "user_id": user_id,
+            "coupon_price": 20_00, "log_time": NOW,
+        }],
         "user.trade_user": [history.users[user_id] | {"user_money": 800_00}],
         "user.trade_user_money_log": [{
             "user_id": user_id, "order_id": order_id, "money_log_type": 1, "use_money": 100_00,
