@@ -3,6 +3,7 @@
 from labkit.lab.rules import Local, as_json, from_json
 from labkit.results import Code
 from labkit.shop.messages import CancelOrder, ConfirmPreOrder, PlaceOrder, PreOrder, UserOrder
+from labkit.shop.order_rows import NOT_SAVED
 
 _PLACED = as_json(
     PlaceOrder,
@@ -35,6 +36,10 @@ _REASON = "'order ' || o.order_id || ': was cancelled: ' || o.cancel_reason"
 _CANCELLED_ANSWER = _no(
     f"{_REASON} || '; nothing is kept of it'", """'{"order_id":' || o.order_id || '}'"""
 )
+_RULED_OUT = _no(
+    f"'order ' || r.order_id || ': was cancelled: {NOT_SAVED}; nothing is kept of it'",
+    """'{"order_id":' || r.order_id || '}'""",
+)
 _REFUSAL = _no(_TEXT, "'null'")
 
 WITHIN = (
@@ -63,6 +68,7 @@ WITHIN = (
                || ' is placed","data":{{"order_id":' || o.order_id || '}}}}'
              WHEN o.order_id IS NOT NULL THEN coalesce({_CANCELLED_ANSWER}, '')
              WHEN r.answer IS NULL THEN NULL
+             WHEN {_CODE} = {Code.ORDER_CANCELLED:d} THEN {_RULED_OUT}
              ELSE coalesce({_REFUSAL}, '') END
              OR (o.order_id IS NULL AND r.answer IS NOT NULL AND NOT EXISTS
                (SELECT 1 FROM catalogue WHERE code = {_CODE} AND final AND code <> 1))""",

@@ -17,6 +17,9 @@ from labkit.shop.messages import OrderPlaced
 from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNCONFIRMED, UNPAID, order
 from labkit.shop.tables import request as asked
 
+#: Why an order is ruled out that is late and not there.
+NOT_SAVED = "it was not saved in its time"
+
 
 @statement
 def find(order_id: int) -> Any:

@@ -180,8 +180,7 @@ def rule_out(tx: Transaction, query: MoveOrder) -> Result[Any]:
     found = lookups.find_order(tx, query)
     if found.code != Code.ORDER_UNDECIDED or not lookups.is_overdue(tx, query):
         return found
-    reason = "it was not saved in its time"
-    never = CancelOrder(order_id=query.order_id, code=Code.ORDER_CANCELLED, reason=reason)
+    never = CancelOrder(order_id=query.order_id, code=Code.ORDER_CANCELLED, reason=rows.NOT_SAVED)
     answer = cancelled_answer(never).model_dump_json()
     tx.change(rows.keep_first_answer(query.order_id, answer))
     return lookups.find_order(tx, query)
