@@ -29,7 +29,7 @@ from labkit.lab import (
 from labkit.lab.data import Reader
 from labkit.lab.mirror import mirrored
 from labkit.lab.rules import Across, Finding, Invariant
-from labkit.runtime.clock import LabClock, wall_ms_of
+from labkit.runtime.clock import LabClock, as_time, wall_ms_of
 
 _LOOKS = 3
 _BETWEEN_LOOKS = 0.3
@@ -81,8 +81,10 @@ def check(reader: Reader) -> list[dict[str, Any]]:
 
 def clocks(reader: Reader) -> dict[str, Any]:
     """Read the clocks: `now_ms`, and the `latest` time that can have been noted."""
-    latest = LabClock(reader.home.clock_file).now() + _AHEAD
-    return {"now_ms": wall_ms_of(reader.home), "latest": str(latest)}
+    now_ms = wall_ms_of(reader.home)
+    # first data are of the wall clock where a reset died before it set the lab clock back
+    latest = max(LabClock(reader.home.clock_file).now(), as_time(now_ms)) + _AHEAD
+    return {"now_ms": now_ms, "latest": str(latest)}
 
 
 def _look(reader: Reader, which: Sequence[Invariant]) -> dict[str, Finding]:

@@ -77,7 +77,7 @@ ACROSS: tuple[Across, ...] = (
     ),
     across(
         "nothing is of the future",
-        "No time that is noted anywhere is a day or more ahead of the lab clock.",
+        "No time that is noted anywhere is a day or more ahead of both clocks.",
         f"SELECT {len(_MOMENTS)}",
         "\nUNION ALL\n".join(_is_ahead(*one) for one in _MOMENTS),
     ),
