@@ -7,6 +7,7 @@ from sqlalchemy import create_engine, text
 
 from labkit.cli.base import at
 from labkit.home import DATABASES, Home
+from labkit.stack import launch
 from labkit.stack.seeds import files
 
 #: Each holds what means something to a URL, a shell, a pattern or a format.
@@ -33,3 +34,14 @@ def test_a_message_names_a_home_as_a_shell_reads_it() -> None:
     """What to type next can be copied: a space in a folder's name is quoted."""
     assert at(Path("my lab")) == " --home 'my lab'"
     assert at(Path(".lab")) == ""
+
+
+def test_a_folder_of_somebody_elses_databases_is_no_home(tmp_path: Path) -> None:
+    """What lies there would be removed when the lab is filled: it is refused, and stays."""
+    theirs = tmp_path / "databases" / "thesis.sqlite"
+    theirs.parent.mkdir()
+    theirs.write_text("two years of work")
+    with pytest.raises(RuntimeError, match="is there, and no lab's: name another home"):
+        launch.up(Home(tmp_path))
+    assert theirs.read_text() == "two years of work"
+    assert [one.name for one in tmp_path.iterdir()] == ["databases"]
