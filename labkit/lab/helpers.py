@@ -2,6 +2,7 @@
 
 import sqlite3
 
+from labkit.lab.rules import MESSAGES
 from labkit.results import HTTP_STATUS, Code
 from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.steps import Event
@@ -35,8 +36,6 @@ _VIEWS = {
     "inbox": "trade_mq_consumer_log",
     "operation": "trade_operation",
 }
-#: Both have a view of a service's messages without those that a fault put there.
-MESSAGES = ("trade_mq_producer", "trade_mq_consumer_log")
 _TABLES = """
 CREATE TEMP TABLE catalogue (code INTEGER PRIMARY KEY, name TEXT, final INTEGER);
 CREATE TEMP TABLE known_operation (service TEXT, operation TEXT, PRIMARY KEY (service, operation));

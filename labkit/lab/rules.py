@@ -13,8 +13,10 @@ from typing import Any
 from labkit.results import Message
 from labkit.shop.tables import TABLES
 
-_SHARED = re.compile(r"\b(trade_operation|trade_mq_producer|trade_mq_consumer_log)\b")
-_MESSAGES = re.compile(r"\b(trade_mq_producer|trade_mq_consumer_log)\b")
+#: Both have a view of a service's messages without those that a fault put there.
+MESSAGES = ("trade_mq_producer", "trade_mq_consumer_log")
+_MESSAGES = re.compile(rf"\b({'|'.join(MESSAGES)})\b")
+_SHARED = re.compile(rf"\b({'|'.join(('trade_operation', *MESSAGES))})\b")
 #: So many breaches are read of one question: nobody looks at more, and a lost table breaks all.
 _READ = 1000
 
