@@ -60,7 +60,7 @@ def lies(forger: Forger, one: Opened, other: Opened) -> dict[str, Fields]:
         "unknown payment": forger.notice(one.pay_id, out_trade_no="4711"),
         "too large a number": forger.notice(one.pay_id, out_trade_no=str(2**63)),
         "much too large": forger.notice(one.pay_id, total_amount="9" * 400),
-        "unknown state": forger.notice(one.pay_id, trade_status="TRADE_FINISHED"),
+        "unknown state": forger.notice(one.pay_id, trade_status="TRADE_LOST"),
         "no trade number": forger.notice(one.pay_id, trade_no=""),
     }
 

@@ -244,4 +244,4 @@ def test_failpoints_are_listed_even_before_a_start(tmp_path: Path) -> None:
         assert one["name"].endswith(f".{one['boundary']}")
         assert set(one["actions"]) <= ACTIONS | (NOTICES if one["service"] == "platform" else set())
         assert one["hits"] == 0
-    assert {one["service"] for one in found} == {*PROCESSES} - {"broker"}
+    assert {one["service"] for one in found} == {*PROCESSES, "supervisor", "helper"} - {"broker"}
