@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from labkit.results import Message, Result
-from labkit.runtime.inbox import MissingQuery
+from labkit.runtime.inbox import Missing, MissingQuery
 from labkit.runtime.letters import StuckThing
 
 
@@ -26,8 +26,8 @@ class Edge(Message):
 class Desk(Protocol):
     """Served by every service that has a database."""
 
-    async def find_missing(self, query: MissingQuery) -> tuple[int, ...]:
-        """Which of these events has the group no inbox row for?"""
+    async def find_missing(self, query: MissingQuery) -> Missing:
+        """Which of these messages does the group not have in its inbox?"""
         ...
 
     async def retry(self, thing: StuckThing) -> Result[None]:

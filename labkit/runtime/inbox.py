@@ -20,6 +20,7 @@ from labkit.runtime.texts import Cause
 _BATCH = 100
 _MOST_DOUBLINGS = 40  # far beyond the longest delay
 _BY_HAND = "given up by hand"
+_IDENTITY = select(inbox.c.event_id, inbox.c.topic, inbox.c.tag, inbox.c.msg_key, inbox.c.body_hash)
 
 
 @statement
@@ -65,10 +66,27 @@ class Failure(Message):
 
 
 class MissingQuery(Message):
-    """The audit's question: which of these events does a group have no row for?"""
+    """The audit's question: which of these messages does a group not have?
+
+    Attributes:
+        group: which is asked.
+        fingerprints: event id → `fingerprint` of the message that was sent under it.
+    """
 
     group: str
-    event_ids: tuple[int, ...]
+    fingerprints: dict[int, str]
+
+
+class Missing(Message):
+    """The answer to the audit.
+
+    Attributes:
+        lost: ids that the group has no row for: it never had them, or has not read them yet.
+        foreign: ids under which it has another message: somebody made an id that was in use.
+    """
+
+    lost: tuple[int, ...] = ()
+    foreign: tuple[int, ...] = ()
 
 
 class DeadLetter(Event):
@@ -85,7 +103,7 @@ class DeadLetter(Event):
 
 
 class BodyChanged(Exception):
-    """An event id came again with another body: a producer's defect, kept out."""
+    """An event id came again with another message: a producer's defect, kept out."""
 
 
 def guarded(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None]:
@@ -125,13 +143,13 @@ def retried(
 def keep_failure(tx: Transaction, failure: Failure) -> None:
     """Keep a delivery that raised, in a transaction of its own, with its cause and next try.
 
-    The row keeps the body that came first: another body under its id is told as a dead letter, and
-    neither touches the row nor burns its tries.
+    The row keeps the message that came first: another one under its id is told as a dead letter,
+    and neither touches the row nor burns its tries.
     """
     settings, delivery = tx.settings, failure.delivery
     tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
     row = tx.run(_kept(delivery.group, delivery.event_id)).one()
-    if row.body_hash != _hash(delivery):
+    if not _is_same(row, delivery):
         tx.emit(dead_letter(failure))
     elif row.status == DEAD:  # it is given up already: only the cause may be new
         by_hand = (row.last_error or "").startswith(_BY_HAND)  # a try was on its way just then
@@ -165,19 +183,30 @@ def find_delivery(tx: Transaction, event_id: int) -> Delivery | None:
 
 
 @step(reads=True)
-def find_missing(tx: Transaction, query: MissingQuery) -> tuple[int, ...]:
-    """Which events a group has no row for, in any state: the answer to the audit."""
-    known = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(query.event_ids)
-    there = set(tx.execute(select(inbox.c.event_id).where(known)).scalars())
-    return tuple(event_id for event_id in query.event_ids if event_id not in there)
+def find_missing(tx: Transaction, query: MissingQuery) -> Missing:
+    """Find the events that a group has no row for, in any state, or a row of another message."""
+    wanted = query.fingerprints
+    known = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(wanted)
+    kept = {row.event_id: _fingerprint_of(row) for row in tx.execute(_IDENTITY.where(known))}
+    return Missing(
+        lost=tuple(event_id for event_id in wanted if event_id not in kept),
+        foreign=tuple(event_id for event_id, has in kept.items() if has != wanted[event_id]),
+    )
+
+
+def fingerprint(topic: str, tag: str, key: str, body: str) -> str:
+    """Return what two messages have in common only if they say the same."""
+    return _fingerprint(topic, tag, key, _hash(body))
 
 
 def _first_time(tx: Transaction, delivery: Delivery) -> bool:
     values = _values(tx, delivery)
     if tx.insert_once(inbox, **values, status=DONE, tries=1, next_try=0, done_time=tx.now):
         return True
-    if tx.run(_kept(delivery.group, delivery.event_id)).one().body_hash != _hash(delivery):
-        raise BodyChanged(f"event {delivery.event_id} came before with another body")
+    row = tx.run(_kept(delivery.group, delivery.event_id)).one()
+    if not _is_same(row, delivery):
+        other = "with another body" if row.body_hash != _hash(delivery.body) else f"as {row.topic}"
+        raise BodyChanged(f"event {delivery.event_id} came before {other}")
     return False
 
 
@@ -185,12 +214,26 @@ def _values(tx: Transaction, delivery: Delivery) -> dict[str, Any]:
     return {
         "group_name": delivery.group, "event_id": delivery.event_id, "topic": delivery.topic,
         "tag": delivery.tag, "msg_key": delivery.key, "body": delivery.body, "add_time": tx.now,
-        "body_hash": _hash(delivery), "trace": delivery.trace or None,
+        "body_hash": _hash(delivery.body), "trace": delivery.trace or None,
     }  # fmt: skip
 
 
-def _hash(delivery: Delivery) -> str:
-    return hashlib.sha256(delivery.body.encode()).hexdigest()
+def _is_same(row: Any, delivery: Delivery) -> bool:
+    """Return True if a row is of this message, and not of another one under its id."""
+    told = fingerprint(delivery.topic, delivery.tag, delivery.key, delivery.body)
+    return _fingerprint_of(row) == told
+
+
+def _fingerprint_of(row: Any) -> str:
+    return _fingerprint(row.topic, row.tag, row.msg_key, row.body_hash)
+
+
+def _fingerprint(*parts: str) -> str:
+    return _hash("\n".join(parts))
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def given_up(cause: str | None) -> str:

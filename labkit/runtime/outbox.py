@@ -19,6 +19,10 @@ from labkit.runtime.tables import GIVEN_UP, SENT, SETTLED, UNSENT, outbox
 
 _BATCH = 100
 _MISSING = "lost by the broker, or not read yet"
+_FOREIGN = (
+    "another message has this id in {groups}: the id was made twice; what this one says is not "
+    "done there, and has to be done by hand"
+)
 #: By which a try is put off further than the one before, up to tenfold.
 _TRIES = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
 #: topic → the consumer groups that must have its events.
@@ -74,10 +78,17 @@ class Postponed(Message):
 
 
 class Lacking(Message):
-    """Events of which some groups have no inbox row, though the broker had acknowledged them."""
+    """Events that some groups do not have, though the broker had acknowledged them.
+
+    Attributes:
+        event_ids: which.
+        groups: that have no inbox row for them.
+        foreign: groups that have another message under their ids.
+    """
 
     event_ids: tuple[int, ...]
-    groups: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
 
 
 def writer(groups: Groups) -> Callable[[Transaction], None]:
@@ -143,7 +154,15 @@ def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
 
 @step()
 def mark_missing(tx: Transaction, lacking: Lacking) -> None:
-    """A group lacks what the broker had acknowledged: send again, now."""
+    """A group lacks what the broker had acknowledged: send again, now.
+
+    Where each of them has another message under the id, sending again is of no use: only a person
+    can do what it says, so it is given up with that cause.
+    """
+    if not lacking.groups:
+        error = _FOREIGN.format(groups=", ".join(lacking.foreign))
+        _move(tx, lacking.event_ids, SENT, status=GIVEN_UP, last_error=error)
+        return
     again = {"status": UNSENT, "next_try": tx.wall_ms, "tries": outbox.c.tries + 1}
     error = f"not in {', '.join(lacking.groups)}: {_MISSING}"
     _move(tx, lacking.event_ids, SENT, **again, last_error=error)

@@ -14,7 +14,7 @@ from labkit.runtime.broker import Broker, BrokerError, Producer
 from labkit.runtime.database import Database
 from labkit.runtime.desk import Desk
 from labkit.runtime.failpoints import Failpoints, Refused
-from labkit.runtime.inbox import MissingQuery
+from labkit.runtime.inbox import MissingQuery, fingerprint
 from labkit.runtime.mishaps import Mishaps
 from labkit.runtime.outbox import Groups, Parcel, Postponed
 from labkit.runtime.steps import Unknown
@@ -177,23 +177,26 @@ class Relay:
 
     async def _audit(self, parcels: list[Parcel]) -> None:
         """Ask each group what it lacks; its own database answers, not the broker."""
-        missing: dict[int, list[str]] = defaultdict(list)
+        lost, foreign = defaultdict[int, list[str]](list), defaultdict[int, list[str]](list)
         unanswered: dict[str, list[Parcel]] = {}
         for group in sorted({group for parcel in parcels for group in parcel.groups}):
             theirs = [parcel for parcel in parcels if group in parcel.groups]
-            query = MissingQuery(group=group, event_ids=tuple(one.event_id for one in theirs))
             try:
-                for event_id in await self._desk_of(group).find_missing(query):
-                    missing[event_id].append(group)
+                missing = await self._desk_of(group).find_missing(_query(group, theirs))
             except Unknown as unknown:
                 unanswered[str(unknown)] = theirs
+                continue
+            for event_id in missing.lost:
+                lost[event_id].append(group)
+            for event_id in missing.foreign:
+                foreign[event_id].append(group)
         for error, theirs in unanswered.items():
             await self._postpone(theirs, SENT, error)
         waiting = {parcel.event_id for theirs in unanswered.values() for parcel in theirs}
-        known = [one.event_id for one in parcels if one.event_id not in missing.keys() | waiting]
-        for lacking in _by_groups(missing):
+        ids = [parcel.event_id for parcel in parcels if parcel.event_id not in waiting]
+        for lacking in _by_groups(lost, {one: foreign[one] for one in ids if one in foreign}):
             await self._database.run(outbox.mark_missing, lacking)
-        if known:
+        if known := [one for one in ids if one not in lost.keys() | foreign.keys()]:
             await self._database.run(outbox.mark_settled, known)
 
     async def _postpone(self, parcels: list[Parcel], status: int, error: str) -> None:
@@ -203,12 +206,28 @@ class Relay:
         await self._database.run(outbox.postpone, command)
 
 
-def _by_groups(missing: Mapping[int, list[str]]) -> list[outbox.Lacking]:
-    """The events that the same groups lack, together."""
-    events: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for event_id, groups in sorted(missing.items()):
-        events[tuple(groups)].append(event_id)
-    return [outbox.Lacking(event_ids=tuple(ids), groups=groups) for groups, ids in events.items()]
+def _query(group: str, parcels: list[Parcel]) -> MissingQuery:
+    return MissingQuery(
+        group=group,
+        fingerprints={
+            parcel.event_id: fingerprint(parcel.topic, parcel.tag, parcel.key, parcel.body)
+            for parcel in parcels
+        },
+    )
+
+
+def _by_groups(
+    lost: Mapping[int, list[str]], foreign: Mapping[int, list[str]]
+) -> list[outbox.Lacking]:
+    """Put together the events that the same groups lack, or have another message for."""
+    events = defaultdict[tuple[tuple[str, ...], tuple[str, ...]], list[int]](list)
+    for event_id in sorted(lost.keys() | foreign.keys()):
+        groups = tuple(lost.get(event_id, ())), tuple(foreign.get(event_id, ()))
+        events[groups].append(event_id)
+    return [
+        outbox.Lacking(event_ids=tuple(ids), groups=groups, foreign=others)
+        for (groups, others), ids in events.items()
+    ]
 
 
 def _end(future: "asyncio.Future[None]", error: Exception | None) -> None:

@@ -143,7 +143,7 @@ class Runtime:
 
     async def _ask_service(self, name: str) -> None:
         desk = self.calls.stub(Desk, name, {"find_missing": _HEALTH_SECONDS})
-        await desk.find_missing(inbox.MissingQuery(group=name, event_ids=()))
+        await desk.find_missing(inbox.MissingQuery(group=name, fingerprints={}))
 
     def _clients(self) -> Iterator[tuple[str, Any]]:
         """The clients of systems that are not ours, among those whom this service calls."""
@@ -204,7 +204,7 @@ class Runtime:
 
     def _find_missing(
         self, query: inbox.MissingQuery, expires: float
-    ) -> "asyncio.Future[tuple[int, ...]]":
+    ) -> "asyncio.Future[inbox.Missing]":
         return self._database.ask(inbox.find_missing, query, expires)
 
     async def _retry(self, thing: StuckThing) -> Result[None]:

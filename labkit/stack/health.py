@@ -20,7 +20,7 @@ from labkit.platform.wiring import PLATFORM
 from labkit.runtime.contract import methods_of
 from labkit.runtime.cuts import WHOLE
 from labkit.runtime.desk import AskAround, Desk, Edge
-from labkit.runtime.inbox import MissingQuery
+from labkit.runtime.inbox import Missing, MissingQuery
 from labkit.runtime.link import SECRET, Broken, Busy, Link
 from labkit.runtime.outside import run_beside
 from labkit.runtime.steps import Unknown
@@ -39,7 +39,7 @@ _API_VERSIONS = b"\0\0\0\x0a\0\x12\0\0\0\0\0\x01\xff\xff"
 
 #: What a service is asked at its desk: whether it reads its database, and whom it reaches.
 _QUESTIONS = {
-    "find_missing": MissingQuery(group="nobody", event_ids=()),
+    "find_missing": MissingQuery(group="nobody", fingerprints={}),
     "ask_around": AskAround(),
 }
 
@@ -149,11 +149,11 @@ async def _ask_service(name: str, endpoint: str, secret: str, question: str) -> 
     link = Link(endpoint, name, secret, 1, lambda _link: None, WHOLE)
     try:
         body = method.request.dump_json(command)
-        answer = await link.ask(question, body, time.monotonic() + _AROUND_SECONDS)
+        text = await link.ask(question, body, time.monotonic() + _AROUND_SECONDS)
     finally:
         await link.close()
-    edges: tuple[Edge, ...] = method.answer.validate_json(answer)
-    return edges
+    answer: Missing | tuple[Edge, ...] = method.answer.validate_json(text)
+    return () if isinstance(answer, Missing) else answer
 
 
 async def _ask_web(http: httpx.AsyncClient, endpoint: str, secret: str) -> tuple[Edge, ...]:

@@ -19,7 +19,7 @@ from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints
 from labkit.runtime.ids import NothingReserved
-from labkit.runtime.inbox import BodyChanged, Delivery, Failure, MissingQuery
+from labkit.runtime.inbox import BodyChanged, Delivery, Failure, Missing, MissingQuery
 from labkit.runtime.letters import StuckThing
 from labkit.runtime.steps import Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING
@@ -208,16 +208,46 @@ def test_a_retry_that_fails_leaves_the_row_waiting(store: Store) -> None:
     assert store.everything() == before
 
 
+def asked(group: str, *deliveries: Delivery) -> MissingQuery:
+    """Ask as the relay asks that sent these."""
+    told = {
+        one.event_id: inbox.fingerprint(one.topic, one.tag, one.key, one.body) for one in deliveries
+    }
+    return MissingQuery(group=group, fingerprints=told)
+
+
 def test_the_audit_hears_what_is_missing(store: Store) -> None:
     """A row in any state counts as there; another group's does not."""
     store.run(FIRST, delivery(1))
     fail(store, delivery(2))
     for _ in range(store.settings.retry_limit):
         fail(store, delivery(3))
-    ask = MissingQuery(group="goods", event_ids=(1, 2, 3, 4))
-    assert store.run(inbox.find_missing, ask) == (4,)
-    other = MissingQuery(group="user", event_ids=(1, 4))
-    assert store.run(inbox.find_missing, other) == (1, 4)
+    ask = asked("goods", *map(delivery, (1, 2, 3, 4)))
+    assert store.run(inbox.find_missing, ask) == Missing(lost=(4,))
+    other = asked("user", delivery(1), delivery(4))
+    assert store.run(inbox.find_missing, other) == Missing(lost=(1, 4))
+
+
+OTHERS = {
+    "body": OrderCancelled(order_id=ORDER + 1).model_dump_json(),
+    "key": str(ORDER + 1), "topic": "order_return", "tag": "returned",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("differs", OTHERS)
+def test_another_message_under_an_id_is_told_apart(store: Store, differs: str) -> None:
+    """An id that was made twice: the second message is not taken for the first, by whoever asks."""
+    store.run(FIRST, delivery())
+    before = store.rows(TABLE)
+    other = delivery().model_copy(update={differs: OTHERS[differs]})
+
+    with pytest.raises(BodyChanged, match="event 1 came before"):
+        store.run(FIRST, other)
+    fail(store, other, "BodyChanged")
+    assert store.rows(TABLE) == before
+    assert store.row("trade_mq_producer")["topic"] == "dead_letter"
+    ask = asked("goods", other, delivery(2))
+    assert store.run(inbox.find_missing, ask) == Missing(lost=(2,), foreign=(1,))
 
 
 @given(

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from labkit.runtime import outbox
+from labkit.runtime import letters, outbox
 from labkit.runtime.inbox import DeadLetter
+from labkit.runtime.letters import StuckThing
 from labkit.runtime.outbox import Parcel, Postponed, parcel_of
 from labkit.runtime.steps import Event, Transaction, step
-from labkit.runtime.tables import SENT, SETTLED, UNSENT
+from labkit.runtime.tables import GIVEN_UP, SENT, SETTLED, UNSENT
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import GROUPS
 from tests.unit.store import NOON, OpenStore, Store
@@ -136,6 +137,27 @@ def test_an_unsent_row_cannot_be_settled(store: Store) -> None:
     ids = told(store)
     store.run(outbox.mark_settled, ids)
     assert store.row("trade_mq_producer")["status"] == UNSENT
+
+
+def test_what_a_group_has_another_message_for_is_given_up(store: Store) -> None:
+    """Sending it again is of no use: it is a dead letter, says why, and can be taken back."""
+    first, second = sent(store, 1, 2)
+    store.run(outbox.mark_missing, outbox.Lacking(event_ids=(first,), foreign=("goods", "user")))
+    row = store.row("trade_mq_producer", event_id=first)
+    assert row["status"] == GIVEN_UP
+    assert "another message has this id in goods, user" in row["last_error"]
+    assert store.row("trade_mq_producer", event_id=second)["status"] == SENT
+    assert store.run(letters.take_back, StuckThing(number=first, outbox=True)).success
+    assert ids_of(store.run(outbox.claim_unsent, None)) == [first]
+
+
+def test_what_another_group_lacks_still_is_sent_again(store: Store) -> None:
+    """One group has another message under its id, and one has none: that one must have it."""
+    ids = sent(store)
+    mixed = outbox.Lacking(event_ids=tuple(ids), groups=("user",), foreign=("goods",))
+    store.run(outbox.mark_missing, mixed)
+    store.wait(60)
+    assert ids_of(store.run(outbox.claim_unsent, None)) == ids
 
 
 def test_what_the_broker_lost_is_sent_again_now(store: Store) -> None:
