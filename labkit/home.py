@@ -49,6 +49,8 @@ class Home:
         self.console_token_file = self.folder / "console-token"
         #: What a fault fills the disk with.
         self.filling_file = self.folder / "disk-full"
+        #: Notes of what a fault broke, and how it is undone.
+        self.standing = self.folder / "standing"
         self.lock_file = self.folder / "supervisor.lock"
         self.databases_lock_file = self.folder / "databases.lock"
 

@@ -11,12 +11,9 @@ import typer
 from rich.text import Text
 
 from labkit.cli.display import make_console, show_table
-from labkit.faults import mend
 from labkit.home import Home
 from labkit.lab.data import Reader
 from labkit.printable import printable, printable_json
-from labkit.stack import launch
-from labkit.stack.control import NotUp
 
 app = typer.Typer(
     name="labkit",
@@ -27,6 +24,7 @@ app = typer.Typer(
     add_completion=False,
 )
 console = make_console()
+app.callback()(lambda: None)  # else Typer takes the name of the only command for its argument
 
 HomeOption = Annotated[
     Path, typer.Option("--home", help="Where the lab lives.", envvar="LABKIT_HOME")
@@ -61,7 +59,10 @@ def running(folder: Path) -> Home:
         NotUp: it is not; says how to start it.
     """
     home = Home(folder)
-    if not launch.is_up(home):
+    from labkit.stack.control import NotUp
+    from labkit.stack.holder import is_up
+
+    if not is_up(home):
         raise NotUp(f"no lab is up in {home.folder}: start one with: labkit up{at(folder)}")
     mend_left_over(home)
     return home
@@ -69,6 +70,10 @@ def running(folder: Path) -> Home:
 
 def mend_left_over(home: Home) -> None:
     """Mend what a tool broke that was killed before it could mend it, and say so."""
+    if not any(home.standing.glob("*.json")):
+        return
+    from labkit.faults import mend  # it takes a second to load, and there is seldom anything
+
     for text in mend(home):
         typer.echo(f"labkit: left broken by a tool that was killed: {printable(text)}", err=True)
 
@@ -81,6 +86,8 @@ def reading(folder: Path) -> Reader:
     """
     home = Home(folder)
     if not home.filled():
+        from labkit.stack.control import NotUp
+
         raise NotUp(f"there are no databases in {home.folder}: labkit up{at(folder)}")
     mend_left_over(home)
     return Reader(home)

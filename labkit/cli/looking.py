@@ -21,7 +21,7 @@ from labkit.cli.base import (
     working,
 )
 from labkit.home import Home
-from labkit.lab import flight, invariants
+from labkit.lab import flight
 from labkit.lab.columns import SHOWN
 from labkit.lab.data import HOMES_OF
 from labkit.runtime.clock import wall_ms_of
@@ -70,6 +70,8 @@ def check(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 
     Example: `labkit check`
     """
+    from labkit.lab import invariants  # what they know of the shop takes long to load
+
     found = invariants.check(reading(home))
     if as_json:
         print_json(found)
@@ -187,7 +189,7 @@ def logs(
 
 
 def _drive(home: Path, verb: str, id: str) -> None:
-    from labkit.lab import desk
+    from labkit.lab import desk  # it makes calls, which takes long to load
 
     result = asyncio.run(desk.drive(running(home), verb, id))
     if not result.success:

@@ -61,7 +61,7 @@ def mend(home: Home, *, everything: bool = False) -> list[str]:
     Returns:
         What was undone, or could not be, in words.
     """
-    notes = sorted(_folder(home).glob("*.json"), reverse=True)
+    notes = sorted(home.standing.glob("*.json"), reverse=True)
     return [said for note in notes if (said := _mend(home, note, everything=everything))]
 
 
@@ -94,15 +94,11 @@ def _in_words(said: dict[str, Any]) -> str:
 
 def _write(home: Home, said: dict[str, Any]) -> tuple[Path, int]:
     """Write a note and lock it, before anybody can find it."""
-    _folder(home).mkdir(mode=0o700, exist_ok=True)
-    note = _folder(home) / f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
+    home.standing.mkdir(mode=0o700, exist_ok=True)
+    note = home.standing / f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
     draft = note.with_suffix(".draft")
     lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
     os.write(lock, json.dumps(said).encode())
     draft.rename(note)
     return note, lock
-
-
-def _folder(home: Home) -> Path:
-    return home.folder / "standing"

@@ -9,8 +9,7 @@ from sqlalchemy import Column, Connection, Executable, Select, Table, false, fun
 from sqlalchemy.exc import DBAPIError
 
 from labkit.home import Home
-from labkit.platform.tables import PLATFORM_TABLES
-from labkit.platform.wiring import PLATFORM
+from labkit.platform import tables as platform
 from labkit.runtime.engines import is_away, open_reader
 from labkit.runtime.tables import RUNTIME_TABLES
 from labkit.shop.tables import TABLES
@@ -20,7 +19,10 @@ _ANSWER_SECONDS = 60.0  # an invariant over a million orders
 _AT_ONCE = 10_000  # SQLite takes 32,766 values in a statement, MySQL as many as fit
 
 #: database → its tables: the services', and the payment platform's, which is not ours.
-DATABASES: Mapping[str, tuple[Table, ...]] = {**TABLES, PLATFORM.name: PLATFORM_TABLES}
+DATABASES: Mapping[str, tuple[Table, ...]] = {
+    **TABLES,
+    platform.SERVICE: platform.PLATFORM_TABLES,
+}
 #: table → the databases that have it.
 HOMES_OF: Mapping[str, tuple[str, ...]] = {
     table.name: tuple(name for name, tables in DATABASES.items() if table in tables)

@@ -6,8 +6,14 @@ from typing import Any
 from sqlalchemy import select
 
 from labkit.lab.data import Reader
-from labkit.platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY, notice, trade
-from labkit.platform.wiring import PLATFORM
+from labkit.platform.tables import (
+    SERVICE,
+    TRADE_CLOSED,
+    TRADE_SUCCESS,
+    WAIT_BUYER_PAY,
+    notice,
+    trade,
+)
 from labkit.shop.tables import (
     PAY_CLOSED,
     PAY_OPEN,
@@ -45,7 +51,7 @@ def _states_there(reader: Reader, ids: list[int]) -> dict[int, str]:
     """The states of those trades of some payments that are not closed."""
     columns = (trade.c.out_trade_no, trade.c.trade_status)
     query = select(*columns).where(trade.c.trade_status != TRADE_CLOSED)
-    rows = reader.among(PLATFORM.name, query, trade.c.out_trade_no, ids)
+    rows = reader.among(SERVICE, query, trade.c.out_trade_no, ids)
     return {row["out_trade_no"]: row["trade_status"] for row in rows}
 
 
@@ -71,7 +77,7 @@ def dead(reader: Reader) -> list[dict[str, Any]]:
 def telling(reader: Reader, now: datetime) -> bool:
     """Whether the platform is sending a notice, or has not noted yet that it was answered."""
     due = select(notice.c.notify_id).where(notice.c.next_try <= now).limit(1)
-    return bool(reader.query(PLATFORM.name, due))
+    return bool(reader.query(SERVICE, due))
 
 
 def payment_of(reader: Reader, number: int) -> int | None:

@@ -6,6 +6,8 @@ from labkit.runtime.tables import Moment, Whole
 
 #: Of its own: what the shop makes of its tables must not touch a third party's.
 metadata = MetaData()
+#: The service that they are of, and the name of its database.
+SERVICE = "platform"
 
 #: A trade moves once, from waiting to paid or to closed.
 WAIT_BUYER_PAY, TRADE_SUCCESS, TRADE_CLOSED = "WAIT_BUYER_PAY", "TRADE_SUCCESS", "TRADE_CLOSED"

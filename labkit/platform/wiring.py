@@ -1,10 +1,11 @@
 """What the platform is made of, as data: each step, and what can be made to go wrong around it."""
 
 from labkit.platform import bill, notices, refunds, trades
+from labkit.platform.tables import SERVICE
 from labkit.runtime.wiring import Service
 
 PLATFORM = Service(
-    name="platform",
+    name=SERVICE,
     steps=(
         trades.create_trade,
         trades.query_trade,

@@ -7,20 +7,23 @@ seen by people, told to the dead-letter topic, and driven by hand.
 
 import hashlib
 import random
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from pydantic import AfterValidator
 from sqlalchemy import select, update
 
 from labkit.results import Message
 from labkit.runtime.statements import statement
 from labkit.runtime.steps import Event, Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING, inbox
-from labkit.runtime.texts import Cause
+from labkit.runtime.texts import shorten
 
 _BATCH = 100
 _MOST_DOUBLINGS = 40  # far beyond the longest delay
 _BY_HAND = "given up by hand"
 _IDENTITY = select(inbox.c.event_id, inbox.c.topic, inbox.c.tag, inbox.c.msg_key, inbox.c.body_hash)
+#: A cause in a message: of whatever length it was, it is short from here on.
+_Cause = Annotated[str, AfterValidator(shorten)]
 
 
 @statement
@@ -61,7 +64,7 @@ class Failure(Message):
     """
 
     delivery: Delivery
-    error: Cause
+    error: _Cause
     held: bool = False
 
 
@@ -99,7 +102,7 @@ class DeadLetter(Event):
     event_id: int
     source: str
     body: str
-    error: Cause
+    error: _Cause
 
 
 class BodyChanged(Exception):

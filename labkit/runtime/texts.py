@@ -4,9 +4,8 @@ MySQL in strict mode refuses what does not fit a column. The cause of a failure 
 length, and the row that it belongs to must be kept all the same.
 """
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator
 from sqlalchemy import Text, TypeDecorator
 
 #: Characters of a cause. A dead letter of the largest body (8 KB) and such a cause fits the 64 KB
@@ -20,10 +19,6 @@ def shorten(text: str, limit: int = MAX_CAUSE) -> str:
         return text
     mark = f"… ({len(text)} characters)"
     return text[: limit - len(mark)] + mark
-
-
-#: A cause in a message: of whatever length it was, it is short from here on.
-Cause = Annotated[str, AfterValidator(shorten)]
 
 
 class CauseText(TypeDecorator[str]):
