@@ -26,7 +26,7 @@ from labkit.matrix.scenario import (
 )
 from labkit.matrix.stage import Stage
 from labkit.runtime.ids import SEQUENCE_BITS, WORKERS
-from tests import full_disk
+from tests import full_disk, repeated_ids
 from tests.forging import Forger
 from tests.history import History
 
@@ -267,6 +267,17 @@ def clock_back(stage: Stage) -> Story:
     with stage.lab.faults.clock_stepped("order", -30):
         stage.user.wait(lambda: _hits(stage, saving) > before, "the flow goes on")
     return {order: IS_ABSENT}
+
+
+story("another-message", "a message is sent under an id under which a group has another one")(
+    repeated_ids.another_message
+)
+story("clock-back-at-birth", "the clock of a process steps back before it has made an id")(
+    repeated_ids.clock_back_at_birth
+)
+story("refund-id-taken", "a payment is given back under an id that another refund has")(
+    repeated_ids.refund_id_taken
+)
 
 
 def _hits(stage: Stage, failpoint: str) -> int:
