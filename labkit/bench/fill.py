@@ -26,7 +26,7 @@ _FIXED = {
     "goods_id": "1", "goods_number": "1", "goods_price": str(_PRICE), "shipping_fee": "0",
     "order_amount": str(_PRICE), "goods_amount": str(_PRICE), "money_paid": str(_MONEY),
     "coupon_paid": str(_COUPON), "coupon_price": str(_COUPON), "pay_amount": "0",
-    "address": "'\"北京\"'", "consignee": "'\"刘备\"'", "pay_id": "order_id",
+    "address": "'北京'", "consignee": "'刘备'", "pay_id": "order_id",
 }  # fmt: skip
 _PLACED = as_json(m.PlaceOrder, **_FIXED)
 _PAID = as_json(m.OrderPaid, **_FIXED)

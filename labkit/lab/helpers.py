@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from labkit.lab.rules import MESSAGES
+from labkit.lab.rules import MESSAGES, VIEWS
 from labkit.results import HTTP_STATUS, Code
 from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.steps import Event
@@ -30,11 +30,6 @@ EVENTS: dict[type[Event], tuple[str, ...]] = {
     OrderPaid: ("order", "pay"),
     OrderRefunded: ("pay",),
     DeadLetter: tuple(TABLES),
-}
-_VIEWS = {
-    "outbox": "trade_mq_producer",
-    "inbox": "trade_mq_consumer_log",
-    "operation": "trade_operation",
 }
 _TABLES = """
 CREATE TEMP TABLE catalogue (code INTEGER PRIMARY KEY, name TEXT, final INTEGER);
@@ -82,7 +77,7 @@ def prepare(mirror: sqlite3.Connection) -> None:
                 f'CREATE TEMP VIEW "{service}_{table}" AS SELECT * FROM "{service}".{table} '
                 f"WHERE tag <> '{POISON}'"
             )
-    for view, table in _VIEWS.items():
+    for view, table in VIEWS.items():
         parts = [f"SELECT '{one}' AS service, * FROM \"{one}\".{table}" for one in TABLES]
         mirror.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
     for ids in _UNDECIDED:

@@ -17,8 +17,7 @@ WITHIN = (
         "",
         "SELECT count(*) FROM trade_operation",
         f"""SELECT p.order_id, p.operation, p.outcome FROM trade_operation p
-           LEFT JOIN known_operation k ON k.service = {{service}} AND k.operation = p.operation
-           WHERE k.operation IS NULL OR p.result IS NOT CASE
+           WHERE p.result IS NOT CASE
              WHEN p.outcome NOT IN ('applied', 'undone', 'blocked', 'refused') THEN NULL
              WHEN p.outcome = 'blocked' THEN ''
              WHEN p.outcome = 'refused' THEN '{{"success":false,"code":' || {_CODE}
@@ -31,7 +30,9 @@ WITHIN = (
              ELSE '{{"success":true,"code":1,"name":"SUCCESS","message":"done","data":null}}' END
            UNION ALL
            SELECT order_id, operation, outcome FROM trade_operation
-           WHERE outcome NOT IN ('applied', 'undone') AND amount <> 0 OR amount < 0
+           WHERE operation NOT IN (
+                SELECT operation FROM known_operation WHERE service = {{service}})
+              OR outcome NOT IN ('applied', 'undone') AND amount <> 0 OR amount < 0
               OR (outcome = 'blocked') <> (body_hash = '')
               OR (outcome = 'refused' AND {from_json("result", "message")}
                   NOT LIKE 'order ' || order_id || ': %')""",

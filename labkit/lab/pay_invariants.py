@@ -6,9 +6,7 @@ from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay_messages import AcceptPayment
 
 _ENDED, _TOO_LATE = "the order has ended", "the order has ended, or is paid by another payment"
-_ACCEPT = as_json(
-    AcceptPayment, order_id="y.order_id", pay_id="y.pay_id", pay_amount="y.pay_amount"
-)
+_ACCEPT = as_json(AcceptPayment, "y")
 _ENDS = "('order_cancel', 'order_return')"
 
 WITHIN = (
@@ -122,15 +120,7 @@ WITHIN = (
            UNION ALL
            SELECT m.msg_key, m.event_id FROM trade_mq_producer m
            LEFT JOIN trade_pay y ON y.pay_id = {from_json("m.body", "pay_id")} AND y.is_paid = 1
-            AND m.body = {
-            as_json(
-                OrderPaid,
-                order_id="y.order_id",
-                user_id="y.user_id",
-                pay_id="y.pay_id",
-                pay_amount="y.pay_amount",
-            )
-        }
+            AND m.body = {as_json(OrderPaid, "y")}
             AND m.add_time = y.pay_time AND CAST(m.msg_key AS INTEGER) = y.order_id
            WHERE m.topic = 'paid' AND y.pay_id IS NULL""",
     ),

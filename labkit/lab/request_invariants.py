@@ -5,25 +5,19 @@ from labkit.results import Code
 from labkit.shop.messages import CancelOrder, ConfirmPreOrder, PlaceOrder, PreOrder, UserOrder
 from labkit.shop.order_rows import NOT_SAVED
 
-_PLACED = as_json(
-    PlaceOrder,
-    coupon_id="coalesce(coupon_id, 'null')",
-    address="json_quote(address)",
-    consignee="json_quote(consignee)",
-)
+_PLACED = as_json(PlaceOrder, "o")
 _CODE = from_json("r.answer", "code")
 _NAME = f"(SELECT name FROM catalogue WHERE code = {_CODE})"
 _TEXT = from_json("r.answer", "message")
 _CANCELLED = as_json(
     CancelOrder,
-    order_id="o.order_id",
+    "o",
     code=f"CASE p.operation WHEN 'cancel_failed' THEN {_CODE} ELSE {Code.ORDER_CANCELLED:d} END",
-    reason="json_quote(o.cancel_reason)",
+    reason="o.cancel_reason",
 )
-_USER = as_json(UserOrder, order_id="o.order_id", user_id="o.user_id")
-_CONFIRMED = as_json(
-    ConfirmPreOrder, order_id="o.order_id", user_id="o.user_id", pay_amount="o.pay_amount"
-)
+_USER = as_json(UserOrder, "o")
+_CONFIRMED = as_json(ConfirmPreOrder, "o")
+_PRE_ORDER = as_json(PreOrder, "o", request=_PLACED)
 
 
 def _no(message: str, data: str) -> str:
@@ -50,9 +44,7 @@ WITHIN = (
         "SELECT count(*) FROM trade_order",
         f"""SELECT o.order_id, r.idempotency_key FROM trade_order o
            LEFT JOIN trade_order_request r ON r.order_id = o.order_id AND r.user_id = o.user_id
-           LEFT JOIN (SELECT order_id, sha256({_PLACED}) AS digest FROM trade_order) d
-             ON d.order_id = o.order_id
-           WHERE r.request_hash IS NOT d.digest OR r.idempotency_key = ''""",
+           WHERE r.request_hash IS NOT sha256({_PLACED}) OR r.idempotency_key = ''""",
     ),
     Local(
         "answers are true",
@@ -89,9 +81,8 @@ WITHIN = (
              AND p.body_hash <> sha256(CASE p.operation WHEN 'return_order' THEN {_USER}
                                        ELSE coalesce({_CANCELLED}, '') END)
            UNION ALL
-           SELECT p.order_id, p.operation FROM trade_operation p JOIN
-             (SELECT order_id, {as_json(PreOrder, request=_PLACED)} AS body FROM trade_order) o
-             ON o.order_id = p.order_id
-           WHERE p.operation = 'save_pre_order' AND p.body_hash <> sha256(o.body)""",
+           SELECT p.order_id, p.operation FROM trade_operation p
+           JOIN trade_order o ON o.order_id = p.order_id
+           WHERE p.operation = 'save_pre_order' AND p.body_hash <> sha256({_PRE_ORDER})""",
     ),
 )

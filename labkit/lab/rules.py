@@ -15,6 +15,12 @@ from labkit.shop.tables import TABLES
 
 #: Both have a view of a service's messages without those that a fault put there.
 MESSAGES = ("trade_mq_producer", "trade_mq_consumer_log")
+#: view → the table of which it has every service's rows.
+VIEWS = {
+    "outbox": "trade_mq_producer",
+    "inbox": "trade_mq_consumer_log",
+    "operation": "trade_operation",
+}
 _MESSAGES = re.compile(rf"\b({'|'.join(MESSAGES)})\b")
 _SHARED = re.compile(rf"\b({'|'.join(('trade_operation', *MESSAGES))})\b")
 #: So many breaches are read of one question: nobody looks at more, and a lost table breaks all.
@@ -98,15 +104,17 @@ def across(name: str, says: str, looks_at: str, breaches: str) -> Across:
     return Across(name, says, "", looks_at, breaches)
 
 
-def as_json(message: type[Message], **values: str) -> str:
+def as_json(message: type[Message], row: str = "", /, **values: str) -> str:
     """Write SQL for a message as JSON, to the letter as `model_dump_json` writes it.
 
     Args:
         message: its class, whose fields give names and order.
+        row: whose columns it is made of, where there are several.
         values: field → SQL, where it is not the column of that name.
     """
-    parts = [f"'\"{name}\":' || {values.get(name, name)}" for name in message.model_fields]
-    return "('{' || " + " || ',' || ".join(parts) + " || '}')"
+    of_row = f"{row}." if row else ""
+    fields = (f"'{name}', {values.get(name, of_row + name)}" for name in message.model_fields)
+    return f"json_object({', '.join(fields)})"
 
 
 def differ(one: str, other: str) -> str:
@@ -123,6 +131,12 @@ def differ(one: str, other: str) -> str:
 def from_json(text: str, name: str) -> str:
     """Write SQL for a field of a text, NULL where that is no JSON."""
     return f"CASE WHEN json_valid({text}) THEN json_extract({text}, '$.{name}') END"
+
+
+def number_of(view: str) -> str:
+    """Write SQL for the number of rows of a view, which SQLite counts much slower by itself."""
+    parts = (f'(SELECT count(*) FROM "{service}".{VIEWS[view]})' for service in TABLES)
+    return f"({' + '.join(parts)})"
 
 
 def _within(sql: str, service: str, poison: bool) -> str:
