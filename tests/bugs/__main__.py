@@ -30,13 +30,11 @@ def main() -> int:
 def _words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bugs", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="of a bug; all if not said")
-    parser.add_argument("--write", type=Path, metavar="PAGE", help="renew the table of a page")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="renew these rows of a page")
     words = parser.parse_args()
     unknown = set(words.names) - shelf().keys()
     if unknown:
         parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(shelf())}")
-    if words.write and words.names:
-        parser.error("a page shows all bugs: name none")
     return words
 
 

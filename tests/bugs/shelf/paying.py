@@ -223,7 +223,7 @@ def _(tx: Transaction, query: DueQuery) -> list[RefundDue]:
 nobody_asks = bug(
     "nobody-asks-the-platform",
     "The platform calls back, again and again until we have answered.",
-    "not-told:platform.pay_trade.after_commit",
+    "not-told:pay.open_payment.after_commit",
     breaks="the order says paid", mirrors=11, waits=True,
 )  # fmt: skip
 
