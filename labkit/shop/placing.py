@@ -37,13 +37,12 @@ async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced
         saved_before = await shop.run(lookups.find_pre_order, MoveOrder(order_id=order_id))
         checked = saved_before or checked
     if isinstance(checked, Result):
-        refusal = RefuseOrder(order_id=order_id, code=checked.code, message=checked.message)
-        return await shop.run(orders.refuse_order, refusal)
+        return await _refuse(shop, order_id, checked)
 
     # 2. save the pre-order: from here on somebody will confirm or cancel it, whatever dies
     saved = await shop.run(orders.save_pre_order, checked)
     if not saved.success:
-        return saved
+        return await _refuse(shop, order_id, saved)
 
     # 3. take stock, coupon and balance, in that order; 4. confirm, if all of it is ours
     try:
@@ -109,6 +108,12 @@ def confirmation(order: PreOrder) -> ConfirmPreOrder:
     return ConfirmPreOrder(
         order_id=order.order_id, user_id=order.request.user_id, pay_amount=order.pay_amount
     )
+
+
+async def _refuse(shop: Shop, order_id: int, why: Result[Any]) -> Result[Any]:
+    """Refuse an order of which nothing was saved: a final answer is kept before it is told."""
+    refusal = RefuseOrder(order_id=order_id, code=why.code, message=why.message)
+    return await shop.run(orders.refuse_order, refusal)
 
 
 async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[OrderPlaced]:

@@ -112,6 +112,14 @@ def test_a_refusal_is_kept(lab: Lab, history: History) -> None:
     assert again == refused
 
 
+def test_a_refusal_to_save_is_kept(lab: Lab, history: History) -> None:
+    """A 422 is final also where the order could not be saved, and now it can."""
+    with lab.faults.armed("order.save_pre_order.before_commit", "refuse"):
+        refused = history.place(key="k")
+    assert (refused.status, refused.name) == (422, "ORDER_SAVE_FAILED")
+    assert history.send(refused.body, "k") == refused
+
+
 def test_an_absent_dependency_is_not_kept(lab: Lab, history: History) -> None:
     """While goods is down: 503 with Retry-After, at once and not a hang; back, 200 by the same key.
 
