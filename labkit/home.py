@@ -46,6 +46,8 @@ class Home:
         self.clock_file = self.folder / "clock.json"
         self.wall_file = self.folder / WALL_FILE
         self.secret_file = self.folder / "secret"
+        #: What clients asked and were told, where that is kept.
+        self.history_file = self.folder / "history.jsonl"
         self.console_token_file = self.folder / "console-token"
         #: What a fault fills the disk with.
         self.filling_file = self.folder / "disk-full"

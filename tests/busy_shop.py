@@ -10,13 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from labkit.home import DATABASES, Home
 from labkit.lab import Lab
+from labkit.lab.history import History
 from labkit.shop.tables import CANCELLED
 from tests.telling import quick_lab
 from tests.waiting import until
 
 _CONFIRM = "order.confirm_pre_order.before_commit"
+_REFUSE = "order.refuse_order.before_commit"
 _SAVED = "order.save_pre_order.after_commit"
 _TAKE = "pay.take_payment.before_commit"
 _GIVE_BACK = "goods.return_stock.before_commit"
@@ -24,8 +28,9 @@ _GIVE_BACK = "goods.return_stock.before_commit"
 
 @contextmanager
 def busy_lab(home: Path) -> Iterator[Lab]:
-    """Start a lab that can be made busy."""
+    """Start a lab that can be made busy, and keeps what its clients are told."""
     with quick_lab(home, LABKIT_TRACING="on") as lab:
+        History(lab.home).keep()
         lab.reset(users=2, balance=10**7, coupons=12, goods=2, stock=1000)
         yield lab
 
@@ -51,6 +56,7 @@ def make_busy(lab: Lab) -> dict[str, int]:
     stopped = int(answered(lambda: lab.create_payment(shop.order())).pay_id)
     lab.by_hand.give_up(f"pay.{stopped}")
     lab.settle()
+    shop.look_up(ids)
     return ids
 
 
@@ -59,6 +65,7 @@ class _Shop:
         self.lab = lab
 
     def order(self, **wanted: Any) -> str:
+        self.lab.clock.advance(seconds=7)  # else all times are the same, and one says no more
         return str(answered(lambda: self.lab.order(**wanted)).order_id)
 
     def fail_and_expire(self) -> None:
@@ -80,10 +87,12 @@ class _Shop:
         self.lab.settle()
 
     def refuse(self) -> None:
-        """Refuse what the rules refuse, twice under one key."""
+        """Refuse what the rules refuse, twice under one key; of one request nothing comes."""
         for _ in range(2):
             assert self.lab.order(goods_number=10**6, key="too many").status == 422
         assert self.lab.order(money_paid=10**9, key="too much").status == 422
+        with self.lab.faults.armed(_REFUSE, "refuse"):
+            assert self.lab.order(goods_number=10**6, key="nothing").status == 503
 
     def let_one_die_and_come_back(self) -> None:
         """Have a message given up, and driven by hand when it can be handled again."""
@@ -103,6 +112,7 @@ class _Shop:
         self.order(user_id=user_id, money_paid=5_000_00)
         free = self.order(user_id=user_id, money_paid=4_980_00, coupon=True)
         self.lab.settle()
+        self.lab.clock.advance(seconds=7)
         answered(lambda: self.lab.return_order(back))
         answered(lambda: self.lab.return_order(free))
         self.lab.settle()
@@ -125,11 +135,22 @@ class _Shop:
             until(lambda: self._was_told(opened.pay_id), "the callback is refused")
             answered(lambda: self.lab.cancel(late))
             self._is(CANCELLED, lambda row: str(row["order_id"]) == late)
+            self.lab.clock.advance(seconds=7)  # before the payment is taken after all
         self.lab.settle()
         return int(opened.pay_id)
 
     def pay(self, order_id: str) -> int:
+        self.lab.clock.advance(seconds=7)
         return int(answered(lambda: self.lab.pay(order_id)).pay_id)
+
+    def look_up(self, ids: dict[str, int]) -> None:
+        """Ask for orders and payments of every ending, and for one that is not there."""
+        for order_id in (ids["order"], ids["cancelled"], ids["unpaid"]):
+            answered(lambda order_id=order_id: self.lab.client.find(order_id))
+        for pay_id in (ids["paid"], ids["returned"], ids["closed"], ids["too_late"]):
+            found = answered(lambda pay_id=pay_id: self.lab.client.find_payment(pay_id))
+            answered(lambda found=found: self.lab.client.find(found.json()["data"]["order_id"]))
+        until(lambda: self.lab.client.find(1).status_code == 404, "there is no order 1")
 
     def _is(self, status: int, which: Callable[[Any], bool]) -> None:
         def found() -> bool:
@@ -152,7 +173,8 @@ def answered(ask: Callable[[], Any]) -> Any:
 
     def once() -> Any:
         answer = ask()
-        return answer if answer.status == 200 else None
+        status = answer.status_code if isinstance(answer, httpx.Response) else answer.status
+        return answer if status == 200 else None
 
     return until(once, "an answer", seconds=30)
 
@@ -163,6 +185,6 @@ def copy_whole(lab: Lab, folder: Path) -> Home:
     for name in DATABASES:
         with sqlite3.connect(lab.home.databases / f"{name}.sqlite") as connection:
             connection.execute("VACUUM INTO ?", [str(home.databases / f"{name}.sqlite")])
-    for file in (lab.home.clock_file,):
+    for file in (lab.home.clock_file, lab.home.history_file):
         (home.folder / file.name).write_text(file.read_text())
     return home

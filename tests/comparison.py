@@ -1,9 +1,17 @@
 """The tables as they are, beside a history of what clients were answered: every breach in words."""
 
+import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sqlalchemy import Table
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.schema import CreateTable
+
+from labkit.lab import told_invariants
+from labkit.lab.data import DATABASES
+from labkit.lab.mirror import connect
 from tests.money import money_breaches
 from tests.raw import Row, Tables
 
@@ -13,6 +21,15 @@ if TYPE_CHECKING:
 CONFIRMED, CANCELLED, RETURNED = 1, 2, 4  # order_status
 _TAKEN = {"deduct": 1, "return": -1}  # direction of the number log
 _PAID = {1: 1, 2: -1}  # money_log_type
+#: What clients are told about.
+_ABOUT = {
+    "order": ("trade_order", "trade_order_request"),
+    "pay": ("trade_pay", "trade_refund"),
+    "platform": ("platform_trade",),
+}
+#: Which orders came of a request, by what it asked for: no id or key of the shop's is believed.
+_BY_MARK = """SELECT t.number, o.order_id FROM told t JOIN "order".trade_order o
+  ON t.ask = 'place' AND substr(t.number, instr(t.number, ' ') + 1) = o.address"""
 
 
 def breaches(history: "History") -> Iterator[str]:
@@ -27,9 +44,9 @@ def breaches(history: "History") -> Iterator[str]:
     for mark in orders.keys() - asked.keys():
         yield f"an order that no client asked for: {mark!r}"
     for mark, answers in asked.items():
-        yield from _of_request(answers, orders[mark])
         for row in orders[mark]:
             yield from _of_order(history, answers[0].body, row, held)
+    yield from _told(history)
     yield from _totals(history, [row for rows in orders.values() for row in rows])
     yield from money_breaches(history)
 
@@ -50,25 +67,31 @@ class _Held:
         return self.stock[order_id], self.money[order_id], self.coupon[order_id]
 
 
-def _of_request(answers: "list[Answered]", orders: list[Row]) -> Iterator[str]:
-    """One request, sent once or, under a key, often: what was told of it, against its orders."""
-    what = f"request {answers[0].mark!r} (key {answers[0].key})"
-    told = {one.order_id for one in answers if one.placed}
-    there = {row["order_id"] for row in orders if row["confirm_time"] is not None}
-    refused = {one.code for one in answers if one.refused}
-    undecided = {one.order_id for one in answers if one.status == 202}
-    if any(one.hung for one in answers):
-        yield f"{what} was not answered in time"
-    if len(there) > 1:
-        yield f"{what} has several confirmed orders: {there}"
-    if len(told) > 1:
-        yield f"{what} was told several orders: {told}"
-    if told - there:
-        yield f"{what} was told that {told} is placed; confirmed in the tables: {there or 'none'}"
-    if there and refused:
-        yield f"{what} was refused with {refused}, and {there} was confirmed"
-    if there and undecided - there:
-        yield f"{what} was told to ask for {undecided}, and {there} was confirmed"
+def _told(history: "History") -> Iterator[str]:
+    """What clients were told, by the rules of labkit itself, and who was told nothing at all."""
+    mirror = connect()
+    for database, names in _ABOUT.items():
+        mirror.execute(f'ATTACH "" AS "{database}"')
+        for table in DATABASES[database]:
+            if table.name in names:
+                copy(history.tables, mirror, database, table)
+    told_invariants.prepare(mirror, history.told(), _BY_MARK)
+    for rule in told_invariants.ACROSS:
+        yield from rule.look(mirror, {}).broken
+    mirror.close()
+    for one in history.answers:
+        if one.hung:
+            yield f"request {one.mark!r} (key {one.key}) was not answered in time"
+
+
+def copy(tables: Tables, mirror: sqlite3.Connection, database: str, table: Table) -> None:
+    """Copy a table as it is to a database on a connection of SQLite."""
+    made = str(CreateTable(table).compile(dialect=sqlite.dialect()))
+    mirror.execute(made.replace("CREATE TABLE ", f'CREATE TABLE "{database}".', 1))
+    names = [column.name for column in table.c]
+    rows = tables.rows(database, f"SELECT {', '.join(names)} FROM {table.name}")
+    into = f'INSERT INTO "{database}".{table.name} VALUES ({", ".join("?" for _ in names)})'
+    mirror.executemany(into, [[row[name] for name in names] for row in rows])
 
 
 def _of_order(history: "History", body: Row, row: Row, held: _Held) -> Iterator[str]:

@@ -8,9 +8,10 @@
         ...
     history.check()                               # after settling: AssertionError with all breaches
 
-Nothing of labkit is imported: prices, fees and totals are worked out here once more, the tables
-are read raw (comparison.py), and each request bears a mark of its own in its address, so that an
-order is matched with what was asked for by its content and not by an id that the shop made.
+Prices, fees and totals are worked out here once more, the tables are read raw (comparison.py), and
+each request bears a mark of its own in its address, so that an order is matched with what was asked
+for by its content and not by an id that the shop made. Only the rules about what was told are those
+of labkit itself (labkit/lab/told_invariants.py), which tests/integration/test_history.py proves.
 """
 
 import threading
@@ -25,6 +26,7 @@ from typing import Any
 
 import httpx
 
+from labkit.lab.history import Ask, Told
 from tests.comparison import CANCELLED, RETURNED, breaches
 from tests.payer import Payer
 from tests.raw import Row, Tables, ask_status
@@ -67,6 +69,7 @@ class History(Payer):
     Attributes:
         answers: what was answered to each request to place an order.
         ended: order id → the wishes to end it: HTTP status (0: no answer), state wished for.
+        asked: what was told of orders otherwise.
         unpaid_may_expire: set it when the lab clock is advanced past the time to pay.
         paid_by_others: set it where somebody else presses the buttons too.
         goods, users, coupons: the rows at the opening, by id.
@@ -84,6 +87,7 @@ class History(Payer):
         """Forget all, and read the opening amounts: at the start, and after a reset."""
         self.answers: list[Answered] = []
         self.ended: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.asked: list[Told] = []
         self.unpaid_may_expire = self.paid_by_others = False
         self.forget_payments()
         self.goods = self._opening("goods", "trade_goods", "goods_id")
@@ -177,21 +181,43 @@ class History(Payer):
 
     def cancel(self, order_id: int | str | None, user_id: int | None = None) -> httpx.Response:
         """Cancel an order, as the first user if nobody else is named."""
-        return self._end(order_id, user_id, "cancel", CANCELLED)
+        return self._end(order_id, user_id, Ask.CANCEL, CANCELLED)
 
     def give_back(self, order_id: int | str | None, user_id: int | None = None) -> httpx.Response:
         """Return an order, as the first user if nobody else is named."""
-        return self._end(order_id, user_id, "return", RETURNED)
+        return self._end(order_id, user_id, Ask.RETURN, RETURNED)
 
-    def _end(self, order_id: Any, user_id: int | None, verb: str, state: int) -> httpx.Response:
+    def find(self, order_id: int | str | None) -> httpx.Response:
+        """Look an order up, and remember what was told."""
+        response = self.http.get(f"/order/{order_id}")
+        self._remember(Ask.FIND, order_id, {}, response)
+        return response
+
+    def _end(self, order_id: Any, user_id: int | None, ask: Ask, state: int) -> httpx.Response:
         body = {"user_id": str(user_id or min(self.users))}
         status = 0
         try:
-            response = self.http.post(f"/order/{order_id}/{verb}", json=body)
+            response = self.http.post(f"/order/{order_id}/{ask}", json=body)
             status = response.status_code
         finally:
             self.ended[int(order_id)].append((status, state))
+        self._remember(ask, order_id, body, response)
         return response
+
+    def _remember(self, ask: Ask, order_id: Any, body: Row, response: httpx.Response) -> None:
+        told = {name: response.json()[name] for name in ("code", "name", "message")}
+        number, data = f"asked {len(self.asked)}", response.json()["data"] or {}
+        one = Told(ask, number, str(order_id), None, body, response.status_code, **told, data=data)
+        self.asked.append(one)
+
+    def told(self) -> list[Told]:
+        """Return all that was told, as labkit's own history would have it."""
+        placed = [
+            Told(Ask.PLACE, f"{number} {one.mark}", "", one.key, one.body, one.status, one.code,
+                 one.name, one.message, {"order_id": one.order_id})
+            for number, one in enumerate(self.answers)
+        ]  # fmt: skip
+        return [*placed, *self.asked, *self.told_of_payments()]
 
     def check(self) -> Counter[int]:
         """Compare all answers with the tables, once all has settled.

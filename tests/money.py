@@ -57,7 +57,7 @@ class Money:
 def money_breaches(history: "History") -> Iterator[str]:
     """Every cent that is not where clients were told, or not the same on both sides."""
     money = Money(history.tables)
-    yield from _told(history, money)
+    yield from _pressed(history, money)
     yield from _both_sides(money)
     for order_id, row in money.orders.items():
         yield from _of_order(order_id, row, money)
@@ -65,20 +65,8 @@ def money_breaches(history: "History") -> Iterator[str]:
     yield from _scores(history, money)
 
 
-def _told(history: "History", money: Money) -> Iterator[str]:
-    """What clients were told of payments, and what they pressed."""
-    for one in history.opened:
-        if not one.open:
-            continue
-        row = money.payments.get(one.pay_id or 0)
-        if row is None or (row["order_id"], row["pay_amount"]) != (one.order_id, one.pay_amount):
-            yield f"{one} was told, and the payment is {row}"
-    for pay_id, presses in history.pressed.items():
-        status = money.trades[pay_id]["trade_status"]
-        if ("pay", 200) in presses and status != SUCCESS:
-            yield f"payment {pay_id}: its buyer was told that it is paid; the trade is {status}"
-        if ("give-up", 200) in presses and status == SUCCESS:
-            yield f"payment {pay_id}: its buyer was told that it is given up, and it is paid"
+def _pressed(history: "History", money: Money) -> Iterator[str]:
+    """Nothing is paid at the platform that no client paid."""
     for pay_id, trade in money.trades.items():
         pressed = {button for button, _ in history.pressed.get(pay_id, [])}
         if trade["trade_status"] == SUCCESS and "pay" not in pressed and not history.paid_by_others:

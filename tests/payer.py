@@ -8,6 +8,9 @@ from typing import Any
 
 import httpx
 
+from labkit.lab.history import Ask, Told
+from labkit.results import Code
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -78,6 +81,20 @@ class Payer:
         """Pay many orders, so many at once."""
         with ThreadPoolExecutor(clients) as pool:
             return list(pool.map(self.pay, orders))
+
+    def told_of_payments(self) -> list[Told]:
+        """Return what was told of payments, as labkit's own history would have it."""
+        opened = [
+            Told(Ask.OPEN_PAYMENT, f"opened {number}", str(one.order_id), status=one.status,
+                 code=Code.__members__.get(one.name, 0), name=one.name,
+                 data={"pay_id": one.pay_id, "pay_amount": one.pay_amount})
+            for number, one in enumerate(self.opened)
+        ]  # fmt: skip
+        presses = [(pay_id, *press) for pay_id, made in self.pressed.items() for press in made]
+        return opened + [
+            Told(Ask(button), f"pressed {number}", status=status, data={"pay_id": pay_id})
+            for number, (pay_id, button, status) in enumerate(presses)
+        ]
 
     def find_payment(self, pay_id: int | None) -> dict[str, Any]:
         """A payment as the shop shows it."""

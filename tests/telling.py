@@ -77,7 +77,7 @@ class Teller:
         paid = self.history.place(money_paid=5_000_00)
         self._ask(mine, self.history.cancel)
         self._ask(paid, self.history.give_back)
-        self._ask(mine, lambda order_id: self.history.http.get(f"/order/{order_id}"))
+        self._ask(mine, self.history.find)
 
     def crossed(self) -> list[str]:
         """The failpoints that the story crosses each time."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from labkit.lab.data import Reader
+from labkit.lab.history import LOOKING, Ask, History, Told
 from labkit.shop.pricing import shipping_fee
 
 _ANSWERED_WITHIN = 15.0
@@ -29,6 +31,7 @@ class Client:
         )
         self._pay_web = endpoints["pay-web"]
         self._reader = reader
+        self._kept = History(reader.home)
 
     def body(self, **wanted: Any) -> dict[str, Any]:
         """A request to place an order; what is not said comes from the first user and goods.
@@ -49,34 +52,56 @@ class Client:
         }  # fmt: skip
         return {**body, **wanted}
 
+    @property
+    def history(self) -> list[Told]:
+        """What all clients of the lab asked and were told, in order, where that is kept."""
+        return self._kept.told()
+
     def place(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
-        """`POST /order/confirm`."""
-        headers = {"Idempotency-Key": key} if key else {}
-        return self.http.post("/order/confirm", json=body, headers=headers)
+        """`POST /order/confirm`; where a history is kept it has a key in any case."""
+        if key is None and self._kept.is_kept:
+            key = f"kept-{uuid4().hex}"
+        return self._ask(Ask.PLACE, "/order/confirm", body=body, key=key)
 
     def find(self, order_id: int | str) -> httpx.Response:
         """`GET /order/{order_id}`."""
-        return self.http.get(f"/order/{order_id}")
+        return self._ask(Ask.FIND, f"/order/{order_id}", order_id)
 
     def cancel(self, order_id: int | str, user_id: int | str) -> httpx.Response:
         """`POST /order/{order_id}/cancel`."""
-        return self.http.post(f"/order/{order_id}/cancel", json={"user_id": user_id})
+        body = {"user_id": user_id}
+        return self._ask(Ask.CANCEL, f"/order/{order_id}/cancel", order_id, body=body)
 
     def give_back(self, order_id: int | str, user_id: int | str) -> httpx.Response:
         """`POST /order/{order_id}/return`."""
-        return self.http.post(f"/order/{order_id}/return", json={"user_id": user_id})
+        body = {"user_id": user_id}
+        return self._ask(Ask.RETURN, f"/order/{order_id}/return", order_id, body=body)
 
     def create_payment(self, order_id: int | str) -> httpx.Response:
         """`POST /pay/createPayment`."""
-        return self.http.post(f"{self._pay_web}/pay/createPayment", json={"order_id": order_id})
+        url, body = f"{self._pay_web}/pay/createPayment", {"order_id": order_id}
+        return self._ask(Ask.OPEN_PAYMENT, url, order_id, body=body)
 
     def find_payment(self, pay_id: int | str) -> httpx.Response:
         """`GET /pay/{pay_id}`."""
-        return self.http.get(f"{self._pay_web}/pay/{pay_id}")
+        return self._ask(Ask.FIND_PAYMENT, f"{self._pay_web}/pay/{pay_id}", pay_id)
 
     def press(self, cashier_url: str, button: str) -> httpx.Response:
         """Press a button of the cashier page: `pay` or `give-up`."""
-        return self.http.post(f"{cashier_url}/{button}")
+        return self._ask(Ask(button), f"{cashier_url}/{button}", cashier_url)
+
+    def _ask(
+        self, ask: Ask, url: str, subject: int | str = "", *,
+        body: dict[str, Any] | None = None, key: str | None = None,
+    ) -> httpx.Response:  # fmt: skip
+        """Send a request, and note it with its answer where a history is kept."""
+        method = "GET" if ask in LOOKING else "POST"
+        headers = {"Idempotency-Key": key} if key else {}
+
+        def send() -> httpx.Response:
+            return self.http.request(method, url, json=body, headers=headers)
+
+        return self._kept.note(ask, send, subject=str(subject), key=key, body=body or {})
 
     def _first(self, table: str, key: str, wanted: Any) -> dict[str, Any]:
         number = str(wanted)

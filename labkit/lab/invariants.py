@@ -25,8 +25,10 @@ from labkit.lab import (
     platform_invariants,
     request_invariants,
     taken_invariants,
+    told_invariants,
 )
 from labkit.lab.data import Reader
+from labkit.lab.history import History
 from labkit.lab.mirror import mirrored
 from labkit.lab.rules import Across, Finding, Invariant
 from labkit.runtime.clock import LabClock, as_time, wall_ms_of
@@ -48,6 +50,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     *crossings.ACROSS,
     *pay_crossings.ACROSS,
     *message_crossings.ACROSS,
+    *told_invariants.ACROSS,
     *liveness.ACROSS,
 )
 
@@ -90,11 +93,13 @@ def clocks(reader: Reader) -> dict[str, Any]:
 def _look(reader: Reader, which: Sequence[Invariant]) -> dict[str, Finding]:
     """Look once, side by side where it costs nothing to see the databases twice."""
     values, left = clocks(reader), list(reversed(which))
+    told = History(reader.home).told()  # before the databases, in which all of it must be
 
     def work() -> dict[str, Finding]:
         found = {}
         with mirrored(reader) as mirror:
             helpers.prepare(mirror)
+            told_invariants.prepare(mirror, told)
             while left:
                 with suppress(IndexError):  # another has taken the last
                     one = left.pop()

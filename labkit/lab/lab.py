@@ -21,6 +21,7 @@ from labkit.lab.client import Client
 from labkit.lab.data import Reader, Rows
 from labkit.lab.diagram import Diagram
 from labkit.lab.frames import SHOWN_ROWS, Aliases, Difference, Table, frame, only_changes
+from labkit.lab.history import History
 from labkit.lab.reconcile import Reconciler, fetch_bill
 from labkit.lab.seen import Seen, Tables
 from labkit.lab.timepiece import Clock
@@ -79,7 +80,13 @@ class Lab:
         self._forget_names()
 
     @classmethod
-    def up(cls, home: Path | str = ".lab", instances: Mapping[str, int] | None = None) -> Self:
+    def up(
+        cls,
+        home: Path | str = ".lab",
+        instances: Mapping[str, int] | None = None,
+        *,
+        history: bool = False,
+    ) -> Self:
         """Start a lab that lives as long as this process, or join the one that is up.
 
         `LABKIT_STACK=containers` has it stand on MySQL, Kafka and ZooKeeper in containers, which
@@ -88,13 +95,18 @@ class Lab:
         Args:
             home: its folder; two homes never touch each other.
             instances: service → how many processes; one of each where not said.
+            history: keep what clients ask and are told (`client.history`), so that `check` can
+                compare it with the tables. Once kept, it is for as long as the home has the file.
 
         Raises:
             RuntimeError: it cannot come up; one line that says what to do.
         """
         where = Home(home)
         ground = launch.EMBEDDED if launch.is_up(where) else choose(Stack(Settings().stack), _quiet)
-        return cls(where, launch.up(where, instances, ground, dies_with_us=True, traced=True))
+        supervisor = launch.up(where, instances, ground, dies_with_us=True, traced=True)
+        if history:
+            History(where).keep()
+        return cls(where, supervisor)
 
     def down(self) -> None:
         """Stop everything."""

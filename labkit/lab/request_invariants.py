@@ -5,7 +5,7 @@ from labkit.results import Code
 from labkit.shop.messages import CancelOrder, ConfirmPreOrder, PlaceOrder, PreOrder, UserOrder
 from labkit.shop.order_rows import NOT_SAVED
 
-_PLACED = as_json(PlaceOrder, "o")
+PLACED = as_json(PlaceOrder, "o")
 _CODE = from_json("r.answer", "code")
 _NAME = f"(SELECT name FROM catalogue WHERE code = {_CODE})"
 _TEXT = from_json("r.answer", "message")
@@ -17,7 +17,7 @@ _CANCELLED = as_json(
 )
 _USER = as_json(UserOrder, "o")
 _CONFIRMED = as_json(ConfirmPreOrder, "o")
-_PRE_ORDER = as_json(PreOrder, "o", request=_PLACED)
+_PRE_ORDER = as_json(PreOrder, "o", request=PLACED)
 
 
 def _no(message: str, data: str) -> str:
@@ -44,7 +44,7 @@ WITHIN = (
         "SELECT count(*) FROM trade_order",
         f"""SELECT o.order_id, r.idempotency_key FROM trade_order o
            LEFT JOIN trade_order_request r ON r.order_id = o.order_id AND r.user_id = o.user_id
-           WHERE r.request_hash IS NOT sha256({_PLACED}) OR r.idempotency_key = ''""",
+           WHERE r.request_hash IS NOT sha256({PLACED}) OR r.idempotency_key = ''""",
     ),
     Local(
         "answers are true",

@@ -13,6 +13,7 @@ from typing import TypeVar
 from labkit.home import Home
 from labkit.lab import Lab
 from labkit.lab.client import Client
+from labkit.lab.history import History
 from labkit.runtime.clock import as_time, wall_ms
 from labkit.stack import launch
 from labkit.stack.grounds import Ground, Stack
@@ -90,6 +91,7 @@ def open_lab(folder: Path, patient: bool = False) -> PlayedLab:
     """
     home = Home(folder)
     seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
+    History(home).keep()  # what customers are told, whoever they are, must be so
     ground = Ground(Stack.embedded, servers=_TIMES | (_PATIENT if patient else {}))
     lab = PlayedLab(home, ground)
     lab.clock.stop()

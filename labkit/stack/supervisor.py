@@ -15,6 +15,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -203,6 +204,8 @@ class Supervisor:
     def _fill(self, step: str, seeds: Seeds, now: datetime) -> None:
         fill = lambda cross: databases.fill(self.home, seeds, now, cross)  # noqa: E731  # run in a helper
         self._failpoints.cross(f"supervisor.{step}.before_fill")
+        with suppress(FileNotFoundError):  # of other data clients were told nothing yet
+            os.truncate(self.home.history_file, 0)
         self._have_done("fill", fill, "the databases cannot be made")
         self._failpoints.cross(f"supervisor.{step}.after_fill")
 

@@ -280,6 +280,25 @@ story("refund-id-taken", "a payment is given back under an id that another refun
 )
 
 
+@story("refused-for-good", "an order is refused for a used coupon, and asked for when it is free")
+def refused_for_good(stage: Stage) -> Story:
+    """A refusal that would be none any more: its customer asks again under the key."""
+    first = stage.user.order(coupon=True)
+    yield
+    refused = stage.user.place(coupon_id=first.body["coupon_id"])
+    stage.user.cancel(first)
+    stage.user.wait(lambda: "coupon" in stage.handled("order_cancel", first), "the coupon is back")
+    return {first: IS_CANCELLED, refused: IS_ABSENT}
+
+
+@story("unsaved", "an order cannot be saved, and is asked for again when it could be")
+def unsaved(stage: Stage) -> Story:
+    """A refusal that no rule gave: it is final as well."""
+    yield
+    stage.breaks("order.save_pre_order.before_commit", "refuse")
+    return {stage.user.place(money_paid=1_00): IS_ABSENT}
+
+
 def _hits(stage: Stage, failpoint: str) -> int:
     found = points.list_all(stage.lab.home)
     return next(int(one["hits"]) for one in found if one["name"] == failpoint)

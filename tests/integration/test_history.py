@@ -88,9 +88,9 @@ def test_a_spoilt_table_is_seen(copied: History, what: str) -> None:
 @pytest.mark.parametrize(
     ("lie", "complaint"),
     [
-        ({"status": 422, "code": 20003}, r"refused with \{20003\}"),
-        ({"order_id": 42}, r"told that \{42\} is placed"),
-        ({"status": 202, "order_id": 42}, r"told to ask for \{42\}"),
+        ({"status": 422, "code": 20003}, "was refused with 422"),
+        ({"order_id": 42}, "told that order 42 is placed"),
+        ({"status": 202, "order_id": 42}, "told to ask for order 42"),
         ({"name": "ReadTimeout", "status": 0}, "not answered in time"),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_lie_to_a_client_is_seen(copied: History, lie: dict[str, object], comp
 def test_two_answers_to_one_request_must_agree(copied: History) -> None:
     """A request that was sent twice under one key and named two orders is a breach."""
     copied.answers.append(replace(copied.answers[0], order_id=42))
-    with pytest.raises(AssertionError, match="was told several orders"):
+    with pytest.raises(AssertionError, match="order 42 is placed, and it is not there"):
         copied.check()
 
 
