@@ -77,7 +77,13 @@ def paid(name: str, service: str, operation: str, amount: str) -> Local:
             UNION ALL
             SELECT order_id, outcome FROM trade_operation
             WHERE operation = '{operation}' AND outcome IN ('undone', 'blocked')
-              AND order_id NOT IN ({refunds})""",
+              AND order_id NOT IN ({refunds})
+            UNION ALL
+            SELECT order_id, outcome FROM trade_operation
+            WHERE operation = '{operation}' AND outcome = 'blocked'
+              AND (order_id, add_time) NOT IN (
+                SELECT {_PAY_ID}, done_time FROM trade_mq_consumer_log
+                WHERE topic = 'refunded' AND status = 1 AND json_valid(body))""",
     )
 
 

@@ -68,6 +68,10 @@ WITHIN = (
               OR (r.state = 2 AND r.last_error IS NULL)
               OR r.reason NOT IN ('{_ENDED}', '{_TOO_LATE}')
               OR (r.reason = '{_TOO_LATE}' AND r.add_time <> y.pay_time)
+              OR (r.reason = '{_ENDED}') <> EXISTS (  -- its order had accepted it
+                SELECT 1 FROM trade_operation p WHERE p.order_id = y.order_id
+                 AND p.operation = 'accept_payment' AND p.outcome = 'undone'
+                 AND p.body_hash = sha256({_ACCEPT}))
            UNION ALL
            SELECT refund_id, pay_id FROM trade_refund
            WHERE reason = '{_ENDED}' AND (order_id, add_time) NOT IN (
