@@ -19,6 +19,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from labkit.stack import ports
+from tests.not_here import NotHere
 from tests.waiting import until
 
 _USER, _PASSWORD = "labkit_tests", "only-on-loopback"
@@ -32,11 +33,15 @@ class Server:
 
     Args:
         folder: where its data lie.
+
+    Raises:
+        NotHere: there is no MariaDB on this machine; says what to install.
     """
 
     def __init__(self, folder: Path) -> None:
         program = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin")
-        assert program, _NEEDED
+        if not (program and shutil.which("mariadb-install-db")):
+            raise NotHere(_NEEDED)
         self._folder = folder
         self._program = program
         port, keeper = ports.reserve(0)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.not_here import NotHere
+
 #: In the environment of a test that was run again where it may mount.
 _IN_A_NAMESPACE = "LABKIT_TEST_MAY_MOUNT"
 _OWN_WORLD = ["unshare", "--user", "--map-root-user", "--mount"]
@@ -35,7 +37,7 @@ def small_disk(folder: Path, megabytes: int = 16) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-class CannotMount(Exception):
+class CannotMount(NotHere):
     """Nobody but root may mount; the message says what to do."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from labkit.faults.poisoning import Poison, put_poison_aside
+from labkit.faults.poisoning import MAX_FIELDS, Poison, put_poison_aside
 from labkit.faults.processes import Processes
 from labkit.faults.ruling import TOPICS, Ruling, one_of, seconds_of
 from labkit.faults.standing import standing
@@ -46,7 +46,7 @@ class Messages(Ruling, Processes):
             yield Reach(met, f"nothing was sent to {topic}")
 
     @verb
-    def poison(self, topic: str) -> Iterator[Reach]:
+    def poison(self, topic: str, fields: int = 1) -> Iterator[Reach]:
         """A message that no handler can read goes the way of all others, by outbox and broker.
 
         It waits in each inbox and is then dead, with its cause. When the block ends it is put
@@ -54,10 +54,15 @@ class Messages(Ruling, Processes):
 
         Args:
             topic: as the wiring names it, `order_cancel`.
+            fields: how many it has that nobody knows: each makes its cause longer, 700 make it
+                longer than any column.
         """
-        poison = Poison(self._home, one_of(topic, TOPICS, "topic"))
+        if not 1 <= fields <= MAX_FIELDS:
+            raise ValueError(f"fields are 1 to {MAX_FIELDS}, not {fields}")
+        poison = Poison(self._home, one_of(topic, TOPICS, "topic"), fields)
         kept: int | None = None
-        with standing(self._home, put_poison_aside, topic=topic, event_id=poison.event_id):
+        note = {"topic": topic, "event_id": poison.event_id, "fields": fields}
+        with standing(self._home, put_poison_aside, **note):
             poison.send()
             try:
                 met = lambda: poison.kept() if kept is None else kept  # noqa: E731  # kept ends it

@@ -1,6 +1,7 @@
 """A message that no handler can read: put into an outbox, and put aside in each inbox after."""
 
 import hashlib
+import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,15 +19,16 @@ from labkit.runtime.ids import SEQUENCE_BITS, WORKERS, first_of
 from labkit.runtime.tables import DONE, POISON, UNSENT, inbox, outbox
 from labkit.shop.wiring import GROUPS, SERVICES
 
-_BODY = '{"poison": "no handler can read this"}'
+#: So many unknown fields are the most that fit the bytes of an event.
+MAX_FIELDS = 700
 _KEY = "poison"
 _ASIDE = "put aside: it was poison"
 
 
 @undoes
-def put_poison_aside(home: Home, topic: str, event_id: int) -> None:
+def put_poison_aside(home: Home, topic: str, event_id: int, fields: int = 1) -> None:
     """Have each inbox take a poisoned message for done."""
-    Poison(home, topic, event_id).put_aside()
+    Poison(home, topic, fields, event_id).put_aside()
 
 
 class Poison:
@@ -35,13 +37,19 @@ class Poison:
     Args:
         home: of the lab.
         topic: where it is sent.
+        fields: how many it has that nobody knows.
         event_id: of one that was sent; a new one if not said.
     """
 
-    def __init__(self, home: Home, topic: str, event_id: int | None = None) -> None:
+    def __init__(
+        self, home: Home, topic: str, fields: int = 1, event_id: int | None = None
+    ) -> None:
         self._home = home
         self._topic = topic
         self._groups = GROUPS[topic]
+        self._body = json.dumps(
+            {"poison": "no handler can read this"} | {str(number): 0 for number in range(1, fields)}
+        )
         sequence = random.randrange(1 << SEQUENCE_BITS)
         # of the highest worker number, which is the last to be leased
         new = first_of(wall_ms_of(home)) | (WORKERS - 1) << SEQUENCE_BITS | sequence
@@ -87,7 +95,7 @@ class Poison:
         """Make a row that is ended from the start; whether there was none."""
         row = {
             **self._said(), "group_name": group, "status": DONE, "tries": 0, "next_try": 0,
-            "body_hash": hashlib.sha256(_BODY.encode()).hexdigest(), "done_time": self._now(),
+            "body_hash": hashlib.sha256(self._body.encode()).hexdigest(), "done_time": self._now(),
             "last_error": f"{_ASIDE}, before it came",
         }  # fmt: skip
         try:
@@ -100,7 +108,7 @@ class Poison:
     def _said(self) -> dict[str, Any]:
         """What outbox and inbox both say of it."""
         return {"event_id": self.event_id, "topic": self._topic, "tag": POISON, "msg_key": _KEY,
-                "body": _BODY, "add_time": self._now()}  # fmt: skip
+                "body": self._body, "add_time": self._now()}  # fmt: skip
 
     def _is_mine(self, group: str) -> Any:
         return (inbox.c.group_name == group) & (inbox.c.event_id == self.event_id)

@@ -19,7 +19,7 @@ from labkit.matrix.scenario import SCENARIOS, Scenario
 from tests.bugs.bug import Bug
 from tests.bugs.patching import bugs_in
 from tests.bugs.stories import STORIES
-from tests.small_disk import CannotMount
+from tests.not_here import NotHere
 
 _SECONDS = 12.0
 _NEVER = "was never run"
@@ -109,7 +109,7 @@ def play(player: Player, by: str, action: str) -> str:
         player.column((STORIES | SCENARIOS)[by])
     except Unexpected as error:
         return str(error)
-    except CannotMount as error:
+    except NotHere as error:
         return f"{NOT_HERE}: {error}"
     return ""
 

@@ -6,12 +6,13 @@ stand beside them: a crash in the middle would add nothing.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import httpx
 from sqlalchemy import text
 
-from labkit.faults import points
+from labkit.faults import NotReached, points
 from labkit.lab import desk
 from labkit.matrix import overtaken
 from labkit.matrix.customer import Placed, Unexpected
@@ -26,7 +27,7 @@ from labkit.matrix.scenario import (
 )
 from labkit.matrix.stage import Stage
 from labkit.runtime.ids import SEQUENCE_BITS, WORKERS
-from tests import full_disk, repeated_ids
+from tests import full_disk, on_mysql, repeated_ids
 from tests.forging import Forger
 from tests.history import History
 
@@ -297,6 +298,42 @@ def unsaved(stage: Stage) -> Story:
     yield
     stage.breaks("order.save_pre_order.before_commit", "refuse")
     return {stage.user.place(money_paid=1_00): IS_ABSENT}
+
+
+@story("slow-and-full", "goods is slow and can write to no file for a while, and then it can again")
+def slow_and_full(stage: Stage) -> Story:
+    """A service that meets two faults at once goes on when both are mended."""
+    yield
+    faults, placed = stage.lab.faults, list[Placed]()
+    with faults.slow("goods", 0.05):
+        placed.append(stage.user.place_once(money_paid=1_00))
+        with suppress(NotReached), faults.database_full("goods"):  # it may have ended before
+            placed += [stage.user.place_once(money_paid=1_00) for _ in range(2)]
+
+    def is_placed() -> bool:
+        placed.append(stage.user.place_once(money_paid=1_00))
+        return placed[-1].status == 200
+
+    stage.user.wait(is_placed, "an order is placed after goods was slow and its disk full")
+    return dict.fromkeys(placed, _IS_DECIDED) | {placed[-1]: IS_PLACED}
+
+
+@story("rows-held", "on MySQL a row of the goods is held, and then one of the users")
+def rows_held(stage: Stage) -> Story:  # noqa: ARG001  # it needs a lab on MySQL
+    """A lab of its own, where who needs no held row goes on."""
+    yield
+    if wrong := on_mysql.tell(on_mysql.hold_rows):
+        raise Unexpected(wrong)
+    return {}
+
+
+@story("long-cause", "on MySQL a message comes whose error fits no column")
+def long_cause(stage: Stage) -> Story:  # noqa: ARG001  # it needs a lab on MySQL
+    """A lab of its own, where the messages behind it are handled."""
+    yield
+    if wrong := on_mysql.tell(on_mysql.send_long_cause):
+        raise Unexpected(wrong)
+    return {}
 
 
 def _hits(stage: Stage, failpoint: str) -> int:
