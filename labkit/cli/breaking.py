@@ -65,7 +65,6 @@ def fault(
         points.disarm(place)
         mend(place, everything=True)
         Rulebook(place.faults).take_up()
-        place.filling_file.unlink(missing_ok=True)
         return say("all failpoints are disarmed, and no other fault is left")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")

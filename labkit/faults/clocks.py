@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from labkit.faults.on_lab import ALL, label_of
 from labkit.faults.ruling import WITH_STEPS, Ruling, one_of, seconds_of
 from labkit.faults.verb import Reach, verb
 from labkit.runtime.rules import Rule
@@ -18,12 +19,22 @@ class Clocks(Ruling):
         it, and business times where the lab clock is not stopped.
 
         Args:
-            process: as `labkit status` names it; `goods` is `goods-1`.
+            process: as `labkit status` names it; `goods` is `goods-1`. `all` of them step at once,
+                as when a laptop wakes.
             seconds: by how much.
         """
-        found = self._process(process)
-        one_of(found["name"], WITH_STEPS, "service with a database")
-        label = f"{found['name']}-{found['instance']}"
         seconds_of(abs(seconds))
-        with self._ruled(Rule("clock_stepped", label, seconds)) as met:
-            yield Reach(met, f"{label} wrote nothing")
+        labels = self._with_a_clock() if process == ALL else [self._clock_of(process)]
+        rules = [Rule("clock_stepped", label, seconds) for label in labels]
+        with self._ruled(*rules) as met:
+            yield Reach(met, f"{', '.join(labels)} wrote nothing")
+
+    def _with_a_clock(self) -> list[str]:
+        """Return the labels of all processes that write by their clock."""
+        return [label_of(process) for process in self._processes()
+                if process["name"] in WITH_STEPS]  # fmt: skip
+
+    def _clock_of(self, name: str) -> str:
+        process = self._process(name)
+        one_of(process["name"], WITH_STEPS, "service with a database")
+        return label_of(process)

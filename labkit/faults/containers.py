@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -72,16 +72,14 @@ class Server:
         """Let it go on."""
         self.container.unpause()
 
-    @contextmanager
-    def throttled(self, percent: float) -> Iterator[None]:
-        """Let it have so many percent of one CPU for a block."""
-        container = self.container
-        before = container.attrs["HostConfig"]["CpuQuota"] or _NO_LIMIT
-        container.update(cpu_period=_PERIOD, cpu_quota=int(_PERIOD * percent / 100))
-        try:
-            yield
-        finally:
-            container.update(cpu_quota=before)
+    @property
+    def cpu_quota(self) -> int:
+        """Microseconds of each period that it may use; -1 where nothing limits it."""
+        return self.container.attrs["HostConfig"]["CpuQuota"] or _NO_LIMIT
+
+    def limit_cpu(self, quota: int) -> None:
+        """Let it have so many microseconds of each period."""
+        self.container.update(cpu_period=_PERIOD, cpu_quota=quota)
 
     @property
     def throttlings(self) -> int:
@@ -89,12 +87,12 @@ class Server:
         told = self._docker.api.stats(str(self.container.id), stream=False, one_shot=True)
         return int(told["cpu_stats"]["throttling_data"]["throttled_periods"])
 
-    @contextmanager
-    def cut_off(self) -> Iterator[None]:
-        """Take it off its network for a block.
+    @property
+    def networks(self) -> dict[str, list[str] | None]:
+        """The networks that it is on, by id, with the names that it has there.
 
         Raises:
-            ValueError: it has none of its own.
+            ValueError: it is on none of its own.
         """
         container = self.container
         if container.attrs["HostConfig"]["NetworkMode"] == "host":
@@ -103,15 +101,17 @@ class Server:
                 "server_paused has it not answer either"
             )
         joined: dict[str, Any] = container.attrs["NetworkSettings"]["Networks"]
-        networks = {self._docker.networks.get(one["NetworkID"]): one["Aliases"]
-                    for one in joined.values()}  # fmt: skip
-        try:
-            for network in networks:
-                network.disconnect(container)
-            yield
-        finally:
-            for network, aliases in networks.items():
-                network.connect(container, aliases=aliases)
+        return {network["NetworkID"]: network["Aliases"] for network in joined.values()}
+
+    def leave(self, networks: Iterable[str]) -> None:
+        """Take it off some networks."""
+        for number in networks:
+            self._docker.networks.get(number).disconnect(self.container)
+
+    def join(self, networks: Mapping[str, list[str] | None]) -> None:
+        """Put it on some networks, where it is not on them."""
+        for number in networks.keys() - self.networks.keys():
+            self._docker.networks.get(number).connect(self.container, aliases=networks[number])
 
     def _find(self) -> Container:
         found = find(self._docker, self._project, self.name)
@@ -150,6 +150,11 @@ def server_of(home: Home, name: str) -> Iterator[Server]:
             yield Server(docker, compose_file.read(settings).name, name)
     except engine.Unusable as error:
         raise RuntimeError(str(error)) from None
+
+
+def quota_of(percent: float) -> int:
+    """Return the microseconds of each period that are so many percent of one CPU."""
+    return int(_PERIOD * percent / 100)
 
 
 def _has_a_broker(address: str) -> bool:

@@ -6,14 +6,15 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Protocol
 
 import psutil
-from sqlalchemy import Connection, NullPool, Table, create_engine, make_url, select, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, NullPool, Table, create_engine, make_url, select, text
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from labkit.faults import undoing
 from labkit.faults.holding import held, running
-from labkit.faults.standing import standing, undoes
+from labkit.faults.standing import ends_with, standing, undoes
 from labkit.home import DATABASES, Home
 from labkit.platform.tables import trade
+from labkit.runtime.engines import is_no_thread
 from labkit.settings import Settings
 from labkit.shop.tables import TABLES
 from labkit.stack import aside, children
@@ -74,6 +75,18 @@ def let_grow(home: Home, service: str) -> None:
         schema.drop_triggers()
 
 
+@undoes
+def end_holder(home: Home, service: str, connection: int) -> None:
+    """End the connection in MySQL that holds rows or tables of a service."""
+    for schema in _schemas(home, service):
+        schema.end(connection)
+
+
+@undoes
+def let_write(_home: Home, service: str) -> None:
+    """Let others write to an SQLite file again: who holds it sees that its note is gone."""
+
+
 def _schemas(home: Home, service: str) -> list["Schema"]:
     """The schema of a service: none where the lab stands on files meanwhile."""
     return [one for one in databases_of(home, service) if isinstance(one, Schema)]
@@ -103,10 +116,14 @@ class File:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Another connection is in the middle of a transaction that writes."""
-        holder = sqlite3.connect(self._path, _LOCK_SECONDS, isolation_level=None)
+        holder = sqlite3.connect(
+            self._path, _LOCK_SECONDS, isolation_level=None, check_same_thread=False
+        )
         try:
-            holder.execute("BEGIN EXCLUSIVE")
-            yield
+            with standing(self._home, let_write, service=self._service) as note:
+                holder.execute("BEGIN EXCLUSIVE")
+                with ends_with(note, holder.close):
+                    yield
         finally:
             holder.close()
 
@@ -168,7 +185,7 @@ class Schema:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Another connection has a lock on each table, which leaves the others reading only."""
-        with self._engine.connect() as holder:
+        with self._holder(self._engine) as holder:
             tables = ", ".join(f"`{self._schema}`.`{one}` READ" for one in self._tables(holder))
             holder.execute(text(f"SET lock_wait_timeout = {_LOCK_SECONDS}"))
             holder.execute(text(f"LOCK TABLES {tables}"))
@@ -203,11 +220,30 @@ class Schema:
         table = self._table
         row = next(iter(table.primary_key)) == number
         engine = create_engine(self._engine.url.set(database=self._schema), poolclass=NullPool)
-        with engine.connect() as holder:
+        with self._holder(engine) as holder:
             if not holder.execute(select(table).where(row).with_for_update()).first():
                 raise ValueError(f"{table.name} has no row {number}")
             yield
-            holder.rollback()
+
+    def end(self, connection: int) -> None:
+        """End a connection of the server, which may be gone already."""
+        try:
+            self._do(f"KILL {connection}")
+        except DBAPIError as error:
+            if not is_no_thread(error):
+                raise
+
+    @contextmanager
+    def _holder(self, engine: Engine) -> Iterator[Connection]:
+        """Have a connection that holds something for a block; anybody can end it by its note."""
+        holder = engine.connect()
+        number = int(holder.execute(text("SELECT CONNECTION_ID()")).scalar_one())
+        with standing(self._home, end_holder, service=self._service, connection=number):
+            try:
+                yield holder
+            finally:
+                holder.invalidate()  # it is closed here and now, and was perhaps ended
+                holder.close()
 
     def _do(self, *statements: str) -> None:
         with self._engine.connect() as connection:

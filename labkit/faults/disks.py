@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import IO
 
 from labkit.faults.on_lab import OnLab
+from labkit.faults.standing import standing
+from labkit.faults.undoing import give_room
 from labkit.faults.verb import Reach, verb
 from labkit.home import Home
 from labkit.runtime import misses
@@ -34,7 +36,7 @@ class Disks(OnLab):
             ValueError: the disk is large, or is not the home's alone; says how to make a small one.
         """
         _must_be_small(self._home)
-        with _filled(self._home.filling_file):
+        with standing(self._home, give_room), _filled(self._home.filling_file):
             before = _denied(self._home)  # reading a counter before would give its page room
             text = "no step failed for want of room, and no ids"
             yield Reach(lambda: _denied(self._home) - before, text)
@@ -64,6 +66,9 @@ def _filled(file: Path) -> Iterator[None]:
 
     def keep_full(filling: IO[bytes]) -> None:
         while not stopping.wait(_TOP_UP_S):
+            if not os.fstat(filling.fileno()).st_nlink:  # somebody else has cleared the fault
+                filling.truncate(0)
+                return
             _fill(filling)
 
     try:

@@ -7,6 +7,8 @@ from typing import Any
 from labkit.home import Home
 from labkit.stack import launch
 
+#: For the name of a service or a process: all of them.
+ALL = "all"
 _BACK_SECONDS = 15.0
 
 
@@ -20,16 +22,24 @@ class OnLab:
     def __init__(self, home: Home) -> None:
         self._home = home
 
+    def _processes(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = launch.status(self._home)["services"]
+        return found
+
     def _process(self, name: str) -> dict[str, Any]:
-        for one in launch.status(self._home)["services"]:
-            if name in (one["name"], f"{one['name']}-{one['instance']}"):
-                found: dict[str, Any] = one
-                return found
+        for process in self._processes():
+            if name in (process["name"], label_of(process)):
+                return process
         raise ValueError(f"{name}: there is no such process; see: labkit status")
 
     def _serves(self, name: str, not_pid: int | None = None) -> bool:
         one = self._process(name)
         return bool(one["state"] == "up" and one["pid"] != not_pid)
+
+
+def label_of(process: dict[str, Any]) -> str:
+    """Return how people and logs call a process of `labkit status`: `goods-1`."""
+    return f"{process['name']}-{process['instance']}"
 
 
 def until(condition: Callable[[], bool], complaint: str, seconds: float = _BACK_SECONDS) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from labkit.home import Home
 from labkit.platform.wiring import PLATFORM
-from labkit.runtime.failpoints import TIMED, Armoury, Failpoint, hits_of
+from labkit.runtime.counters import numbers_in
+from labkit.runtime.failpoints import TIMED, Armoury, Failpoint
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
 from labkit.stack.boundaries import HELPER, SUPERVISOR, boundaries_of
@@ -87,9 +88,8 @@ def disarm(home: Home, name: str | None = None) -> None:
 def crossed_by(home: Home, service: str, but: int) -> int:
     """How many boundaries all instances of a service but one have crossed since the last reset."""
     size = len(failpoints_of(SERVICES[service]))
-    others = [file.stem for file in _files(home, service) if file.stem != f"{service}-{but}"]
-    counters = [hits_of(home.faults, process, size) for process in others]
-    return sum(one.read(at) for one in counters for at in range(size))
+    others = [file for file in _files(home, service) if file.stem != f"{service}-{but}"]
+    return sum(sum(numbers_in(file, size)) for file in others)
 
 
 def _is_seconds(text: str) -> bool:
@@ -100,8 +100,8 @@ def _is_seconds(text: str) -> bool:
 
 
 def _hits(home: Home, service: str, size: int) -> list[int]:
-    counters = [hits_of(home.faults, file.stem, size) for file in _files(home, service)]
-    return [sum(one.read(at) for one in counters) for at in range(size)]
+    counters = [numbers_in(file, size) for file in _files(home, service)]
+    return [sum(one[at] for one in counters) for at in range(size)]
 
 
 def _files(home: Home, service: str) -> list[Path]:

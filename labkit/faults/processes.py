@@ -148,14 +148,14 @@ class Processes(OnLab):
 
 
 def answers(endpoint: str) -> bool:
-    """Whether a service answers the standard question after its health."""
+    """Return True if a service says that it serves, when it is asked after its health."""
     with grpc.insecure_channel(endpoint, OPTIONS) as channel:
         try:
             health: Any = health_pb2_grpc.HealthStub(channel)
-            health.Check(health_pb2.HealthCheckRequest(), timeout=1)
+            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=1)
         except grpc.RpcError:
             return False
-    return True
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def stands_still(pid: int) -> bool:

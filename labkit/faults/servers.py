@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from labkit.faults import undoing
 from labkit.faults.databases import Database, databases_of
 from labkit.faults.holding import held
-from labkit.faults.on_lab import OnLab, until
+from labkit.faults.on_lab import ALL, OnLab, until
 from labkit.faults.standing import standing, undoes
 from labkit.faults.verb import Reach, verb
 from labkit.home import DATABASES, Home
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # Docker's client takes long to load
 
 Name = Literal["mysql", "kafka", "zookeeper"]
 _KINDS = {"mysql": misses.DATABASE, "kafka": misses.BROKER, "zookeeper": misses.REGISTRY}
-_ALL = "all"
 _LEAST_PERCENT = 1.0  # Docker gives no less
 
 
@@ -39,11 +38,29 @@ def serve_again(home: Home, name: str) -> None:
             server.start()
 
 
+@undoes
+def rejoin(home: Home, name: str, networks: dict[str, list[str] | None]) -> None:
+    """Put a server's container on its networks again, where it is not."""
+    from labkit.faults.containers import server_of  # here: Docker's client takes long to load
+
+    with suppress(ValueError), server_of(home, name) as server:  # there is no such container
+        server.join(networks)
+
+
+@undoes
+def give_cpu(home: Home, name: str, quota: int) -> None:
+    """Give a server's container as much CPU as it had."""
+    from labkit.faults.containers import server_of  # here: Docker's client takes long to load
+
+    with suppress(ValueError), server_of(home, name) as server:  # there is no such container
+        server.limit_cpu(quota)
+
+
 class Servers(OnLab):
     """What can befall a server."""
 
     @verb
-    def database_away(self, service: str = _ALL) -> Iterator[Reach]:
+    def database_away(self, service: str = ALL) -> Iterator[Reach]:
         """A service cannot open its database: the file is out of reach, or its account is locked.
 
         A service that has its SQLite file open is killed, and starts again without. In MySQL the
@@ -55,7 +72,7 @@ class Servers(OnLab):
         yield from self._on_databases(service, lambda one: one.away())
 
     @verb
-    def database_locked(self, service: str = _ALL) -> Iterator[Reach]:
+    def database_locked(self, service: str = ALL) -> Iterator[Reach]:
         """Somebody else holds a service's database: it can read and not write.
 
         A service waits before it gives up: some 2 s on SQLite, 5 s on MySQL; a shorter block that
@@ -67,7 +84,7 @@ class Servers(OnLab):
         yield from self._on_databases(service, lambda one: one.locked())
 
     @verb
-    def database_full(self, service: str = _ALL) -> Iterator[Reach]:
+    def database_full(self, service: str = ALL) -> Iterator[Reach]:
         """A service's database cannot grow: no room for one more row.
 
         The kernel lets the service write to no file (Linux alone has that); in MySQL each insert
@@ -156,9 +173,15 @@ class Servers(OnLab):
             name: mysql, kafka or zookeeper; every lab that stands on it feels it.
             percent: of one CPU.
         """
+        from labkit.faults.containers import quota_of  # here: Docker's client takes long to load
+
         if not _LEAST_PERCENT <= percent <= 100:
             raise ValueError(f"percent is {_LEAST_PERCENT:g} to 100, not {percent:g}")
-        with self._server(name) as server, server.throttled(percent):
+        with (
+            self._server(name) as server,
+            standing(self._home, give_cpu, name=name, quota=server.cpu_quota),
+        ):
+            server.limit_cpu(quota_of(percent))
             before = server.throttlings
             throttled = lambda: server.throttlings - before  # noqa: E731  # needs this server
             yield Reach(throttled, f"{name} had nothing to do for which {percent} % is too little")
@@ -167,7 +190,7 @@ class Servers(OnLab):
         self, service: str, befalls: Callable[[Database], AbstractContextManager[None]]
     ) -> Iterator[Reach]:
         found = databases_of(self._home, service)
-        of = "*" if service == _ALL else service
+        of = "*" if service == ALL else service
         missed = self._misses(misses.DATABASE, of)
         with ExitStack() as all_of_them:
             for one in found:
@@ -235,8 +258,11 @@ class Servers(OnLab):
 
     @contextmanager
     def _cut(self, name: str) -> Iterator[None]:
-        with self._server(name) as server, server.cut_off():
-            yield
+        with self._server(name) as server:
+            networks = server.networks
+            with standing(self._home, rejoin, name=name, networks=networks):
+                server.leave(networks)
+                yield
 
     def _server(self, name: str) -> "AbstractContextManager[Server]":
         from labkit.faults.containers import server_of  # here: Docker's client takes long to load

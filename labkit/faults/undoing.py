@@ -62,6 +62,12 @@ def lift_limit(_home: Home, processes: Sequence[tuple[int, str | None, int, int]
 
 
 @undoes
+def give_room(home: Home) -> None:
+    """Give back the room that fills the disk; whoever keeps it full stops then."""
+    home.filling_file.unlink(missing_ok=True)
+
+
+@undoes
 def scale_back(home: Home, service: str, number: int) -> None:
     """Have as many instances of a service as there were."""
     control.tell(home, "scale", **{service: number})

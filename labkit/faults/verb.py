@@ -16,10 +16,12 @@ From that a lab has `lab.faults.slow("goods", 0.5)`, and the command line
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args, get_origin
+
+from labkit.faults.standing import CALLED
 
 S = TypeVar("S")
 P = ParamSpec("P")
@@ -137,7 +139,12 @@ def verb(
     @wraps(function)
     @contextmanager
     def apply(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[Reach]:
-        with breaking(self, *args, **kwargs) as reach:
+        with ExitStack() as mended:
+            token = CALLED.set(" ".join(map(str, (name, *args, *kwargs.values()))))
+            try:
+                reach = mended.enter_context(breaking(self, *args, **kwargs))
+            finally:
+                CALLED.reset(token)
             yield reach
         if not reach.times:
             raise NotReached(f"{name}: {reach.complaint}")

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from labkit.faults import NotReached
+from labkit.faults.ruling import WITH_STEPS
 from labkit.lab import Lab
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.ids import SEQUENCE_BITS, WORKERS, made_at_ms
+from labkit.runtime.rules import Rulebook
 from labkit.stack import launch
 from tests.breaking import broken, trade
 from tests.integration.test_takeover import IDS
@@ -77,6 +79,18 @@ def test_a_deadline_stored_by_a_wrong_clock_is_late(teller: Teller) -> None:
         assert history.place().refused
         until(lambda: history.tables.rows("goods", DUE), "the message is kept")
         assert history.tables.rows("goods", DUE)[0]["next_try"] > wall_ms() + 1500
+    teller.check()
+
+
+def test_all_clocks_step_at_once(teller: Teller) -> None:
+    """As when a laptop wakes: every process that writes by its clock is ahead by as much."""
+    with broken(teller, ("clock_stepped", ("all", 2.0))) as (reach,):
+        stepped = {rule.about for rule in Rulebook(teller.lab.home.faults).standing()}
+        trade(teller)
+        assert reach.times > 0
+        assert made_at_ms(max(ids(teller))) > wall_ms() + 500
+    assert stepped == {f"{name}-1" for name in WITH_STEPS}
+    assert placed(teller.history)
     teller.check()
 
 

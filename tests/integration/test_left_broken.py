@@ -20,9 +20,10 @@ from tests.waiting import until
 
 CONFIRM = "order.confirm_pre_order.before_commit"
 #: Every way in which something stands broken, once: by a rule, a signal, the supervisor, a link, a
-#: limit, a row, a failpoint.
+#: limit, a row, a failpoint, a lock.
 VERBS = ("slow goods 0.1", "paused goods", "killed user", "broker_paused", "database_away coupon",
-         "database_full user", "registry_away", "poison order_cancel",
+         "database_full user", "registry_away", "poison order_cancel", "poison order_cancel 700",
+         "clock_stepped all 0.05", "database_locked log",
          f"armed {CONFIRM} refuse")  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def test_the_next_command_mends_what_a_killed_one_left(lab: Lab, verb: str) -> N
     lab.reset()
     break_and_end(lab.home.folder, verb, signal.SIGKILL)
     done = labkit("status", "--json", home=lab.home.folder)
-    assert "left broken by a tool that was killed: " in done.stderr
+    assert f"left broken by a tool that was killed: {verb}\n" in done.stderr
     assert json.loads(done.stdout)["services"]
     assert not labkit("status", home=lab.home.folder).stderr
     assert_mended(lab)
@@ -87,6 +88,9 @@ def test_what_somebody_still_wants_broken_stays(lab: Lab) -> None:
     lab.reset()
     with lab.faults.paused("goods"):
         assert mend(lab.home) == []
+        shown = labkit("status", home=lab.home.folder).stdout
+        assert "broken on purpose; labkit fault --clear ends it all" in shown
+        assert "paused goods" in shown
         assert labkit("fault", "--clear", home=lab.home.folder).returncode == 0
         assert History(lab.home.folder).place().placed
     assert_mended(lab)

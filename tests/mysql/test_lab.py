@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from sqlalchemy import make_url
 
+from labkit.faults import VERBS, list_standing, mend
 from labkit.lab import Lab
 from labkit.stack import launch
 from tests.history import History
@@ -75,6 +76,18 @@ def test_the_server_goes_under_load(
             until(refused, "orders are refused", seconds=30)
         until(lambda: history.place().placed, "orders are placed again", seconds=30)
     history.pay(placed(history).order_id)
+
+
+@pytest.mark.parametrize("fault", ["row_held user 1", "database_locked user"])
+def test_what_is_held_is_listed_and_let_go(lab: Lab, history: History, fault: str) -> None:
+    """Who clears all faults ends the connection that holds it, in whatever process it is."""
+    name, *told = fault.split()
+    with getattr(lab.faults, name)(*VERBS[name].read(told)) as held:
+        until(lambda: not history.place(money_paid=1).placed and held.times, "it is met", 60)
+        assert [row["fault"] for row in list_standing(lab.home)] == [fault]
+        assert mend(lab.home, everything=True) == [fault]
+        until(lambda: history.place(money_paid=1).placed, "it is let go", 60)
+    assert list_standing(lab.home) == []
 
 
 def test_what_was_there_is_there_at_the_next_start(

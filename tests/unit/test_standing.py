@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from contextlib import suppress
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from labkit.faults import mend
+from labkit.faults import Faults, NotReached, list_standing, mend, points
 from labkit.faults.standing import standing
 from labkit.faults.undoing import bring_back, resume
 from labkit.home import Home
-from labkit.runtime.rules import Rule, Rulebook
+from labkit.runtime.rules import Rule, Rulebook, Rules
 from labkit.stack import aside, children
 from tests.unit.store import eventually
 
@@ -74,6 +75,57 @@ def test_clearing_ends_what_somebody_still_wants(home: Home) -> None:
         assert len(mend(home, everything=True)) == 1
     sleeper.communicate(b"\n")
     assert sleeper.returncode == 0
+
+
+def test_what_stands_broken_is_listed(home: Home) -> None:
+    """Each fault once, as a person calls it, with who holds it; and what is armed."""
+    faults = Faults(home)
+    with faults.slow("goods", 1.0) as slow, faults.cut("order", "goods", how="refused") as cut:
+        points.arm(home, "goods.deduct_stock.before_commit", "crash", 2)
+        assert list_standing(home) == [
+            {"fault": "slow goods 1.0", "held by": os.getpid()},
+            {"fault": "cut order goods refused", "held by": os.getpid()},
+            {"fault": "armed goods.deduct_stock.before_commit crash 2", "held by": None},
+        ]
+        for rule in Rulebook(home.faults).standing():
+            Rules(home.faults).meet(rule)
+    assert (slow.times, cut.times) == (1, 2)
+    points.disarm(home)
+    assert list_standing(home) == []
+
+
+def test_clearing_lets_others_write_to_a_locked_database(home: Home) -> None:
+    """Only the process that holds an SQLite file can let it go: it does, when its note goes."""
+    file = home.databases / "goods.sqlite"
+    sqlite3.connect(file).execute("CREATE TABLE goods (number INTEGER)")
+    with pytest.raises(NotReached), Faults(home).database_locked("goods"):  # noqa: PT012
+        assert not can_write(file)
+        assert [row["fault"] for row in list_standing(home)] == ["database_locked goods"]
+        assert mend(home, everything=True) == ["database_locked goods"]
+        eventually(lambda: can_write(file))
+    assert notes(home) == []
+
+
+def can_write(file: Path) -> bool:
+    connection = sqlite3.connect(file, timeout=0)
+    try:
+        connection.execute("INSERT INTO goods VALUES (1)")
+    except sqlite3.OperationalError:
+        return False
+    else:
+        return True
+    finally:
+        connection.close()
+
+
+def test_a_broken_note_is_said_and_stays(home: Home) -> None:
+    """Nobody knows what it was of, and it keeps no other from being undone."""
+    (home.folder / "standing").mkdir()
+    note = home.folder / "standing" / "1.json"
+    for text in ("", "{", "[]", "{}"):
+        note.write_text(text)
+        assert mend(home) == [f"{note}: not mended (the note is broken: remove it)"]
+        assert list_standing(home) == []
 
 
 def test_a_stopped_process_of_another_birth_is_left_alone(home: Home) -> None:
