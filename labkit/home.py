@@ -3,7 +3,6 @@
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import secrets
 import time
@@ -14,6 +13,8 @@ from typing import Any
 
 from sqlalchemy import URL
 
+from labkit.home_files import broken, is_state, read_object
+
 _LOOKING_SECONDS = 1.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Beside the clock file of a home: what its wall clock is tied to.
@@ -23,13 +24,19 @@ FOUNDED = "founded"
 #: What `labkit status` names; what does not exist is null.
 ENDPOINTS = ("order-web", "pay-web", "platform", "console", "broker", "registry")
 DATABASES = ("order", "goods", "coupon", "user", "pay", "log", "platform")
+#: What a system puts into a folder that nobody uses.
+_NOBODYS = {"lost+found", ".DS_Store"}
+
+
+class NotAHome(ValueError):
+    """A folder holds what no lab has put there; the message says what to do."""
 
 
 class Home:
     """Paths of one lab; two homes never touch each other.
 
     Args:
-        folder: where the lab lives; made readable by its owner alone at first use.
+        folder: where the lab lives; one that `make` makes is readable by its owner alone.
     """
 
     def __init__(self, folder: Path | str = ".lab") -> None:
@@ -60,16 +67,25 @@ class Home:
         """Make the folders and the secret, where they are not there yet.
 
         Raises:
+            NotAHome: the folder holds something, and is no lab's.
             OSError: the folder cannot be made or written (no permission, disk full).
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder.chmod(0o700)
+        if not self.secret_file.exists():  # it comes first: what lies beside it is a lab's
+            self._refuse_if_foreign()
+            write_whole(self.secret_file, secrets.token_urlsafe(32))
         for folder in (self.databases, self.registry, self.faults, self.logs, self.traces):
             if not folder.is_symlink():  # a fault has put it out of reach
-                folder.mkdir(exist_ok=True)
-        if not self.secret_file.exists():
-            write_whole(self.secret_file, secrets.token_urlsafe(32))
+                folder.mkdir(mode=0o700, exist_ok=True)
         return self
+
+    def _refuse_if_foreign(self) -> None:
+        draft = f"{self.secret_file.name}.*.draft"  # of who was killed
+        found = [path.name for path in self.folder.iterdir()
+                 if path.name not in _NOBODYS and not path.match(draft)]  # fmt: skip
+        if found:
+            text = f"{self.folder} holds {min(found)} and is no lab's"
+            raise NotAHome(f"{text}: name another home with --home")
 
     @property
     def secret(self) -> str:
@@ -100,29 +116,18 @@ class Home:
 
     def known_schemas(self) -> dict[str, Any]:
         """What was noted about schemas: their `urls`, whether they are `filled`, and `used` now."""
-        return {"urls": {}, "filled": False, "used": False} | _read(self.schemas_file)
+        return {"urls": {}, "filled": False, "used": False} | (read_object(self.schemas_file) or {})
 
     def state(self) -> dict[str, Any]:
-        """What the supervisor last wrote about itself; empty where no lab ever ran."""
-        return _read(self.state_file)
+        """What the supervisor last wrote about itself; empty where no lab ever ran.
 
-
-def _read(path: Path) -> dict[str, Any]:
-    """Return what a file of the home says; nothing where it is not there.
-
-    Raises:
-        ValueError: somebody else wrote to it; says which file, and what to do.
-    """
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        found = error
-    if not isinstance(found, dict):
-        text = "put it back as it was, or name another home with --home"
-        raise ValueError(f"the file {path} is broken: {text}")
-    return found
+        Raises:
+            ValueError: somebody else wrote to it; says which file, and what to do.
+        """
+        found = read_object(self.state_file)
+        if found is not None and not is_state(found, ENDPOINTS, DATABASES):
+            raise broken(self.state_file)
+        return found or {}
 
 
 def sqlite_url(folder: Path, service: str) -> str:
@@ -183,8 +188,11 @@ def try_lock(path: Path, *, only_look: bool = False) -> int | None:
     Returns:
         The open descriptor that holds the lock; None where another process holds it.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    kind = fcntl.LOCK_SH if only_look else fcntl.LOCK_EX
+    kind, mode = fcntl.LOCK_EX, os.O_RDWR | os.O_CREAT
+    if only_look:
+        kind = fcntl.LOCK_SH
+        mode = os.O_RDONLY if path.exists() else mode  # who can write nowhere may look
+    descriptor = os.open(path, mode | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

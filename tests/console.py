@@ -4,12 +4,12 @@ What is stuck there is written into the tables, and no service answers at any de
 page and its protection. Whole labs are in `tests/browser/test_console_in_a_lab.py`.
 """
 
-import json
 import socket
 import threading
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 
 from labkit.console.guard import Guard
@@ -21,6 +21,7 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.engines import open_engine
 from labkit.runtime.tables import DEAD, WAITING, inbox
 from labkit.settings import Settings
+from tests.states import state_in_json
 from tests.till import NOON
 from tests.waiting import until
 
@@ -60,7 +61,7 @@ class Console:
         """Have the supervisor's state say which services are how, as `goods="down"`."""
         said = [{"name": name, "instance": 1, "pid": None, "endpoint": None, "state": state}
                 for name, state in services.items()]  # fmt: skip
-        self.home.state_file.write_text(json.dumps({"services": said}))
+        self.home.state_file.write_text(state_in_json(services=said))
 
     def stick(self, event_id: int, cause: str, *, dead: bool = False, **other: Any) -> None:
         """Put an event into the inbox of goods that could not be handled."""
@@ -71,6 +72,12 @@ class Console:
             "last_error": cause, **other,
         }  # fmt: skip
         self._write(inbox.insert().values(**row))
+
+    def await_shown(self, text: str) -> None:
+        """Wait until a page shows a text: on a busy machine the first look takes long."""
+        with httpx.Client(base_url=self.base, trust_env=False) as client:
+            client.get("/", params={"token": TOKEN})
+            until(lambda: text in client.get("/").text, f"the page shows {text}", seconds=60)
 
     def free(self, event_id: int) -> None:
         """Have one event stuck no more."""

@@ -1,6 +1,7 @@
 """The command line: `labkit`."""
 
 import gc
+import os
 import signal
 import sys
 from importlib import import_module
@@ -20,8 +21,9 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command line; what people did wrong, or what is away, is one line and exit code 1."""
+    """Run the command line; whatever fails is told in a line or two, and the exit code is 1."""
     gc.disable()  # what is imported is no garbage, and to look for some takes a fifth of the time
+    _open_standard_files()
     from labkit.cli.base import app
 
     load(*sys.argv[1:2])
@@ -32,13 +34,29 @@ def main() -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup has us ignore one
             signal.signal(number, _end)
     try:
-        app()
-    except Exception as error:  # what is not ours to mend is told in a line, the rest is raised
-        from labkit.cli.errors import in_words
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # what cannot be written is told here, and not by Python at its end
+    except Exception as error:
+        from labkit.cli.errors import tell
 
-        if (said := in_words(error)) is None:
-            raise
-        sys.exit(f"labkit: {said}")
+        sys.exit(tell(error))
+
+
+def _open_standard_files() -> None:
+    """Have a file behind each of the standard streams, also where the caller has closed one.
+
+    Else the next file that is opened takes its number, and is written what was meant for people.
+    """
+    for number, mode in ((0, "r"), (1, "w"), (2, "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if mode == "r" else os.O_WRONLY)
+    sys.stdin = sys.stdin or open(0)  # noqa: SIM115  # it stays open
+    sys.stdout = sys.stdout or open(1, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w")  # noqa: SIM115
 
 
 def load(command: str = "") -> None:

@@ -1,7 +1,11 @@
-"""What a command says of an error that is none of the code's: one line, and exit code 1.
+"""What a command says of an error: a line or two, never a traceback, and exit code 1."""
 
-Anything else is a fault of ours, and keeps its traceback.
-"""
+import errno
+import os
+import sys
+import tempfile
+import traceback
+from contextlib import suppress
 
 import httpx
 from pydantic import ValidationError
@@ -12,6 +16,23 @@ from labkit.printable import printable
 from labkit.runtime.engines import in_one_line
 from labkit.stack.control import NotUp
 
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+def tell(error: Exception) -> int:
+    """Tell people what an error means; return the exit code.
+
+    Where nobody reads our output any more, as behind `| head`, nothing is said.
+    """
+    if isinstance(error, BrokenPipeError):
+        with suppress(OSError):  # what Python flushes at its end goes nowhere
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    said = in_words(error) or _of_ours(error)
+    with suppress(OSError):  # nobody reads that either
+        print(f"labkit: {said}", file=sys.stderr, flush=True)
+    return 1
+
 
 def in_words(error: Exception) -> str | None:
     """Return what to tell people, in one line; None for a fault of ours."""
@@ -19,6 +40,20 @@ def in_words(error: Exception) -> str | None:
         return f"the disk is full, nothing was changed ({error}): make room and do it again"
     said = _in_words(error)
     return None if said is None else printable(" ".join(said.split()))
+
+
+def _of_ours(error: Exception) -> str:
+    """Return two lines about a fault of ours, whose traceback goes to a file."""
+    said = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+    lines = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="labkit-", suffix=".txt", encoding="utf-8", delete=False
+        ) as file:
+            file.write(lines)
+    except OSError:
+        return f"a fault of labkit's own, please report it: {said}"
+    return f"a fault of labkit's own: {said}\nplease report it with what is in {file.name}"
 
 
 def _in_words(error: Exception) -> str | None:
@@ -34,6 +69,9 @@ def _in_words(error: Exception) -> str | None:
                 f"{'.'.join(map(str, one['loc'])) or error.title}: {one['msg']}"
                 for one in error.errors()
             )
+        case OSError() if error.errno in _FORBIDDEN and error.filename:
+            text = "labkit must be able to write there, or name another home with --home"
+            return f"{error.filename}: {error.strerror}: {text}"
         case NotUp() | RuntimeError() | ValueError() | OSError():
             return str(error)
     return None

@@ -1,31 +1,39 @@
 """The grid of the crash matrix for a terminal of 100 columns: a sign a cell, and what they mean."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from string import ascii_letters
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count
+from string import ascii_letters, digits
 
 from rich.text import Text
 
 from labkit.faults.points import catalogue
 from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, SIGNS, Outcome
-from labkit.matrix.scenario import SCENARIOS
+from labkit.matrix.scenario import SCENARIOS, Scenario
 from labkit.runtime.failpoints import KINDS, Failpoint
 
 _STYLES = {BROKEN: "bold red", NOT_REACHED: "yellow", HELD: "green"}  # the sign says it, too
 _GROUP = 5
+_ALPHA = 0x3B1  # where the letters and digits of ASCII end, the Greek ones go on
 _KIND_OF = {boundary: kind for kind, boundaries in KINDS.items() for boundary in boundaries}
 
 _Grid = dict[str, dict[str, str]]
 
 
-def grid(outcomes: Iterable[Outcome]) -> Iterator[Text]:
-    """The lines of the grid: what is crossed by scenario, a block for each service.
+def grid(
+    outcomes: Iterable[Outcome], scenarios: Mapping[str, Scenario] = SCENARIOS
+) -> Iterator[Text]:
+    """Draw the lines of the grid: what is crossed by scenario, a block for each service.
 
     A line is of all boundaries of a crossing (before and after a commit, say), and shows the worst.
+
+    Args:
+        outcomes: of the cells that were played.
+        scenarios: all that there are, in the order of the columns.
     """
     cells = _worst(outcomes)
-    columns = [name for name in SCENARIOS if any(name in line for line in cells.values())]
-    letters = dict(zip(columns, ascii_letters, strict=False))
+    columns = [name for name in scenarios if any(name in line for line in cells.values())]
+    letters = dict(zip(columns, _letters(), strict=False))
     width = max(map(len, cells), default=0)
     service = ""
     for name in cells:
@@ -35,8 +43,13 @@ def grid(outcomes: Iterable[Outcome]) -> Iterator[Text]:
         yield _line(name, width, [cells[name].get(column, "") for column in columns])
     yield Text()
     for column, letter in letters.items():
-        yield Text(f"{letter}  {column}: {SCENARIOS[column].says}")
+        yield Text(f"{letter}  {column}: {scenarios[column].says}")
     yield Text("  ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items()))
+
+
+def _letters() -> Iterator[str]:
+    """A letter for each column, however many there are."""
+    return chain(ascii_letters, digits, filter(str.isalpha, map(chr, count(_ALPHA))))
 
 
 def _worst(outcomes: Iterable[Outcome]) -> _Grid:

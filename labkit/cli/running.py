@@ -19,11 +19,15 @@ from labkit.cli.base import (
 )
 from labkit.home import Home
 from labkit.printable import printable
+from labkit.runtime.failpoints import Armoury
 from labkit.stack import control, health, launch
 from labkit.stack.folders import doubt
 from labkit.stack.grounds import Stack, choose, remove
 from labkit.stack.instances import parse_instances
 from labkit.stack.seeds import MANY, MUCH
+
+#: A lab that is up is asked for so long whether all of it answers.
+_STILL_S = 15.0
 
 
 @app.command()
@@ -47,6 +51,9 @@ def up(
         ground = launch.EMBEDDED if launch.is_up(place) else choose(stack, tell)
         started = launch.up(place, parse_instances(instances), ground, progress=tell)
     mend_left_over(place)
+    if not started:  # else it was asked already
+        with working("asking whether all of it answers") as tell:
+            health.await_whole(place, tell, _STILL_S)
     state = launch.status(place)
     ends = state["endpoints"]
     what = "the lab is up" if started else "the lab is up already"
@@ -97,7 +104,7 @@ def scale(
 
 @app.command()
 def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """Say what runs and answers now: processes, endpoints, databases.
+    """Say what runs and answers now: processes, endpoints, databases, and what is broken.
 
     Example: `labkit status --json`
     """
@@ -117,6 +124,10 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     data = [{"database": name, "url": repr(make_url(url))}  # without the password
             for name, url in state["databases"].items() if url]  # fmt: skip
     print_table("databases", data)
+    if any(place.standing.glob("*.json")) or Armoury(place.faults).armed():
+        from labkit.faults import list_standing  # it takes long to load, and is seldom needed
+
+        print_table("broken on purpose; labkit fault --clear ends it all", list_standing(place))
     return say(f"operator console, for you alone: {opened}") if opened else None
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from labkit.boot import boot_id
 from labkit.home import WALL_FILE, Home, write_whole
+from labkit.home_files import making_sense_of
 from labkit.runtime.rules import Rules
 
 _LAST = datetime(9000, 1, 1)
@@ -90,7 +91,8 @@ def _wall_ms_by(file: Path) -> int:
 def _read_anchor(file: Path) -> Anchor | None:
     """Return the anchor of a home; None where there is none, or none of this boot."""
     try:
-        anchor = Anchor(**json.loads(file.read_text()))
+        with making_sense_of(file):
+            anchor = Anchor(**json.loads(file.read_text()))
     except FileNotFoundError:
         return None
     return anchor if anchor.boot == boot_id() else None
@@ -195,9 +197,10 @@ def _read(path: Path) -> _Setting:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         inode = os.fstat(descriptor).st_ino
-        state = json.loads(os.read(descriptor, _MOST_BYTES))
-        offset, stopped = timedelta(seconds=state["offset_seconds"]), state["stopped_at"]
-        found = _Setting(inode, offset, datetime.fromisoformat(stopped) if stopped else None)
+        with making_sense_of(path):
+            state = json.loads(os.read(descriptor, _MOST_BYTES))
+            offset, stopped = timedelta(seconds=state["offset_seconds"]), state["stopped_at"]
+            found = _Setting(inode, offset, datetime.fromisoformat(stopped) if stopped else None)
     except BaseException:
         os.close(descriptor)
         raise

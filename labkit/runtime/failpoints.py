@@ -16,10 +16,12 @@ import signal
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from labkit.home import locked, write_whole
+from labkit.home_files import making_sense_of
 from labkit.runtime.counters import Counters
 from labkit.runtime.rules import Rules
 
@@ -127,7 +129,12 @@ class Armoury:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "armed.json"
         self._lock = folder / "lock"
-        self.turn = Counters(folder / "turn", 1)
+        self._folder = folder
+
+    @cached_property
+    def turn(self) -> Counters:
+        """Moves on whenever something is armed or disarmed; who only looks needs none."""
+        return Counters(self._folder / "turn", 1)
 
     def arm(self, name: str, action: str, times: int = 1) -> None:
         """Make the next `times` crossings of a failpoint do `action` (`delay:2.5` for seconds)."""
@@ -153,10 +160,14 @@ class Armoury:
     def armed(self) -> dict[str, dict[str, str | int]]:
         """What is armed: name → action and how many times still."""
         try:
-            armed: dict[str, dict[str, str | int]] = json.loads(self._file.read_text())
+            with making_sense_of(self._file):
+                armed = json.loads(self._file.read_text())
+                return {
+                    name: {"action": str(fault["action"]), "times": int(fault["times"])}
+                    for name, fault in armed.items()
+                }
         except FileNotFoundError:
             return {}
-        return armed
 
     def take(self, name: str) -> str | None:
         """Use up one armed crossing, on disk *before* it acts, so that a crash happens once.
@@ -210,6 +221,7 @@ class Failpoints:
         self._index = {point.name: at for at, point in enumerate(catalogue)}
         self._hits = hits_of(folder, process, len(self._index))
         self._armoury = Armoury(folder)
+        self._turns = self._armoury.turn
         self._turn = -1
         self._armed: frozenset[str] = frozenset()
 
@@ -223,8 +235,8 @@ class Failpoints:
 
     def is_armed(self, name: str) -> bool:
         """Whether something would happen at a crossing."""
-        if self._armoury.turn.read(0) != self._turn:
-            self._turn = self._armoury.turn.read(0)
+        if self._turns.read(0) != self._turn:
+            self._turn = self._turns.read(0)
             self._armed = frozenset(self._armoury.armed())
         return name in self._armed
 

@@ -11,9 +11,11 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from labkit.home import locked, write_whole
+from labkit.home_files import making_sense_of
 from labkit.runtime.counters import Counters
 
 
@@ -47,7 +49,11 @@ class Rulebook:
         self._folder = folder
         self._file = folder / "rules.json"
         self._lock = folder / "rules.lock"
-        self.turn = Counters(folder / "rules.turn", 1)
+
+    @cached_property
+    def turn(self) -> Counters:
+        """Moves on whenever a rule is laid down or taken up; who only looks needs none."""
+        return Counters(self._folder / "rules.turn", 1)
 
     def lay(self, rule: Rule) -> Rule:
         """Have a rule stand from now on, until it is taken up; returns it with its number."""
@@ -64,7 +70,8 @@ class Rulebook:
     def standing(self) -> list[Rule]:
         """The rules that stand."""
         try:
-            return [Rule(**one) for one in json.loads(self._file.read_text())]
+            with making_sense_of(self._file):
+                return [Rule(**rule) for rule in json.loads(self._file.read_text())]
         except FileNotFoundError:
             return []
 
@@ -91,12 +98,13 @@ class Rules:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._book = Rulebook(folder)
+        self._turns = self._book.turn
         self._turn = -1
         self._found: dict[tuple[str, str], list[Rule]] = {}
 
     def of(self, kind: str, about: str) -> Sequence[Rule]:
         """The rules of a kind about somebody: nearly always none."""
-        if self._book.turn.read(0) != self._turn:
+        if self._turns.read(0) != self._turn:
             self._look()
         return self._found.get((kind, about), ())
 
@@ -110,7 +118,7 @@ class Rules:
             file.write(b"." * times)
 
     def _look(self) -> None:
-        turn, found = self._book.turn.read(0), dict[tuple[str, str], list[Rule]]()
+        turn, found = self._turns.read(0), dict[tuple[str, str], list[Rule]]()
         for rule in self._book.standing():
             found.setdefault((rule.kind, rule.about), []).append(rule)
         self._turn, self._found = turn, found

@@ -31,7 +31,7 @@ def tell(
 
     Args:
         home: whose supervisor.
-        command: ping, down, reset, scale, hold or release.
+        command: ping, reset, scale, hold or release.
         progress: called every second with what is being waited for.
         arguments: of the command.
 
@@ -43,7 +43,7 @@ def tell(
     try:
         with _connect(home, command, arguments) as connection:
             answer = json.loads(_await_answer(home, connection, command, progress) or "{}")
-    except (OSError, ValueError) as error:
+    except (OSError, json.JSONDecodeError) as error:
         raise _not_up(home) from error
     if answer.get("error"):
         raise RuntimeError(answer["error"])

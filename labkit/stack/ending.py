@@ -80,7 +80,12 @@ def end(home: Home, supervisor: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_recorded(home: Home) -> None:
-    """End what a supervisor has left behind, and wait until it is gone."""
-    recorded = home.state().get("processes", [])
+    """End what a supervisor has left behind, and wait until it is gone.
+
+    Where its state cannot be read, all have ended with the supervisor: they hold its lifeline.
+    """
+    recorded = []
+    with suppress(ValueError):
+        recorded = home.state().get("processes", [])
     while children.kill_left_over(recorded):
         time.sleep(_LOOK_SECONDS)

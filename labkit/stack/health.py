@@ -87,13 +87,20 @@ def status(home: Home) -> tuple[dict[str, Any], list[str]]:
     return state, [answer.trouble for answer in answers.values() if answer.trouble]
 
 
-def await_whole(home: Home, progress: Callable[[str], None]) -> None:
+def await_whole(
+    home: Home, progress: Callable[[str], None], seconds: float = _WHOLE_SECONDS
+) -> None:
     """Wait until each edge of the wiring was gone along, from every process that serves.
+
+    Args:
+        home: of the lab.
+        progress: told what is being waited for.
+        seconds: how long it is waited for.
 
     Raises:
         RuntimeError: one does not answer; says which, and why.
     """
-    deadline = time.monotonic() + _WHOLE_SECONDS
+    deadline = time.monotonic() + seconds
     while trouble := [one.trouble for one in ask(home).values() if one.trouble]:
         if time.monotonic() > deadline:
             raise RuntimeError(f"the lab is not whole: {trouble[0]} (logs: {home.logs})")

@@ -179,10 +179,6 @@ def _environment(traced: bool) -> dict[str, str]:
 
 
 def _make(home: Home) -> None:
-    foreign = home.databases.is_dir() and any(home.databases.iterdir())
-    if foreign and not home.secret_file.exists():  # filling a lab would remove what is there
-        text = f"{home.databases} is there, and no lab's: name another home with --home"
-        raise RuntimeError(text)
     try:
         home.make()
     except OSError as error:

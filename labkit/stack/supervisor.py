@@ -137,7 +137,8 @@ class Supervisor:
             self._end_helpers()
             self._processes.stop_all(signal.SIGTERM)
             self._failpoints.cross("supervisor.down.after_stop")
-            self._write_state("down")
+            if not self._home_is_gone():  # what is in its place is another lab's
+                self._write_state("down")
 
     # starting
 
@@ -284,7 +285,7 @@ class Supervisor:
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note)
         self._selector = selectors.DefaultSelector()
-        at_once = {"ping": self._ping, "down": self._down}
+        at_once = {"ping": self._ping}
         in_turn: dict[str, Callable[..., None]] = {
             "reset": self._reset, "scale": self._scale,
             "hold": self._processes.hold, "release": self._processes.release,
@@ -315,11 +316,22 @@ class Supervisor:
             for key, _ in self._selector.select(0.02 if busy else 0.5):
                 key.data()
             self._desk.drop_the_slow()
-            self._tend()
+            if self._home_is_gone():
+                self._phase = "stopping"
+            else:
+                self._tend()
         except OSError as error:
             log.warning("the supervisor goes on after: %s", error)
             time.sleep(0.02)  # what cannot be read now is there at once again
         self._tend_logs()
+
+    def _home_is_gone(self) -> bool:
+        """Return True if the home was removed, or moved away, so that nobody reaches this lab."""
+        assert self._lock is not None  # or it would not have come up
+        try:
+            return not os.path.samestat(self.home.lock_file.stat(), os.fstat(self._lock))
+        except (FileNotFoundError, NotADirectoryError):
+            return True
 
     def _tend(self) -> None:
         for step in (
@@ -366,9 +378,6 @@ class Supervisor:
 
     def _ping(self) -> None:
         """An answer says that somebody lives here, which a lock of a dying process does not."""
-
-    def _down(self) -> None:
-        self._phase = "stopping"
 
     def _scale(self, **wanted: int) -> None:
         """Have so many of each service from now on; wait until the new serve and the old went."""

@@ -23,6 +23,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
     """A console in which one event is stuck."""
     console = Console(tmp_path_factory.mktemp("console"))
     console.stick(7, "ZeroDivisionError")
+    console.await_shown(ID)
     yield console
     console.close()
 

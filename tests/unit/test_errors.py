@@ -1,5 +1,7 @@
-"""What is none of the code's is one line; what is keeps its traceback."""
+"""Whatever goes wrong is told in a line or two; a fault of ours keeps its traceback in a file."""
 
+import json
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -7,8 +9,10 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import OperationalError
 
-from labkit.cli.errors import in_words
+from labkit.cli.errors import in_words, tell
 from labkit.home import Home
+from labkit.stack.recorded import NOTHING
+from tests.states import state_in_json
 
 ASKED = httpx.Request("POST", "http://127.0.0.1:1/order")
 
@@ -41,10 +45,47 @@ def test_a_setting_that_is_wrong_is_one_line() -> None:
     assert said.isprintable()
 
 
-def test_a_fault_of_ours_keeps_its_traceback() -> None:
-    """What the code did not think of is not hidden."""
-    assert in_words(KeyError("order")) is None
-    assert in_words(AttributeError("x")) is None
+def test_a_fault_of_ours_keeps_its_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the code did not think of is told in two lines, and where it was lies in a file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    error = KeyError("order\nof nobody")
+    error.add_note("of test_errors.py")
+    assert tell(error) == 1
+    said = capsys.readouterr().err
+    (file,) = tmp_path.iterdir()
+    assert said.splitlines() == [
+        "labkit: a fault of labkit's own: KeyError: 'order\\nof nobody'",
+        f"please report it with what is in {file}",
+    ]
+    assert "of test_errors.py" in file.read_text()
+
+
+def test_a_fault_of_ours_is_told_where_no_file_can_be(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk, say."""
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    assert tell(AttributeError("x")) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "labkit: a fault of labkit's own, please report it: AttributeError: x"
+    ]
+
+
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_state_that_lacks_something_is_broken(tmp_path: Path, name: str) -> None:
+    """Nobody meets a KeyError of it later."""
+    home = Home(tmp_path).make()
+    whole = json.loads(state_in_json())
+    home.state_file.write_text(json.dumps(whole))
+    assert home.state() == whole
+    home.state_file.write_text(json.dumps({key: whole[key] for key in whole if key != name}))
+    with pytest.raises(ValueError, match=f"the file {home.state_file} is broken"):
+        home.state()
+    home.state_file.write_text(json.dumps(whole | {name: 7}))
+    with pytest.raises(ValueError, match="is broken"):
+        home.state()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7"])

@@ -1,12 +1,13 @@
 """A home works in a folder of any name."""
 
+import stat
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from labkit.cli.base import at
-from labkit.home import DATABASES, Home
+from labkit.home import DATABASES, Home, NotAHome
 from labkit.stack import launch
 from labkit.stack.seeds import files
 
@@ -41,7 +42,30 @@ def test_a_folder_of_somebody_elses_databases_is_no_home(tmp_path: Path) -> None
     theirs = tmp_path / "databases" / "thesis.sqlite"
     theirs.parent.mkdir()
     theirs.write_text("two years of work")
-    with pytest.raises(RuntimeError, match="is there, and no lab's: name another home"):
+    with pytest.raises(NotAHome, match="holds databases and is no lab's: name another home"):
         launch.up(Home(tmp_path))
     assert theirs.read_text() == "two years of work"
     assert [one.name for one in tmp_path.iterdir()] == ["databases"]
+
+
+def test_a_folder_with_anybodys_files_is_no_home(tmp_path: Path) -> None:
+    """As `/tmp` or `~`: it is refused, and neither its mode nor what lies there changes."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "letter").write_text("dear")
+    with pytest.raises(NotAHome, match=rf"{tmp_path} holds letter and is no lab's"):
+        Home(tmp_path).make()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert [one.name for one in tmp_path.iterdir()] == ["letter"]
+
+
+def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    """An empty one becomes a home; what is made in it is for its owner alone."""
+    tmp_path.chmod(0o755)
+    (tmp_path / "secret.17.draft").write_text("of who was killed while it made this home")
+    home = Home(tmp_path).make()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    for path in (home.databases, home.registry, home.faults, home.logs, home.traces):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert stat.S_IMODE(home.secret_file.stat().st_mode) == 0o600
+    assert Home(tmp_path / "new" / "home").make().folder.stat().st_mode & 0o777 == 0o700
+    assert home.make() is home

@@ -10,6 +10,7 @@ from labkit.faults.points import catalogue
 from labkit.matrix import SCENARIOS, Cell, Outcome, Report, plan
 from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED
 from labkit.matrix.labs import deal
+from labkit.matrix.scenario import Scenario
 
 OPEN, SEND = "order.open_order.after_commit", "order.order_cancel.before_send"
 COLUMNS = {"accepted": frozenset({OPEN}), "cancelled": frozenset({OPEN, SEND})}
@@ -85,6 +86,18 @@ def test_the_grid_shows_the_worst_of_a_crossing() -> None:
     assert shown[4].startswith("a  accepted: ")
     whole = [outcome(HELD, name, scenario=story) for name in catalogue() for story in SCENARIOS]
     assert max(len(line.plain) for line in grid(whole) if "●" in line.plain) <= 100
+
+
+def test_the_grid_has_a_letter_for_every_story() -> None:
+    """However many there are: each has a column of its own, and a line that says what it is."""
+    names = [f"story-{number}" for number in range(120)]
+    stories = {name: Scenario(name, f"tells {name}", lambda _: iter(())) for name in names}
+    lines = [line.plain for line in grid((outcome(HELD, scenario=name) for name in names), stories)]
+    letters = lines[0].split(maxsplit=1)[1].replace(" ", "")
+    assert len(set(letters)) == len(letters) == len(names)
+    assert lines[1].count("●") == len(names)
+    shown = dict(line.split("  ", 1) for line in lines[3:-1])
+    assert [shown[letter] for letter in letters] == [f"{name}: tells {name}" for name in names]
 
 
 def test_a_notebook_gets_a_frame_of_it() -> None:

@@ -1,6 +1,5 @@
 """A service that is started by itself: where it listens, and what it says where it cannot."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from labkit.home import FOUNDED, Home, write_whole
 from labkit.runtime.place import LOOPBACK, Place
 from labkit.settings import Settings
 from labkit.stack import launch, serving
+from tests.states import state_in_json
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_home_that_was_not_founded(tmp_path: Path) -> None:
 def test_no_supervisor_in_a_home_for_services(tmp_path: Path) -> None:
     """`labkit up` there would put the schemas aside under the services that use them."""
     home = Home(tmp_path).make()
-    write_whole(home.state_file, json.dumps({"phase": FOUNDED}))
+    write_whole(home.state_file, state_in_json(phase=FOUNDED))
     with pytest.raises(RuntimeError, match="labkit serve: name another home"):
         launch.up(home)
 
