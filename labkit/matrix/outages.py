@@ -53,9 +53,23 @@ def forgotten(stage: Stage) -> Story:
     return {order: IS_CANCELLED}
 
 
-@scenario("slow", "a consumer is slow as an order is cancelled, and the message is sent once more")
+@scenario("forgotten-paid", "the broker forgets that an order was paid before a consumer read it")
+def forgotten_paid(stage: Stage) -> Story:
+    """The log service is away, and the message that waits for it is lost: it is sent again."""
+    order = stage.user.order(**_PAYING)
+    url = stage.user.cashier(order)
+    yield
+    with stage.away("log"):
+        stage.user.press(url)
+        stage.user.sees_paid(order)
+        stage.wait_stuck(order)
+        stage.lab.faults.lose_broker()
+    return {order: IS_PAID}
+
+
+@scenario("slow", "a consumer is slow as an order is cancelled, and is asked for it meanwhile")
 def slow(stage: Stage) -> Story:
-    """The goods service takes so long that it seems to have missed the message."""
+    """The goods service takes so long that it has nothing to show when it is asked."""
     order = stage.user.order(**_EVERYTHING)
     yield
     stage.breaks("goods.return_stock.before_commit", "delay:1")
@@ -63,9 +77,9 @@ def slow(stage: Stage) -> Story:
     return {order: IS_CANCELLED}
 
 
-@scenario("slow-paid", "a consumer is slow as an order is paid, and the message is sent once more")
+@scenario("slow-paid", "a consumer is slow as an order is paid, and is asked for it meanwhile")
 def slow_paid(stage: Stage) -> Story:
-    """The log service takes so long that it seems to have missed the message."""
+    """The log service takes so long that it has nothing to show when it is asked."""
     order = stage.user.order(**_PAYING)
     url = stage.user.cashier(order)
     yield

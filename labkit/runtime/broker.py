@@ -216,6 +216,24 @@ class Consumer:
             self._client._coordinator.request_rejoin()  # there is no public way
         return batches
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether it is a member of its group."""
+        return not self._membership.joining
+
+    def has_read_all(self) -> bool:
+        """Return True if the last poll read all that the broker had; so it is where there is none.
+
+        The broker tells with what it gives where a partition ends; before that nobody knows.
+        """
+        if not self.has_joined:
+            return True
+        parts = [(part, self._client.highwater(part)) for part in self._client.assignment()]
+        return all(
+            end is not None and (self._client.position(part, timeout_ms=0) or 0) >= end
+            for part, end in parts
+        )
+
     def commit(self) -> None:
         """Tell the broker that all that was polled is taken care of.
 

@@ -24,7 +24,7 @@ C = TypeVar("C")
 Ask = Callable[[Any, float], Awaitable[Any]]
 
 #: Calls of the runtime itself, which no order waits for: they have no failpoints, and no spans.
-UNTRACED = ("find_missing", "retry", "give_up", "take_back", "ask_around")
+UNTRACED = ("find_missing", "find_lost", "retry", "give_up", "take_back", "ask_around")
 #: How old may be what is known of the instances, in seconds; less where one did not answer.
 _FRESH, _FRESHER = 1.0, 0.05
 

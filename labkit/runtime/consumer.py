@@ -18,6 +18,7 @@ from labkit.runtime.failpoints import Failpoints
 from labkit.runtime.ids import NoIds
 from labkit.runtime.inbox import Delivery, Failure
 from labkit.runtime.letters import StuckThing
+from labkit.runtime.reading import Progress
 from labkit.runtime.steps import Event, Step
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,9 @@ class Inbox:
         broker: where events come from.
         database: the service's own; the inbox lies in it.
         failpoints: crossed around each commit of an offset.
+
+    Attributes:
+        progress: how far it has read.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Inbox:
         self._broker = broker
         self._database = database
         self._failpoints = failpoints
+        self.progress = Progress()
         self._stopping = threading.Event()
         self._thread = vital.VitalThread(self._consume, "consumer")
 
@@ -123,9 +128,13 @@ class Inbox:
                 self._stopping.wait(_PAUSE_SECONDS)
 
     def _poll(self, consumer: Consumer) -> None:
-        deliveries = list(consumer.poll(_POLL_SECONDS))
-        if not deliveries:
-            return
+        began = time.monotonic()
+        if deliveries := list(consumer.poll(_POLL_SECONDS)):
+            self._take(consumer, deliveries)
+        if consumer.has_read_all():
+            self.progress.note(began, joined=consumer.has_joined)
+
+    def _take(self, consumer: Consumer, deliveries: list[Delivery]) -> None:
         futures = [self._submit(self._first[one.topic], one) for one in deliveries]
         for delivery, future in zip(deliveries, futures, strict=True):
             try:

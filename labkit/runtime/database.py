@@ -37,14 +37,17 @@ class Database:
         return await self.ask(step, command)
 
     def ask(
-        self, step: Step[Any, A], command: Any, expires: float = float("inf")
-    ) -> "asyncio.Future[A]":
+        self, step: Step[Any, A], command: Any, expires: float = float("inf"),
+        *, behind_writes: bool = False,
+    ) -> "asyncio.Future[A]":  # fmt: skip
         """Have a step run and committed.
 
         Args:
             step: the step.
             command: what it is asked to do.
             expires: when nobody waits for it any more (monotonic clock); then it is not begun.
+            behind_writes: whether a step that only reads waits for all that is to be written, and
+                sees it; where nothing can be written it has no answer.
 
         Returns:
             A future of the step's answer, after the commit. It may raise what the step raised,
@@ -56,7 +59,8 @@ class Database:
             Overloaded: too many steps wait already.
         """
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        self._worker(step).put(Work(step, command, answer, expires, tracing.inject()), bounded=True)
+        worker = self._writer if behind_writes else self._worker(step)
+        worker.put(Work(step, command, answer, expires, tracing.inject()), bounded=True)
         return answer
 
     def submit(self, step: Step[Any, A], command: Any, trace: str = "") -> "Future[A]":

@@ -5,6 +5,7 @@ from typing import Protocol
 from labkit.results import Message, Result
 from labkit.runtime.inbox import Missing, MissingQuery
 from labkit.runtime.letters import StuckThing
+from labkit.runtime.reading import Reading
 
 
 class AskAround(Message):
@@ -28,6 +29,10 @@ class Desk(Protocol):
 
     async def find_missing(self, query: MissingQuery) -> Missing:
         """Which of these messages does the group not have in its inbox?"""
+        ...
+
+    async def find_lost(self, query: MissingQuery) -> Reading:
+        """Which of them does it lack behind all that it has begun, and how far has it read?"""
         ...
 
     async def retry(self, thing: StuckThing) -> Result[None]:

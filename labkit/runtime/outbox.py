@@ -5,7 +5,8 @@ the event says that it has an inbox row for it. The broker in between may lose, 
 as it likes: the guarantee is end to end (Saltzer, Reed and Clark, 1984), from database to database.
 """
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -25,10 +26,15 @@ _FOREIGN = (
 )
 #: By which a try is put off further than the one before, up to tenfold.
 _TRIES = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
+#: By which it is put off where that did not help: doubled, up to a minute for a second.
+_DOUBLED = case((outbox.c.tries == 10, 20), (outbox.c.tries == 11, 40), else_=60)
 #: topic → the consumer groups that must have its events.
 Groups = Mapping[str, tuple[str, ...]]
 _ROW = select(outbox.c.event_id, outbox.c.topic, outbox.c.tag, outbox.c.msg_key, outbox.c.body,
-              outbox.c.groups, outbox.c.trace)  # fmt: skip
+              outbox.c.groups, outbox.c.trace, outbox.c.tries)  # fmt: skip
+_OPEN = outbox.c.status.in_((UNSENT, SENT, GIVEN_UP))  # not `!=`, so that an index finds them
+#: What a group lacked, it may lack still: only the next audit knows.
+_LACKED = outbox.c.last_error.endswith(_MISSING)
 
 
 @statement
@@ -38,17 +44,17 @@ def _due(now_ms: int) -> Any:
 
 
 @statement
-def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int) -> Any:
-    # what a group lacked, it may lack still: only the next audit knows
-    lacked = outbox.c.last_error.endswith(_MISSING)
-    error = case((lacked, outbox.c.last_error), else_=None)
+def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int, random_ms: int) -> Any:
+    error = case((_LACKED, outbox.c.last_error), else_=None)
     values = {"status": SENT, "sent_time": now, "last_error": error}
-    return _one(event_id, UNSENT).values(**values, next_try=now_ms + delay_ms * (1 + _TRIES))
+    grown = case((outbox.c.tries < 10, delay_ms * (1 + _TRIES)), else_=random_ms * _DOUBLED)
+    return _one(event_id, UNSENT).values(**values, next_try=now_ms + grown)
 
 
 @statement
-def _settled(event_id: int, now: datetime) -> Any:
-    return _one(event_id, SENT).values(status=SETTLED, settled_time=now, last_error=None)
+def _settled(event_id: int, audited: str, now: datetime) -> Any:
+    asked_all = _one(event_id, SENT).where(outbox.c.groups == audited)
+    return asked_all.values(status=SETTLED, settled_time=now, last_error=None)
 
 
 def _one(event_id: int, old: int) -> Any:
@@ -66,6 +72,20 @@ class Parcel:
     body: str
     groups: tuple[str, ...] = ()
     trace: str = ""
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Who must have which events, as one release of a service knows it.
+
+    Attributes:
+        groups: topic → consumer groups.
+        since: the lowest id of events that are looked at though they are settled.
+    """
+
+    groups: Groups
+    since: int
 
 
 class Postponed(Message):
@@ -142,20 +162,27 @@ def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
     """The broker acknowledged: audit the subscribers a little later, then later and later."""
     delay_ms = int(tx.settings.audit_delay * 1000)
     for event_id in event_ids:
-        tx.change(_sent(event_id, tx.now, tx.wall_ms, delay_ms))
+        random_ms = int(delay_ms * random.uniform(0.5, 1))
+        tx.change(_sent(event_id, tx.now, tx.wall_ms, delay_ms, random_ms))
 
 
 @step()
-def mark_settled(tx: Transaction, event_ids: list[int]) -> None:
-    """Every group that must have the event has an inbox row for it: the end of its way."""
-    for event_id in _not_held(tx, event_ids):
-        tx.change(_settled(event_id, tx.now))
+def mark_settled(tx: Transaction, audited: list[Parcel]) -> None:
+    """Every group that must have the event has an inbox row for it: the end of its way.
+
+    An event that was addressed to another group since its groups were asked stays as it is.
+    """
+    free = _not_held(tx, [parcel.event_id for parcel in audited])
+    for parcel in audited:
+        if parcel.event_id in free:
+            tx.change(_settled(parcel.event_id, ",".join(parcel.groups), tx.now))
 
 
 @step()
 def mark_missing(tx: Transaction, lacking: Lacking) -> None:
     """A group lacks what the broker had acknowledged: send again, now.
 
+    How often that was in vain is counted from the first time: other trouble puts off no audit.
     Where each of them has another message under the id, sending again is of no use: only a person
     can do what it says, so it is given up with that cause.
     """
@@ -163,7 +190,8 @@ def mark_missing(tx: Transaction, lacking: Lacking) -> None:
         error = _FOREIGN.format(groups=", ".join(lacking.foreign))
         _move(tx, lacking.event_ids, SENT, status=GIVEN_UP, last_error=error)
         return
-    again = {"status": UNSENT, "next_try": tx.wall_ms, "tries": outbox.c.tries + 1}
+    tries = case((_LACKED, outbox.c.tries + 1), else_=1)
+    again = {"status": UNSENT, "next_try": tx.wall_ms, "tries": tries}
     error = f"not in {', '.join(lacking.groups)}: {_MISSING}"
     _move(tx, lacking.event_ids, SENT, **again, last_error=error)
 
@@ -187,22 +215,39 @@ def hurry(tx: Transaction, event_id: int) -> bool:
     return bool(tx.execute(now).rowcount)
 
 
-@step()
-def readdress(tx: Transaction, groups: Groups) -> None:
-    """Address what is not settled to the groups that were wired since it was written, too.
+@step(reads=True)
+def lacks_addresses(tx: Transaction, wiring: Wiring) -> bool:
+    """Return True if a group was wired that an event is not addressed to."""
+    return any(True for _ in _addresses(tx, wiring))
 
-    A group that is wired no more keeps what was addressed to it: a start with the wrong wiring
-    must not lose anything.
+
+@step()
+def readdress(tx: Transaction, wiring: Wiring) -> None:
+    """Address events to the groups that were wired since they were written, too.
+
+    That is what is not settled, and what was written and settled just now: an instance of an
+    earlier release beside this one does so without asking whom it does not know. A group that is
+    wired no more keeps what was addressed to it: a start with the wrong wiring must not lose
+    anything.
     """
-    unsettled = outbox.c.status != SETTLED
-    kinds = select(outbox.c.topic, outbox.c.groups).where(unsettled).distinct()
-    for row in tx.execute(kinds).all():
-        topic, written = row.topic, row.groups
-        known = [group for group in written.split(",") if group]
-        added = [group for group in groups.get(topic, ()) if group not in known]
-        if added:
-            these = unsettled & (outbox.c.topic == topic) & (outbox.c.groups == written)
-            tx.execute(update(outbox).where(these).values(groups=",".join(known + added)))
+    reopened = {"status": SENT, "settled_time": None, "next_try": tx.wall_ms}
+    for these, groups in _addresses(tx, wiring):
+        tx.execute(update(outbox).where(these, _OPEN).values(groups=groups))
+        settled = update(outbox).where(these, outbox.c.status == SETTLED)
+        tx.execute(settled.values(groups=groups, **reopened))
+
+
+def _addresses(tx: Transaction, wiring: Wiring) -> Iterator[tuple[Any, str]]:
+    """Find the events that are not addressed to all groups of their topic, and to whom they are."""
+    for which in (_OPEN, outbox.c.event_id >= wiring.since):
+        kinds = select(outbox.c.topic, outbox.c.groups).where(which).distinct()
+        for row in tx.execute(kinds).all():
+            topic, written = row.topic, row.groups
+            known = [group for group in written.split(",") if group]
+            added = [group for group in wiring.groups.get(topic, ()) if group not in known]
+            if added:
+                alike = (outbox.c.topic == topic) & (outbox.c.groups == written)
+                yield which & alike, ",".join(known + added)
 
 
 def _claim(tx: Transaction, status: int) -> list[Parcel]:
@@ -230,4 +275,6 @@ def _not_held(tx: Transaction, event_ids: Any) -> list[int]:
 
 def _parcel(row: Row[Any]) -> Parcel:
     groups = tuple(group for group in row.groups.split(",") if group)
-    return Parcel(row.event_id, row.topic, row.tag, row.msg_key, row.body, groups, row.trace or "")
+    return Parcel(
+        row.event_id, row.topic, row.tag, row.msg_key, row.body, groups, row.trace or "", row.tries,
+    )  # fmt: skip

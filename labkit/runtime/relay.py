@@ -3,27 +3,28 @@ settles it when the subscribers themselves say that they have it."""
 
 import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from labkit.runtime import outbox, tracing
+from labkit.runtime import audit, outbox, tracing
 from labkit.runtime.broker import Broker, BrokerError, Producer
+from labkit.runtime.clock import wall_ms
 from labkit.runtime.database import Database
 from labkit.runtime.desk import Desk
 from labkit.runtime.failpoints import Failpoints, Refused
-from labkit.runtime.inbox import MissingQuery, fingerprint
+from labkit.runtime.ids import first_of
 from labkit.runtime.mishaps import Mishaps
-from labkit.runtime.outbox import Groups, Parcel, Postponed
-from labkit.runtime.steps import Unknown
+from labkit.runtime.outbox import Groups, Parcel, Postponed, Wiring
 from labkit.runtime.tables import SENT, UNSENT
 
 log = logging.getLogger(__name__)
 
 _SCAN_SECONDS = 0.3
 _POSTPONE_SECONDS = 0.5
+_COMMITTED_MS = 10_000  # longer than an event waits for its commit, from the making of its id
 _ACKNOWLEDGED_SECONDS = 10.0  # longer than the client itself may take, for all that it waits for
 
 
@@ -36,6 +37,7 @@ class Relay:
         failpoints: crossed for each parcel.
         desk_of: group → the desk of the service that consumes for it.
         limit: how many events may be on their way.
+        audit_delay: seconds from an acknowledgement to the first audit.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Relay:
         failpoints: Failpoints,
         desk_of: Callable[[str], Desk],
         limit: int,
+        audit_delay: float,
     ) -> None:
         self._service = service
         self._broker = broker
@@ -52,6 +55,8 @@ class Relay:
         self._mishaps = Mishaps(failpoints.rules)
         self._desk_of = desk_of
         self._limit = limit
+        self._audit_delay = audit_delay
+        self._addressed_ms, self._address_at = wall_ms(), 0.0
         self._producer: Producer | None = None
         self._thread = ThreadPoolExecutor(1, "relay")
         self._loop = asyncio.get_running_loop()
@@ -65,13 +70,9 @@ class Relay:
     async def run(self, database: Database, groups: Groups) -> None:
         """Work until cancelled: what commits hand over, what was left behind, what is unsettled."""
         self._database = database
-        addressed = False
         while True:
             try:
-                if not addressed:
-                    await database.run(outbox.readdress, groups)
-                    addressed = True
-                while await database.run(outbox.is_due, None):
+                while await self._is_due(groups):
                     unsent = await database.run(outbox.claim_unsent, None)
                     unsettled = await database.run(outbox.claim_unsettled, None)
                     self._send_all(unsent)
@@ -81,6 +82,26 @@ class Relay:
             except Exception:  # the relay outlives a database or a subscriber that is away
                 log.exception("the relay of %s will look again", self._service)
             await asyncio.sleep(_SCAN_SECONDS)
+
+    async def _is_due(self, groups: Groups) -> bool:
+        """Return True if something is to be sent or audited; its addresses are those of now."""
+        if time.monotonic() >= self._address_at:
+            await self._address(groups)
+        due: bool = await self._database.run(outbox.is_due, None)
+        return due
+
+    async def _address(self, groups: Groups) -> None:
+        """Address events to the groups that were wired since they were written.
+
+        It looks at least once before a new event is audited first; and at all that was written
+        since it looked last, settled or not.
+        """
+        began_ms, is_first = wall_ms(), self._address_at == 0
+        wiring = Wiring(groups, first_of(self._addressed_ms - _COMMITTED_MS))
+        if is_first or await self._database.run(outbox.lacks_addresses, wiring):
+            await self._database.run(outbox.readdress, wiring)
+        self._addressed_ms = began_ms
+        self._address_at = time.monotonic() + self._audit_delay / 2
 
     def _send_all(self, parcels: list[Parcel]) -> None:
         """Begin to send; what is too much now stays in the outbox until its lease is over."""
@@ -120,7 +141,7 @@ class Relay:
         try:
             await self._database.run(outbox.mark_sent, [parcel.event_id])
             if not parcel.groups:
-                await self._database.run(outbox.mark_settled, [parcel.event_id])
+                await self._database.run(outbox.mark_settled, [parcel])
         except Exception:  # its lease runs out, and it is sent again
             log.exception("event %d of %s is sent and not marked", parcel.event_id, self._service)
 
@@ -177,26 +198,12 @@ class Relay:
 
     async def _audit(self, parcels: list[Parcel]) -> None:
         """Ask each group what it lacks; its own database answers, not the broker."""
-        lost, foreign = defaultdict[int, list[str]](list), defaultdict[int, list[str]](list)
-        unanswered: dict[str, list[Parcel]] = {}
-        for group in sorted({group for parcel in parcels for group in parcel.groups}):
-            theirs = [parcel for parcel in parcels if group in parcel.groups]
-            try:
-                missing = await self._desk_of(group).find_missing(_query(group, theirs))
-            except Unknown as unknown:
-                unanswered[str(unknown)] = theirs
-                continue
-            for event_id in missing.lost:
-                lost[event_id].append(group)
-            for event_id in missing.foreign:
-                foreign[event_id].append(group)
-        for error, theirs in unanswered.items():
+        found = await audit.ask_groups(self._desk_of, parcels, self._audit_delay)
+        for error, theirs in found.waiting.items():
             await self._postpone(theirs, SENT, error)
-        waiting = {parcel.event_id for theirs in unanswered.values() for parcel in theirs}
-        ids = [parcel.event_id for parcel in parcels if parcel.event_id not in waiting]
-        for lacking in _by_groups(lost, {one: foreign[one] for one in ids if one in foreign}):
+        for lacking in found.lacking():
             await self._database.run(outbox.mark_missing, lacking)
-        if known := [one for one in ids if one not in lost.keys() | foreign.keys()]:
+        if known := found.arrived(parcels):
             await self._database.run(outbox.mark_settled, known)
 
     async def _postpone(self, parcels: list[Parcel], status: int, error: str) -> None:
@@ -204,30 +211,6 @@ class Relay:
         log.warning("%d events of %s wait: %s", len(ids), self._service, error)
         command = Postponed(event_ids=ids, status=status, error=error, delay=_POSTPONE_SECONDS)
         await self._database.run(outbox.postpone, command)
-
-
-def _query(group: str, parcels: list[Parcel]) -> MissingQuery:
-    return MissingQuery(
-        group=group,
-        fingerprints={
-            parcel.event_id: fingerprint(parcel.topic, parcel.tag, parcel.key, parcel.body)
-            for parcel in parcels
-        },
-    )
-
-
-def _by_groups(
-    lost: Mapping[int, list[str]], foreign: Mapping[int, list[str]]
-) -> list[outbox.Lacking]:
-    """Put together the events that the same groups lack, or have another message for."""
-    events = defaultdict[tuple[tuple[str, ...], tuple[str, ...]], list[int]](list)
-    for event_id in sorted(lost.keys() | foreign.keys()):
-        groups = tuple(lost.get(event_id, ())), tuple(foreign.get(event_id, ()))
-        events[groups].append(event_id)
-    return [
-        outbox.Lacking(event_ids=tuple(ids), groups=groups, foreign=others)
-        for (groups, others), ids in events.items()
-    ]
 
 
 def _end(future: "asyncio.Future[None]", error: Exception | None) -> None:

@@ -20,6 +20,7 @@ from labkit.runtime.ids import IdMaker
 from labkit.runtime.letters import StuckThing
 from labkit.runtime.outbox import Groups
 from labkit.runtime.place import LOOPBACK, Place
+from labkit.runtime.reading import Reading
 from labkit.runtime.registry import Instance, open_registry
 from labkit.runtime.relay import Relay
 from labkit.runtime.server import Handler, Server
@@ -94,7 +95,7 @@ class Runtime:
         """
         relay = Relay(
             self.service.name, self._broker, self._failpoints, self._desk_of,
-            self.settings.queue_limit,
+            self.settings.queue_limit, self.settings.audit_delay,
         )  # fmt: skip
         self._database = Database(
             self.home.database_url(self.service.name), self._context(relay.hand_over)
@@ -108,6 +109,9 @@ class Runtime:
         self._server.add(self.service.contract, self._methods())
         desk: dict[str, Handler] = {
             "find_missing": self._find_missing,
+            "find_lost": lambda query, expires: asyncio.ensure_future(
+                self._find_lost(query, expires)
+            ),
             "retry": lambda thing, _expires: asyncio.ensure_future(self._retry(thing)),
             "give_up": self._by_hand(letters.give_up),
             "take_back": self._by_hand(letters.take_back),
@@ -206,6 +210,11 @@ class Runtime:
         self, query: inbox.MissingQuery, expires: float
     ) -> "asyncio.Future[inbox.Missing]":
         return self._database.ask(inbox.find_missing, query, expires)
+
+    async def _find_lost(self, query: inbox.MissingQuery, expires: float) -> Reading:
+        behind_s = self._inbox.progress.behind_s()  # before: it is true of what is found then
+        missing = await self._database.ask(inbox.find_missing, query, expires, behind_writes=True)
+        return Reading(missing=missing, behind_s=behind_s)
 
     async def _retry(self, thing: StuckThing) -> Result[None]:
         """Drive one event by hand, on its way out or in."""

@@ -27,7 +27,7 @@ from labkit.matrix.scenario import (
 )
 from labkit.matrix.stage import Stage
 from labkit.runtime.ids import SEQUENCE_BITS, WORKERS
-from tests import full_disk, on_mysql, repeated_ids
+from tests import audited, full_disk, on_mysql, repeated_ids
 from tests.forging import Forger
 from tests.history import History
 
@@ -278,6 +278,15 @@ story("clock-back-at-birth", "the clock of a process steps back before it has ma
 )
 story("refund-id-taken", "a payment is given back under an id that another refund has")(
     repeated_ids.refund_id_taken
+)
+story("locked-while-sent", "a service's database is locked as its message comes")(
+    audited.locked_while_sent
+)
+story("wired-later", "a message that an earlier release wrote is addressed to who came later")(
+    audited.wired_later
+)
+story("wired-meanwhile", "a message is addressed to one more group while it is being settled")(
+    audited.wired_meanwhile
 )
 
 

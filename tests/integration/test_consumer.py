@@ -63,6 +63,33 @@ def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
     assert (found.topic, found.event_id) == (topic, 1)
 
 
+def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
+    """So it is when it has read everything that was there, and never before.
+
+    The records are more than a poll gives, and in all partitions.
+    """
+    ground, many = ground_of(lab.home), 450
+    broker, topic = Broker(ground, "counting"), "counted"
+    topics.make(ground, [ground.prefix + topic])
+    with closing(broker.producer()) as producer:
+        parcels = [Parcel(event_id=one, topic=topic, tag="", key=str(one), body="{}")
+                   for one in range(1, many + 1)]  # fmt: skip
+        for sent in [producer.send(parcel) for parcel in parcels]:
+            sent.get(10)
+    with closing(broker.consumer([topic])) as consumer:
+        heard, told = set[int](), []
+
+        def has_read_all() -> bool:
+            heard.update(one.event_id for one in consumer.poll(0.2))
+            if consumer.has_joined and consumer.has_read_all():
+                told.append(len(heard))
+            return bool(told)
+
+        until(has_read_all, "it has read all", seconds=60)
+    topics.remove(ground, [ground.prefix + topic])
+    assert told == [many]
+
+
 def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a join never ends, that is said; under another name the group hears all from the start.
 

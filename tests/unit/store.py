@@ -18,6 +18,7 @@ from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.contract import methods_of
 from labkit.runtime.engines import open_engine
 from labkit.runtime.ids import IdMaker
+from labkit.runtime.outbox import Parcel
 from labkit.runtime.registry import FileWorkerLease
 from labkit.runtime.steps import Event, Step, Transaction
 from labkit.settings import Settings
@@ -189,6 +190,16 @@ class Store:
 @cache
 def _select(table: Table, columns: tuple[str, ...]) -> Any:
     return table.select().where(*(table.c[name] == bindparam(name) for name in columns))
+
+
+def audited(store: Store, *event_ids: int) -> list[Parcel]:
+    """The events of an outbox as an audit takes them now, to ask the groups that they are for."""
+    rows = [store.row("trade_mq_producer", event_id=event_id) for event_id in event_ids]
+    return [
+        Parcel(row["event_id"], row["topic"], row["tag"], row["msg_key"], row["body"],
+               tuple(filter(None, row["groups"].split(","))), tries=row["tries"])
+        for row in rows
+    ]  # fmt: skip
 
 
 OpenStore = Callable[[str], Store]

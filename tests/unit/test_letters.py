@@ -19,7 +19,7 @@ from labkit.shop.pay_messages import DueQuery
 from labkit.shop.tables import REFUND_GIVEN_UP, REFUND_OPEN, REFUNDED
 from tests.unit import paying
 from tests.unit.grouping import Mark, tell
-from tests.unit.store import OpenStore, Store
+from tests.unit.store import OpenStore, Store, audited
 from tests.unit.test_inbox import AGAIN, BY_HAND, FIRST, delivery, fail, given_out
 
 INBOX, OUTBOX = "trade_mq_consumer_log", "trade_mq_producer"
@@ -158,7 +158,7 @@ def test_an_event_that_nobody_takes_is_given_up_and_taken_back(store: Store, was
     for claim in (outbox.claim_unsent, outbox.claim_unsettled):
         assert store.run(claim, None) == []
     store.run(outbox.mark_sent, [thing.number])  # of a try that was on its way
-    store.run(outbox.mark_settled, [thing.number])
+    store.run(outbox.mark_settled, audited(store, thing.number))
     assert store.row(OUTBOX)["status"] == GIVEN_UP
 
     assert store.run(letters.take_back, thing).success
@@ -178,7 +178,7 @@ def test_a_settled_event_is_left_alone(store: Store) -> None:
     """What every group has cannot be given up any more."""
     thing = told(store)
     store.run(outbox.mark_sent, [thing.number])
-    store.run(outbox.mark_settled, [thing.number])
+    store.run(outbox.mark_settled, audited(store, thing.number))
     for verb in (letters.give_up, letters.take_back):
         assert store.run(verb, thing).code == Code.BAD_REQUEST
     assert store.row(OUTBOX)["status"] == SETTLED

@@ -247,7 +247,7 @@ def test_a_silent_producer_is_left_and_its_events_go_by_another(
 
         for one in runner.together([mark(number) for number in orders]):
             one.result(SECONDS)
-        relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT)
+        relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT, 3600.0)
         running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
         sent = {"status": SENT}
         await eventually(lambda: len(store.rows("trade_mq_producer", **sent)) == len(orders))
@@ -274,7 +274,7 @@ def test_a_slow_broker_leaves_events_in_the_outbox(tmp_path: Path) -> None:
         for one in runner.together([mark(number) for number in orders]):
             one.result(SECONDS)
         written = {row["event_id"]: row["next_try"] for row in rows()}
-        relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT)
+        relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT, 3600.0)
         running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
         await eventually(lambda: all(row["next_try"] > written[row["event_id"]] for row in rows()))
         await eventually(lambda: len(broker.sent) == LIMIT)

@@ -7,12 +7,12 @@ import pytest
 from labkit.runtime import letters, outbox
 from labkit.runtime.inbox import DeadLetter
 from labkit.runtime.letters import StuckThing
-from labkit.runtime.outbox import Parcel, Postponed, parcel_of
+from labkit.runtime.outbox import Parcel, Postponed, Wiring, parcel_of
 from labkit.runtime.steps import Event, Transaction, step
 from labkit.runtime.tables import GIVEN_UP, SENT, SETTLED, UNSENT
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import GROUPS
-from tests.unit.store import NOON, OpenStore, Store
+from tests.unit.store import NOON, OpenStore, Store, audited
 
 ORDER = 1001
 
@@ -118,13 +118,13 @@ def lacking(ids: list[int]) -> outbox.Lacking:
 def test_a_settled_row_is_at_its_end(store: Store) -> None:
     """When every group has it, nobody sends, audits, loses or hurries it any more."""
     ids = sent(store)
-    store.run(outbox.mark_settled, ids)
+    store.run(outbox.mark_settled, audited(store, *ids))
     before = store.everything()
     assert before["trade_mq_producer"][0]["status"] == SETTLED
 
     store.wait(3600)
-    for again in (outbox.mark_sent, outbox.mark_settled):
-        store.run(again, ids)
+    store.run(outbox.mark_sent, ids)
+    store.run(outbox.mark_settled, audited(store, *ids))
     store.run(outbox.mark_missing, lacking(ids))
     store.run(outbox.postpone, Postponed(event_ids=tuple(ids), status=SENT, error="x", delay=1))
     assert store.run(outbox.claim_unsent, None) == store.run(outbox.claim_unsettled, None) == []
@@ -135,7 +135,7 @@ def test_a_settled_row_is_at_its_end(store: Store) -> None:
 def test_an_unsent_row_cannot_be_settled(store: Store) -> None:
     """Only what the broker had can be at its end: a late audit does not settle what was resent."""
     ids = told(store)
-    store.run(outbox.mark_settled, ids)
+    store.run(outbox.mark_settled, audited(store, *ids))
     assert store.row("trade_mq_producer")["status"] == UNSENT
 
 
@@ -179,8 +179,91 @@ def test_what_a_group_lacks_is_told_until_it_has_it(store: Store) -> None:
         store.run(outbox.mark_missing, lacking(ids))
         store.run(outbox.mark_sent, ids)
         assert "not read yet" in store.row("trade_mq_producer")["last_error"]
-    store.run(outbox.mark_settled, ids)
+    store.run(outbox.mark_settled, audited(store, *ids))
     assert store.row("trade_mq_producer")["last_error"] is None
+
+
+@step()
+def delay_of_the_next(tx: Transaction, event_id: int) -> int:
+    """How long until an event is due, in milliseconds."""
+    row = tx.execute(outbox.outbox.select().where(outbox.outbox.c.event_id == event_id)).one()
+    return int(row.next_try) - tx.wall_ms
+
+
+def test_what_is_sent_again_in_vain_is_sent_ever_more_seldom(store: Store) -> None:
+    """For ten times it is put off as ever, then twice as far each time, up to a minute."""
+    [event_id] = sent(store)
+    delays = []
+    for _ in range(15):
+        store.run(outbox.mark_missing, lacking([event_id]))
+        store.run(outbox.mark_sent, [event_id])
+        delays.append(store.run(delay_of_the_next, event_id) / 1000 / store.settings.audit_delay)
+    assert delays[:9] == [2, 3, 4, 5, 6, 7, 8, 9, 10]
+    for delay, most in zip(delays[9:], (20, 40, 60, 60, 60, 60), strict=True):
+        assert most / 2 - 0.1 <= delay <= most
+    assert len(set(delays[11:])) > 1  # not all at the same time
+
+
+def test_what_is_lost_after_an_outage_is_asked_for_soon(store: Store) -> None:
+    """A group was away for long, and then lacks an event: it does not pay for the outage."""
+    [event_id] = sent(store)
+    away = Postponed(event_ids=(event_id,), status=SENT, error="goods gave no answer", delay=1)
+    for _ in range(30):
+        store.run(outbox.postpone, away)
+    store.run(outbox.mark_missing, lacking([event_id]))
+    store.run(outbox.mark_sent, [event_id])
+    assert store.run(delay_of_the_next, event_id) == 2_000 * store.settings.audit_delay
+
+
+WITH_FRAUD = {**GROUPS, "order_cancel": (*GROUPS["order_cancel"], "fraud")}
+
+
+def addressed(store: Store) -> list[str]:
+    return str(store.row("trade_mq_producer")["groups"]).split(",")
+
+
+def test_an_event_is_not_settled_without_a_group_that_was_wired_meanwhile(store: Store) -> None:
+    """An earlier release asked whom it knows; a later one addressed the event to one more."""
+    ids = sent(store)
+    asked = audited(store, *ids)
+    store.run(outbox.readdress, Wiring(WITH_FRAUD, since=ids[0] + 1))
+    store.run(outbox.mark_settled, asked)
+    row = store.row("trade_mq_producer")
+    assert (row["status"], row["groups"].split(",")[-1]) == (SENT, "fraud")
+    store.run(outbox.mark_settled, audited(store, *ids))
+    assert store.row("trade_mq_producer")["status"] == SETTLED
+
+
+def test_what_an_earlier_release_settled_just_now_is_opened_again(store: Store) -> None:
+    """It wrote and settled an event beside a later one, which finds that and has it audited."""
+    ids = sent(store)
+    store.run(outbox.mark_settled, audited(store, *ids))
+    wiring = Wiring(WITH_FRAUD, since=ids[0])
+    assert store.run(outbox.lacks_addresses, wiring) is True
+    store.run(outbox.readdress, wiring)
+    row = store.row("trade_mq_producer")
+    assert (row["status"], row["settled_time"], addressed(store)[-1]) == (SENT, None, "fraud")
+    assert ids_of(store.run(outbox.claim_unsettled, None)) == ids
+    assert store.run(outbox.lacks_addresses, wiring) is False
+
+
+def test_what_was_settled_long_ago_stays_so(store: Store) -> None:
+    """A group that is wired now has no claim to what was over before."""
+    ids = sent(store)
+    store.run(outbox.mark_settled, audited(store, *ids))
+    wiring = Wiring(WITH_FRAUD, since=ids[0] + 1)
+    assert store.run(outbox.lacks_addresses, wiring) is False
+    before = store.everything()
+    store.run(outbox.readdress, wiring)
+    assert store.everything() == before
+
+
+def test_a_group_that_is_wired_no_more_keeps_its_events(store: Store) -> None:
+    """A start with the wrong wiring loses nothing."""
+    told(store)
+    wiring = Wiring({"order_cancel": ("fraud",)}, since=0)
+    store.run(outbox.readdress, wiring)
+    assert addressed(store) == [*GROUPS["order_cancel"], "fraud"]
 
 
 def test_a_failed_send_waits_and_says_why(store: Store) -> None:

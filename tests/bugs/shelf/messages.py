@@ -44,7 +44,7 @@ def settled_when_sent(one: Bug) -> None:
     async def _(self: Relay, parcel: Parcel) -> None:
         try:
             await self._database.run(outbox.mark_sent, [parcel.event_id])
-            await self._database.run(outbox.mark_settled, [parcel.event_id])
+            await self._database.run(outbox.mark_settled, [parcel])
         except Exception:
             relay.log.exception("event %d of %s is not marked", parcel.event_id, self._service)
 
