@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 
 from labkit.lab.data import Reader
 from labkit.platform.tables import (
@@ -39,12 +39,27 @@ _GIVEN_UP = _UNPAID & pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
 
 def in_flight(reader: Reader) -> list[dict[str, Any]]:
     """Payments and refunds about which platform and shop do not agree yet."""
-    unpaid = reader.query("pay", select(pay).where(_UNPAID, ~_GIVEN_UP))
+    unpaid = _unpaid(reader)
     states = _states_there(reader, [row["pay_id"] for row in unpaid])
     kinds = [(row, _kind(row, states.get(row["pay_id"], TRADE_CLOSED))) for row in unpaid]
     found = [_payment(row, kind) for row, kind in kinds if kind]
     waiting = reader.query("pay", select(refund).where(refund.c.state == REFUND_OPEN))
     return found + [_one(row, "refund_id", "not_refunded", row["next_try"]) for row in waiting]
+
+
+def _unpaid(reader: Reader) -> list[dict[str, Any]]:
+    """Read the unpaid payments that may change yet: of those that are over there are ever more.
+
+    The shop asks about them; or their trade can be paid, or the platform still tells how it ended.
+    """
+    asked = or_(pay.c.open_order_id > 0, pay.c.next_check > 0)  # by their indexes
+    unpaid = select(pay).where(_UNPAID, ~_GIVEN_UP)
+    found = reader.query("pay", unpaid.where(asked))
+    payable = select(trade.c.out_trade_no).where(trade.c.trade_status == WAIT_BUYER_PAY)
+    untold = select(notice.c.out_trade_no).where(notice.c.answer_time.is_(None))
+    ids = {row["out_trade_no"] for row in reader.query(SERVICE, payable.union(untold))}
+    known = {row["pay_id"] for row in found}
+    return found + reader.among("pay", unpaid, pay.c.pay_id, ids - known)
 
 
 def _states_there(reader: Reader, ids: list[int]) -> dict[int, str]:
