@@ -31,6 +31,8 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DEFAULT_HOME = Path(".lab")
+#: Rows of a table that are shown at once, where nothing else is said.
+PAGE = 50
 _LONGEST_S = 30 * 86_400
 
 

@@ -9,6 +9,7 @@ import typer
 
 from labkit.cli.base import (
     DEFAULT_HOME,
+    PAGE,
     HomeOption,
     JsonOption,
     app,
@@ -27,7 +28,6 @@ from labkit.lab.data import HOMES_OF
 from labkit.runtime.clock import wall_ms_of
 
 _NAMES = ", ".join(HOMES_OF)
-_PAGE = 50
 
 
 @app.command()
@@ -36,7 +36,7 @@ def tables(
     home: HomeOption = DEFAULT_HOME,
     order: Annotated[int | None, typer.Option(help="Only the rows of this order.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All columns.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="Rows of a table at once.")] = _PAGE,
+    limit: Annotated[int, typer.Option(min=1, help="Rows of a table at once.")] = PAGE,
     page: Annotated[int, typer.Option(min=1, help="Which so many, from 1.")] = 1,
     last: Annotated[bool, typer.Option("--last", help="The last page.")] = False,
     as_json: JsonOption = False,
@@ -100,7 +100,9 @@ def settle(
     with working("settling") as tell:
         left = flight.settle(reading(home), timeout, lambda n: tell(f"{n} in flight"))
     if left:
-        print_table(f"still in flight after {timeout} s", left[:50])
+        print_table(f"still in flight after {timeout} s", left[:PAGE])
+        if len(left) > PAGE:
+            say(f"{PAGE} of {len(left):,} that are in flight")
         raise typer.Exit(1)
     say(f"settled after {time.monotonic() - began:.1f} s: nothing is in flight")
 
@@ -108,7 +110,7 @@ def settle(
 @app.command()
 def stuck(
     home: HomeOption = DEFAULT_HOME,
-    limit: Annotated[int, typer.Option(min=1, help="Things at once.")] = _PAGE,
+    limit: Annotated[int, typer.Option(min=1, help="Things at once.")] = PAGE,
     page: Annotated[int, typer.Option(min=1, help="Which so many, from 1.")] = 1,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from labkit.cli.base import (
     DEFAULT_HOME,
+    PAGE,
     HomeOption,
     JsonOption,
     app,
@@ -31,9 +32,13 @@ def reconcile(
         typer.Option(formats=["%Y-%m-%d"], help="A business day; today if not said."),
     ] = None,
     no_repair: Annotated[bool, typer.Option("--no-repair", help="Only look.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Rows at once.")] = PAGE,
+    page: Annotated[int, typer.Option(min=1, help="Which so many, from 1.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Compare a day's bill of the payment platform with the shop (对账), row by row, and repair.
+
+    Shows a page of the rows, those that differ first. JSON has all rows, by their birth.
 
     What has one right answer is repaired: a missed callback, a refund that was not sent. Exit
     code 1 while anything is left that is not right.
@@ -41,20 +46,28 @@ def reconcile(
     Example: `labkit reconcile --day 2026-01-05`
     """
     from labkit.lab.reconcile import REPAIRED, Reconciler
+    from labkit.shop.reconciling import MATCHED
 
     place = running(home)
     of = (day or LabClock(place.clock_file).now()).date()
     with working("comparing with the bill"):
         found = Reconciler(place, Reader(place)).run(of, repair=not no_repair)
-    rows = [_row(one) for one in found]
-    left = [one for one in found if one.done not in ("", REPAIRED)]
+    right = ("", REPAIRED)
+    left = [outcome for outcome in found if outcome.done not in right]
     if as_json:
-        print_json({"day": of.isoformat(), "lines": rows})
-    else:
-        print_table(f"payments and refunds of {of}", rows)
-        for one in left:
-            say(f"payment {one.line.pay_id}: {one.line.found}, {one.done}{_because(one)}")
-        say(f"{len(rows)} compared, {len(left)} not right")
+        print_json({"day": of.isoformat(), "lines": [_row(outcome) for outcome in found]})
+        raise typer.Exit(bool(left))
+    found.sort(key=lambda outcome: outcome.line.found == MATCHED)
+    begin = (page - 1) * limit
+    shown = found[begin : begin + limit]
+    print_table(f"payments and refunds of {of}", [_row(outcome) for outcome in shown])
+    for outcome in shown:
+        if outcome.done not in right:
+            line = outcome.line
+            say(f"payment {line.pay_id}: {line.found}, {outcome.done}{_because(outcome)}")
+    if len(shown) < len(found):
+        say(f"rows {begin + 1:,} to {begin + len(shown):,} of {len(found):,}: --page, --limit")
+    say(f"{len(found)} compared, {len(left)} not right")
     raise typer.Exit(bool(left))
 
 

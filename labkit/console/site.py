@@ -118,8 +118,8 @@ class _Site:
         if not self._guard.knows(request):
             return self.told(request, "refused", 403)
         look, check = await asyncio.gather(self._watch.look(), self._watch.check())
-        dead = [one for one in look.stuck if one["kind"].startswith("dead")]
-        waiting = [one for one in look.stuck if one not in dead]
+        dead = [thing for thing in look.stuck if _is_dead(thing)]
+        waiting = [thing for thing in look.stuck if not _is_dead(thing)]
         return self._html(
             request, "console", 200, look=look, check=check, waiting=waiting, dead=dead,
             services=self._watch.services(), faults=self._watch.faults(), done=list(self._done),
@@ -179,6 +179,11 @@ def _file(name: str, kind: str) -> _Endpoint:
         return Response(text, 200, HEADERS, media_type=kind)
 
     return give
+
+
+def _is_dead(thing: dict[str, Any]) -> bool:
+    """Return True if nobody tries something any more."""
+    return str(thing["kind"]).startswith("dead")
 
 
 def _chosen(request: Request) -> str:

@@ -168,6 +168,12 @@ def test_what_has_no_right_answer_needs_a_person(lab: Lab, subtests: pytest.Subt
         done = labkit("reconcile", home=lab.home.folder)
         assert done.returncode == 1, done
         assert "amount differs, needs a person" in done.stdout
+    with spoilt(lab, *SPOILT["unknown here"][:3]):
+        first, second = (labkit("reconcile", "--limit", "1", "--page", page, home=lab.home.folder)
+                         for page in "12")  # fmt: skip
+        assert "needs a person" in first.stdout, first  # what differs comes first
+        assert "needs a person" not in second.stdout, second
+        assert "rows 2 to 2 of 2" in second.stdout
     done = labkit("reconcile", home=lab.home.folder)
     assert (done.returncode, "1 compared, 0 not right" in done.stdout) == (0, True), done
     assert lab.tables("trade_pay", raw=True).equals(before)
