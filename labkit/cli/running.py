@@ -127,7 +127,8 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     if any(place.standing.glob("*.json")) or Armoury(place.faults).armed():
         from labkit.faults import list_standing  # it takes long to load, and is seldom needed
 
-        print_table("broken on purpose; labkit fault --clear ends it all", list_standing(place))
+        print_table("broken on purpose", list_standing(place))
+        say("labkit fault --clear ends all of it")
     return say(f"operator console, for you alone: {opened}") if opened else None
 
 

@@ -89,7 +89,7 @@ def test_what_somebody_still_wants_broken_stays(lab: Lab) -> None:
     with lab.faults.paused("goods"):
         assert mend(lab.home) == []
         shown = labkit("status", home=lab.home.folder).stdout
-        assert "broken on purpose; labkit fault --clear ends it all" in shown
+        assert "labkit fault --clear ends all of it" in shown
         assert "paused goods" in shown
         assert labkit("fault", "--clear", home=lab.home.folder).returncode == 0
         assert History(lab.home.folder).place().placed
