@@ -27,7 +27,7 @@ from labkit.matrix.scenario import (
 )
 from labkit.matrix.stage import Stage
 from labkit.runtime.ids import SEQUENCE_BITS, WORKERS
-from tests import audited, full_disk, on_mysql, repeated_ids
+from tests import audited, crowded, full_disk, on_mysql, repeated_ids
 from tests.forging import Forger
 from tests.history import History
 
@@ -279,6 +279,10 @@ story("clock-back-at-birth", "the clock of a process steps back before it has ma
 story("refund-id-taken", "a payment is given back under an id that another refund has")(
     repeated_ids.refund_id_taken
 )
+story("slow-answer", "the platform is slow about one payment, and silent about another")(
+    crowded.slow_answer
+)
+story("large-callbacks", "many large callbacks come at once")(crowded.large_callbacks)
 story("locked-while-sent", "a service's database is locked as its message comes")(
     audited.locked_while_sent
 )
