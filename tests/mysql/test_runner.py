@@ -1,5 +1,6 @@
 """The database runner on MySQL: what the server does to it, and what becomes of the steps."""
 
+import asyncio
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -146,6 +147,19 @@ def test_what_does_not_fit_is_refused(open_runner: OpenRunner) -> None:
         run(database, steps.name_goods, "x" * 101)
     run(database, steps.name_goods, "华为P30 📱")
     assert store.row("trade_goods")["goods_name"] == "华为P30 📱"
+
+
+def test_who_asks_behind_writes_sees_them(open_runner: OpenRunner) -> None:
+    """What was queued before the question, and what another instance has committed, is in it."""
+    (database, _), (other, _) = open_runner("user"), open_runner("user")
+    run(other, steps.touch, 1)
+
+    async def ask() -> int:
+        for _ in range(200):
+            database.submit(steps.touch, 1)
+        return await database.ask(steps.balance, 1, behind_writes=True)
+
+    assert asyncio.run(ask()) == BALANCE + 201
 
 
 def test_who_reads_sees_one_moment_and_cannot_write(open_runner: OpenRunner, schema: str) -> None:

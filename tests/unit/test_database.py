@@ -166,6 +166,23 @@ def test_a_reader_sees_one_moment(open_database: OpenDatabase) -> None:
     assert looking.result(timeout=60) == [BALANCE, BALANCE]
 
 
+def test_who_asks_behind_writes_sees_them(open_database: OpenDatabase) -> None:
+    """What was queued before the question is in the answer."""
+    database, _ = open_database("user")
+
+    @step(reads=True)
+    def look(tx: Transaction, _command: None) -> int:
+        only = select(user.c.user_money).where(user.c.user_id == 1)
+        return int(tx.execute(only).scalar_one())
+
+    async def ask() -> int:
+        for _ in range(200):
+            database.submit(spend, 1)
+        return await database.ask(look, None, behind_writes=True)
+
+    assert asyncio.run(ask()) == BALANCE - 200
+
+
 def test_a_reader_cannot_write(open_database: OpenDatabase, tmp_path: Path) -> None:
     """The engine of who only looks refuses to change anything."""
     open_database("user")
