@@ -81,6 +81,8 @@ def test_the_server_goes_under_load(
 @pytest.mark.parametrize("fault", ["row_held user 1", "database_locked user"])
 def test_what_is_held_is_listed_and_let_go(lab: Lab, history: History, fault: str) -> None:
     """Who clears all faults ends the connection that holds it, in whatever process it is."""
+    lab.reset(users=1, balance=10**6)
+    history.begin()
     name, *told = fault.split()
     with getattr(lab.faults, name)(*VERBS[name].read(told)) as held:
         until(lambda: not history.place(money_paid=1).placed and held.times, "it is met", 60)
