@@ -92,7 +92,7 @@ def test_labkit_up_stays_when_its_shell_goes(tmp_path: Path) -> None:
         ["sh", "-c", up], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as shell:
         assert shell.stdout
-        until(lambda: shell.stdout.readline() == b"\n", "the lab is up")
+        until(lambda: shell.stdout.readline() == b"\n", "the lab is up", seconds=90)
         os.killpg(shell.pid, signal.SIGHUP)
         os.killpg(shell.pid, signal.SIGKILL)
     before = processes(tmp_path / "home")
