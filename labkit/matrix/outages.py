@@ -67,22 +67,24 @@ def forgotten_paid(stage: Stage) -> Story:
     return {order: IS_PAID}
 
 
-@scenario("slow", "a consumer is slow as an order is cancelled, and is asked for it meanwhile")
+@scenario("slow", "a consumer is slow as an order is cancelled, and the message comes once more")
 def slow(stage: Stage) -> Story:
-    """The goods service takes so long that it has nothing to show when it is asked."""
+    """The goods service is in the midst of a message as the same one comes again."""
     order = stage.user.order(**_EVERYTHING)
     yield
+    stage.breaks("order.order_cancel.before_send", "duplicate")
     stage.breaks("goods.return_stock.before_commit", "delay:1")
     stage.user.cancel(order)
     return {order: IS_CANCELLED}
 
 
-@scenario("slow-paid", "a consumer is slow as an order is paid, and is asked for it meanwhile")
+@scenario("slow-paid", "a consumer is slow as an order is paid, and the message comes once more")
 def slow_paid(stage: Stage) -> Story:
-    """The log service takes so long that it has nothing to show when it is asked."""
+    """The log service is in the midst of a message as the same one comes again."""
     order = stage.user.order(**_PAYING)
     url = stage.user.cashier(order)
     yield
+    stage.breaks("pay.paid.before_send", "duplicate")
     stage.breaks("log.log_payment.before_commit", "delay:1")
     stage.user.press(url)
     stage.user.sees_paid(order)
