@@ -13,7 +13,7 @@ import queue
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
@@ -39,8 +39,9 @@ log = logging.getLogger(__name__)
 _GROUP = 100
 _EVER = float("inf")
 #: How long a step waits for a held row, run again every now and then, while all others go on; who
-#: has less time is told before that is over.
+#: has less time is told before that is over. However many wait, so many at most are run again.
 _HELD_S, _AGAIN_S, _TOLD_S = 2.0, 0.05, 0.1
+_MOST_AGAIN = 20
 _LOOK_SECONDS = 0.02
 #: How often a group is tried where the same may succeed; after a lost connection on a new one.
 _TRIES = {Trouble.BUSY: 5, Trouble.DEADLOCK: 3, Trouble.LOST: 2}
@@ -72,7 +73,8 @@ class Committer:
         self._deliver = deliver
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._held = HeldRows() if locks_rows else None
-        self._put_off: list[Work] = []  # who needs a row that is held
+        self._put_off: list[tuple[Work, RowHeld]] = []  # who needs a row that is held
+        self._again_at = 0.0
         self._thread = vital.VitalThread(self._loop, "committer")
         self._thread.start()
 
@@ -128,28 +130,50 @@ class Committer:
 
     def _take(self) -> list[Work]:
         """All that wait, as far as a group may grow; nothing where the end was asked for."""
-        group, self._put_off = self._put_off, []
-        try:
-            while work := self._queue.get(timeout=_AGAIN_S if group else None):
-                group.append(work)
-                if len(group) >= _GROUP or self._queue.empty():
-                    return group
-        except queue.Empty:
-            return group
-        if group:
-            self._queue.put(None)
+        group: list[Work] = []
+        while not group:
+            ends = self._gather(group)
+            if ends and not group and not self._put_off:
+                return []
+            if ends:
+                self._queue.put(None)
+            group += self._take_again(at_once=not group)
         return group
+
+    def _gather(self, group: list[Work]) -> bool:
+        """Add what waits to a group, as far as it may grow; whether the end was asked for."""
+        with suppress(queue.Empty):  # nobody is new, and who needs a held row is due
+            while not group or (len(group) < _GROUP and not self._queue.empty()):
+                rest = max(0.0, self._again_at - time.monotonic()) if self._put_off else None
+                work = self._queue.get(timeout=rest)
+                if work is None:
+                    return True
+                group.append(work)
+        return False
+
+    def _take_again(self, *, at_once: bool) -> list[Work]:
+        """Some of those who need a held row, where they are due; who has no time left is told."""
+        now = time.monotonic()
+        self._deliver([end for end in self._put_off if now >= _waits_until(end[0])])
+        waiting = [end for end in self._put_off if now < _waits_until(end[0])]
+        due = _MOST_AGAIN if at_once or now >= self._again_at else 0
+        self._put_off = waiting[due:]
+        return [work for work, _ in waiting[:due]]
 
     def _answer(self, ends: Ends) -> None:
         """Hand answers out; a step that met a held row is run again for as long as it may wait."""
         now = time.monotonic()
+        told: Ends = []
         for work, answer in ends:
             if isinstance(answer, RowHeld):
                 work.held_since = work.held_since or now
-        waiting = [work for work, answer in ends if isinstance(answer, RowHeld)
-                   and now < min(work.expires - _TOLD_S, work.held_since + _HELD_S)]  # fmt: skip
-        self._put_off += waiting
-        self._deliver([end for end in ends if end[0] not in waiting])
+                if now < _waits_until(work):
+                    self._put_off.append((work, answer))
+                    continue
+            told.append((work, answer))
+        if len(told) < len(ends) and now >= self._again_at:
+            self._again_at = now + _AGAIN_S
+        self._deliver(told)
 
     def _run(self, group: list[Work], *, presuming: bool = True) -> None:
         """Run a group in one transaction; where that fails, each of it in its own."""
@@ -305,6 +329,11 @@ def _failure(work: Work, error: Exception) -> Any:
     order_id = getattr(work.command, "order_id", None)
     text = f"order {order_id}: {error}" if order_id else str(error)
     return Result[Any].no(work.step.failed, text)
+
+
+def _waits_until(work: Work) -> float:
+    """Return when a step that met a held row is told so, at the latest."""
+    return min(work.expires - _TOLD_S, work.held_since + _HELD_S)
 
 
 def _count(error: Exception) -> None:

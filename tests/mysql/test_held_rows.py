@@ -95,6 +95,27 @@ def test_a_row_that_is_known_to_be_held_is_not_waited_for(
     assert balances(store) == [BALANCE, BALANCE + 3]
 
 
+def test_however_many_wait_for_a_row_the_others_go_on(open_runner: OpenRunner, schema: str) -> None:
+    """Of two hundred that wait a few are run again with whoever else comes, and not all of them."""
+    database, store = open_runner("user")
+    runs: list[int] = []
+
+    @step()
+    def touch(tx: Transaction, user_id: int) -> None:
+        runs.append(user_id)
+        steps.touch(tx, user_id)
+
+    with held(schema):
+        assert database.submit(steps.touch, FIRST).exception(timeout=60)
+        waiting = [database.submit(touch, FIRST) for _ in range(200)]
+        for _ in range(5):
+            database.submit(steps.touch, SECOND).result(timeout=60)  # behind all of them, at first
+            before, runs[:] = len(runs), []
+        assert before <= 2 * 20
+    told = [isinstance(one.exception(timeout=60), RowHeld) for one in waiting]
+    assert balances(store) == [BALANCE + told.count(False), BALANCE + 5]
+
+
 def lock_waits(schema: str) -> int:
     """How often a statement has waited for a row."""
     engine = create_engine(schema)
