@@ -20,6 +20,7 @@ from labkit.runtime.inbox import Delivery, Failure
 from labkit.runtime.letters import StuckThing
 from labkit.runtime.reading import Progress
 from labkit.runtime.steps import Event, Step
+from labkit.runtime.work import Overloaded
 
 log = logging.getLogger(__name__)
 
@@ -163,14 +164,18 @@ class Inbox:
             return await self._database.run(step, delivery)
 
     def _keep(self, delivery: Delivery, error: Exception) -> None:
-        """Store a failed delivery; while the database is away, wait and run it again."""
+        """Store a failed delivery; while the database is away, run it again every now and then.
+
+        At once first: what was polled with it may have waited until the database was back.
+        """
         while _is_away(error) and not self._stopping.is_set():
-            log.warning("polling of %s pauses: %s", self._group, error)
-            time.sleep(_PAUSE_SECONDS)
             try:
                 return self._database.submit(self._first[delivery.topic], delivery).result()
             except Exception as again:  # still away, or the handler's own error now
                 error = again
+            if _is_away(error):
+                log.warning("polling of %s pauses: %s", self._group, error)
+                time.sleep(_PAUSE_SECONDS)
         return self._store(_failure(delivery, error))
 
     def _store(self, failure: Failure) -> None:
@@ -197,8 +202,11 @@ def _about(delivery: Delivery) -> dict[str, Any]:
 
 
 def _is_away(error: Exception) -> bool:
-    """Return True if no event can be handled now: the database is away, or no ids can be made."""
-    return is_away(error) or isinstance(error, NoIds)
+    """Return True if no event can be handled now, which is none of its doing.
+
+    The database is away, or has too much to do, or no ids can be made.
+    """
+    return is_away(error) or isinstance(error, (NoIds, Overloaded))
 
 
 def _failure(delivery: Delivery, error: Exception) -> Failure:

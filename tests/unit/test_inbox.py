@@ -1,20 +1,24 @@
 """The inbox: each event is handled once; what fails is kept, tried again, and at last given up."""
 
 import asyncio
+import itertools
 import json
+import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kafka.errors import InvalidSessionTimeoutError
 from sqlalchemy import update
+from sqlalchemy.exc import OperationalError
 
 from labkit.faults.points import catalogue
 from labkit.runtime import inbox, outbox
-from labkit.runtime.broker import Broker, Ground
+from labkit.runtime.broker import Broker, Consumer, Ground
 from labkit.runtime.consumer import Inbox
 from labkit.runtime.database import Database
 from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints
@@ -23,7 +27,7 @@ from labkit.runtime.inbox import BodyChanged, Delivery, Failure, Missing, Missin
 from labkit.runtime.letters import StuckThing
 from labkit.runtime.steps import Step, Transaction, step
 from labkit.runtime.tables import DEAD, DONE, WAITING
-from labkit.runtime.work import Context
+from labkit.runtime.work import Context, Overloaded, Work
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.tables import goods
 from labkit.shop.wiring import GROUPS
@@ -333,6 +337,58 @@ def test_where_no_ids_can_be_made_no_tries_are_burnt(
         assert store.row(TABLE, event_id=1)["tries"] == 1
     asyncio.run(_until(lambda: store.rows(TABLE, status=DONE), work.run_retries()))
     assert given_out(store) == 1
+
+
+def test_where_too_much_waits_no_tries_are_burnt(
+    running: tuple[Inbox, Store, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that takes no more steps has refused the retry before it began."""
+    work, store, database = running
+    fail(store, delivery(1))
+    refused: list[int] = []
+    put = database._writer.put
+
+    def refuse(one: Work, *, bounded: bool) -> None:
+        if one.step.name == give_one.name:
+            refused.append(1)
+            raise Overloaded("1000 steps wait for goods's database; ask later")
+        put(one, bounded=bounded)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database._writer, "put", refuse)
+        asyncio.run(_until(lambda: len(refused) > 2, work.run_retries()))
+    assert store.row(TABLE, event_id=1)["tries"] == 1
+
+
+class Offsets:
+    """What was polled is taken care of."""
+
+    def commit(self) -> None:
+        """Note it."""
+
+
+def test_all_that_was_polled_is_handled_as_soon_as_the_database_is_back(
+    running: tuple[Inbox, Store, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outage is waited for once, and not by each message of it."""
+    work, store, database = running
+    away = sqlite3.OperationalError("database is locked")
+    submit, asked = database.submit, itertools.count()
+
+    def submit_later(which: Step[Any, Any], command: Any) -> "Future[Any]":
+        if next(asked) >= 40:
+            return submit(which, command)
+        answer: Future[Any] = Future()
+        answer.set_exception(OperationalError("BEGIN IMMEDIATE", {}, away))
+        return answer
+
+    monkeypatch.setattr(database, "submit", submit_later)
+    monkeypatch.setattr(work._failpoints, "cross", lambda _: None)
+    pauses: list[float] = []
+    monkeypatch.setattr("labkit.runtime.consumer.time.sleep", pauses.append)
+    work._take(cast(Consumer, Offsets()), [delivery(number) for number in range(1, 40)])
+    assert given_out(store) == 39
+    assert len(pauses) == 1
 
 
 class RefusingBroker:

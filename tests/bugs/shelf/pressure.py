@@ -17,6 +17,7 @@ from labkit.runtime.inbox import Delivery, Failure
 from labkit.runtime.rules import Rule, Rules
 from labkit.runtime.statements import RowKey
 from labkit.runtime.texts import CauseText
+from labkit.runtime.work import Overloaded
 from tests.bugs.bug import bug
 
 row_is_waited_for = bug(
@@ -51,7 +52,8 @@ row_is_an_outage = bug(
 
 @row_is_an_outage.replaces("labkit.runtime.consumer:_is_away")
 def _(error: Exception) -> bool:
-    return engines.is_away(error) or engines.is_held(error) or isinstance(error, NoIds)
+    away = engines.is_away(error) or isinstance(error, (NoIds, Overloaded))
+    return away or engines.is_held(error)
 
 
 row_burns_a_try = bug(
