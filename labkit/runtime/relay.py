@@ -73,7 +73,7 @@ class Relay:
         while True:
             try:
                 while await self._is_due(groups):
-                    unsent = await database.run(outbox.claim_unsent, None)
+                    unsent = await self._claim_unsent()
                     unsettled = await database.run(outbox.claim_unsettled, None)
                     self._send_all(unsent)
                     await self._audit(unsettled)
@@ -89,6 +89,16 @@ class Relay:
             await self._address(groups)
         due: bool = await self._database.run(outbox.is_due, None)
         return due
+
+    async def _claim_unsent(self) -> list[Parcel]:
+        """Claim what is to be sent, where there is room for it: else it is claimed in vain.
+
+        With a broker that is away and a long outbox the database would do little else.
+        """
+        if len(self._sending) >= self._limit:
+            return []
+        claimed: list[Parcel] = await self._database.run(outbox.claim_unsent, None)
+        return claimed
 
     async def _address(self, groups: Groups) -> None:
         """Address events to the groups that were wired since they were written.
