@@ -7,6 +7,10 @@ without waiting (`NOWAIT`), which takes no time where it is still held.
 
 MySQL counts its own lock wait in whole seconds. The shorter one is kept here, by no longer reading
 from the connection; the transaction that is left behind is ended on another one.
+
+Whoever holds one row of a table may hold them all, as a change by hand does. If each took that
+time once, they would stop everybody together. So after the first all rows of its table are asked
+for.
 """
 
 import time
@@ -14,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, literal, select
+from sqlalchemy import Connection, Engine, Table, literal, select
 from sqlalchemy.exc import DBAPIError
 
 from labkit.runtime.engines import RowHeld, Trouble, is_held, is_no_thread, trouble
@@ -23,6 +27,7 @@ from labkit.runtime.statements import RowKey
 _PATIENCE_S = 0.4
 _REFUSED_S = 0.05  # so long after a refusal nobody asks for the row again
 _SUSPECTED_S = 10.0  # so long after it was needed last
+_MOST_SUSPECTED = 10_000  # rows that are known one by one
 _ENDED_S, _LOOK_S = 1.0, 0.01
 
 
@@ -43,12 +48,16 @@ class HeldRows:
 
     def __init__(self) -> None:
         self._until: dict[RowKey, float] = {}  # until then a suspected row is refused unasked
+        self._tables: dict[Table, float] = {}  # until then each row of it is asked for
         self._needed = 0.0
 
     def __bool__(self) -> bool:
-        if self._until and time.monotonic() - self._needed > _SUSPECTED_S:
+        now = time.monotonic()
+        if now - self._needed > _SUSPECTED_S or len(self._until) > _MOST_SUSPECTED:
             self._until.clear()
-        return bool(self._until)
+        if self._tables:
+            self._tables = {table: until for table, until in self._tables.items() if now < until}
+        return bool(self._until or self._tables)
 
     @contextmanager
     def about(self, key: RowKey | None, connection: Connection, cursor: Any) -> Iterator[None]:
@@ -63,7 +72,7 @@ class HeldRows:
             RowHeld: the row is held.
             LeftBehind: it may be.
         """
-        if key in self._until:
+        if key and (key in self._until or key.table in self._tables):
             self._take(key, connection)
         with self.in_time(cursor, [key]):
             yield
@@ -94,7 +103,10 @@ class HeldRows:
 
     def _suspect(self, keys: Sequence[RowKey | None]) -> None:
         self._needed = time.monotonic()
-        self._until |= {key: 0.0 for key in keys if key}
+        for key in keys:
+            if key:
+                self._until[key] = 0.0
+                self._tables[key.table] = self._needed + _SUSPECTED_S
 
     def _take(self, key: RowKey, connection: Connection) -> None:
         """Lock a suspected row without waiting for it.
@@ -102,12 +114,13 @@ class HeldRows:
         Raises:
             RowHeld: it is held still.
         """
-        self._needed = time.monotonic()
-        if self._until[key] < self._needed:
+        now = time.monotonic()
+        if self._until.get(key, 0.0) < now:
             if _is_free(key, connection):
-                del self._until[key]
+                self._until.pop(key, None)
                 return
-            self._until[key] = self._needed + _REFUSED_S
+            self._suspect([key])
+            self._until[key] = now + _REFUSED_S
         raise RowHeld(f"{key} is held by another transaction; ask again")
 
 

@@ -116,6 +116,22 @@ def test_however_many_wait_for_a_row_the_others_go_on(open_runner: OpenRunner, s
     assert balances(store) == [BALANCE + told.count(False), BALANCE + 5]
 
 
+def test_of_a_table_that_is_held_one_row_is_waited_for(
+    open_runner: OpenRunner, schema: str
+) -> None:
+    """Somebody changes all users by hand: who needs another of them is told without a wait."""
+    database, store = open_runner("user")
+    with held(schema, "UPDATE trade_user SET user_name = 'x'"):
+        before = lock_waits(schema)
+        for user_id in (FIRST, SECOND):
+            error = database.submit(steps.touch, user_id).exception(timeout=60)
+            assert isinstance(error, RowHeld)
+        assert lock_waits(schema) - before == 1
+    for user_id in (FIRST, SECOND):
+        until(lambda number=user_id: is_done(database, number), "the row is free")
+    assert balances(store) == [BALANCE + 1, BALANCE + 1]
+
+
 def lock_waits(schema: str) -> int:
     """How often a statement has waited for a row."""
     engine = create_engine(schema)
