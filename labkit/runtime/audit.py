@@ -5,13 +5,16 @@ only waits makes the queue longer that it waits in. So a group that lacks someth
 more, behind all that waits for its database, and says how far it has read.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from labkit.runtime.desk import Desk
-from labkit.runtime.inbox import MissingQuery, fingerprint
+from labkit.runtime.inbox import Missing, MissingQuery, fingerprint
 from labkit.runtime.outbox import Lacking, Parcel
+from labkit.runtime.reading import Reading
 from labkit.runtime.steps import Unknown
 
 #: How old the end of a topic may be that a group has read to: an idle consumer looks as often.
@@ -54,8 +57,45 @@ class Findings:
         return [parcel for parcel in parcels if parcel.event_id not in open_still]
 
 
+class Asked:
+    """The desk of a group, where who gave no answer is not asked the same again at once.
+
+    Each question takes the time of a call then. Whoever audits much, a batch after the other, would
+    do nothing but wait, also with the messages of others.
+
+    Args:
+        desk: of the service that consumes for the group.
+        pause_s: for which it is not asked.
+    """
+
+    def __init__(self, desk: Desk, pause_s: float) -> None:
+        self._desk = desk
+        self._pause_s = pause_s
+        self._silent: dict[str, tuple[float, str]] = {}  # question → until then, and the cause
+
+    async def find_missing(self, query: MissingQuery) -> Missing:
+        """Ask, as `Desk` has it."""
+        missing: Missing = await self._ask("find_missing", query)
+        return missing
+
+    async def find_lost(self, query: MissingQuery) -> Reading:
+        """Ask, as `Desk` has it."""
+        reading: Reading = await self._ask("find_lost", query)
+        return reading
+
+    async def _ask(self, question: str, query: MissingQuery) -> Any:
+        until, cause = self._silent.get(question, (0.0, ""))
+        if time.monotonic() < until:
+            raise Unknown(cause)
+        try:
+            return await getattr(self._desk, question)(query)
+        except Unknown as unknown:
+            self._silent[question] = time.monotonic() + self._pause_s, str(unknown)
+            raise
+
+
 async def ask_groups(
-    desk_of: Callable[[str], Desk], parcels: list[Parcel], audit_delay: float
+    desk_of: Callable[[str], Asked], parcels: list[Parcel], audit_delay: float
 ) -> Findings:
     """Ask each group which of its messages it has.
 
@@ -81,7 +121,7 @@ async def ask_groups(
 
 
 async def _tell_lag_from_loss(
-    desk: Desk, group: str, lacked: list[Parcel], audit_delay: float, findings: Findings
+    desk: Asked, group: str, lacked: list[Parcel], audit_delay: float, findings: Findings
 ) -> None:
     """Ask once more for what a group lacks: it waits for what the group may not have read yet."""
     try:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from labkit.runtime import audit, outbox, tracing
@@ -53,7 +54,7 @@ class Relay:
         self._broker = broker
         self._failpoints = failpoints
         self._mishaps = Mishaps(failpoints.rules)
-        self._desk_of = desk_of
+        self._desk_of = cache(lambda group: audit.Asked(desk_of(group), audit_delay))
         self._limit = limit
         self._audit_delay = audit_delay
         self._addressed_ms, self._address_at = wall_ms(), 0.0

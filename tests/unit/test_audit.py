@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from labkit.runtime import inbox
-from labkit.runtime.audit import Findings, ask_groups
+from labkit.runtime.audit import Asked, Findings, ask_groups
 from labkit.runtime.desk import Desk
 from labkit.runtime.inbox import Delivery, Missing, MissingQuery
 from labkit.runtime.outbox import Lacking, Parcel
@@ -72,7 +72,7 @@ def audit(
     store: Store, *parcels: Parcel, behind_s: float | None = 0.0, comes: tuple[Delivery, ...] = ()
 ) -> tuple[Findings, Group]:
     group = Group(store, behind_s, comes)
-    desk = cast(Desk, group)
+    desk = Asked(cast(Desk, group), pause_s=0)
     return asyncio.run(ask_groups(lambda _: desk, list(parcels), DELAY)), group
 
 
@@ -113,6 +113,17 @@ def test_a_group_whose_database_writes_nothing_is_asked_again(store: Store) -> N
     found, _ = audit(store, parcel(1), behind_s=None)
     assert (found.lacking(), found.arrived([parcel(1)])) == ([], [])
     assert found.waiting == {"goods gave no answer to find_lost": [parcel(1)]}
+
+
+@pytest.mark.parametrize("pause_s", [0, 60])
+def test_who_gave_no_answer_is_not_asked_at_once_again(store: Store, pause_s: float) -> None:
+    """Batches of an audit that come after each other do not each wait for the same group."""
+    group = Group(store, None, ())
+    asked = Asked(cast(Desk, group), pause_s)
+    for number in range(1, 6):
+        found = asyncio.run(ask_groups(lambda _: asked, [parcel(number)], DELAY))
+        assert found.waiting == {"goods gave no answer to find_lost": [parcel(number)]}
+    assert len(group.asked_twice) == (1 if pause_s else 5)
 
 
 def test_a_group_that_is_always_busy_is_believed_in_the_end(store: Store) -> None:
