@@ -198,7 +198,9 @@ class Runtime:
         return {name: handler(function) for name, function in self.service.methods.items()}
 
     def _run_flow(self, flow: Flow[Any, Any], command: Any) -> "asyncio.Task[Any]":
-        """Run a flow; who asks for the same while it runs waits for the same answer."""
+        """Run a flow; who asks for the same while it runs shares it, where it is one of those."""
+        if not flow.shared:
+            return asyncio.ensure_future(flow.function(self, command))
         key = (flow.name, command)
         running = self._flows.get(key)
         if running is None:

@@ -212,10 +212,17 @@ class Step(Generic[P, A]):
 
 @dataclass(frozen=True)
 class Flow(Generic[P, A]):
-    """A business function over several services, which awaits steps and calls."""
+    """A business function over several services, which awaits steps and calls.
+
+    Attributes:
+        function: the function itself.
+        name: its name.
+        shared: whether who asks for the same while it runs waits for the same answer.
+    """
 
     function: Callable[P, Awaitable[A]]
     name: str
+    shared: bool = True
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
         """Run it."""
@@ -236,3 +243,12 @@ def step(
 def flow(function: Callable[P, Awaitable[A]]) -> Flow[P, A]:
     """Mark a function `async (shop, command) -> answer` as a flow."""
     return Flow(function, function.__name__)
+
+
+def looking_flow(function: Callable[P, Awaitable[A]]) -> Flow[P, A]:
+    """Mark a function `async (shop, query) -> answer` as a flow that says what holds.
+
+    Who asks is never told what held when somebody else asked before: it may be over, and known to
+    be over by who asks now.
+    """
+    return Flow(function, function.__name__, shared=False)

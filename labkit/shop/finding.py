@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 from labkit.results import Code, Result
-from labkit.runtime.steps import flow
+from labkit.runtime.steps import looking_flow
 from labkit.shop import lookups, orders
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import MoveOrder
 
 
-@flow
+@looking_flow
 async def find_order(shop: Shop, query: MoveOrder) -> Result[Any]:
     """Look an order up. One that is late and was never saved is ruled out before that is told.
 

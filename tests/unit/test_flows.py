@@ -1,0 +1,43 @@
+"""Flows: who asks for the same meanwhile shares the answer, unless it only wants to know."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from labkit.runtime.service import Runtime
+from labkit.runtime.steps import Flow, flow, looking_flow
+from labkit.shop.wiring import SERVICES
+
+
+@pytest.mark.parametrize(("mark", "second"), [(flow, "unpaid"), (looking_flow, "paid")])
+def test_who_looks_later_is_told_what_holds_later(mark: Callable[..., Any], second: str) -> None:
+    """An order is paid while somebody waits for an answer that was read before: who asks after
+    that must not be given it, but whoever asks to do the same again has it done once."""
+    state, slow = ["unpaid"], asyncio.Event()
+
+    async def look(_shop: object, _query: str) -> str:
+        found = state[0]
+        await slow.wait()
+        return found
+
+    async def ask_twice() -> list[str]:
+        runtime, marked = object.__new__(Runtime), mark(look)
+        runtime._flows = {}
+        answers = [runtime._run_flow(marked, "order 1")]
+        await asyncio.sleep(0)
+        state[0] = "paid"
+        answers.append(runtime._run_flow(marked, "order 1"))
+        await asyncio.sleep(0)
+        slow.set()
+        return await asyncio.gather(*answers)
+
+    assert asyncio.run(ask_twice()) == ["unpaid", second]
+
+
+def test_an_order_is_looked_up_anew_each_time() -> None:
+    """What is told of it follows what was told before."""
+    find_order = SERVICES["order"].methods["find_order"]
+    assert isinstance(find_order, Flow)
+    assert not find_order.shared
