@@ -210,10 +210,10 @@ class Relay:
     async def _audit(self, parcels: list[Parcel]) -> None:
         """Ask each group what it lacks; its own database answers, not the broker."""
         found = await audit.ask_groups(self._desk_of, parcels, self._audit_delay)
+        for lacking in found.lacking():  # first: what one group lost, another may not have yet
+            await self._database.run(outbox.mark_missing, lacking)
         for error, theirs in found.waiting.items():
             await self._postpone(theirs, SENT, error)
-        for lacking in found.lacking():
-            await self._database.run(outbox.mark_missing, lacking)
         if known := found.arrived(parcels):
             await self._database.run(outbox.mark_settled, known)
 

@@ -1,4 +1,4 @@
-"""The relay: what it claims, it can send."""
+"""The relay: what it claims, it can send; what is lost is counted, whatever else is wrong."""
 
 import asyncio
 from pathlib import Path
@@ -6,11 +6,18 @@ from typing import Any, cast
 
 import pytest
 
+from labkit.runtime import outbox
 from labkit.runtime.broker import Broker
+from labkit.runtime.desk import Desk
+from labkit.runtime.inbox import Missing, MissingQuery
 from labkit.runtime.outbox import Parcel
+from labkit.runtime.reading import Reading
 from labkit.runtime.relay import Relay
+from labkit.runtime.steps import Unknown
+from labkit.runtime.tables import UNSENT
 from labkit.shop.wiring import GROUPS
 from tests.unit.grouping import SECONDS, mark, running
+from tests.unit.store import audited
 
 _ROOM, _BATCH = 10, 100
 
@@ -54,3 +61,42 @@ def test_no_more_is_claimed_than_can_be_sent(
 
         asyncio.run(relay_for_a_while())
     assert _ROOM <= len(claimed) <= _BATCH
+
+
+class Desks:
+    """The desks of all groups: one has lost everything, one gives no answer."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+
+    async def find_missing(self, query: MissingQuery) -> Missing:
+        """Answer for a group."""
+        if self._group == "coupon":
+            raise Unknown("coupon gave no answer to find_missing")
+        return Missing(lost=tuple(query.fingerprints) if self._group == "goods" else ())
+
+    async def find_lost(self, query: MissingQuery) -> Reading:
+        """Answer for a group that has read all there was."""
+        return Reading(missing=await self.find_missing(query), behind_s=0)
+
+
+def test_what_is_lost_in_vain_is_counted_while_another_group_is_away(tmp_path: Path) -> None:
+    """Else it would be sent again at the same pace for as long as that group gives no answer."""
+    with running(tmp_path / "a") as (runner, store):
+        runner.database.submit(*mark(1)).result(SECONDS)
+        event_id = store.row("trade_mq_producer")["event_id"]
+
+        async def audit() -> None:
+            relay = Relay(
+                "goods", cast(Broker, StandsStill()), runner.failpoints,
+                lambda group: cast(Desk, Desks(group)), _ROOM, 1,
+            )  # fmt: skip
+            relay._database = runner.database
+            for _ in range(3):
+                await runner.database.run(outbox.mark_sent, [event_id])
+                await relay._audit(audited(store, event_id))
+
+        asyncio.run(audit())
+        row = store.row("trade_mq_producer")
+    assert (row["status"], row["tries"]) == (UNSENT, 3)
+    assert "not in goods" in row["last_error"]
