@@ -11,7 +11,7 @@ from typing import Any
 
 from labkit.home import FOUNDED, Home, locked, try_lock
 from labkit.settings import Settings
-from labkit.stack import control, health
+from labkit.stack import children, control, health
 from labkit.stack.control import NotUp
 from labkit.stack.ending import down, end
 from labkit.stack.grounds import Ground, Stack
@@ -190,9 +190,10 @@ def _wait(
     home: Home, supervisor: "subprocess.Popen[bytes]", progress: Callable[[str], None]
 ) -> None:
     deadline = time.monotonic() + _UP_SECONDS
+    us = Holder(supervisor.pid, children.birth(supervisor.pid) or "")
     while True:
         state = home.state()
-        ours = state.get("supervisor") == supervisor.pid
+        ours = us.wrote(state)  # an earlier one may have had the same pid
         if ours and state.get("phase") == "up":
             return
         if supervisor.poll() is not None:
