@@ -43,7 +43,11 @@ def _due(now_ms: int) -> Any:
 
 
 class Delivery(Message):
-    """One event as the broker handed it to one consumer group."""
+    """One event as the broker handed it to one consumer group.
+
+    Attributes:
+        tries: that its row had when it was read; None where it comes from the broker.
+    """
 
     group: str
     event_id: int
@@ -52,6 +56,7 @@ class Delivery(Message):
     key: str
     body: str
     trace: str = ""
+    tries: int | None = None
 
 
 class Failure(Message):
@@ -147,7 +152,8 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
     """Keep a delivery that raised, in a transaction of its own, with its cause and next try.
 
     The row keeps the message that came first: another one under its id is told as a dead letter,
-    and neither touches the row nor burns its tries.
+    and neither touches the row nor burns its tries. Instances that try a row at the same time burn
+    one try together.
     """
     settings, delivery = tx.settings, failure.delivery
     tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
@@ -158,7 +164,7 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
         by_hand = (row.last_error or "").startswith(_BY_HAND)  # a try was on its way just then
         error = given_up(failure.error) if by_hand else failure.error
         tx.execute(update(inbox).where(_row(delivery)).values(last_error=error))
-    elif row.status == WAITING:
+    elif row.status == WAITING and delivery.tries in (None, row.tries):  # else another instance
         tries = row.tries + (not failure.held)
         dead = tries >= settings.retry_limit and not failure.held
         doubled = settings.retry_first * 2 ** min(max(tries - 1, 0), _MOST_DOUBLINGS)
@@ -262,5 +268,5 @@ def delivery_of(row: Any) -> Delivery:
     """A kept row as the broker had handed it out."""
     return Delivery(
         group=row.group_name, event_id=row.event_id, topic=row.topic, tag=row.tag,
-        key=row.msg_key, body=row.body, trace=row.trace or "",
+        key=row.msg_key, body=row.body, trace=row.trace or "", tries=row.tries,
     )  # fmt: skip

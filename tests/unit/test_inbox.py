@@ -59,11 +59,13 @@ def store(open_store: OpenStore) -> Store:
     return open_store("goods")
 
 
-def delivery(event_id: int = 1, order_id: int = ORDER, body: str | None = None) -> Delivery:
+def delivery(
+    event_id: int = 1, order_id: int = ORDER, body: str | None = None, tries: int | None = None
+) -> Delivery:
     body = body or OrderCancelled(order_id=order_id).model_dump_json()
     return Delivery(
         group="goods", event_id=event_id, topic="order_cancel", tag="cancelled",
-        key=str(order_id), body=body,
+        key=str(order_id), body=body, tries=tries,
     )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def test_a_failure_is_kept_with_its_cause_and_next_try(store: Store) -> None:
     assert row["last_error"] == "ZeroDivisionError: poison"
     assert store.run(inbox.find_due, None) == []
     store.wait(store.settings.retry_first)
-    assert store.run(inbox.find_due, None) == [delivery()]
+    assert store.run(inbox.find_due, None) == [delivery(tries=1)]
 
 
 def test_delays_grow_up_to_a_limit(store: Store) -> None:
@@ -162,7 +164,16 @@ def test_rows_that_fail_again_and_again_do_not_fill_the_batch(store: Store) -> N
         for _ in range(3):
             fail(store, delivery(number))
     store.wait(60)
-    assert store.run(inbox.find_due, None)[0] == delivery(101)
+    assert store.run(inbox.find_due, None)[0] == delivery(101, tries=1)
+
+
+def test_instances_that_try_a_row_together_burn_one_try(store: Store) -> None:
+    """Each finds it due, and each fails: else as many instances give it up as many times sooner."""
+    fail(store, delivery(1))
+    store.wait(60)
+    found = [store.run(inbox.find_due, None) for _ in range(3)]
+    for [due] in found:
+        assert fail(store, due)["tries"] == 2
 
 
 def test_a_dead_event_is_not_tried_again_by_itself(store: Store) -> None:
@@ -181,7 +192,7 @@ def test_a_kept_event_can_be_handled_later(
     """A waiting row, or by hand a dead one, that works when tried again is done, once."""
     for _ in range(failures):
         fail(store, delivery())
-    assert store.run(inbox.find_delivery, 1) == delivery()
+    assert store.run(inbox.find_delivery, 1) == delivery(tries=failures)
     store.run(again, delivery())
     row = store.row(TABLE)
     assert (given_out(store), row["status"], row["last_error"]) == (1, DONE, None)

@@ -63,7 +63,7 @@ def test_what_is_taken_back_is_due_now_with_all_its_tries(store: Store) -> None:
 
     row = store.row(INBOX)
     assert (row["status"], row["tries"], row["last_error"]) == (WAITING, 0, CAUSE)
-    assert store.run(inbox.find_due, None) == [delivery()]
+    assert store.run(inbox.find_due, None) == [delivery(tries=0)]
     assert fail(store, delivery())["status"] == WAITING
     for again in (AGAIN, AGAIN, FIRST, BY_HAND):
         store.run(again, delivery())
