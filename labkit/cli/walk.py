@@ -65,8 +65,10 @@ def _walk(lab: Lab) -> None:
     )
     if placed.order_id:
         _pay(lab, placed.order_id)
-    _table("\n5. The platform's bill beside the shop's payments (对账)", lab.reconcile())
-    _table("\n6. What must be true, whatever fails", lab.check())
+    say("")
+    _table("5. The platform's bill beside the shop's payments (对账)", lab.reconcile())
+    say("")
+    _table("6. What must be true, whatever fails", lab.check())
 
 
 def _pay(lab: Lab, order_id: str) -> None:

@@ -25,6 +25,7 @@ def test_the_tour_shows_an_order_to_its_payment_and_leaves_nothing(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert "200 SUCCESS" in done.stdout
     assert "422 ORDER_CONFIRM_FAILED" in done.stdout
+    assert re.findall(r"^([1-9])\. [A-Z]", done.stdout, re.M) == ["1", "2", "3", "4", "5", "6"]
     assert re.search(r"\+ +U1 +O2 +2 refunded +30000", done.stdout)
     assert re.search(r"~ +P1 +O1 +488000 +0 unpaid → 1 paid", done.stdout)
     assert re.search(r"\+ +U1 +O1 +1 earned +4880", done.stdout)
