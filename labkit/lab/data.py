@@ -16,6 +16,7 @@ from labkit.shop.tables import TABLES
 
 Rows = list[dict[str, Any]]
 _ANSWER_SECONDS = 60.0  # an invariant over a million orders
+_ID_BITS = 64
 _AT_ONCE = 10_000  # SQLite takes 32,766 values in a statement, MySQL as many as fit
 
 #: database → its tables: the services', and the payment platform's, which is not ours.
@@ -187,6 +188,7 @@ def _of_order(statement: Select[Any], table: Table, order_id: int | None) -> Sel
     """Narrow a statement to the rows of one order: those that bear its id, or its key."""
     if order_id is None:
         return statement
-    own = [table.c.order_id == order_id] if "order_id" in table.c else []
+    is_id = order_id.bit_length() < _ID_BITS  # no driver takes a longer number
+    own = [table.c.order_id == order_id] if is_id and "order_id" in table.c else []
     keyed = [table.c.msg_key == str(order_id)] if "msg_key" in table.c else []
     return statement.where(or_(*own, *keyed) if own or keyed else false())

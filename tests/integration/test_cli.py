@@ -228,6 +228,8 @@ def test_tables_and_logs_are_shown(home: Path) -> None:
     shown = labkit("tables", "trade_goods", home=home).stdout
     assert "华为P30" in shown
     assert "trade_user" not in shown
+    no_order = ("--order", str(2**63))
+    assert labkit("tables", "trade_order", *no_order, home=home).stdout == "trade_order: nothing\n"
     logs = labkit("logs", "--lines", "1", home=home).stdout
     for process in ("order-1", "goods-1", "goods-2", "order-web-1", "broker", "supervisor"):
         assert process in logs
