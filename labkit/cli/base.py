@@ -70,6 +70,22 @@ def running(folder: Path) -> Home:
     return home
 
 
+def endpoints(folder: Path) -> dict[str, str]:
+    """Where the webs of a home answer.
+
+    Raises:
+        NotUp: no lab is up there, or one is just being started; says how to wait for it.
+    """
+    home = running(folder)
+    from labkit.stack import launch
+    from labkit.stack.control import NotUp
+
+    found: dict[str, str] = launch.status(home)["endpoints"]
+    if not found["order-web"]:
+        raise NotUp(f"the lab in {home.folder} is just coming up: wait for labkit up{at(folder)}")
+    return found
+
+
 def mend_left_over(home: Home) -> None:
     """Mend what a tool broke that was killed before it could mend it, and say so."""
     if not any(home.standing.glob("*.json")):

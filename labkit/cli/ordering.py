@@ -7,12 +7,12 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from labkit.cli.base import DEFAULT_HOME, HomeOption, app, print_table, running, say
+from labkit.cli.base import DEFAULT_HOME, HomeOption, app, endpoints, print_table, say
+from labkit.home import Home
 from labkit.lab.client import Client
 from labkit.lab.data import Reader
 from labkit.results import Result
 from labkit.shop.tables import PAY_OPEN
-from labkit.stack import launch
 
 _TOLD_SECONDS = 3.0
 _POLL_SECONDS = 0.05
@@ -69,8 +69,7 @@ def pay(
 
 
 def _client(home: Path) -> Client:
-    place = running(home)
-    return Client(launch.status(place)["endpoints"], Reader(place))
+    return Client(endpoints(home), Reader(Home(home)))
 
 
 def _say(response: httpx.Response) -> dict[str, Any] | None:

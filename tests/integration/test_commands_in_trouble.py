@@ -72,6 +72,27 @@ def run() -> Iterator[Run]:
         yield run
 
 
+@contextmanager
+def unsigned(home: Path) -> Iterator[None]:
+    """Have a supervisor not have told yet who it is, as while a lab is coming up."""
+    lock = home / "supervisor.lock"
+    name = lock.read_text()
+    lock.write_text("")
+    try:
+        yield
+    finally:
+        lock.write_text(name)
+
+
+def test_who_orders_before_it_is_up_is_told_to_wait(home: Path, run: Run) -> None:
+    """`labkit up` is under way in another window: what needs a web says so."""
+    with unsigned(home):
+        for command in ("order", "pay"):
+            done = run(command, *WORDS[command], home=home)
+            must_be_told(done, fails=True)
+            assert "is just coming up: wait for labkit up" in done.stderr
+
+
 def must_be_told(done: Done, *, fails: bool) -> None:
     """A line or two, no traceback, and an exit code that is true."""
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
