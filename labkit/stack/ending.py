@@ -73,9 +73,13 @@ def _signal(holder: Holder, how: signal.Signals) -> None:
 
 def end(home: Home, supervisor: "subprocess.Popen[bytes]") -> None:
     """End a supervisor that this process has started, and all that it started."""
-    birth = children.birth(supervisor.pid)
-    _end_holder(Holder(supervisor.pid, birth) if birth else None, lambda _: None)
-    supervisor.wait()
+    supervisor.terminate()  # it is our child: nothing has to be opened to find it
+    supervisor.send_signal(signal.SIGCONT)
+    try:
+        supervisor.wait(_DOWN_SECONDS)
+    except subprocess.TimeoutExpired:
+        supervisor.kill()
+        supervisor.wait()
     _end_recorded(home)
 
 

@@ -1,5 +1,6 @@
 """A health check that tells the truth: `up` and `status` say what answers, not what was started."""
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from labkit.home import Home
 from labkit.lab import Lab
 from labkit.lab.sabotage import sabotaged
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
-from labkit.stack import health, launch
+from labkit.stack import children, health, launch
 from tests.processes import processes
 from tests.raw import ask_status, labkit
 from tests.waiting import until
@@ -107,3 +108,20 @@ def test_up_fails_where_an_edge_does_not_answer(
         launch.up(home)
     assert not launch.is_up(home)
     assert not processes(home.folder)
+
+
+def test_nothing_stays_where_no_file_can_be_opened_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up` has used up its descriptors, and cannot look at any process: all it started goes."""
+    home = Home(tmp_path / "home")
+
+    def use_up(*_: object) -> None:
+        monkeypatch.setattr(children, "birth", use_up)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(health, "await_whole", use_up)
+    with pytest.raises(OSError, match="Too many open files"):
+        launch.up(home)
+    monkeypatch.undo()
+    until(lambda: not launch.is_up(home) and not processes(home.folder), "all of it is gone", 20)
