@@ -152,7 +152,8 @@ class Link:
     async def close(self) -> None:
         """Close the line."""
         self.broken = True
-        for task in self._tasks:
+        tasks, self._tasks = self._tasks, []  # or the connection stays until garbage is collected
+        for task in tasks:
             task.cancel()
         self.give_up("closed")
         await self._channel.close()
@@ -180,7 +181,8 @@ class Link:
                 if not self._way.loses(coming=True):
                     self._hear(message)
         self.broken = True
-        self._tasks[0].cancel()
+        for writing in self._tasks[:1]:  # none where it was closed meanwhile
+            writing.cancel()
         code = await self._stream.code()
         error = Unknown if code in _HOPELESS else Broken
         self.give_up(f"{code.name}: {await self._stream.details()}", error)

@@ -1,9 +1,12 @@
 """Calls that travel together, over lines that are cut, stalled, or whose other end leaves."""
 
 import asyncio
+import gc
 import signal
 import subprocess
 import sys
+import time
+import weakref
 from collections import Counter as Counts
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -18,6 +21,7 @@ from hypothesis import strategies as st
 from labkit.results import Result
 from labkit.runtime import link, server
 from labkit.runtime.calls import Calls
+from labkit.runtime.cuts import WHOLE
 from labkit.runtime.registry import Registry
 from labkit.runtime.steps import Unknown
 from tests.unit.counter import (
@@ -301,3 +305,26 @@ def test_lines_to_those_who_left_are_forgotten(tmp_path: Path) -> None:
         return len(calls._links)
 
     assert asyncio.run(come_and_go()) <= 3
+
+
+def test_a_line_that_is_closed_is_let_go_at_once() -> None:
+    """Its connection is not kept until garbage is collected: who looks often would run out."""
+
+    async def add(_: Add) -> Result[Total]:
+        return Result[Total].ok(Total(amount=1))
+
+    async def come_and_go() -> "weakref.ref[link.Link]":
+        async with offering(as_handler(add)) as (_, endpoint):
+            line = link.Link(endpoint, "counter", SECRET, 1, lambda _: None, WHOLE)
+            await line.ask("add", ONE.model_dump_json().encode(), time.monotonic() + SECONDS)
+            await line.close()
+            left = weakref.ref(line)
+            del line
+            await asyncio.sleep(0.1)  # its tasks end
+            return left
+
+    gc.disable()
+    try:
+        assert asyncio.run(come_and_go())() is None
+    finally:
+        gc.enable()
