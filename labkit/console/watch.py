@@ -29,6 +29,7 @@ _WAIT_SECONDS = 1.0  # for a look that is under way, before the page shows the o
 _DATABASE_SECONDS = 2.0
 _LOOK_IDLE, _CHECK_IDLE = 1, 9  # times as long as the last one took, until the next
 _SHOWN = 10
+_WATCHED_SECONDS = 5.0  # after the last look, what has changed since has changed just now
 _SAYS = {one.name: one.says for one in invariants.INVARIANTS}
 
 
@@ -80,7 +81,8 @@ class Watch:
         self._check = _Again(
             self._threads, self._read_invariants, Check(), _CHECK_SECONDS, _CHECK_IDLE
         )
-        self._seen: dict[str, tuple[str, float]] = {}
+        self._seen: dict[str, tuple[str, float | None]] = {}
+        self._looked_at = 0.0
 
     async def look(self) -> Look:
         """What is on its way and what is stuck, a moment ago."""
@@ -98,8 +100,14 @@ class Watch:
             one.good_until = 0.0
 
     def services(self) -> list[dict[str, Any]]:
-        """The processes of the shop: `label`, `state`, `pid`, and `since` when (wall clock, s)."""
-        return [self._service(one) for one in self._home.state().get("services", [])]
+        """The processes of the shop: `label`, `state`, `pid`, and `since` when (wall clock, s).
+
+        Where a state began while nobody looked, it is not known since when, and `since` is None.
+        """
+        now, before = time.time(), self._looked_at
+        self._looked_at = now
+        changed = now if now - before < _WATCHED_SECONDS else None
+        return [self._service(one, changed) for one in self._home.state().get("services", [])]
 
     def faults(self) -> list[dict[str, Any]]:
         """The failpoints that are armed: `name`, `action`, `times`."""
@@ -111,7 +119,7 @@ class Watch:
         self._threads.shutdown(cancel_futures=True)
         self._reader.close()
 
-    def _service(self, one: dict[str, Any]) -> dict[str, Any]:
+    def _service(self, one: dict[str, Any], changed: float | None) -> dict[str, Any]:
         label, state, since = f"{one['name']}-{one['instance']}", one["state"], None
         if one["pid"]:
             try:
@@ -121,7 +129,7 @@ class Watch:
             except psutil.NoSuchProcess:
                 state = "down"
         if self._seen.get(label, ("", 0.0))[0] != state:
-            self._seen[label] = (state, time.time())
+            self._seen[label] = (state, changed)
         since = since if state == "up" and since else self._seen[label][1]
         return {"label": label, "state": state, "pid": one["pid"], "since": since}
 
