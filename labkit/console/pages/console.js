@@ -58,7 +58,7 @@ const show = (fresh) => {
 };
 
 const lost = (status) => {
-  if (status === 403) location.reload(); // another `labkit up`, another token
+  if (status === 403) location.reload(); // the lab has another token by now
   const banner = document.getElementById("lost");
   if (banner) banner.hidden = false;
 };
