@@ -12,6 +12,7 @@ from labkit.runtime.tables import Moment
 _DECIDED_MS, _LATE_MS = 15_000, 30_000
 _LATE = f":now_ms - {_LATE_MS}"
 _DUE = ("time_expire", "next_try")
+_NEVER = "9999"  # sorts after every time
 #: Database, table, and its columns that say when something was.
 _MOMENTS = tuple(
     (service, table.name, moments)
@@ -27,11 +28,18 @@ def _forgotten(service: str, key: str, table: str, which: str) -> str:
 
 
 def _is_ahead(service: str, table: str, columns: list[str]) -> str:
-    """Write SQL for the last time in a table, all columns in one reading, if that is to come."""
-    last = ", ".join(f"coalesce(max({column}), '')" for column in columns)
-    return f"""SELECT '{service}.{table} has the time ' || last AS breach
-               FROM (SELECT max('', {last}) AS last FROM "{service}".{table})
-               WHERE last > :latest"""
+    """Write SQL for the first time in a table that is to come, all columns in one reading.
+
+    The first, because it stays the same from look to look while more are noted: a breach is told
+    only where each look finds it.
+    """
+    first = ", ".join(
+        f"coalesce(min(CASE WHEN {column} > :latest THEN {column} END), '{_NEVER}')"
+        for column in columns
+    )
+    return f"""SELECT '{service}.{table} has the time ' || first AS breach
+               FROM (SELECT min('{_NEVER}', {first}) AS first FROM "{service}".{table})
+               WHERE first < '{_NEVER}'"""
 
 
 ACROSS: tuple[Across, ...] = (

@@ -16,12 +16,13 @@ import os
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from labkit.boot import boot_id
-from labkit.home import WALL_FILE, Home, write_whole
+from labkit.home import WALL_FILE, Home, locked, write_whole
 from labkit.home_files import making_sense_of
 from labkit.runtime.rules import Rules
 
@@ -141,7 +142,8 @@ class LabClock:
 
     def stop(self, at: datetime | None = None) -> None:
         """Stop the clock, at a time or where it is; from then on it moves only by `advance`."""
-        self._write(timedelta(), at or self.now())
+        with self._moving():
+            self._write(timedelta(), at or self.now())
 
     def advance(self, by: timedelta) -> None:
         """Move business time forward in all processes, running or stopped.
@@ -152,14 +154,19 @@ class LabClock:
         """
         if by < timedelta():
             raise ValueError(f"the lab clock goes forward only: {by} is below zero")
-        seen, now = self._look(), self.now()
-        if by > _LAST - now:
-            raise ValueError(f"the lab clock goes to {_LAST:%Y-%m-%d} at most: {by} is too far")
-        self._write(seen.offset + by, now + by if seen.stopped_at else None)
+        with self._moving():
+            seen, now = self._look(), self.now()
+            if by > _LAST - now:
+                raise ValueError(f"the lab clock goes to {_LAST:%Y-%m-%d} at most: {by} is too far")
+            self._write(seen.offset + by, now + by if seen.stopped_at else None)
 
     def reset(self) -> None:
         """Let the clock run with the wall clock again."""
         self._path.unlink(missing_ok=True)
+
+    def _moving(self) -> AbstractContextManager[None]:
+        """Let one tool at a time read the clock and set it: no move is lost."""
+        return locked(self._path.with_suffix(".lock"))
 
     def _write(self, offset: timedelta, stopped_at: datetime | None) -> None:
         stopped = stopped_at.isoformat() if stopped_at else None

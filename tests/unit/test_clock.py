@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -159,3 +160,18 @@ def test_a_clock_leaves_no_file_open(tmp_path: Path) -> None:
     for _ in range(20):
         assert LabClock(tmp_path / "clock.json").now() == NOON
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_who_moves_it_at_once_moves_it_by_both(tmp_path: Path) -> None:
+    """Two tools that advance the same clock lose no move of each other."""
+    path = tmp_path / "clock.json"
+    LabClock(path).stop(NOON)
+
+    def advance(_worker: int) -> None:
+        clock = LabClock(path)
+        for _ in range(50):
+            clock.advance(timedelta(seconds=1))
+
+    with ThreadPoolExecutor(4) as workers:
+        list(workers.map(advance, range(4)))
+    assert LabClock(path).now() == NOON + timedelta(seconds=200)
