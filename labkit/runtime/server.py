@@ -109,7 +109,7 @@ class Server:
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a message: {error}")
         finally:
-            line.close()
+            await line.close()
 
     def _begin(self, call: Call, line: "_Line") -> None:
         if call.method == PING:
@@ -162,6 +162,7 @@ class _Line:
         self._context = context
         self._ready: deque[Answer] = deque()
         self._wake = asyncio.Event()
+        self._closed = False
         self._task = asyncio.ensure_future(self._write())
 
     def say(self, call: Call, outcome: Outcome, body: bytes) -> None:
@@ -171,12 +172,23 @@ class _Line:
         self._ready.append(Answer(call.number, outcome, body))
         self._wake.set()
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Send no more, and let what goes out just now end: gRPC ends no stream in the midst of it.
+
+        It would send the head of the first answer twice, which is an error in the log.
+        """
+        self._closed = True
+        self._wake.set()
+        await asyncio.wait({self._task}, timeout=_PATIENCE)
         self._task.cancel()
+        if self._task.done() and not self._task.cancelled():
+            self._task.exception()  # the caller has gone: nobody else looks at it
 
     async def _write(self) -> None:
         while True:
             await self._wake.wait()
+            if self._closed:
+                return
             batch = take_batch(self._ready)
             if not self._ready:
                 self._wake.clear()

@@ -142,7 +142,10 @@ def test_a_service_that_was_killed_while_its_database_was_away(lab: Lab, history
 
 
 def test_a_tool_says_which_database_is_away(
-    lab: Lab, history: History, monkeypatch: pytest.MonkeyPatch
+    lab: Lab,
+    history: History,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """`labkit stuck`, `check` and `settle`: one line with its name and what to do, exit code 1."""
     placed(history)
@@ -150,12 +153,14 @@ def test_a_tool_says_which_database_is_away(
         until(lambda: reach.times, "goods misses its database")
         for word in ("stuck", "check", "settle"):
             monkeypatch.setattr(sys, "argv", ["labkit", word, "--home", str(lab.home.folder)])
+            capsys.readouterr()
             with pytest.raises(SystemExit) as told:
                 cli.main()
-            said = str(told.value)
+            assert told.value.code == 1
+            said = capsys.readouterr().err
             assert said.startswith("labkit: the database of goods does not answer (unable to open")
             assert "labkit down and labkit up" in said
-            assert "\n" not in said
+            assert said.count("\n") == 1
 
 
 def test_what_an_embedded_lab_has_not_is_said(lab: Lab, history: History) -> None:

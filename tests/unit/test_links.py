@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import signal
 import subprocess
 import sys
@@ -328,3 +329,39 @@ def test_a_line_that_is_closed_is_let_go_at_once() -> None:
         assert asyncio.run(come_and_go())() is None
     finally:
         gc.enable()
+
+
+def serve_alone() -> None:
+    """Serve in a process of its own until the input ends; the endpoint is printed."""
+
+    async def add(_: Add) -> Result[Total]:
+        return Result[Total].ok(Total(amount=1))
+
+    async def serve() -> None:
+        async with offering(as_handler(add)) as (_, endpoint):
+            print(endpoint, flush=True)
+            await asyncio.to_thread(sys.stdin.read)
+
+    logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
+    asyncio.run(serve())
+
+
+def test_who_leaves_as_soon_as_it_has_its_answer_leaves_no_error() -> None:
+    """A stream is not ended while its first answer goes out, which gRPC logs as an error."""
+    program = "from tests.unit import test_links; test_links.serve_alone()"
+
+    async def ask_and_leave(endpoint: str) -> None:
+        line = link.Link(endpoint, "counter", SECRET, 1, lambda _: None, WHOLE)
+        await line.ask("add", ONE.model_dump_json().encode(), time.monotonic() + SECONDS)
+        await line.close()
+
+    async def come_and_go(endpoint: str) -> None:
+        for _ in range(40):
+            await asyncio.gather(*(ask_and_leave(endpoint) for _ in range(20)))
+
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, **pipes) as server_process:
+        assert server_process.stdout is not None
+        asyncio.run(come_and_go(server_process.stdout.readline().strip()))
+        logged, _ = server_process.communicate("")
+    assert logged == ""
