@@ -1,5 +1,7 @@
 """Scenarios of what is away, slow or fails again and again; a person drives home what is dead."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from labkit.lab import desk
@@ -33,12 +35,19 @@ def catch_up_paid(stage: Stage) -> Story:
     order = stage.user.order(**_PAYING)
     url = stage.user.cashier(order)
     yield
-    with stage.away("log"):
-        stage.user.press(url)
-        stage.user.sees_paid(order)
+    with _paid_without_log(stage, order, url):
         for one in stage.wait_stuck(order):
             stage.by_hand(one["id"])
     return {order: IS_PAID}
+
+
+@contextmanager
+def _paid_without_log(stage: Stage, order: Placed, url: str) -> Iterator[None]:
+    """Have an order paid, and the log service, which has not heard of it, away for a block."""
+    with stage.away("log"):
+        stage.user.press(url)
+        stage.user.sees_paid(order)
+        yield
 
 
 @scenario("forgotten", "the broker forgets all it holds, also what a consumer has not read yet")
@@ -59,9 +68,7 @@ def forgotten_paid(stage: Stage) -> Story:
     order = stage.user.order(**_PAYING)
     url = stage.user.cashier(order)
     yield
-    with stage.away("log"):
-        stage.user.press(url)
-        stage.user.sees_paid(order)
+    with _paid_without_log(stage, order, url):
         stage.wait_stuck(order)
         stage.lab.faults.lose_broker()
     return {order: IS_PAID}

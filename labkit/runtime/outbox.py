@@ -172,7 +172,7 @@ def mark_settled(tx: Transaction, audited: list[Parcel]) -> None:
 
     An event that was addressed to another group since its groups were asked stays as it is.
     """
-    free = _not_held(tx, [parcel.event_id for parcel in audited])
+    free = set(_not_held(tx, [parcel.event_id for parcel in audited]))
     for parcel in audited:
         if parcel.event_id in free:
             tx.change(_settled(parcel.event_id, ",".join(parcel.groups), tx.now))

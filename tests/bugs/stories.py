@@ -249,8 +249,7 @@ story("paid-and-asked-about", "a payment is paid while it is asked about")(
 def disk_full(stage: Stage) -> Story:  # noqa: ARG001  # it needs a lab on a small disk
     """A lab of its own that orders, and must neither die nor err."""
     yield
-    if wrong := full_disk.tell_on_a_small_disk():
-        raise Unexpected(wrong)
+    _must_hold(full_disk.tell_on_a_small_disk())
     return {}
 
 
@@ -335,8 +334,7 @@ def slow_and_full(stage: Stage) -> Story:
 def rows_held(stage: Stage) -> Story:  # noqa: ARG001  # it needs a lab on MySQL
     """A lab of its own, where who needs no held row goes on."""
     yield
-    if wrong := on_mysql.tell(on_mysql.hold_rows):
-        raise Unexpected(wrong)
+    _must_hold(on_mysql.tell(on_mysql.hold_rows))
     return {}
 
 
@@ -344,9 +342,14 @@ def rows_held(stage: Stage) -> Story:  # noqa: ARG001  # it needs a lab on MySQL
 def long_cause(stage: Stage) -> Story:  # noqa: ARG001  # it needs a lab on MySQL
     """A lab of its own, where the messages behind it are handled."""
     yield
-    if wrong := on_mysql.tell(on_mysql.send_long_cause):
-        raise Unexpected(wrong)
+    _must_hold(on_mysql.tell(on_mysql.send_long_cause))
     return {}
+
+
+def _must_hold(wrong: str) -> None:
+    """Say what did not hold in a lab of the story's own."""
+    if wrong:
+        raise Unexpected(wrong)
 
 
 def _hits(stage: Stage, failpoint: str) -> int:
