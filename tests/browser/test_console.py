@@ -202,6 +202,8 @@ def test_everybody_can_use_it(open_page: OpenPage, console: Console, what: str) 
         console.say(goods="up", coupon="down", user="held", order="starting")
     path = {"trace": "/trace/1", "missing": "/no/such/page"}.get(what, "/")
     page = open_page(console.address) if what != "refused" else open_page()
+    if what != "refused":  # the page that takes the token leads on by itself, after its load
+        expect(page.locator("#services")).to_be_visible()
     for language in WORDS:
         page.goto(f"{console.base}{path}?lang={language}")
         page.evaluate(AXE.axe_script)
