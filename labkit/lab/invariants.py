@@ -6,7 +6,8 @@ snapshot spans two databases.
 """
 
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -36,7 +37,6 @@ from labkit.runtime.clock import LabClock, as_time, wall_ms_of
 _LOOKS = 3
 _BETWEEN_LOOKS = 0.3
 _SHOWN = 20
-_WORKERS = 2  # SQLite works outside of Python's lock
 _AHEAD = timedelta(days=1)  # more than any clock is wrong that a fault has stepped
 
 INVARIANTS: tuple[Invariant, ...] = (
@@ -92,22 +92,25 @@ def clocks(reader: Reader) -> dict[str, Any]:
 
 def _look(reader: Reader, which: Sequence[Invariant]) -> dict[str, Finding]:
     """Look once, side by side where it costs nothing to see the databases twice."""
-    values, left = clocks(reader), list(reversed(which))
+    values = clocks(reader)
     told = History(reader.home).told()  # before the databases, in which all of it must be
 
-    def work() -> dict[str, Finding]:
+    # Who hashes holds Python's lock at each row: two at once would wait for each other.
+    left = deque(sorted(which, key=lambda invariant: "sha256" in invariant.breaches))
+
+    def work(take: Callable[[], Invariant]) -> dict[str, Finding]:
         found = {}
         with mirrored(reader) as mirror:
             helpers.prepare(mirror)
             told_invariants.prepare(mirror, told)
             while left:
                 with suppress(IndexError):  # another has taken the last
-                    one = left.pop()
+                    one = take()
                     found[one.name] = one.look(mirror, values)
         return found
 
-    workers = _WORKERS if len(which) > _WORKERS and reader.are_files() else 1
-    with ThreadPoolExecutor(workers) as pool:
-        parts = [one.result() for one in [pool.submit(work) for _ in range(workers)]]
+    ends = [left.pop, left.popleft] if len(which) > 2 and reader.are_files() else [left.pop]
+    with ThreadPoolExecutor(len(ends)) as pool:
+        parts = list(pool.map(work, ends))
     found = {name: finding for part in parts for name, finding in part.items()}
     return {one.name: found[one.name] for one in which}
