@@ -13,14 +13,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-import httpx
 from pydantic import ValidationError
 
 from labkit.home import Home
 from labkit.shop.messages import PlaceOrder
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Ask(StrEnum):
@@ -132,8 +134,8 @@ class History:
         return list(asked.values())
 
     def note(
-        self, ask: Ask, send: Callable[[], httpx.Response], **about: str | dict[str, Any] | None
-    ) -> httpx.Response:
+        self, ask: Ask, send: "Callable[[], httpx.Response]", **about: str | dict[str, Any] | None
+    ) -> "httpx.Response":
         """Send a request; where a history is kept, note it before and its answer afterwards.
 
         Args:
@@ -171,7 +173,7 @@ class History:
                     yield json.loads(line)
 
 
-def _read(response: httpx.Response) -> dict[str, Any]:
+def _read(response: "httpx.Response") -> dict[str, Any]:
     """Read an answer; of what is none of the shop's only the status counts."""
     try:
         result = response.json()

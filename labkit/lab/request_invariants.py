@@ -7,12 +7,13 @@ from labkit.shop.order_rows import NOT_SAVED
 
 PLACED = as_json(PlaceOrder, "o")
 _CODE = from_json("r.answer", "code")
+_ITS_CODE = f"(SELECT {_CODE} FROM trade_order_request r WHERE r.order_id = o.order_id)"
 _NAME = f"(SELECT name FROM catalogue WHERE code = {_CODE})"
 _TEXT = from_json("r.answer", "message")
 _CANCELLED = as_json(
     CancelOrder,
     "o",
-    code=f"CASE p.operation WHEN 'cancel_failed' THEN {_CODE} ELSE {Code.ORDER_CANCELLED:d} END",
+    code=f"iif(p.operation = 'cancel_failed', {_ITS_CODE}, {Code.ORDER_CANCELLED:d})",
     reason="o.cancel_reason",
 )
 _USER = as_json(UserOrder, "o")
@@ -70,19 +71,10 @@ WITHIN = (
         "What was asked of the order service for an order is what the order says, to the letter.",
         "order",
         "SELECT count(*) FROM trade_operation WHERE outcome = 'applied'",
-        f"""SELECT p.order_id, p.operation FROM trade_operation p
-           JOIN trade_order o ON o.order_id = p.order_id
-           WHERE p.operation = 'confirm_order' AND p.body_hash <> sha256({_CONFIRMED})
-           UNION ALL
-           SELECT p.order_id, p.operation FROM trade_operation p
-           JOIN trade_order o ON o.order_id = p.order_id
-           LEFT JOIN trade_order_request r ON r.order_id = o.order_id
-           WHERE p.operation NOT IN ('record_paid', 'save_pre_order', 'confirm_order')
-             AND p.body_hash <> sha256(CASE p.operation WHEN 'return_order' THEN {_USER}
-                                       ELSE coalesce({_CANCELLED}, '') END)
-           UNION ALL
-           SELECT p.order_id, p.operation FROM trade_operation p
-           JOIN trade_order o ON o.order_id = p.order_id
-           WHERE p.operation = 'save_pre_order' AND p.body_hash <> sha256({_PRE_ORDER})""",
+        f"""SELECT p.order_id, p.operation FROM trade_order o
+           JOIN trade_operation p ON p.order_id = o.order_id AND p.operation <> 'record_paid'
+           WHERE p.body_hash <> sha256(CASE p.operation
+             WHEN 'confirm_order' THEN {_CONFIRMED} WHEN 'save_pre_order' THEN {_PRE_ORDER}
+             WHEN 'return_order' THEN {_USER} ELSE coalesce({_CANCELLED}, '') END)""",
     ),
 )
