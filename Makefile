@@ -39,7 +39,7 @@ matrix: $(VENV)/.core ## crash every service everywhere in every story, in about
 	@$(BIN)/labkit matrix $(MATRIX)
 
 bugs: $(VENV)/.dev ## put one bug after the other into the shop, and see each found
-	@$(BIN)/python -m tests.bugs
+	@$(BIN)/python -m course.bugs
 
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql
@@ -49,12 +49,12 @@ mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of th
 test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in containers
 	@compose/offline/build shop  # of the code as it is now
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/containers
-	@$(BIN)/python -m tests.backends $(BIN)/pytest -n 2 --dist load \
+	@$(BIN)/python -m tests.support.backends $(BIN)/pytest -n 2 --dist load \
 		tests/notebooks/test_runs.py::test_a_notebook_alone \
 		"tests/notebooks/test_exercises.py::test_checks_tell_right_from_wrong[07_the_real_thing.ipynb]" \
 		-k "not 09_outages"
-	@$(BIN)/python -m tests.backends $(BIN)/pytest tests/notebooks/test_runs.py -k "alone and 09_outages"
-	@$(BIN)/python -m tests.backends $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m tests.support.backends $(BIN)/pytest tests/notebooks/test_runs.py -k "alone and 09_outages"
+	@$(BIN)/python -m tests.support.backends $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
 		-m "not embedded" tests/integration/test_pay_chaos.py tests/integration/test_refunds.py \
 		tests/integration/test_paying.py tests/integration/test_instances.py \
 		tests/integration/test_placing.py tests/integration/test_races.py
@@ -62,10 +62,11 @@ test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in 
 bench: $(VENV)/.core ## measure orders a second and more, in about eight minutes
 	@$(BIN)/labkit bench --stack $(STACK)
 
-check: $(VENV)/.dev ## lint, formatting and types
+check: $(VENV)/.dev ## lint, formatting, types and the walls between packages
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 lock: $(VENV)/.dev ## make the lock files anew from pyproject.toml
 	@$(COMPILE) --output-file requirements.lock

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import URL
 
-from labkit.home_files import broken, is_state, read_object
+from labkit.files import broken, is_state, read_object
 
 _LOOKING_SECONDS = 1.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

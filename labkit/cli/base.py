@@ -12,7 +12,7 @@ from rich.text import Text
 
 from labkit.cli.display import make_console, show_table
 from labkit.home import Home
-from labkit.lab.data import Reader
+from labkit.ops.reader import Reader
 from labkit.printable import printable, printable_json
 
 app = typer.Typer(
@@ -61,8 +61,8 @@ def running(folder: Path) -> Home:
         NotUp: it is not; says how to start it.
     """
     home = Home(folder)
-    from labkit.stack.control import NotUp
-    from labkit.stack.holder import is_up
+    from labkit.stack.supervisor.control import NotUp
+    from labkit.stack.supervisor.holder import is_up
 
     if not is_up(home):
         raise NotUp(f"no lab is up in {home.folder}: start one with: labkit up{at(folder)}")
@@ -77,8 +77,8 @@ def endpoints(folder: Path) -> dict[str, str]:
         NotUp: no lab is up there, or one is just being started; says how to wait for it.
     """
     home = running(folder)
-    from labkit.stack import launch
-    from labkit.stack.control import NotUp
+    from labkit.stack.supervisor import launch
+    from labkit.stack.supervisor.control import NotUp
 
     found: dict[str, str] = launch.status(home)["endpoints"]
     if not found["order-web"]:
@@ -104,7 +104,7 @@ def reading(folder: Path) -> Reader:
     """
     home = Home(folder)
     if not home.filled():
-        from labkit.stack.control import NotUp
+        from labkit.stack.supervisor.control import NotUp
 
         raise NotUp(f"there are no databases in {home.folder}: labkit up{at(folder)}")
     mend_left_over(home)

@@ -18,7 +18,7 @@ from labkit.cli.base import (
     say,
     working,
 )
-from labkit.stack.grounds import Stack
+from labkit.stack.setup.backends import Stack
 
 
 @app.command()
@@ -59,7 +59,7 @@ def bench(
 
     Example: `labkit bench --quick`
     """
-    from labkit.bench import measures, on_containers, page
+    from bench import measures, on_containers, page
 
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (

@@ -20,7 +20,7 @@ from labkit.cli.base import (
 )
 from labkit.faults import VERBS, Faults, NotReached, Verb, mend, points
 from labkit.home import Home
-from labkit.runtime.rules import Rulebook
+from labkit.runtime.injection.standing import FaultBook
 
 #: Ctrl-C, kill, a terminal that is closed, Ctrl-\\.
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -64,7 +64,7 @@ def fault(
     if clear:
         points.disarm(place)
         mend(place, everything=True)
-        Rulebook(place.faults).take_up()
+        FaultBook(place.faults).take_up()
         return say("all failpoints are disarmed, and no other fault is left")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")

@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from labkit.home import is_no_room
 from labkit.printable import printable
-from labkit.runtime.engines import in_one_line
-from labkit.stack.control import NotUp
+from labkit.runtime.errors import in_one_line
+from labkit.stack.supervisor.control import NotUp
 
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -72,6 +72,8 @@ def _in_words(error: Exception) -> str | None:
         case OSError() if error.errno in _FORBIDDEN and error.filename:
             text = "labkit must be able to write there, or name another home with --home"
             return f"{error.filename}: {error.strerror}: {text}"
+        case ModuleNotFoundError(name="bench"):
+            return "load is put on a lab from a clone of the repository only: make bench"
         case NotUp() | RuntimeError() | ValueError() | OSError():
             return str(error)
     return None

@@ -22,9 +22,9 @@ from labkit.cli.base import (
     working,
 )
 from labkit.home import Home
-from labkit.lab import flight
-from labkit.lab.columns import SHOWN
-from labkit.lab.data import HOMES_OF
+from labkit.lab.display.columns import SHOWN
+from labkit.ops import in_flight
+from labkit.ops.reader import HOMES_OF
 from labkit.runtime.clock import wall_ms_of
 
 _NAMES = ", ".join(HOMES_OF)
@@ -70,7 +70,9 @@ def check(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
 
     Example: `labkit check`
     """
-    from labkit.lab import invariants  # what they know of the shop takes long to load
+    from labkit.ops.invariants import (
+        check as invariants,  # what they know of the shop takes long to load
+    )
 
     found = invariants.check(reading(home))
     if as_json:
@@ -98,7 +100,7 @@ def settle(
     """
     began = time.monotonic()
     with working("settling") as tell:
-        left = flight.settle(reading(home), timeout, lambda n: tell(f"{n} in flight"))
+        left = in_flight.settle(reading(home), timeout, lambda n: tell(f"{n} in flight"))
     if left:
         print_table(f"still in flight after {timeout} s", left[:PAGE])
         if len(left) > PAGE:
@@ -118,7 +120,7 @@ def stuck(
 
     Example: `labkit stuck`
     """
-    found = flight.stuck(reading(home))
+    found = in_flight.stuck(reading(home))
     if as_json:
         return print_json(found)
     if not found:
@@ -191,9 +193,9 @@ def logs(
 
 
 def _drive(home: Path, verb: str, id: str) -> None:
-    from labkit.lab import desk  # it makes calls, which takes long to load
+    from labkit.ops import drive  # it makes calls, which takes long to load
 
-    result = asyncio.run(desk.drive(running(home), verb, id))
+    result = asyncio.run(drive.drive(running(home), verb, id))
     if not result.success:
         raise ValueError(f"{result.message}; see: labkit stuck")
     say(result.message)

@@ -10,7 +10,7 @@ import typer
 from labkit.cli.base import DEFAULT_HOME, HomeOption, app, endpoints, print_table, say
 from labkit.home import Home
 from labkit.lab.client import Client
-from labkit.lab.data import Reader
+from labkit.ops.reader import Reader
 from labkit.results import Result
 from labkit.shop.tables import PAY_OPEN
 

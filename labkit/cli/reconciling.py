@@ -17,11 +17,11 @@ from labkit.cli.base import (
     say,
     working,
 )
-from labkit.lab.data import Reader
+from labkit.ops.reader import Reader
 from labkit.runtime.clock import LabClock
 
 if TYPE_CHECKING:
-    from labkit.lab.reconcile import Outcome
+    from labkit.ops.reconcile import Outcome
 
 
 @app.command()
@@ -45,8 +45,8 @@ def reconcile(
 
     Example: `labkit reconcile --day 2026-01-05`
     """
-    from labkit.lab.reconcile import REPAIRED, Reconciler
-    from labkit.shop.reconciling import MATCHED
+    from labkit.ops.reconcile import REPAIRED, Reconciler
+    from labkit.shop.pay.bill import MATCHED
 
     place = running(home)
     of = (day or LabClock(place.clock_file).now()).date()

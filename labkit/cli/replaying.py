@@ -6,15 +6,16 @@ from itertools import islice
 import uvloop
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from labkit.bench import history, purchases
-from labkit.bench.load import Answer, outcome, percentile
-from labkit.bench.purchases import Purchase
-from labkit.bench.replay import histogram, send
+from bench import history, purchases
+from bench.load import Answer, outcome, percentile
+from bench.purchases import Purchase
+from bench.replay import histogram, send
 from labkit.cli.base import console, print_table, say, working
 from labkit.home import Home
-from labkit.lab import flight, invariants
-from labkit.lab.data import Reader
-from labkit.stack import control, launch
+from labkit.ops import in_flight
+from labkit.ops.invariants import check
+from labkit.ops.reader import Reader
+from labkit.stack.supervisor import control, launch
 
 _SETTLE_SECONDS = 60.0
 _SHOWN = 20
@@ -73,10 +74,10 @@ def _check(place: Home, sent: list[Purchase], answers: list[Answer]) -> bool:
     """Settle; then compare the answers with the tables, and look at the invariants."""
     reader = Reader(place)
     with working("settling"):
-        left = flight.settle(reader, _SETTLE_SECONDS)
+        left = in_flight.settle(reader, _SETTLE_SECONDS)
     found = [f"still in flight: {one['what']}" for one in left]
     found += history.breaches(reader.table("trade_order"), sent, answers)
-    held = invariants.check(reader)
+    held = check.check(reader)
     reader.close()
     found += [f"{one['name']} is broken by {breach}" for one in held for breach in one["broken"]]
     for breach in found[:_SHOWN]:

@@ -19,12 +19,12 @@ from labkit.cli.base import (
 )
 from labkit.home import Home
 from labkit.printable import printable
-from labkit.runtime.failpoints import Armoury
-from labkit.stack import control, health, launch
-from labkit.stack.folders import doubt
-from labkit.stack.grounds import Stack, choose, remove
-from labkit.stack.instances import parse_instances
-from labkit.stack.seeds import MANY, MUCH
+from labkit.runtime.injection.failpoints import FailpointStore
+from labkit.stack.setup.backends import Stack, choose, remove
+from labkit.stack.setup.seeds import MANY, MUCH
+from labkit.stack.supervisor import control, health, launch
+from labkit.stack.supervisor.folders import doubt
+from labkit.stack.supervisor.instances import parse_instances
 
 #: A lab that is up is asked for so long whether all of it answers.
 _STILL_S = 15.0
@@ -124,7 +124,7 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     data = [{"database": name, "url": repr(make_url(url))}  # without the password
             for name, url in state["databases"].items() if url]  # fmt: skip
     print_table("databases", data)
-    if any(place.standing.glob("*.json")) or Armoury(place.faults).armed():
+    if any(place.standing.glob("*.json")) or FailpointStore(place.faults).armed():
         from labkit.faults import list_standing  # it takes long to load, and is seldom needed
 
         print_table("broken on purpose", list_standing(place))

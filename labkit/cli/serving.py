@@ -9,7 +9,7 @@ import typer
 
 from labkit.cli.base import DEFAULT_HOME, HomeOption, app, say
 from labkit.home import Home
-from labkit.runtime.place import LOOPBACK, Place
+from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.settings import Settings
 
 
@@ -21,10 +21,10 @@ def init(home: HomeOption = DEFAULT_HOME) -> None:
 
     Example: `labkit init`
     """
-    from labkit.stack import serving
+    from labkit.stack.supervisor import standalone
 
     place = Home(home)
-    serving.found(place, Settings())
+    standalone.found(place, Settings())
     say(f"services can be started: labkit serve SERVICE --home {place.folder}")
 
 
@@ -46,6 +46,6 @@ def serve(
 
     Example: `labkit serve order --listen 0.0.0.0:7000`
     """
-    from labkit.stack import serving
+    from labkit.stack.supervisor import standalone
 
-    serving.serve(Home(home), service, instance, Place(listen, known_as))
+    standalone.serve(Home(home), service, instance, Address(listen, known_as))

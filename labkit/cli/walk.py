@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from labkit.cli.base import print_table, say, working
-from labkit.lab.answer import Answer
-from labkit.lab.frames import Difference, Table
+from labkit.lab.display.answer import Answer
+from labkit.lab.display.changes import Seen
+from labkit.lab.display.frames import Difference, Table
 from labkit.lab.lab import Lab
-from labkit.lab.seen import Seen
 
 _ORDERING = (
     "trade_order",

@@ -13,15 +13,16 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from labkit.bodies import BodyRefused, read_bounded
 from labkit.console.guard import Guard
 from labkit.console.page import FILES, HEADERS, Pages, read_file
 from labkit.console.watch import Watch
 from labkit.console.words import WORDS
 from labkit.home import Home
-from labkit.lab import desk, trace
-from labkit.platform.signing import read_form
-from labkit.platform.words import choose_language
+from labkit.http_body import BodyRefused, read_bounded
+from labkit.ops import drive
+from labkit.ops.trace import draw
+from labkit.payment_api.signing import read_form
+from labkit.payment_platform.texts import choose_language
 from labkit.settings import Settings
 
 _SHOWN = 50
@@ -48,7 +49,7 @@ def make_app(home: Home, guard: Guard, watch: Watch) -> FastAPI:
     site = _Site(home, guard, watch)
     site.add(app, "/", _READ, site.show, entrance=True)
     site.add(app, "/trace/{order_id}", _READ, site.trace)
-    for verb in desk.VERBS:
+    for verb in drive.VERBS:
         site.add(app, f"/{verb.replace('_', '-')}/{{id}}", ("POST",), site.button(verb))
     for name, kind in FILES.items():
         site.add(app, f"/{name}", _READ, _file(name, kind), entrance=True)
@@ -132,9 +133,9 @@ class _Site:
         if not (order_id.isdecimal() and order_id.isascii()):
             return self.told(request, "missing", 404)
         try:
-            found = await asyncio.to_thread(trace.draw, self._home.traces, order_id, str)
+            found = await asyncio.to_thread(draw.draw, self._home.traces, order_id, str)
             lines, status = found.lines, 200
-        except trace.NotTraced:
+        except draw.NotTraced:
             lines, status = [], 404
         return self._html(request, "trace", status, lines=lines, order_id=order_id)
 
@@ -155,7 +156,7 @@ class _Site:
 
     async def _drive(self, verb: str, id: str) -> None:
         try:
-            told = await desk.drive(self._home, verb, id)
+            told = await drive.drive(self._home, verb, id)
             success, text = told.success, told.message
         except (ValueError, RuntimeError, OSError) as error:  # no id, a database or registry away
             success, text = False, str(error)

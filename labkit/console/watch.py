@@ -18,10 +18,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from labkit.home import Home
-from labkit.lab import flight, invariants
-from labkit.lab.data import DatabaseAway, Reader
-from labkit.runtime.failpoints import Armoury
-from labkit.runtime.ids import made_at_ms
+from labkit.ops import in_flight
+from labkit.ops.invariants import check as invariants
+from labkit.ops.reader import DatabaseAway, Reader
+from labkit.runtime.injection.failpoints import FailpointStore
+from labkit.runtime.registry.ids import made_at_ms
 from labkit.shop import tables as t
 
 _LOOK_SECONDS, _CHECK_SECONDS = 0.3, 5.0
@@ -111,7 +112,7 @@ class Watch:
 
     def faults(self) -> list[dict[str, Any]]:
         """The failpoints that are armed: `name`, `action`, `times`."""
-        armed = Armoury(self._home.faults).armed()
+        armed = FailpointStore(self._home.faults).armed()
         return [{"name": name, **fault} for name, fault in sorted(armed.items())]
 
     def close(self) -> None:
@@ -137,8 +138,8 @@ class Watch:
         found = Look(at=time.time())
         for service in t.TABLES:
             try:
-                found.stuck += flight.stuck_in(self._reader, service)
-                for what, number in flight.count(self._reader, service):
+                found.stuck += in_flight.stuck_in(self._reader, service)
+                for what, number in in_flight.count(self._reader, service):
                     found.counts[what] += number
                 found.young += _young(self._reader, service)
             except DatabaseAway as away:

@@ -13,9 +13,9 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from labkit.home import Home
-from labkit.runtime import topics
-from labkit.runtime.kafka_clients import make_client
-from labkit.stack.messaging import ground_of, topics_of
+from labkit.runtime.messaging import topics
+from labkit.runtime.messaging.kafka_clients import make_client
+from labkit.stack.setup.topics import ground_of, topics_of
 
 _POLL_MS = 100
 _MANY = 100_000

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from labkit.faults.on_lab import ALL, label_of
 from labkit.faults.ruling import WITH_STEPS, Ruling, one_of, seconds_of
 from labkit.faults.verb import Reach, verb
-from labkit.runtime.rules import Rule
+from labkit.runtime.injection.standing import Rule
 
 
 class Clocks(Ruling):

@@ -12,11 +12,12 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from labkit.home import Home
-from labkit.runtime import ensemble
+from labkit.runtime.registry import zookeeper_session
 from labkit.settings import Settings
-from labkit.stack import compose_file, engine, ports
-from labkit.stack.compose_file import ADDRESS
-from labkit.stack.creation import find
+from labkit.stack.containers import compose_file, engine
+from labkit.stack.containers.compose_file import ADDRESS
+from labkit.stack.containers.create import find
+from labkit.stack.supervisor import ports
 
 _DEAD_SECONDS, _SERVES_SECONDS = 15.0, 60.0
 _PERIOD = 100_000  # microseconds, over which the kernel shares CPU out
@@ -126,7 +127,7 @@ class Server:
             raise RuntimeError(f"{self.name} stopped at its start: {last}")
         host, _, port = self.address.rpartition(":")
         if self.name == "zookeeper":  # it listens before it serves
-            return ensemble.serves(host, int(port))
+            return zookeeper_session.serves(host, int(port))
         return _has_a_broker(self.address) if self.name == "kafka" else ports.answers(self.address)
 
 

@@ -13,12 +13,13 @@ from labkit.faults import undoing
 from labkit.faults.holding import held, running
 from labkit.faults.standing import ends_with, standing, undoes
 from labkit.home import DATABASES, Home
-from labkit.platform.tables import trade
-from labkit.runtime.engines import is_no_thread
+from labkit.payment_platform.tables import trade
+from labkit.runtime.db.engines import is_no_thread
 from labkit.settings import Settings
 from labkit.shop.tables import TABLES
-from labkit.stack import aside, children
-from labkit.stack.databases import FULL_TRIGGER, full_triggers
+from labkit.stack.setup import hide
+from labkit.stack.setup.databases import FULL_TRIGGER, full_triggers
+from labkit.stack.supervisor import spawn
 
 _TABLE_IS_FULL = 1114
 #: service → its main table, whose rows can be held.
@@ -110,7 +111,7 @@ class File:
         """A link to nowhere is in its place; who had it open is killed and starts without it."""
         with standing(self._home, undoing.bring_back, path=str(self._path)):
             with held(self._home, self._service):
-                aside.put_away(self._path)
+                hide.put_away(self._path)
             yield
 
     @contextmanager
@@ -134,7 +135,7 @@ class File:
             raise ValueError("only Linux can keep a process from writing: database_full is not to "
                              "be had here, database_away is")  # fmt: skip
         processes = [psutil.Process(one["pid"]) for one in running(self._home, self._service)]
-        limits = [(one.pid, children.birth(one.pid), *one.rlimit(psutil.RLIMIT_FSIZE))
+        limits = [(one.pid, spawn.birth(one.pid), *one.rlimit(psutil.RLIMIT_FSIZE))
                   for one in processes]  # fmt: skip
         with standing(self._home, undoing.lift_limit, processes=limits):
             for process, (*_, hard) in zip(processes, limits, strict=True):

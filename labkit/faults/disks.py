@@ -13,7 +13,7 @@ from labkit.faults.standing import standing
 from labkit.faults.undoing import give_room
 from labkit.faults.verb import Reach, verb
 from labkit.home import Home
-from labkit.runtime import misses
+from labkit.runtime.injection import outages
 
 #: A larger disk is no one's to fill.
 MAX_BYTES = 512 * 1024 * 1024
@@ -97,5 +97,5 @@ def _fill(filling: IO[bytes]) -> None:
 
 def _denied(home: Home) -> int:
     """Return how often the shop could not do its work for want of a database, or of ids."""
-    kinds = misses.DATABASE, misses.REGISTRY
-    return sum(misses.total(home.faults, kind) for kind in kinds)
+    kinds = outages.DATABASE, outages.REGISTRY
+    return sum(outages.total(home.faults, kind) for kind in kinds)

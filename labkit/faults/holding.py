@@ -8,7 +8,7 @@ from labkit.faults import undoing
 from labkit.faults.on_lab import until
 from labkit.faults.standing import standing
 from labkit.home import Home
-from labkit.stack import control, launch
+from labkit.stack.supervisor import control, launch
 
 
 def running(home: Home, service: str) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from labkit.faults.standing import listed
 from labkit.home import Home
-from labkit.runtime.failpoints import Armoury
+from labkit.runtime.injection.failpoints import FailpointStore
 
 
 def list_standing(home: Home) -> list[dict[str, Any]]:
@@ -13,7 +13,7 @@ def list_standing(home: Home) -> list[dict[str, Any]]:
     `labkit fault --clear` ends them all.
     """
     held = [row for row in listed(home) if not row["fault"].startswith("armed ")]
-    armed = Armoury(home.faults).armed()
+    armed = FailpointStore(home.faults).armed()
     return held + [
         {"fault": f"armed {name} {fault['action']} {fault['times']}", "held by": None}
         for name, fault in armed.items()

@@ -7,7 +7,7 @@ from labkit.faults.processes import Processes
 from labkit.faults.ruling import TOPICS, Ruling, one_of, seconds_of
 from labkit.faults.standing import standing
 from labkit.faults.verb import Reach, verb
-from labkit.runtime.rules import Rule
+from labkit.runtime.injection.standing import Rule
 
 
 class Messages(Ruling, Processes):

@@ -5,7 +5,7 @@ from typing import Literal
 
 from labkit.faults.ruling import SERVING, WITH_STEPS, Ruling, one_of, seconds_of
 from labkit.faults.verb import Reach, verb
-from labkit.runtime.rules import Rule
+from labkit.runtime.injection.standing import Rule
 
 
 class Network(Ruling):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from labkit.home import Home
-from labkit.stack import launch
+from labkit.stack.supervisor import launch
 
 #: For the name of a service or a process: all of them.
 ALL = "all"

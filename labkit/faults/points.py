@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from labkit.home import Home
-from labkit.platform.wiring import PLATFORM
-from labkit.runtime.counters import numbers_in
-from labkit.runtime.failpoints import TIMED, Armoury, Failpoint
+from labkit.payment_platform.wiring import PLATFORM
+from labkit.runtime.injection.counters import numbers_in
+from labkit.runtime.injection.failpoints import TIMED, Failpoint, FailpointStore
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
 from labkit.stack.boundaries import HELPER, SUPERVISOR, boundaries_of
@@ -26,7 +26,7 @@ def catalogue() -> dict[str, Failpoint]:
 
 def list_all(home: Home) -> list[dict[str, Any]]:
     """Every failpoint with what it can do, how often it was crossed, and what it is armed with."""
-    armed = Armoury(home.faults).armed()
+    armed = FailpointStore(home.faults).armed()
     listed = []
     for name, points in _POINTS.items():
         counts = _hits(home, name, len(points))
@@ -59,7 +59,7 @@ def arm(home: Home, name: str, action: str, times: int = 1) -> None:
     check_seconds(action)
     if times < 1:
         raise ValueError(f"times must be 1 or more, not {times}")
-    Armoury(home.faults).arm(name, action, times)
+    FailpointStore(home.faults).arm(name, action, times)
 
 
 def check_seconds(action: str) -> None:
@@ -77,12 +77,12 @@ def check_seconds(action: str) -> None:
 
 def left(home: Home, name: str) -> int:
     """How many crossings a failpoint is still armed for."""
-    return int(Armoury(home.faults).armed().get(name, {}).get("times", 0))
+    return int(FailpointStore(home.faults).armed().get(name, {}).get("times", 0))
 
 
 def disarm(home: Home, name: str | None = None) -> None:
     """Disarm one failpoint, or all."""
-    Armoury(home.faults).clear(name)
+    FailpointStore(home.faults).clear(name)
 
 
 def crossed_by(home: Home, service: str, but: int) -> int:

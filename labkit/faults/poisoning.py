@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError
 from labkit.faults.standing import undoes
 from labkit.home import Home
 from labkit.runtime.clock import LabClock, wall_ms_of
-from labkit.runtime.engines import open_engine
-from labkit.runtime.ids import SEQUENCE_BITS, WORKERS, first_of
-from labkit.runtime.tables import DONE, POISON, UNSENT, inbox, outbox
+from labkit.runtime.db.engines import open_engine
+from labkit.runtime.db.tables import DONE, POISON, UNSENT, inbox, outbox
+from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS, first_of
 from labkit.shop.wiring import GROUPS, SERVICES
 
 #: So many unknown fields are the most that fit the bytes of an event.

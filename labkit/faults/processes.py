@@ -16,10 +16,10 @@ from labkit.faults.on_lab import OnLab, until
 from labkit.faults.ruling import WITH_INSTANCES, one_of
 from labkit.faults.standing import standing
 from labkit.faults.verb import NotReached, Reach, verb
-from labkit.runtime.ensemble import SESSION_SECONDS
-from labkit.runtime.link import OPTIONS
+from labkit.runtime.registry.zookeeper_session import SESSION_SECONDS
+from labkit.runtime.rpc.connection import OPTIONS
 from labkit.settings import Settings
-from labkit.stack import children, control, fencing, launch
+from labkit.stack.supervisor import control, fencing, launch, spawn
 
 _LONGEST = 3600.0
 
@@ -61,7 +61,7 @@ class Processes(OnLab):
             process: as `labkit status` names it; `goods` is `goods-1`.
         """
         pid = self._process(process)["pid"]
-        with standing(self._home, undoing.resume, processes=[(pid, children.birth(pid))]):
+        with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
             os.kill(pid, signal.SIGSTOP)
             until(lambda: stands_still(pid), f"{process} did not stand still")
             yield Reach(lambda: 1, f"{process} did not stand still")
@@ -83,7 +83,7 @@ class Processes(OnLab):
         first = f"{service}-1"
         with self._helped(service):
             pid = self._process(first)["pid"]
-            with standing(self._home, undoing.resume, processes=[(pid, children.birth(pid))]):
+            with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
                 self._stop_between_writes(service, first)
                 taken = self._taken_over(service)
                 yield Reach(taken, f"no other {service} did anything meanwhile")
@@ -97,7 +97,7 @@ class Processes(OnLab):
         """Stop all services for a block, and wake those that ran before."""
         services = [one for one in launch.status(self._home)["services"] if one["name"] != "broker"]
         pids = [one["pid"] for one in services if one["pid"] and not is_stopped(one["pid"])]
-        born = [(pid, children.birth(pid)) for pid in pids]
+        born = [(pid, spawn.birth(pid)) for pid in pids]
         with standing(self._home, undoing.resume, processes=born):
             for pid in pids:
                 stop(pid)

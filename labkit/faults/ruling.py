@@ -8,9 +8,9 @@ from dataclasses import replace
 from labkit.faults import undoing
 from labkit.faults.on_lab import OnLab
 from labkit.faults.standing import standing
-from labkit.platform.wiring import PLATFORM
-from labkit.runtime.inbox import DeadLetter
-from labkit.runtime.rules import Rule, Rulebook
+from labkit.payment_platform.wiring import PLATFORM
+from labkit.runtime.injection.standing import FaultBook, Rule
+from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.shop.wiring import GROUPS, SERVICES
 
 #: Services of the shop with a database; of these there can be several instances.
@@ -29,7 +29,7 @@ class Ruling(OnLab):
     @contextmanager
     def _ruled(self, *rules: Rule) -> Iterator[Callable[[], int]]:
         """Have rules stand for a block, which is handed how often they were met."""
-        book = Rulebook(self._home.faults)
+        book = FaultBook(self._home.faults)
         named = [replace(rule, number=secrets.token_hex(4)) for rule in rules]
         with standing(self._home, undoing.take_up, rules=[rule.number for rule in named]):
             laid = [book.lay(rule) for rule in named]

@@ -13,16 +13,17 @@ from labkit.faults.on_lab import ALL, OnLab, until
 from labkit.faults.standing import standing, undoes
 from labkit.faults.verb import Reach, verb
 from labkit.home import DATABASES, Home
-from labkit.runtime import misses
+from labkit.runtime.injection import outages
 from labkit.settings import Settings
-from labkit.stack import aside, children
-from labkit.stack.instances import BROKER
+from labkit.stack.setup import hide
+from labkit.stack.supervisor import spawn
+from labkit.stack.supervisor.instances import BROKER
 
 if TYPE_CHECKING:  # Docker's client takes long to load
     from labkit.faults.containers import Server
 
 Name = Literal["mysql", "kafka", "zookeeper"]
-_KINDS = {"mysql": misses.DATABASE, "kafka": misses.BROKER, "zookeeper": misses.REGISTRY}
+_KINDS = {"mysql": outages.DATABASE, "kafka": outages.BROKER, "zookeeper": outages.REGISTRY}
 _LEAST_PERCENT = 1.0  # Docker gives no less
 
 
@@ -109,14 +110,14 @@ class Servers(OnLab):
         if service not in DATABASES:
             raise ValueError(f"{service} has no rows; {', '.join(DATABASES)} have")
         (database,) = databases_of(self._home, service)
-        missed = self._misses(misses.ROW, service)
+        missed = self._misses(outages.ROW, service)
         with database.row_held(number):
             yield Reach(missed, f"no step of {service} needed row {number}")
 
     @verb
     def broker_away(self) -> Iterator[Reach]:
         """The broker is killed with −9 and stays down; what was in memory alone is lost."""
-        yield from self._missed(misses.BROKER, BROKER, self._broker_down())
+        yield from self._missed(outages.BROKER, BROKER, self._broker_down())
 
     @verb
     def broker_paused(self) -> Iterator[Reach]:
@@ -125,7 +126,7 @@ class Servers(OnLab):
         A client gives up after some 3 s; a shorter block has reached nobody.
         """
         paused = self._pause("kafka") if self._settings.broker else self._broker_stopped()
-        yield from self._missed(misses.BROKER, BROKER, paused)
+        yield from self._missed(outages.BROKER, BROKER, paused)
 
     @verb
     def registry_away(self) -> Iterator[Reach]:
@@ -134,7 +135,7 @@ class Servers(OnLab):
         Calls go to who was there last; ids go on for `LABKIT_WORKER_RESERVE` seconds.
         """
         gone = self._kill("zookeeper") if self._settings.zookeeper else self._registry_aside()
-        yield from self._missed(misses.REGISTRY, "registry", gone)
+        yield from self._missed(outages.REGISTRY, "registry", gone)
 
     @verb
     def server_killed(self, name: Name) -> Iterator[Reach]:
@@ -191,7 +192,7 @@ class Servers(OnLab):
     ) -> Iterator[Reach]:
         found = databases_of(self._home, service)
         of = "*" if service == ALL else service
-        away, held = (self._misses(kind, of) for kind in (misses.DATABASE, misses.ROW))
+        away, held = (self._misses(kind, of) for kind in (outages.DATABASE, outages.ROW))
         missed = lambda: away() + held()  # noqa: E731  # MySQL says of a locked table that a row is
         with ExitStack() as all_of_them:
             for one in found:
@@ -207,8 +208,8 @@ class Servers(OnLab):
 
     def _misses(self, kind: str, service: str = "*") -> Callable[[], int]:
         """How often the shop has missed a kind of server since now."""
-        before = misses.total(self._home.faults, kind, service)
-        return lambda: misses.total(self._home.faults, kind, service) - before
+        before = outages.total(self._home.faults, kind, service)
+        return lambda: outages.total(self._home.faults, kind, service) - before
 
     # the lab's own
 
@@ -227,14 +228,14 @@ class Servers(OnLab):
     @contextmanager
     def _broker_stopped(self) -> Iterator[None]:
         pid = self._process(BROKER)["pid"]
-        with standing(self._home, undoing.resume, processes=[(pid, children.birth(pid))]):
+        with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
             os.kill(pid, signal.SIGSTOP)
             yield
 
     @contextmanager
     def _registry_aside(self) -> Iterator[None]:
         with standing(self._home, undoing.bring_back, path=str(self._home.registry)):
-            aside.put_away(self._home.registry)
+            hide.put_away(self._home.registry)
             yield
 
     # containers

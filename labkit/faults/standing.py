@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from labkit.home import Home, try_lock
-from labkit.stack.control import NotUp
+from labkit.stack.supervisor.control import NotUp
 
 Undo = Callable[..., None]
 #: How a person calls the fault that is being applied; its notes say so.

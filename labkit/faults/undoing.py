@@ -11,15 +11,16 @@ import psutil
 from labkit.faults import points
 from labkit.faults.standing import undoes
 from labkit.home import Home
-from labkit.runtime.rules import Rulebook
-from labkit.stack import aside, children, control
+from labkit.runtime.injection.standing import FaultBook
+from labkit.stack.setup import hide
+from labkit.stack.supervisor import control, spawn
 
 
 @undoes
 def resume(_home: Home, processes: Sequence[tuple[int, str | None]]) -> None:
     """Have processes go on that stand still; one that died meanwhile is nobody else."""
     for pid, born in processes:
-        if children.birth(pid) == born:
+        if spawn.birth(pid) == born:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
@@ -34,7 +35,7 @@ def release(home: Home, names: Sequence[str]) -> None:
 @undoes
 def take_up(home: Home, rules: Sequence[str]) -> None:
     """Have rules stand no more."""
-    book = Rulebook(home.faults)
+    book = FaultBook(home.faults)
     found = [rule for rule in book.standing() if rule.number in rules]
     if found:
         book.take_up(*found)
@@ -49,7 +50,7 @@ def disarm(home: Home, failpoint: str) -> None:
 @undoes
 def bring_back(_home: Home, path: str) -> None:
     """Put a file or a folder back that is out of reach."""
-    aside.bring_back(Path(path))
+    hide.bring_back(Path(path))
 
 
 @undoes
@@ -57,7 +58,7 @@ def lift_limit(_home: Home, processes: Sequence[tuple[int, str | None, int, int]
     """Let processes write to files again; one that was started since has no limit."""
     for pid, born, soft, hard in processes:
         with suppress(psutil.NoSuchProcess):
-            if children.birth(pid) == born:
+            if spawn.birth(pid) == born:
                 psutil.Process(pid).rlimit(psutil.RLIMIT_FSIZE, (soft, hard))
 
 

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import httpx
 
-from labkit.lab.data import Reader
-from labkit.lab.history import LOOKING, Ask, History, Told
-from labkit.shop.pricing import shipping_fee
+from labkit.ops.history import LOOKING, Ask, History, Told
+from labkit.ops.reader import Reader
+from labkit.shop.order.pricing import shipping_fee
 
 _ANSWERED_WITHIN = 15.0
 _DIGITS = 19  # a longer number is no id

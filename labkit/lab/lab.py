@@ -13,25 +13,28 @@ from sqlalchemy import Connection
 
 from labkit.faults import Faults, mend
 from labkit.home import Home
-from labkit.lab import flight, invariants, money, trace
-from labkit.lab.answer import Answer
-from labkit.lab.births import Births
-from labkit.lab.by_hand import ByHand, ConsoleLink
 from labkit.lab.client import Client
-from labkit.lab.data import Reader, Rows
-from labkit.lab.diagram import Diagram
-from labkit.lab.frames import SHOWN_ROWS, Aliases, Difference, Table, frame, only_changes
-from labkit.lab.history import History
-from labkit.lab.reconcile import Reconciler, fetch_bill
-from labkit.lab.seen import Seen, Tables
-from labkit.lab.timepiece import Clock
+from labkit.lab.clock import Clock
+from labkit.lab.display.answer import Answer
+from labkit.lab.display.births import Births
+from labkit.lab.display.changes import Seen, Tables
+from labkit.lab.display.frames import SHOWN_ROWS, Aliases, Difference, Table, frame, only_changes
+from labkit.lab.manual import ConsoleLink, ManualOperations
+from labkit.ops import in_flight as flight
+from labkit.ops import payments_in_flight
+from labkit.ops.history import History
+from labkit.ops.invariants import check as invariants
+from labkit.ops.reader import Reader, Rows
+from labkit.ops.reconcile import Reconciler, fetch_bill
+from labkit.ops.trace import draw
+from labkit.ops.trace.diagram import Diagram
 from labkit.runtime.clock import LabClock
-from labkit.runtime.engines import open_engine
+from labkit.runtime.db.engines import open_engine
 from labkit.settings import Settings
 from labkit.shop.wiring import SERVICES
-from labkit.stack import control, launch, ports
-from labkit.stack.grounds import Stack, choose
-from labkit.stack.instances import BROKER
+from labkit.stack.setup.backends import Stack, choose
+from labkit.stack.supervisor import control, launch, ports
+from labkit.stack.supervisor.instances import BROKER
 
 _POLL_SECONDS = 0.05
 #: So many rows of a table are read at once: where there are more, the last.
@@ -76,7 +79,7 @@ class Lab:
         self.client = Client(launch.status(home)["endpoints"], self._reader)
         self.clock = Clock(LabClock(home.clock_file))
         self.faults = Faults(home)
-        self.by_hand = ByHand(home)
+        self.by_hand = ManualOperations(home)
         self._forget_names()
 
     @classmethod
@@ -228,7 +231,10 @@ class Lab:
         if left:
             raise NotSettled(left)
         with suppress(TimeoutError):  # what the platform notes of it is not the shop's, but shown
-            self.until(lambda: not money.telling(self._reader, self.clock.now()), _TOLD_SECONDS)
+            self.until(
+                lambda: not payments_in_flight.telling(self._reader, self.clock.now()),
+                _TOLD_SECONDS,
+            )
 
     def bill(self, day: date | None = None) -> str:
         """The payment platform's bill (对账单) of a business day, as CSV; today's if not said.
@@ -272,7 +278,7 @@ class Lab:
         """
         if settle:
             self.settle()
-        return trace.draw(self.home.traces, str(order_id), self.alias)
+        return draw.draw(self.home.traces, str(order_id), self.alias)
 
     def until(self, condition: Callable[[], bool], timeout: float = 15) -> None:
         """Wait until something is true.

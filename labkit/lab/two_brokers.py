@@ -13,8 +13,9 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from labkit.settings import Settings
-from labkit.stack import compose_file, engine, ports
-from labkit.stack.creation import OURS
+from labkit.stack.containers import compose_file, engine
+from labkit.stack.containers.create import OURS
+from labkit.stack.supervisor import ports
 
 _NAME = "labkit-two-brokers-"
 _SETTINGS = {

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from labkit.lab.client import Client
-from labkit.lab.data import Reader
+from labkit.ops.reader import Reader
 from labkit.shop.tables import PAID
 
 _FINAL_SECONDS = 20.0

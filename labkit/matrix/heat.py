@@ -4,7 +4,7 @@ from html import escape
 
 import pandas as pd
 
-from labkit.lab import html
+from labkit.lab.display import html
 from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, SIGNS
 
 _NOTHING = "·"
@@ -12,15 +12,15 @@ _COLOURS = {HELD: "#dff5e1", BROKEN: "#f4b6b6", NOT_REACHED: "#fff3c9"}
 _LEGEND = "  ".join([*(f"{sign} {verdict}" for verdict, sign in SIGNS.items()), "· not played"])
 
 
-class Heat(pd.DataFrame):
+class VerdictGrid(pd.DataFrame):
     """A frame of verdicts that draws itself; an empty text is a cell that was not played.
 
     Its index names where something failed, its columns name the stories.
     """
 
     @property
-    def _constructor(self) -> "type[Heat]":
-        return Heat
+    def _constructor(self) -> "type[VerdictGrid]":
+        return VerdictGrid
 
     def __repr__(self) -> str:
         signs = pd.DataFrame(self).map(lambda verdict: SIGNS.get(verdict, _NOTHING))

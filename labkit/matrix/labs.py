@@ -13,11 +13,11 @@ from typing import TypeVar
 from labkit.home import Home
 from labkit.lab import Lab
 from labkit.lab.client import Client
-from labkit.lab.history import History
+from labkit.ops.history import History
 from labkit.runtime.clock import as_time, wall_ms
-from labkit.stack import launch
-from labkit.stack.grounds import Ground, Stack
-from labkit.stack.seeds import Seeds, files, seed
+from labkit.stack.setup.backends import Ground, Stack
+from labkit.stack.setup.seeds import Seeds, files, seed
+from labkit.stack.supervisor import launch
 
 #: What the labs open with: enough for hundreds of orders; the coupons are of both users in turn.
 STOCK, BALANCE, COUPONS = 1_000_000, 10**11, 1_000
@@ -48,7 +48,7 @@ T = TypeVar("T")
 A = TypeVar("A")
 
 
-class PlayedLab(Lab):
+class RunnerLab(Lab):
     """A lab that a story may take down, or kill, and bring up again.
 
     Args:
@@ -82,7 +82,7 @@ class PlayedLab(Lab):
         return self._supervisor.wait() == -signal.SIGKILL
 
 
-def open_lab(folder: Path, patient: bool = False) -> PlayedLab:
+def open_lab(folder: Path, patient: bool = False) -> RunnerLab:
     """A lab that has much to sell and goes when this process goes; its lab clock stands still.
 
     Args:
@@ -93,12 +93,12 @@ def open_lab(folder: Path, patient: bool = False) -> PlayedLab:
     seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
     History(home).keep()  # what customers are told, whoever they are, must be so
     ground = Ground(Stack.embedded, servers=_TIMES | (_PATIENT if patient else {}))
-    lab = PlayedLab(home, ground)
+    lab = RunnerLab(home, ground)
     lab.clock.stop()
     return lab
 
 
-def begin_anew(lab: PlayedLab) -> None:
+def begin_anew(lab: RunnerLab) -> None:
     """Put everything back, after something broke, or where much has gathered."""
     lab.bring_up()  # a story may have left it down
     lab.reset(**seeds())
@@ -110,7 +110,7 @@ def seeds() -> dict[str, int]:
 
 
 @contextmanager
-def side_by_side(folder: Path, number: int, patient: bool = False) -> Iterator[list[PlayedLab]]:
+def side_by_side(folder: Path, number: int, patient: bool = False) -> Iterator[list[RunnerLab]]:
     """So many labs for a block; see `open_lab`."""
     with ThreadPoolExecutor(number) as pool:
         folders = [folder / f"lab-{one}" for one in range(1, number + 1)]
@@ -121,7 +121,7 @@ def side_by_side(folder: Path, number: int, patient: bool = False) -> Iterator[l
             list(pool.map(Lab.down, labs))
 
 
-def deal(workers: list[W], work: Callable[[W, T], A], items: Iterable[T]) -> Iterator[A]:
+def map_unordered(workers: list[W], work: Callable[[W, T], A], items: Iterable[T]) -> Iterator[A]:
     """Have workers do work side by side: whoever is free takes the next.
 
     Args:

@@ -16,10 +16,10 @@ from labkit.faults import points
 from labkit.home import Home
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.labs import seeds
-from labkit.matrix.scenario import IS_PLACED, OF_THE_LAB, Story, scenario
-from labkit.matrix.stage import Stage
-from labkit.stack import control, launch
-from labkit.stack.control import NotUp
+from labkit.matrix.scenario import IS_PLACED, OF_THE_LAB, Script, scenario
+from labkit.matrix.stage import ScenarioContext
+from labkit.stack.supervisor import control, launch
+from labkit.stack.supervisor.control import NotUp
 
 _TRIES = 4
 _PROGRAM = "labkit.stack"
@@ -29,7 +29,7 @@ _WHILE_IT_WORKS, _WORKING = "supervisor.start_helper.after_record", "helper.put_
 
 
 @scenario("first-up", "a lab comes up for the first time, and takes an order", OF_THE_LAB)
-def first_up(stage: Stage) -> Story:
+def first_up(stage: ScenarioContext) -> Script:
     """A home without databases and keys."""
     stage.emptied = True
     home = stage.lab.home
@@ -43,7 +43,7 @@ def first_up(stage: Stage) -> Story:
 
 
 @scenario("up-again", "a lab that was taken down comes up again with the order it had", OF_THE_LAB)
-def up_again(stage: Stage) -> Story:
+def up_again(stage: ScenarioContext) -> Script:
     """A home with data."""
     order = stage.user.order(money_paid=1_00)
     stage.lab.settle()
@@ -54,7 +54,7 @@ def up_again(stage: Stage) -> Story:
 
 
 @scenario("reset", "a lab is reset: all that was there goes, or nothing", OF_THE_LAB)
-def reset(stage: Stage) -> Story:
+def reset(stage: ScenarioContext) -> Script:
     """A reset is done whole, or not at all; and once it is done, or not, nothing comes later."""
     stage.emptied = True
     orders = [stage.user.order(coupon=True, money_paid=1_00) for _ in range(2)]
@@ -67,7 +67,7 @@ def reset(stage: Stage) -> Story:
 
 
 @scenario("scale", "a service gets a second process, and loses it again", OF_THE_LAB)
-def scale(stage: Stage) -> Story:
+def scale(stage: ScenarioContext) -> Script:
     """More processes, and fewer; after a crash of the supervisor as many as at first."""
     order = stage.user.order(money_paid=1_00)
     yield
@@ -78,7 +78,7 @@ def scale(stage: Stage) -> Story:
 
 
 @scenario("down", "a lab is taken down, and comes up again with the order it had", OF_THE_LAB)
-def down(stage: Stage) -> Story:
+def down(stage: ScenarioContext) -> Script:
     """Nothing is left of it, however it went."""
     order = stage.user.order(money_paid=1_00)
     yield
@@ -88,7 +88,7 @@ def down(stage: Stage) -> Story:
 
 
 @scenario("all-killed", "all processes but the supervisor are killed, the broker too", OF_THE_LAB)
-def all_killed(stage: Stage) -> Story:
+def all_killed(stage: ScenarioContext) -> Script:
     """It starts all of them again, or dies meanwhile."""
     order = stage.user.order(money_paid=1_00)
     yield
@@ -128,7 +128,7 @@ def _is_of(info: dict[str, Any], home: Home, broker: str | None) -> bool:
     )
 
 
-def _told(stage: Stage, command: str, **arguments: Any) -> bool:
+def _told(stage: ScenarioContext, command: str, **arguments: Any) -> bool:
     """Have the lab do something; whether that was acknowledged."""
     try:
         control.tell(stage.lab.home, command, **arguments)
@@ -137,7 +137,7 @@ def _told(stage: Stage, command: str, **arguments: Any) -> bool:
     return True
 
 
-def _come_up(stage: Stage) -> None:
+def _come_up(stage: ScenarioContext) -> None:
     """Have the lab up: where it went, all of it must have gone; start it again as a person would.
 
     Raises:
@@ -156,12 +156,14 @@ def _come_up(stage: Stage) -> None:
     raise Unexpected(f"the lab does not come up: {why}")
 
 
-def _keep_a_helper_working(stage: Stage) -> None:
+def _keep_a_helper_working(stage: ScenarioContext) -> None:
     if stage.fails_at(_WHILE_IT_WORKS):
         stage.breaks(_WORKING, "delay:60")
 
 
-def _whole_or_gone(stage: Stage, orders: list[Placed], acknowledged: bool) -> list[Placed]:
+def _whole_or_gone(
+    stage: ScenarioContext, orders: list[Placed], acknowledged: bool
+) -> list[Placed]:
     """The orders of before a reset that are there still: all or none.
 
     Raises:
@@ -177,7 +179,7 @@ def _whole_or_gone(stage: Stage, orders: list[Placed], acknowledged: bool) -> li
     return there
 
 
-def _lasting_order(stage: Stage) -> Placed:
+def _lasting_order(stage: ScenarioContext) -> Placed:
     """An order that is there also when all services begin anew with what is on disk."""
     order = stage.user.order(money_paid=1_00)
     stage.power_cut()

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from labkit.lab import desk
 from labkit.matrix.customer import Placed
 from labkit.matrix.labs import RETRY_LIMIT
-from labkit.matrix.scenario import IS_CANCELLED, IS_PAID, Story, scenario
-from labkit.matrix.stage import Stage
-from labkit.runtime.tables import DEAD, WAITING
+from labkit.matrix.scenario import IS_CANCELLED, IS_PAID, Script, scenario
+from labkit.matrix.stage import ScenarioContext
+from labkit.ops import drive
+from labkit.runtime.db.tables import DEAD, WAITING
 from labkit.shop.messages import OrderCancelled, OrderPaid
 from labkit.shop.wiring import SERVICES
 
@@ -18,7 +18,7 @@ _EVERYTHING: dict[str, Any] = {"coupon": True, "money_paid": 1_00}
 
 
 @scenario("catch-up", "a consumer is away as an order is cancelled, and catches up when it is back")
-def catch_up(stage: Stage) -> Story:
+def catch_up(stage: ScenarioContext) -> Script:
     """The coupon service misses a message; somebody tries in vain to hurry it meanwhile."""
     order = stage.user.order(**_EVERYTHING)
     yield
@@ -30,7 +30,7 @@ def catch_up(stage: Stage) -> Story:
 
 
 @scenario("catch-up-paid", "a consumer is away as an order is paid, and catches up when it is back")
-def catch_up_paid(stage: Stage) -> Story:
+def catch_up_paid(stage: ScenarioContext) -> Script:
     """The log service misses a message; somebody tries in vain to hurry it meanwhile."""
     order = stage.user.order(**_PAYING)
     url = stage.user.cashier(order)
@@ -42,7 +42,7 @@ def catch_up_paid(stage: Stage) -> Story:
 
 
 @contextmanager
-def _paid_without_log(stage: Stage, order: Placed, url: str) -> Iterator[None]:
+def _paid_without_log(stage: ScenarioContext, order: Placed, url: str) -> Iterator[None]:
     """Have an order paid, and the log service, which has not heard of it, away for a block."""
     with stage.away("log"):
         stage.user.press(url)
@@ -51,7 +51,7 @@ def _paid_without_log(stage: Stage, order: Placed, url: str) -> Iterator[None]:
 
 
 @scenario("forgotten", "the broker forgets all it holds, also what a consumer has not read yet")
-def forgotten(stage: Stage) -> Story:
+def forgotten(stage: ScenarioContext) -> Script:
     """The coupon service is away, and the message that waits for it is lost: it is sent again."""
     order = stage.user.order(**_EVERYTHING)
     yield
@@ -63,7 +63,7 @@ def forgotten(stage: Stage) -> Story:
 
 
 @scenario("forgotten-paid", "the broker forgets that an order was paid before a consumer read it")
-def forgotten_paid(stage: Stage) -> Story:
+def forgotten_paid(stage: ScenarioContext) -> Script:
     """The log service is away, and the message that waits for it is lost: it is sent again."""
     order = stage.user.order(**_PAYING)
     url = stage.user.cashier(order)
@@ -75,7 +75,7 @@ def forgotten_paid(stage: Stage) -> Story:
 
 
 @scenario("slow", "a consumer is slow as an order is cancelled, and the message comes once more")
-def slow(stage: Stage) -> Story:
+def slow(stage: ScenarioContext) -> Script:
     """The goods service is in the midst of a message as the same one comes again."""
     order = stage.user.order(**_EVERYTHING)
     yield
@@ -86,7 +86,7 @@ def slow(stage: Stage) -> Story:
 
 
 @scenario("slow-paid", "a consumer is slow as an order is paid, and the message comes once more")
-def slow_paid(stage: Stage) -> Story:
+def slow_paid(stage: ScenarioContext) -> Script:
     """The log service is in the midst of a message as the same one comes again."""
     order = stage.user.order(**_PAYING)
     url = stage.user.cashier(order)
@@ -99,7 +99,7 @@ def slow_paid(stage: Stage) -> Story:
 
 
 @scenario("power-cut", "all services are killed at once as an order is cancelled, and come back")
-def power_cut(stage: Stage) -> Story:
+def power_cut(stage: ScenarioContext) -> Script:
     """Everything dies in the middle."""
     order = stage.user.order(**_EVERYTHING)
     yield
@@ -110,7 +110,7 @@ def power_cut(stage: Stage) -> Story:
 
 @scenario("dead", "all who hear that an order is cancelled fail, until it is given up; a person "
           "drives each home")  # fmt: skip
-def dead(stage: Stage) -> Story:
+def dead(stage: ScenarioContext) -> Script:
     """A message that nobody can take, until a person has seen to that."""
     order = stage.user.order(**_EVERYTHING)
     yield
@@ -122,7 +122,7 @@ def dead(stage: Stage) -> Story:
 
 @scenario("dead-paid", "the payment log fails until the message is given up; a person drives it "
           "home")  # fmt: skip
-def dead_paid(stage: Stage) -> Story:
+def dead_paid(stage: ScenarioContext) -> Script:
     """A payment that the log cannot take, until a person has seen to that."""
     order = stage.user.order(**_PAYING)
     url = stage.user.cashier(order)
@@ -133,7 +133,7 @@ def dead_paid(stage: Stage) -> Story:
     return {order: IS_PAID}
 
 
-def _fail(stage: Stage, event: type, groups: tuple[str, ...]) -> None:
+def _fail(stage: ScenarioContext, event: type, groups: tuple[str, ...]) -> None:
     """Have handlers fail at every try, and the dead letter find no broker at first."""
     for group in groups:
         handler = SERVICES[group].handlers[event].name
@@ -141,7 +141,7 @@ def _fail(stage: Stage, event: type, groups: tuple[str, ...]) -> None:
         stage.breaks(f"{group}.dead_letter.before_send", "refuse")
 
 
-def _drive_home(stage: Stage, event: type, order: Placed) -> None:
+def _drive_home(stage: ScenarioContext, event: type, order: Placed) -> None:
     """Wait until nobody tries any more, and drive what is dead home by hand."""
     topic = event.topic  # type: ignore[attr-defined]
     groups = {name for name, one in SERVICES.items() if event in one.handlers}
@@ -153,6 +153,6 @@ def _drive_home(stage: Stage, event: type, order: Placed) -> None:
     stage.user.wait(tried, f"{topic} of order {order.order_id} is done or dead in all groups")
     for group, (event_id, status) in stage.handled(topic, order).items():
         if status == DEAD:
-            stage.by_hand(f"{group}.{event_id}", desk.TAKE_BACK, desk.GIVE_UP, desk.RETRY)
+            stage.by_hand(f"{group}.{event_id}", drive.TAKE_BACK, drive.GIVE_UP, drive.RETRY)
     for id in stage.dead_letters(order):  # it finds no broker at first: somebody hurries it
         stage.by_hand(id)

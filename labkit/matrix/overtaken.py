@@ -4,8 +4,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from labkit.matrix.customer import Unexpected
-from labkit.matrix.scenario import IS_CANCELLED, IS_PAID, Story, scenario
-from labkit.matrix.stage import Stage
+from labkit.matrix.scenario import IS_CANCELLED, IS_PAID, Script, scenario
+from labkit.matrix.stage import ScenarioContext
 
 _CREATE, _CLOSE = "pay.create_trade.before_call", "pay.close_trade.after_call"
 _ASK, _TOLD = "pay.query_trade.before_call", "pay.query_trade.after_call"
@@ -14,7 +14,7 @@ _OPENING_SECONDS = 1.9
 
 
 @scenario("overtaken", "closing a trade is answered before it is opened, and heard of afterwards")
-def overtaken(stage: Stage) -> Story:
+def overtaken(stage: ScenarioContext) -> Script:
     """An order that is cancelled while its payment is being opened.
 
     That there is no such trade is true when it is said, and no longer when it is heard; and until
@@ -39,7 +39,7 @@ def overtaken(stage: Stage) -> Story:
 
 
 @scenario("paid-while-asked", "a payment is paid while it is asked about, and that answer is lost")
-def paid_while_asked(stage: Stage) -> Story:
+def paid_while_asked(stage: ScenarioContext) -> Script:
     """A question that finds no answer, about a payment of which the callback has told."""
     order = stage.user.order(money_paid=1_00)
     yield

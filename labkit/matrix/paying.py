@@ -1,26 +1,26 @@
 """Scenarios of paying: by callback, without one, twice told, given up, too late, given back."""
 
-from labkit.lab import desk
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.scenario import (
     IS_CANCELLED,
     IS_PAID,
     IS_RETURNED,
-    Story,
+    Script,
     scenario,
 )
-from labkit.matrix.stage import Stage
+from labkit.matrix.stage import ScenarioContext
+from labkit.ops import drive
 
 _NOTICE = "platform.notify.before_notify"
 _TIME_TO_PAY = {"minutes": 16}
 
 
-def _order(stage: Stage) -> Placed:
+def _order(stage: ScenarioContext) -> Placed:
     return stage.user.order(money_paid=1_00)
 
 
 @scenario("paid", "a payment is opened and paid at the cashier; a callback tells the shop")
-def paid(stage: Stage) -> Story:
+def paid(stage: ScenarioContext) -> Script:
     """An order that is paid."""
     order = _order(stage)
     yield
@@ -29,7 +29,7 @@ def paid(stage: Stage) -> Story:
 
 
 @scenario("seen", "an open payment is asked for and looked at, is the same one, and is paid")
-def seen(stage: Stage) -> Story:
+def seen(stage: ScenarioContext) -> Script:
     """A payment that is looked at."""
     order = _order(stage)
     url = stage.user.cashier(order)
@@ -42,7 +42,7 @@ def seen(stage: Stage) -> Story:
 
 
 @scenario("told-twice", "the callback comes twice, and the order is paid once")
-def told_twice(stage: Stage) -> Story:
+def told_twice(stage: ScenarioContext) -> Script:
     """A callback that is repeated."""
     order = _order(stage)
     url = stage.user.cashier(order)
@@ -54,7 +54,7 @@ def told_twice(stage: Stage) -> Story:
 
 
 @scenario("forged", "a forged callback changes nothing, and the truth is found by asking")
-def forged(stage: Stage) -> Story:
+def forged(stage: ScenarioContext) -> Script:
     """A callback that somebody else has signed."""
     order = _order(stage)
     url = stage.user.cashier(order)
@@ -66,7 +66,7 @@ def forged(stage: Stage) -> Story:
 
 
 @scenario("not-told", "the callback is lost; the shop asks the platform by itself")
-def not_told(stage: Stage) -> Story:
+def not_told(stage: ScenarioContext) -> Script:
     """A callback that never comes."""
     order = _order(stage)
     url = stage.user.cashier(order)
@@ -78,7 +78,7 @@ def not_told(stage: Stage) -> Story:
 
 
 @scenario("reconciled", "the callback is lost; a person compares the day's bill, which repairs it")
-def reconciled(stage: Stage) -> Story:
+def reconciled(stage: ScenarioContext) -> Script:
     """A payment that is found on the bill."""
     order = _order(stage)
     url = stage.user.cashier(order)
@@ -91,7 +91,7 @@ def reconciled(stage: Stage) -> Story:
 
 
 @scenario("given-up", "a payment is given up at the cashier, and another one is paid")
-def given_up(stage: Stage) -> Story:
+def given_up(stage: ScenarioContext) -> Script:
     """A payment that is given up."""
     order = _order(stage)
     url = stage.user.cashier(order)
@@ -103,7 +103,7 @@ def given_up(stage: Stage) -> Story:
 
 
 @scenario("cancelled-open", "an order is cancelled with its payment open, which is closed as well")
-def cancelled_open(stage: Stage) -> Story:
+def cancelled_open(stage: ScenarioContext) -> Script:
     """A payment that nobody needs any more."""
     order = _order(stage)
     stage.user.cashier(order)
@@ -113,7 +113,7 @@ def cancelled_open(stage: Stage) -> Story:
 
 
 @scenario("unpaid", "the time to pay runs out: the order is cancelled, and its payment is closed")
-def unpaid(stage: Stage) -> Story:
+def unpaid(stage: ScenarioContext) -> Script:
     """An order that nobody pays."""
     order = _order(stage)
     stage.user.cashier(order)
@@ -126,7 +126,7 @@ def unpaid(stage: Stage) -> Story:
 
 
 @scenario("unopened", "opening a payment fails, its order is cancelled: the platform closes it")
-def unopened(stage: Stage) -> Story:
+def unopened(stage: ScenarioContext) -> Script:
     """A payment that never reached the platform."""
     order = _order(stage)
     yield
@@ -138,7 +138,7 @@ def unopened(stage: Stage) -> Story:
 
 
 @scenario("paid-too-late", "an order is cancelled and paid all the same: the money goes back")
-def paid_too_late(stage: Stage) -> Story:
+def paid_too_late(stage: ScenarioContext) -> Script:
     """A payment that comes after the cancellation, and before the pay service has heard of it."""
     order = _order(stage)
     url = stage.user.cashier(order)
@@ -150,7 +150,7 @@ def paid_too_late(stage: Stage) -> Story:
 
 
 @scenario("closed-too-late", "a payment is closed here and paid there: the money goes back")
-def closed_too_late(stage: Stage) -> Story:
+def closed_too_late(stage: ScenarioContext) -> Script:
     """A payment that is made before the platform hears that it is closed."""
     order = _order(stage)
     url = stage.user.cashier(order)
@@ -163,7 +163,7 @@ def closed_too_late(stage: Stage) -> Story:
 
 
 @scenario("returned", "a paid order is returned; stock, balance, points and money go back")
-def returned(stage: Stage) -> Story:
+def returned(stage: ScenarioContext) -> Script:
     """An order that is returned."""
     order = _order(stage)
     stage.user.pay(order)
@@ -173,7 +173,7 @@ def returned(stage: Stage) -> Story:
 
 
 @scenario("refunded-later", "a paid order is returned, and the refund is made at the second try")
-def refunded_later(stage: Stage) -> Story:
+def refunded_later(stage: ScenarioContext) -> Script:
     """A refund that does not get through at first."""
     order = _order(stage)
     stage.user.pay(order)
@@ -184,7 +184,7 @@ def refunded_later(stage: Stage) -> Story:
 
 
 @scenario("refund-by-hand", "a refund that does not get through is given up and taken back by hand")
-def refund_by_hand(stage: Stage) -> Story:
+def refund_by_hand(stage: ScenarioContext) -> Script:
     """A refund that a person stops, and lets go on."""
     order = _order(stage)
     stage.user.pay(order)
@@ -192,11 +192,11 @@ def refund_by_hand(stage: Stage) -> Story:
     stage.breaks("pay.refund_trade.before_call", "refuse", times=2)
     stage.user.give_back(order)
     for one in stage.wait_stuck(order, "not_refunded"):
-        stage.by_hand(one["id"], desk.GIVE_UP, desk.TAKE_BACK)
+        stage.by_hand(one["id"], drive.GIVE_UP, drive.TAKE_BACK)
     return {order: IS_RETURNED}
 
 
-def _other(stage: Stage, order: Placed, url: str) -> bool:
+def _other(stage: ScenarioContext, order: Placed, url: str) -> bool:
     """Whether another payment is open than the one with this page."""
     answer = stage.user.open_payment(order)
     return answer.status_code == 200 and answer.json()["data"]["cashier_url"] != url

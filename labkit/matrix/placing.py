@@ -8,10 +8,10 @@ from labkit.matrix.scenario import (
     IS_CANCELLED,
     IS_PAID,
     IS_PLACED,
-    Story,
+    Script,
     scenario,
 )
-from labkit.matrix.stage import Stage
+from labkit.matrix.stage import ScenarioContext
 
 _CONFIRM = "order.confirm_pre_order.before_commit"
 #: An order has 3 s in a lab of the matrix, and 2.5 s until its web answers: see `labs`.
@@ -22,7 +22,7 @@ _PRICE = 5_000_00
 
 
 @scenario("accepted", "an order takes stock, a coupon and balance, and waits to be paid")
-def accepted(stage: Stage) -> Story:
+def accepted(stage: ScenarioContext) -> Script:
     """An order that is placed; or cancelled, where a service was away for longer than a call."""
     yield
     order = stage.user.place(coupon=True, money_paid=1_00)
@@ -30,7 +30,7 @@ def accepted(stage: Stage) -> Story:
 
 
 @scenario("accepted-paid", "an order that its user's balance pays whole is placed and paid at once")
-def accepted_paid(stage: Stage) -> Story:
+def accepted_paid(stage: ScenarioContext) -> Script:
     """An order that leaves nothing to pay."""
     yield
     order = stage.user.place(money_paid=_PRICE)
@@ -40,7 +40,7 @@ def accepted_paid(stage: Stage) -> Story:
 
 
 @scenario("repeated", "the same key brings the same order, and with another request it is refused")
-def repeated(stage: Stage) -> Story:
+def repeated(stage: ScenarioContext) -> Script:
     """A request that comes again."""
     order = stage.user.order(money_paid=1_00)
     yield
@@ -57,7 +57,7 @@ def repeated(stage: Stage) -> Story:
 
 
 @scenario("confirm-fails", "the last step fails: the order is cancelled, and all it took returns")
-def confirm_fails(stage: Stage) -> Story:
+def confirm_fails(stage: ScenarioContext) -> Script:
     """An order that cannot be confirmed; asked again after a crash, perhaps it can."""
     yield
     stage.breaks(_CONFIRM, "refuse")
@@ -66,7 +66,7 @@ def confirm_fails(stage: Stage) -> Story:
 
 
 @scenario("abandoned", "an order's flow dies, and nobody asks again: a sweeper cancels the order")
-def abandoned(stage: Stage) -> Story:
+def abandoned(stage: ScenarioContext) -> Script:
     """An order whose flow and whose web die before it is confirmed."""
     yield
     stage.breaks(_CONFIRM, "delay:2")
@@ -79,7 +79,7 @@ def abandoned(stage: Stage) -> Story:
 
 
 @scenario("ruled-out", "an order is looked for and not there in its time: it never comes to be")
-def ruled_out(stage: Stage) -> Story:
+def ruled_out(stage: ScenarioContext) -> Script:
     """An order whose flow hangs for longer than it has, and whose user stops asking at a 404."""
     yield
     stage.breaks("order.find_goods.after_call", f"delay:{_LATE}")
@@ -90,7 +90,7 @@ def ruled_out(stage: Stage) -> Story:
 
 
 @scenario("stalled", "an order is looked for while the commit that saves it hangs past its time")
-def stalled(stage: Stage) -> Story:
+def stalled(stage: ScenarioContext) -> Script:
     """A clock was read in time, and time passes between that and the commit."""
     saved = "order.save_pre_order.after_commit"
     before = stage.hits(saved)
@@ -105,7 +105,7 @@ def stalled(stage: Stage) -> Story:
     return {order: _IS_ANYTHING}
 
 
-def _placed_in_vain(stage: Stage) -> Placed:
+def _placed_in_vain(stage: ScenarioContext) -> Placed:
     """Place an order whose flow takes longer than its web waits: the answer names it at least."""
     order = stage.user.place_once(money_paid=1_00)
     if stage.undisturbed and order.status != 202:
@@ -114,7 +114,7 @@ def _placed_in_vain(stage: Stage) -> Placed:
 
 
 @scenario("cancelled", "its user cancels an order, and all that it took comes back")
-def cancelled(stage: Stage) -> Story:
+def cancelled(stage: ScenarioContext) -> Script:
     """An order that is cancelled before it is paid."""
     order = stage.user.order(coupon=True, money_paid=1_00)
     yield

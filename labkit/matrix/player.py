@@ -7,16 +7,16 @@ from itertools import count
 from sqlalchemy import select
 
 from labkit.faults import points
-from labkit.lab import invariants
-from labkit.lab.data import Reader
 from labkit.lab.lab import NotSettled
 from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, Cell, Outcome
 from labkit.matrix.customer import Customer, Unexpected
-from labkit.matrix.labs import PlayedLab, begin_anew
-from labkit.matrix.scenario import SCENARIOS, Ends, Scenario
-from labkit.matrix.stage import Stage
+from labkit.matrix.labs import RunnerLab, begin_anew
+from labkit.matrix.scenario import SCENARIOS, JobResults, Scenario
+from labkit.matrix.stage import ScenarioContext
+from labkit.ops.invariants import check
+from labkit.ops.reader import Reader
 from labkit.shop import tables as t
-from labkit.stack import launch
+from labkit.stack.supervisor import launch
 
 _SETTLED_SECONDS = 30.0
 #: The invariants look at all rows: after so many cells that takes longer than to begin anew.
@@ -28,14 +28,14 @@ _QUIET_SECONDS = 0.4
 _POLL_SECONDS = 0.02
 
 
-class Player:
+class Runner:
     """Plays on one lab.
 
     Args:
         lab: is used by nobody else meanwhile.
     """
 
-    def __init__(self, lab: PlayedLab) -> None:
+    def __init__(self, lab: RunnerLab) -> None:
         self.lab = lab
         self._reader = Reader(lab.home)
         self._coupons = count(1, 2)  # the first user's are odd
@@ -114,7 +114,7 @@ class Player:
             points.disarm(self.lab.home)
             self._emptied |= stage.emptied
 
-    def _break(self, cell: Cell, stage: Stage, story: Iterator[None]) -> tuple[str, str]:
+    def _break(self, cell: Cell, stage: ScenarioContext, story: Iterator[None]) -> tuple[str, str]:
         """Arm, tell the story, have what died come back; then look at everything."""
         before = self._pids()
         for name in cell.failpoints:
@@ -159,7 +159,7 @@ class Player:
                     raise TimeoutError(f"{service} is not back {_BACK_SECONDS:.0f} s after it died")
                 time.sleep(_POLL_SECONDS)
 
-    def _breaches(self, stage: Stage, ends: Ends) -> Iterator[str]:
+    def _breaches(self, stage: ScenarioContext, ends: JobResults) -> Iterator[str]:
         """What does not hold: an invariant, or the end that the story expects.
 
         What customers were told is among the invariants, so all are asked once more before.
@@ -167,7 +167,7 @@ class Player:
         yield from _absence_breaches(stage.user)
         for order in [*stage.user.placed]:
             stage.user.again(order)
-        for one in invariants.check(self._reader):
+        for one in check.check(self._reader):
             if not one["held"]:
                 yield f"{one['name']}: {'; '.join(one['broken'][:3])}"
         rows = {row["address"]: row for row in self._reader.query("order", select(t.order))}
@@ -177,16 +177,16 @@ class Player:
             if state not in states:
                 yield f"order {order.order_id} ends as {state}, not as {sorted(states, key=str)}"
 
-    def _stage(self, armed: frozenset[str]) -> Stage:
+    def _stage(self, armed: frozenset[str]) -> ScenarioContext:
         user = Customer(self.lab.client, self._reader, self._coupons)
-        return Stage(self.lab, self._reader, user, armed)
+        return ScenarioContext(self.lab, self._reader, user, armed)
 
-    def _end_of(self, story: Iterator[None]) -> Ends:
+    def _end_of(self, story: Iterator[None]) -> JobResults:
         """Tell the rest of a story."""
         try:
             next(story)
         except StopIteration as end:
-            ends: Ends = end.value
+            ends: JobResults = end.value
             return ends
         raise AssertionError("a story yields once")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.labs import BALANCE, STOCK
-from labkit.matrix.scenario import IS_ABSENT, IS_PLACED, Story, scenario
-from labkit.matrix.stage import Stage
+from labkit.matrix.scenario import IS_ABSENT, IS_PLACED, Script, scenario
+from labkit.matrix.stage import ScenarioContext
 from labkit.results import Code
 
 _MISSING = 999_999_999
@@ -28,7 +28,7 @@ _RULES: dict[Code, dict[str, Any]] = {
 
 def _refusal(code: Code, wanted: dict[str, Any]) -> None:
     @scenario(_name(code), f"an order is refused, {code.name}, and nothing is taken for it")
-    def refused(stage: Stage) -> Story:
+    def refused(stage: ScenarioContext) -> Script:
         yield
         return {_is_refused(stage.user.place(**wanted), code): IS_ABSENT}
 
@@ -37,7 +37,7 @@ def _refusal(code: Code, wanted: dict[str, Any]) -> None:
     f"refused-{Code.COUPON_ALREADY_USED.name.lower().replace('_', '-')}",
     "an order is refused, COUPON_ALREADY_USED, and the first one keeps the coupon",
 )
-def coupon_used(stage: Stage) -> Story:
+def coupon_used(stage: ScenarioContext) -> Script:
     """A coupon pays for one order."""
     first = stage.user.order(coupon=True)
     yield

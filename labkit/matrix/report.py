@@ -10,7 +10,7 @@ import pandas as pd
 
 from labkit.faults.points import catalogue
 from labkit.matrix.cells import BROKEN, CRASH, NOT_REACHED, Outcome
-from labkit.matrix.heat import Heat
+from labkit.matrix.heat import VerdictGrid
 from labkit.matrix.scenario import SCENARIOS
 
 
@@ -91,7 +91,7 @@ class Report:
         """The rows as a frame."""
         return pd.DataFrame(self.rows())
 
-    def heat(self) -> Heat:
+    def heat(self) -> VerdictGrid:
         """Failpoint by scenario: the verdict of each cell, drawn; empty where there is none.
 
         Stories and failpoints stand in the order in which they are listed.
@@ -100,7 +100,7 @@ class Report:
             index="failpoint", columns="scenario", values="verdict", aggfunc="first"
         )
         listed = list(catalogue())
-        return Heat(table.reindex(
+        return VerdictGrid(table.reindex(
             index=sorted(table.index, key=lambda one: [*map(listed.index, one.split("+"))]),
             columns=[name for name in SCENARIOS if name in table],
         ).fillna(""))  # fmt: skip

@@ -10,8 +10,8 @@ from pathlib import Path
 from labkit.faults import points
 from labkit.matrix import plan
 from labkit.matrix.cells import CRASH, Cell, Outcome
-from labkit.matrix.labs import deal, side_by_side
-from labkit.matrix.player import Player
+from labkit.matrix.labs import map_unordered, side_by_side
+from labkit.matrix.player import Runner
 from labkit.matrix.report import Report
 from labkit.matrix.scenario import SCENARIOS
 
@@ -61,7 +61,7 @@ def run(
     number = labs or min(_MOST_LABS, 2 * (os.cpu_count() or 1), max(len(named), len(wanted)))
     where = tempfile.TemporaryDirectory(prefix="matrix-", dir=folder)
     with where as place, side_by_side(Path(place), number, patient) as opened:
-        players = [Player(lab) for lab in opened]
+        players = [Runner(lab) for lab in opened]
         columns = _columns(players, wanted, progress)
         whole = not (named or only or sample or pairs) and action == CRASH
         if whole and plan.unreached(columns):  # a story comes by some places only now and then
@@ -77,14 +77,14 @@ def run(
     )  # fmt: skip
 
 
-def _columns(players: list[Player], wanted: list[str], progress: Progress) -> plan.Columns:
+def _columns(players: list[Runner], wanted: list[str], progress: Progress) -> plan.Columns:
     """What each scenario reaches, told once without a fault."""
     columns: dict[str, frozenset[str]] = {}
 
-    def find(player: Player, name: str) -> tuple[str, frozenset[str]]:
+    def find(player: Runner, name: str) -> tuple[str, frozenset[str]]:
         return name, player.column(SCENARIOS[name])
 
-    for name, column in deal(players, find, wanted):
+    for name, column in map_unordered(players, find, wanted):
         columns[name] = column
         progress("scenarios without a fault", len(columns), len(wanted), None)
     return columns
@@ -103,9 +103,9 @@ def _choose(
     return cells if sample is None else cells[:sample]
 
 
-def _play(players: list[Player], cells: list[Cell], progress: Progress) -> list[Outcome]:
+def _play(players: list[Runner], cells: list[Cell], progress: Progress) -> list[Outcome]:
     outcomes = []
-    for outcome in deal(players, Player.play, cells):
+    for outcome in map_unordered(players, Runner.play, cells):
         outcomes.append(outcome)
         progress("cells", len(outcomes), len(cells), outcome)
     return outcomes

@@ -5,15 +5,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from labkit.matrix.customer import Placed
-from labkit.matrix.stage import Stage
+from labkit.matrix.stage import ScenarioContext
 from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNPAID
 from labkit.stack.boundaries import HELPER, SUPERVISOR
 
 #: How an order may stand in the end: its order_status and pay_status; None: there is none.
 States: TypeAlias = frozenset[tuple[int, int] | None]
 #: What is expected of the orders of a story, once all has settled.
-Ends: TypeAlias = Mapping[Placed, States]
-Story: TypeAlias = Generator[None, None, Ends]
+JobResults: TypeAlias = Mapping[Placed, States]
+Script: TypeAlias = Generator[None, None, JobResults]
 
 IS_PLACED: States = frozenset({(CONFIRMED, UNPAID)})
 IS_PAID: States = frozenset({(CONFIRMED, PAID)})
@@ -41,7 +41,7 @@ class Scenario:
 
     name: str
     says: str
-    story: Callable[[Stage], Story]
+    story: Callable[[ScenarioContext], Script]
     about: tuple[str, ...] = ()
 
     def concerns(self, failpoint: str) -> bool:
@@ -52,7 +52,7 @@ class Scenario:
 
 def scenario(
     name: str, says: str, about: tuple[str, ...] = ()
-) -> Callable[[Callable[[Stage], Story]], Scenario]:
+) -> Callable[[Callable[[ScenarioContext], Script]], Scenario]:
     """Enter a story in the list of scenarios.
 
     Args:
@@ -61,7 +61,7 @@ def scenario(
         about: the processes whose failpoints its column holds; empty: all services.
     """
 
-    def enter(story: Callable[[Stage], Story]) -> Scenario:
+    def enter(story: Callable[[ScenarioContext], Script]) -> Scenario:
         SCENARIOS[name] = Scenario(name, says, story, about)
         return SCENARIOS[name]
 

@@ -10,19 +10,19 @@ from typing import Any
 from sqlalchemy import select
 
 from labkit.faults import points
-from labkit.lab import desk, flight
-from labkit.lab.data import Reader
 from labkit.matrix.customer import Customer, Placed
-from labkit.matrix.labs import PlayedLab
-from labkit.runtime import tables as rt
-from labkit.runtime.inbox import DeadLetter
-from labkit.runtime.outside import run_beside
+from labkit.matrix.labs import RunnerLab
+from labkit.ops import drive, in_flight
+from labkit.ops.reader import Reader
+from labkit.runtime.db import tables as rt
+from labkit.runtime.messaging.inbox import DeadLetter
+from labkit.runtime.rpc.tool_client import run_beside
 from labkit.shop import tables as t
 from labkit.shop.tables import TABLES
-from labkit.stack import launch
+from labkit.stack.supervisor import launch
 
 
-class Stage:
+class ScenarioContext:
     """Where one scenario is played once.
 
     Args:
@@ -36,7 +36,7 @@ class Stage:
     """
 
     def __init__(
-        self, lab: PlayedLab, reader: Reader, user: Customer, armed: frozenset[str]
+        self, lab: RunnerLab, reader: Reader, user: Customer, armed: frozenset[str]
     ) -> None:
         self.lab = lab
         self.user = user
@@ -104,10 +104,10 @@ class Stage:
         found: list[dict[str, Any]] = []
 
         def seen() -> bool:
-            found[:] = [one for one in flight.stuck(self._reader)
+            found[:] = [one for one in in_flight.stuck(self._reader)
                         if str(one["order"]) == order.order_id and one["cause"]
                         and kind in ("", one["kind"])]  # fmt: skip
-            return bool(found) or not flight.in_flight(self._reader)
+            return bool(found) or not in_flight.in_flight(self._reader)
 
         self.user.wait(seen, f"something of order {order.order_id} is stuck")
         return found
@@ -119,7 +119,7 @@ class Stage:
             id: of what is stuck.
             verbs: of `desk.VERBS`; by default it is retried.
         """
-        for verb in verbs or (desk.RETRY,):
+        for verb in verbs or (drive.RETRY,):
             self.user.wait(partial(self._answered, verb, id), f"{verb} of {id} is answered")
 
     def reconcile(self) -> None:
@@ -152,7 +152,7 @@ class Stage:
                 for row in self._reader.query(service, select(rt.outbox).where(mine))]  # fmt: skip
 
     def _answered(self, verb: str, id: str) -> bool:
-        return bool(run_beside(desk.drive(self.lab.home, verb, id)).status != 503)
+        return bool(run_beside(drive.drive(self.lab.home, verb, id)).status != 503)
 
     def _serving(self) -> dict[str, int]:
         return {one["name"]: one["pid"] for one in launch.status(self.lab.home)["services"]

@@ -22,9 +22,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from labkit.boot import boot_id
+from labkit.files import making_sense_of
 from labkit.home import WALL_FILE, Home, locked, write_whole
-from labkit.home_files import making_sense_of
-from labkit.runtime.rules import Rules
+from labkit.runtime.injection.standing import Rules
 
 _LAST = datetime(9000, 1, 1)
 _MOST_BYTES = 4096  # of a clock file

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from math import inf
 
 from labkit.home import is_no_room
-from labkit.runtime.engines import in_one_line, is_away
+from labkit.runtime.db.engines import is_away
+from labkit.runtime.errors import in_one_line
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 10.0, 3600.0
 _QUIET_S = 10.0  # silence after which a trouble has ended

@@ -8,25 +8,29 @@ from typing import Any
 
 from labkit.home import Home
 from labkit.results import Code, Result
-from labkit.runtime import inbox, letters, outbox, tracing, vital
-from labkit.runtime.broker import Broker
-from labkit.runtime.calls import Calls
+from labkit.runtime import critical
 from labkit.runtime.clock import LabClock, wall_ms
-from labkit.runtime.consumer import Inbox
-from labkit.runtime.database import Database
-from labkit.runtime.desk import Desk, Edge
-from labkit.runtime.failpoints import Failpoints
-from labkit.runtime.ids import IdMaker
-from labkit.runtime.letters import StuckThing
-from labkit.runtime.outbox import Groups
-from labkit.runtime.place import LOOPBACK, Place
-from labkit.runtime.reading import Reading
-from labkit.runtime.registry import Instance, open_registry
-from labkit.runtime.relay import Relay
-from labkit.runtime.server import Handler, Server
+from labkit.runtime.db.database import Database
+from labkit.runtime.db.job import TransactionDefaults
+from labkit.runtime.injection.failpoints import Failpoints
+from labkit.runtime.messaging import dead_letters, inbox, outbox
+from labkit.runtime.messaging.admin import AdminService, Edge
+from labkit.runtime.messaging.consumer import Inbox
+from labkit.runtime.messaging.dead_letters import StuckItem
+from labkit.runtime.messaging.kafka import Broker
+from labkit.runtime.messaging.outbox import Groups
+from labkit.runtime.messaging.reading import Reading
+from labkit.runtime.messaging.relay import Relay
+from labkit.runtime.registry.files import Instance
+from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.registry.open import open_registry
+from labkit.runtime.rpc.address import LOOPBACK, Address
+from labkit.runtime.rpc.client import Calls
+from labkit.runtime.rpc.server import Handler, Server
 from labkit.runtime.steps import Event, Flow, Step
+from labkit.runtime.telemetry import tracing
+from labkit.runtime.telemetry.kinds import Kind
 from labkit.runtime.wiring import Service, failpoints_of
-from labkit.runtime.work import Context
 from labkit.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -52,7 +56,7 @@ class Runtime:
     def __init__(
         self, service: Service, instance: int, home: Home, settings: Settings, groups: Groups,
         names: Mapping[type, str], broker: Broker, outside: Mapping[str, Any],
-        place: Place = LOOPBACK,
+        place: Address = LOOPBACK,
     ) -> None:  # fmt: skip
         self.service = service
         self.instance = instance
@@ -84,7 +88,7 @@ class Runtime:
         """Run a step on this service's own database."""
         if tracing.on and not step.reads:
             return await tracing.within(
-                lambda: self._database.run(step, command), step.name, tracing.STEP, command
+                lambda: self._database.run(step, command), step.name, Kind.STEP, command
             )
         return await self._database.run(step, command)
 
@@ -113,20 +117,20 @@ class Runtime:
                 self._find_lost(query, expires)
             ),
             "retry": lambda thing, _expires: asyncio.ensure_future(self._retry(thing)),
-            "give_up": self._by_hand(letters.give_up),
-            "take_back": self._by_hand(letters.take_back),
+            "give_up": self._by_hand(dead_letters.give_up),
+            "take_back": self._by_hand(dead_letters.take_back),
             "ask_around": lambda _query, _expires: asyncio.ensure_future(self.ask_around()),
         }
-        self._server.add(Desk, desk)
+        self._server.add(AdminService, desk)
         self.announce(await self._server.start())
         self._inbox.start()
         works = {
             "relay": relay.run(self._database, self._groups),
             "retries": self._inbox.run_retries(),
-            "health": self._server.keep_health(vital.stuck),
+            "health": self._server.keep_health(critical.stuck),
             **{sweep.name: self._sweep(sweep) for sweep in self.service.sweeps},
         }
-        self._tasks += [vital.create_task(work, name) for name, work in works.items()]
+        self._tasks += [critical.create_task(work, name) for name, work in works.items()]
 
     async def ask_around(self) -> tuple[Edge, ...]:
         """Ask everybody whom this service calls, or whose inbox it audits, if they answer.
@@ -146,7 +150,7 @@ class Runtime:
         )
 
     async def _ask_service(self, name: str) -> None:
-        desk = self.calls.stub(Desk, name, {"find_missing": _HEALTH_SECONDS})
+        desk = self.calls.stub(AdminService, name, {"find_missing": _HEALTH_SECONDS})
         await desk.find_missing(inbox.MissingQuery(group=name, fingerprints={}))
 
     def _clients(self) -> Iterator[tuple[str, Any]]:
@@ -171,15 +175,17 @@ class Runtime:
         await asyncio.to_thread(self._database.close)
         await asyncio.to_thread(self.registry.close)
 
-    def _context(self, hand_over: Callable[[list[outbox.Parcel]], None]) -> Context:
+    def _context(
+        self, hand_over: Callable[[list[outbox.OutboxMessage]], None]
+    ) -> TransactionDefaults:
         def committed(emitted: list[tuple[int, Event, str]]) -> None:
             hand_over([
-                outbox.parcel_of(event_id, event, self._groups[event.topic], trace)
+                outbox.message_of(event_id, event, self._groups[event.topic], trace)
                 for event_id, event, trace in emitted
             ])  # fmt: skip
 
         lease = self.registry.lease_worker(int(self.settings.worker_reserve * 1000))
-        return Context(
+        return TransactionDefaults(
             service=self.service.name,
             clock=LabClock(self.home.clock_file),
             ids=IdMaker(lease, wall_ms),
@@ -218,7 +224,7 @@ class Runtime:
         missing = await self._database.ask(inbox.find_missing, query, expires, behind_writes=True)
         return Reading(missing=missing, behind_s=behind_s)
 
-    async def _retry(self, thing: StuckThing) -> Result[None]:
+    async def _retry(self, thing: StuckItem) -> Result[None]:
         """Drive one event by hand, on its way out or in."""
         if not thing.outbox:
             return await self._inbox.retry(thing)
@@ -230,15 +236,15 @@ class Runtime:
     def _by_hand(self, step: Step[Any, Result[None]]) -> Handler:
         """What a person does with an event, or with what this service has of its own."""
 
-        async def drive(thing: StuckThing) -> Result[None]:
+        async def drive(thing: StuckItem) -> Result[None]:
             told: Result[None] = await self._database.run(step, thing)
             own = self.service.by_hand.get(step.name)
             return await self._database.run(own, thing) if own and not told.success else told
 
         return lambda thing, _expires: asyncio.ensure_future(drive(thing))
 
-    def _desk_of(self, group: str) -> Desk:
-        return self.calls.stub(Desk, group)
+    def _desk_of(self, group: str) -> AdminService:
+        return self.calls.stub(AdminService, group)
 
     async def _sweep(self, sweep: Flow[Any, None]) -> None:
         while True:

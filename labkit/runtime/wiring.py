@@ -5,15 +5,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.results import Result
-from labkit.runtime import inbox, letters, outbox
-from labkit.runtime.contract import methods_of
-from labkit.runtime.failpoints import KINDS, Failpoint
+from labkit.runtime.injection.failpoints import KINDS, Failpoint
+from labkit.runtime.messaging import dead_letters, inbox, outbox
+from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.steps import Event, Flow, Step
 
 _RUNTIME_STEPS = (
     outbox.claim_unsent, outbox.claim_unsettled, outbox.mark_sent, outbox.mark_settled,
     outbox.mark_missing, outbox.postpone, outbox.hurry, outbox.readdress, inbox.keep_failure,
-    letters.give_up, letters.take_back,
+    dead_letters.give_up, dead_letters.take_back,
 )  # fmt: skip
 
 

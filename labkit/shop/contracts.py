@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from labkit.results import Result
-from labkit.runtime.steps import Step
+from labkit.runtime import Step
 from labkit.settings import Settings
 from labkit.shop import messages as m
 from labkit.shop import pay_messages as p
@@ -24,7 +24,7 @@ class OrderService(Protocol):
         """Place an order (下单)."""
         ...
 
-    async def find_order(self, query: m.MoveOrder) -> Result[m.OrderFound | m.OrderPlaced]:
+    async def find_order(self, query: m.FindOrder) -> Result[m.OrderFound | m.OrderPlaced]:
         """Look an order up; an undecided one has but its id."""
         ...
 

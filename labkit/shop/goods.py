@@ -5,10 +5,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from labkit.results import Code, Result
-from labkit.runtime.lookup import lookup
-from labkit.runtime.operations import claim, undo
-from labkit.runtime.statements import statement
-from labkit.runtime.steps import Event, Transaction, step
+from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
 from labkit.shop.messages import DeductStock, FindGoods, GoodsFound
 from labkit.shop.tables import DEDUCT, RETURN, goods, number_log
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from labkit.results import Message
-from labkit.runtime.steps import Event
+from labkit.runtime import Event
 
 
 class FindGoods(Message):
@@ -154,7 +154,7 @@ class ConfirmPreOrder(Message):
     pay_amount: int
 
 
-class MoveOrder(Message):
+class FindOrder(Message):
     """Look up something about one order."""
 
     order_id: int

@@ -2,8 +2,7 @@
 
 from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint
 
-from labkit.runtime.tables import RUNTIME_TABLES, Moment, Whole, metadata
-from labkit.runtime.texts import CauseText
+from labkit.runtime import RUNTIME_TABLES, CauseText, Moment, Whole, metadata
 
 UNCONFIRMED, CONFIRMED, CANCELLED, RETURNED = 0, 1, 2, 4  # order_status
 UNPAID, PAID = 0, 2  # pay_status

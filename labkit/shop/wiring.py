@@ -1,21 +1,7 @@
 """Who does what, as data: service → contract, methods, handlers. A notebook can print it."""
 
-from labkit.runtime.inbox import DeadLetter
-from labkit.runtime.wiring import Service
-from labkit.shop import (
-    coupons,
-    finding,
-    goods,
-    orders,
-    pay_by_hand,
-    pay_care,
-    pay_schedule,
-    paying,
-    paylog,
-    payments,
-    placing,
-    users,
-)
+from labkit.runtime import DeadLetter, Service
+from labkit.shop import coupons, goods, log, users
 from labkit.shop.contracts import (
     CouponService,
     GoodsService,
@@ -26,6 +12,10 @@ from labkit.shop.contracts import (
     UserService,
 )
 from labkit.shop.messages import OrderCancelled, OrderPaid, OrderRefunded, OrderReturned
+from labkit.shop.order import finding, steps
+from labkit.shop.order import flows as placing
+from labkit.shop.pay import flows, manual, polling, retries
+from labkit.shop.pay import steps as payments
 
 SERVICES = {
     service.name: service
@@ -34,25 +24,25 @@ SERVICES = {
             name="order",
             contract=OrderService,
             methods={
-                "open_order": orders.open_order,
+                "open_order": steps.open_order,
                 "confirm_order": placing.confirm_order,
                 "find_order": finding.find_order,
-                "cancel_by_user": orders.cancel_by_user,
-                "return_order": orders.return_order,
+                "cancel_by_user": steps.cancel_by_user,
+                "return_order": steps.return_order,
             },
             handlers={
-                OrderCancelled: orders.record_cancelled,
-                OrderPaid: orders.record_paid,
-                OrderRefunded: orders.record_refunded,
+                OrderCancelled: steps.record_cancelled,
+                OrderPaid: steps.record_paid,
+                OrderRefunded: steps.record_refunded,
             },
             steps=(
-                orders.save_pre_order,
-                orders.confirm_pre_order,
-                orders.refuse_order,
-                orders.rule_out,
-                orders.cancel_failed,
-                orders.cancel_expired,
-                orders.cancel_unpaid,
+                steps.save_pre_order,
+                steps.confirm_pre_order,
+                steps.refuse_order,
+                steps.rule_out,
+                steps.cancel_failed,
+                steps.cancel_expired,
+                steps.cancel_unpaid,
             ),
             sweeps=(placing.sweep_unconfirmed, placing.sweep_unpaid),
             calls={"goods": GoodsService, "coupons": CouponService, "users": UserService},
@@ -85,10 +75,10 @@ SERVICES = {
             name="pay",
             contract=PayService,
             methods={
-                "create_payment": paying.create_payment,
-                "take_callback": paying.take_callback,
+                "create_payment": flows.create_payment,
+                "take_callback": flows.take_callback,
                 "find_payment": payments.find_payment,
-                "look_after_payment": pay_care.look_after_payment,
+                "look_after_payment": polling.look_after_payment,
             },
             handlers={OrderCancelled: payments.stop_payment, OrderReturned: payments.stop_payment},
             steps=(
@@ -96,15 +86,15 @@ SERVICES = {
                 payments.note_trade,
                 payments.take_payment,
                 payments.finish_refund,
-                pay_schedule.claim_check,
-                pay_schedule.claim_refund,
-                pay_schedule.note_check_trouble,
-                pay_schedule.note_refund_trouble,
+                retries.claim_check,
+                retries.claim_refund,
+                retries.note_check_trouble,
+                retries.note_refund_trouble,
             ),
-            sweeps=(pay_care.check_payments, pay_care.send_refunds),
+            sweeps=(polling.check_payments, polling.send_refunds),
             by_hand={
-                "give_up": pay_by_hand.give_up_payment,
-                "take_back": pay_by_hand.take_back_payment,
+                "give_up": manual.give_up_payment,
+                "take_back": manual.take_back_payment,
             },
             calls={"orders": OrderService, "goods": GoodsService, "platform": PaymentPlatform},
             leaves=(
@@ -119,8 +109,8 @@ SERVICES = {
         Service(
             name="log",
             contract=LogService,
-            methods={"find_pay_log": paylog.find_pay_log},
-            handlers={OrderPaid: paylog.log_payment, OrderRefunded: paylog.log_refund},
+            methods={"find_pay_log": log.find_pay_log},
+            handlers={OrderPaid: log.log_payment, OrderRefunded: log.log_refund},
         ),
         Service(name="order-web", calls={"orders": OrderService}),
         Service(name="pay-web", calls={"payments": PayService}, leaves=("look_after_payment",)),

@@ -11,8 +11,8 @@ def main() -> None:
     spec = json.loads(sys.argv[1])
     from labkit.home import Home
     from labkit.settings import Settings
-    from labkit.stack.instances import check_instances
-    from labkit.stack.supervisor import CannotStart, Supervisor
+    from labkit.stack.supervisor.instances import check_instances
+    from labkit.stack.supervisor.supervisor import CannotStart, Supervisor
 
     gc.freeze()  # what is imported stays: no collection of a child walks over it, or unshares it
     gc.enable()

@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from labkit.home import Home
-from labkit.runtime.failpoints import KINDS, Armoury, Failpoint, Failpoints, Refused
+from labkit.runtime.injection.failpoints import (
+    KINDS,
+    Failpoint,
+    Failpoints,
+    FailpointStore,
+    Refused,
+)
 
 #: Is called with the name of a boundary that a process crosses.
 Cross: TypeAlias = Callable[[str], object]
@@ -65,7 +71,7 @@ def clear_faults(home: Home) -> None:
     for path in home.faults.iterdir():
         if path.name not in _KEPT:
             path.unlink(missing_ok=True)
-    Armoury(home.faults).keep((SUPERVISOR, HELPER))
+    FailpointStore(home.faults).keep((SUPERVISOR, HELPER))
 
 
 def cross_fork(failpoints: Failpoints, name: str) -> None:

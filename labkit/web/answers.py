@@ -9,14 +9,14 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from labkit.results import Code, Result
-from labkit.runtime import tracing
-from labkit.runtime.steps import Unknown
+from labkit.runtime.errors import Unknown
+from labkit.runtime.telemetry import tracing
 from labkit.web.intake import BadRequest
 
 _RETRY_AFTER_SECONDS = "1"
 
 
-class Room:
+class Limiter:
     """How many requests may be on their way at once; who finds none comes again later.
 
     Args:

@@ -8,8 +8,8 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from labkit.runtime.desk import Edge
-from labkit.runtime.link import SECRET
+from labkit.runtime.messaging.admin import Edge
+from labkit.runtime.rpc.connection import SECRET
 
 PATH = "/health"
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from labkit.bodies import BodyRefused, read_bounded
+from labkit.http_body import BodyRefused, read_bounded
 
 _MAX_BODY = 64 * 1024
 _BODY_SECONDS = 5

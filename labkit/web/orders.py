@@ -7,11 +7,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 
 from labkit.results import Code, Result
-from labkit.runtime.steps import Unknown
+from labkit.runtime.errors import Unknown
 from labkit.shop import messages as m
 from labkit.shop.contracts import OrderService
-from labkit.shop.order_rows import undecided
-from labkit.web.answers import Room, answer, make_app
+from labkit.shop.order.answers import undecided
+from labkit.web.answers import Limiter, answer, make_app
 from labkit.web.intake import (
     Amount,
     Body,
@@ -54,7 +54,7 @@ def order_web(orders: OrderService, limit: int) -> FastAPI:
         limit: how many orders may be on their way; the next is told to come again.
     """
     app = make_app("order web")
-    room = Room(limit)
+    room = Limiter(limit)
 
     async def confirm(request: Request) -> Response:
         if room.none:  # before anything is begun: this answer costs nothing
@@ -65,7 +65,7 @@ def order_web(orders: OrderService, limit: int) -> FastAPI:
 
     async def find(request: Request) -> Response:
         refuse_query(request)
-        return answer(await orders.find_order(m.MoveOrder(order_id=_order_id(request))))
+        return answer(await orders.find_order(m.FindOrder(order_id=_order_id(request))))
 
     async def cancel(request: Request) -> Response:
         return answer(await orders.cancel_by_user(await _user_order(request)))

@@ -6,12 +6,12 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
-from labkit.platform import signing
+from labkit.payment_api import signing
 from labkit.results import Code, Result
-from labkit.runtime.steps import Unknown
+from labkit.runtime.errors import Unknown
 from labkit.shop import pay_messages as p
 from labkit.shop.contracts import PayService
-from labkit.web.answers import Room, answer, make_app
+from labkit.web.answers import Limiter, answer, make_app
 from labkit.web.intake import BadRequest, Body, Id, parse_id, read_body, read_bytes, refuse_query
 
 _REFUSED_A_SECOND, _REFUSED_AT_ONCE = 50.0, 200.0
@@ -23,7 +23,7 @@ class CreatePaymentBody(Body):
     order_id: Id
 
 
-class Refusals:
+class RateLimiter:
     """How many callbacks may come that are not taken: a bucket that fills again as time goes.
 
     One whose signature nobody has verified, because the pay service is away, counts as well: a
@@ -55,7 +55,7 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
         limit: how many payments and callbacks may be on their way; the next is told to come again.
     """
     app = make_app("pay web")
-    room, refusals = Room(limit), Refusals()
+    room, refusals = Limiter(limit), RateLimiter()
 
     async def create(request: Request) -> Response:
         if room.none:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.till import Till
+from tests.support.cashier_server import Till
 
 #: It stays on this machine, starts in a container too, and looks the same everywhere.
 ARGUMENTS = (

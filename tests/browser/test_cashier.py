@@ -5,10 +5,10 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from labkit.platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY
-from labkit.platform.words import WORDS
+from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY
+from labkit.payment_platform.texts import WORDS
 from tests.browser.conftest import OpenPage
-from tests.till import Till
+from tests.support.cashier_server import Till
 
 
 def button(page: Page, name: str, language: str = "en") -> Locator:

@@ -7,9 +7,9 @@ from axe_playwright_python.base import AxeResults
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from labkit.platform.words import WORDS
+from labkit.payment_platform.texts import WORDS
 from tests.browser.conftest import OpenPage
-from tests.till import Till
+from tests.support.cashier_server import Till
 
 AXE = Axe()
 CHECK = "axe.run({resultTypes: ['violations', 'incomplete']})"

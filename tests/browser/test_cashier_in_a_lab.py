@@ -7,12 +7,12 @@ import pytest
 from playwright.sync_api import Error, Page, expect
 
 from labkit.lab import Lab
-from labkit.lab.answer import Answer
-from labkit.platform.words import WORDS, yuan
-from labkit.stack import launch
+from labkit.lab.display.answer import Answer
+from labkit.payment_platform.texts import WORDS, yuan
+from labkit.stack.supervisor import launch
 from tests.browser.conftest import OpenPage
-from tests.telling import quick_lab
-from tests.waiting import until
+from tests.support.storyline import quick_lab
+from tests.support.waiting import until
 
 PAY, GIVE_UP, PAID, CLOSED = (
     WORDS["en"][name] for name in ("pay", "give_up", "paid_title", "closed_title")

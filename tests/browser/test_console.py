@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from labkit.console.words import WORDS
 from tests.browser.conftest import OpenPage
 from tests.browser.test_cashier_for_all import AXE, CHECK, DESK, PHONE
-from tests.console import TOKEN, Console
+from tests.support.console import TOKEN, Console
 
 HOSTILE = (
     "</p><script>window.hit=1</script><img src=x onerror='window.hit=1'>\"'&{{7*7}}" + "W" * 300

@@ -11,15 +11,17 @@ import pytest
 from kafka import KafkaProducer
 from playwright.sync_api import Locator, Page, expect
 
-from labkit.lab import Lab, flight, invariants
-from labkit.lab.data import Reader
+from labkit.lab import Lab
+from labkit.ops import in_flight
+from labkit.ops.invariants import check
+from labkit.ops.reader import Reader
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import SERVICES
-from labkit.stack import launch
+from labkit.stack.supervisor import launch
 from tests.browser.conftest import OpenPage
-from tests.history import Answered, History
-from tests.telling import placed, quick_lab
-from tests.waiting import until
+from tests.support.history import Answered, History
+from tests.support.storyline import placed, quick_lab
+from tests.support.waiting import until
 
 # a client of the broker reads its own schemas in an old way
 pytestmark = [
@@ -109,7 +111,7 @@ def quiet(history: History) -> Speed:
 def seen(lab: Lab, page: Page, id: str, since: float) -> None:
     """It is in the console; how long after its cause was in a table is printed."""
     with closing(Reader(lab.home)) as reader:
-        until(lambda: any(one["id"] == id for one in flight.stuck(reader)), f"{id} is stuck")
+        until(lambda: any(one["id"] == id for one in in_flight.stuck(reader)), f"{id} is stuck")
     stuck = time.monotonic()
     expect(item(page, id)).to_be_visible()
     now = time.monotonic()
@@ -130,8 +132,8 @@ def holds(lab: Lab, history: History) -> None:
     """Everything has settled, nothing is stuck, every invariant and every answer holds."""
     lab.settle(timeout=60)
     with closing(Reader(lab.home)) as reader:
-        assert flight.stuck(reader) == []
-        assert [one for one in invariants.check(reader) if not one["held"]] == []
+        assert in_flight.stuck(reader) == []
+        assert [one for one in check.check(reader) if not one["held"]] == []
     history.check()
 
 
@@ -165,7 +167,7 @@ def test_given_up_and_taken_back(lab: Lab, history: History, page: Page) -> None
     with lab.faults.armed(RETURN, "refuse", times=99):
         assert history.cancel(victim.order_id).status_code == 200
         with closing(Reader(lab.home)) as reader:
-            (one,) = until(lambda: flight.stuck(reader), "it is stuck")
+            (one,) = until(lambda: in_flight.stuck(reader), "it is stuck")
         press(page, one["id"], "Give up")
         dead = page.locator("#dead").locator(f"[id='stuck-{one['id']}']")
         expect(dead).to_contain_text("given up by hand")

@@ -7,11 +7,12 @@ from docker import DockerClient
 
 from labkit.lab import Lab
 from labkit.settings import Settings
-from labkit.stack import containers, engine
-from labkit.stack.containers import Backends
-from tests.containers.stacks import Backend, environment, own_settings, sweep
-from tests.history import History
-from tests.telling import quick_lab
+from labkit.stack.containers import engine
+from labkit.stack.containers import stack as containers
+from labkit.stack.containers.stack import Backends
+from tests.support.containers.stacks import Backend, environment, own_settings, sweep
+from tests.support.history import History
+from tests.support.storyline import quick_lab
 
 OwnStack = Callable[[], Settings]
 #: On a busy machine a server that comes back takes much of it.

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from labkit.bench.measures import Pace
-from labkit.bench.on_containers import Bench
+from bench.measures import Pace
+from bench.on_containers import Bench
 from labkit.settings import Settings
-from labkit.stack.creation import OURS
-from tests.containers.stacks import environment
+from labkit.stack.containers.create import OURS
+from tests.support.containers.stacks import environment
 
 pytestmark = pytest.mark.timeout(600)
 #: As short as it goes: what is measured says nothing, but all of it is measured.

@@ -11,17 +11,17 @@ from labkit import cli
 from labkit.faults import NotReached, Reach, list_standing
 from labkit.faults.containers import Server
 from labkit.lab import Lab
-from labkit.runtime import ensemble
-from labkit.runtime.tables import DEAD
+from labkit.runtime.db.tables import DEAD
+from labkit.runtime.registry import zookeeper_session
 from labkit.shop.wiring import SERVICES
-from labkit.stack import compose_file
-from labkit.stack.creation import Maker
+from labkit.stack.containers import compose_file
+from labkit.stack.containers.create import Maker
 from tests.containers.conftest import OwnStack
-from tests.containers.loading import ALL, cancel
-from tests.containers.stacks import Backend
-from tests.history import History
-from tests.telling import placed
-from tests.waiting import until
+from tests.support.containers.loading import ALL, cancel
+from tests.support.containers.stacks import Backend
+from tests.support.history import History
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("servers")]
 
@@ -129,7 +129,7 @@ def test_a_network_of_its_own_is_cut(docker: DockerClient, own_stack: OwnStack) 
     host, _, port = server.address.rpartition(":")
 
     def serves() -> bool:
-        return ensemble.serves(host, int(port))
+        return zookeeper_session.serves(host, int(port))
 
     until(serves, "it serves", seconds=60)
     networks = server.networks

@@ -7,14 +7,14 @@ from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
-from labkit.bench.ground import Ground
-from labkit.bench.recovery import recover
+from bench.ground import Ground
+from bench.recovery import recover
 from labkit.lab import Lab
-from tests.containers.loading import ALL, cancel, goes_on, load
-from tests.containers.stacks import Backend
-from tests.history import Answered, History
-from tests.telling import placed
-from tests.waiting import until
+from tests.support.containers.loading import ALL, cancel, goes_on, load
+from tests.support.containers.stacks import Backend
+from tests.support.history import Answered, History
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -6,12 +6,12 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from labkit.lab import Lab
-from labkit.stack.messaging import ground_of
-from tests.containers.loading import acknowledged, cancel, goes_on, load
-from tests.containers.stacks import Backend
-from tests.history import History
-from tests.telling import placed
-from tests.waiting import until
+from labkit.stack.setup.topics import ground_of
+from tests.support.containers.loading import acknowledged, cancel, goes_on, load
+from tests.support.containers.stacks import Backend
+from tests.support.history import History
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 

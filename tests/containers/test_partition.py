@@ -8,12 +8,12 @@ from sqlalchemy import make_url
 
 from labkit.home import write_whole
 from labkit.lab import Lab
-from tests.containers.cable import Cable
-from tests.containers.loading import ALL, cancel
-from tests.containers.stacks import Backend
-from tests.history import History
-from tests.telling import placed
-from tests.waiting import until
+from tests.support.containers.cable import Cable
+from tests.support.containers.loading import ALL, cancel
+from tests.support.containers.stacks import Backend
+from tests.support.history import History
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 

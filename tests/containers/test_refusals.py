@@ -10,18 +10,18 @@ import pytest
 from docker import DockerClient
 
 from labkit.settings import Settings
-from labkit.stack import compose_file, containers, engine
-from labkit.stack.containers import Unusable
-from labkit.stack.creation import PROJECT
-from labkit.stack.project import check_memory
+from labkit.stack.containers import compose_file, engine, stack
+from labkit.stack.containers.create import PROJECT
+from labkit.stack.containers.project import check_memory
+from labkit.stack.containers.stack import Unusable
 from tests.containers.conftest import OwnStack
-from tests.containers.registry import registry
+from tests.support.containers.registry import registry
 
 
 def refusal(settings: Settings) -> str:
     """The line with which `up` refuses; checked to be one."""
     with pytest.raises(Unusable) as refused:
-        containers.up(settings, print)
+        stack.up(settings, print)
     line = str(refused.value)
     assert "\n" not in line
     return line
@@ -34,7 +34,7 @@ def made(docker: DockerClient, settings: Settings, *, alive: bool = False) -> li
 
 def test_nothing_stands_in_the_way(own_stack: OwnStack) -> None:
     """Where the engine, the images and the ports are there, `usable` has no reason against it."""
-    assert containers.usable(own_stack()) is None
+    assert stack.usable(own_stack()) is None
 
 
 def test_the_engine_is_not_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_the_engine_is_not_running(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(f"{tmp_path}/docker.sock")
         assert "systemctl start docker" in refusal(Settings())
-    assert containers.usable(Settings()) == refusal(Settings())
+    assert stack.usable(Settings()) == refusal(Settings())
 
 
 def test_docker_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_no_image_and_no_registry(docker: DockerClient, own_stack: OwnStack) -> 
     line = refusal(settings)
     assert "127.0.0.1:1/mysql:8" in line
     assert "compose/offline/build" in line
-    assert "127.0.0.1:1/mysql:8" in (containers.usable(settings) or "")
+    assert "127.0.0.1:1/mysql:8" in (stack.usable(settings) or "")
     assert not made(docker, settings)
 
 
@@ -105,7 +105,7 @@ def test_a_port_is_taken(docker: DockerClient, own_stack: OwnStack, service: str
     port = getattr(settings, f"{service}_port")
     with socket.create_server(("127.0.0.1", port)):
         line = refusal(settings)
-        assert containers.usable(settings) == line
+        assert stack.usable(settings) == line
     assert f"port {port}" in line
     assert f"LABKIT_{service.upper()}_PORT=" in line
     assert not made(docker, settings)
@@ -136,7 +136,7 @@ def test_a_name_that_somebody_has(docker: DockerClient, own_stack: OwnStack) -> 
     )
     try:
         assert f"{settings.containers_name}-mysql-1" in refusal(settings)
-        containers.down(settings, volumes=True)
+        stack.down(settings, volumes=True)
         theirs.reload()
     finally:
         theirs.remove(v=True)
@@ -147,8 +147,8 @@ def test_another_password_than_the_data_have(
 ) -> None:
     """A server that never lets its health check in: the line holds what it said."""
     settings = own_stack()
-    containers.up(settings, print)
-    monkeypatch.setattr("labkit.stack.project._READY_SECONDS", 5)
+    stack.up(settings, print)
+    monkeypatch.setattr("labkit.stack.containers.project._READY_SECONDS", 5)
     line = refusal(settings.model_copy(update={"mysql_password": "another"}))
     assert line.startswith("mysql is not ready after 5 s")
     assert "Access denied" in line
@@ -165,7 +165,7 @@ def test_too_little_memory(docker: DockerClient) -> None:
 
 
 def _usable() -> str:
-    return containers.usable(Settings()) or ""
+    return stack.usable(Settings()) or ""
 
 
 def as_nobody(work: Callable[[], str]) -> str:

@@ -11,12 +11,12 @@ from docker.models.containers import Container
 from docker.utils import parse_bytes
 
 from labkit.results import Code
-from labkit.shop.pricing import shipping_fee
-from labkit.stack.process import PROCESSES
-from labkit.stack.seeds import first_data
-from tests.containers.shop import READY_SECONDS, Shop, ready, running
-from tests.containers.stacks import own_settings
-from tests.waiting import until
+from labkit.shop.order.pricing import shipping_fee
+from labkit.stack.setup.seeds import first_data
+from labkit.stack.supervisor.service_process import PROCESSES
+from tests.support.containers.shop import READY_SECONDS, Shop, ready, running
+from tests.support.containers.stacks import own_settings
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 GOODS, USER = first_data("goods")[0], first_data("users")[0]

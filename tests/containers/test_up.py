@@ -10,12 +10,12 @@ from docker.utils import parse_bytes
 
 from labkit.lab import Lab
 from labkit.settings import Settings
-from labkit.stack import containers
-from labkit.stack.containers import Backends
-from labkit.stack.creation import PROJECT, SERVICE
+from labkit.stack.containers import stack as containers
+from labkit.stack.containers.create import PROJECT, SERVICE
+from labkit.stack.containers.stack import Backends
 from tests.containers.conftest import OwnStack
-from tests.containers.holding import held, put
-from tests.containers.stacks import Backend, environment
+from tests.support.containers.holding import held, put
+from tests.support.containers.stacks import Backend, environment
 
 FILE = yaml.safe_load((Path(__file__).parents[2] / "compose" / "compose.yaml").read_text())
 SERVICES = ("mysql", "kafka", "zookeeper")

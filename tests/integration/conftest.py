@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from labkit.home import Home
-from labkit.lab import Lab, flight, invariants
-from labkit.lab.data import Reader
-from tests.history import History
-from tests.telling import Teller, quick_lab
+from labkit.lab import Lab
+from labkit.ops import in_flight
+from labkit.ops.invariants import check
+from labkit.ops.reader import Reader
+from tests.support.history import History
+from tests.support.storyline import Teller, quick_lab
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +52,8 @@ def history(lab: Lab) -> Iterator[History]:
 def assert_whole(home: Path) -> None:
     """Settle, then look at every invariant."""
     with closing(Reader(Home(home))) as reader:
-        assert flight.settle(reader, 40) == []
-        broken = [one for one in invariants.check(reader) if not one["held"]]
+        assert in_flight.settle(reader, 40) == []
+        broken = [one for one in check.check(reader) if not one["held"]]
         assert not broken, broken
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Column, Integer, Table
 from sqlalchemy.types import DateTime
 
-from labkit.lab.data import DATABASES
+from labkit.ops.reader import DATABASES
 
 
 @dataclass(frozen=True)

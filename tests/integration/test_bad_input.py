@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.lab import Lab
-from tests.history import Answered, History, read
+from tests.support.history import Answered, History, read
 
 IDS = ("user_id", "goods_id", "coupon_id")
 FIGURES = ("goods_number", "goods_price", "shipping_fee", "order_amount", "money_paid")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from labkit.bench.figures import Figure
-from labkit.bench.kills import PROCESSES
-from labkit.bench.measures import Bench, Pace
+from bench.figures import Figure
+from bench.kills import PROCESSES
+from bench.measures import Bench, Pace
 from labkit.home import Home
-from labkit.stack import launch
-from tests.raw import Tables, labkit
+from labkit.stack.supervisor import launch
+from tests.support.db import Tables, labkit
 
 pytestmark = pytest.mark.timeout(600)  # a whole run, and a machine may do much else
 #: As short as it goes: what is measured says nothing, but all of it is measured.

@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
+from course.bugs import broken_shop
+from course.bugs import catalogue as shelves
+from course.bugs.bug import Bug, shelf
+from course.bugs.patching import find
+from course.bugs.running import look_for, read
+from course.bugs.stories import STORIES
 from labkit.matrix.scenario import SCENARIOS
-from labkit.runtime.statements import Statement
+from labkit.runtime.db.statements import Statement
 from labkit.runtime.steps import Flow, Step
-from tests.bugs import broken_shop
-from tests.bugs import shelf as shelves
-from tests.bugs.bug import Bug, shelf
-from tests.bugs.patching import find
-from tests.bugs.running import look_for, read
-from tests.bugs.stories import STORIES
 
 ROOT = Path(__file__).parents[2]
 SHELF = shelf()
@@ -102,7 +102,7 @@ def test_a_bug_still_fits_the_product(one: Bug) -> None:
 )
 def test_what_a_bug_uses_of_the_product_is_there(path: Path) -> None:
     """Every `goods._take` in its code: else it would break for another reason than its own."""
-    module = vars(__import__(f"tests.bugs.shelf.{path.stem}", fromlist=["_"]))
+    module = vars(__import__(f"course.bugs.catalogue.{path.stem}", fromlist=["_"]))
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             holder = module.get(node.value.id)

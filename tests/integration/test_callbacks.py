@@ -1,6 +1,6 @@
 """Callbacks against a whole lab: nothing but the platform's signature over the truth is believed.
 
-What every altered byte does stands in tests/unit/test_callbacks.py; here is what the wire adds.
+What every altered byte does stands in tests/unit/web/test_callbacks.py; here is what the wire adds.
 """
 
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from labkit.lab import Lab
-from tests.forging import Fields, Forger
-from tests.history import History
 from tests.integration.test_paying import NEVER, NOTICE, is_over, opened, payments
-from tests.payer import Opened
-from tests.telling import placed
-from tests.waiting import until
+from tests.support.forged_callbacks import Fields, Forger
+from tests.support.history import History
+from tests.support.payment_client import Opened
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from labkit.lab import Lab
-from tests.history import Answered, History
-from tests.raw import Row
-from tests.waiting import until
+from tests.support.db import Row
+from tests.support.history import Answered, History
+from tests.support.waiting import until
 
 
 def holds_nothing(history: History) -> None:

@@ -22,15 +22,17 @@ import psutil
 import pytest
 
 from labkit.home import Home
-from labkit.lab import Lab, invariants
-from labkit.lab.data import Reader
-from labkit.stack import broker_binary, launch, ports
-from tests.processes import gone, processes
-from tests.waiting import until
+from labkit.lab import Lab
+from labkit.ops.invariants import check
+from labkit.ops.reader import Reader
+from labkit.stack.setup import broker_binary
+from labkit.stack.supervisor import launch, ports
+from tests.support.processes import gone, processes
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 LEARNERS = 10
-UP = "import sys; from labkit.stack.launch import Home, up; up(Home(sys.argv[1]))"
+UP = "import sys; from labkit.stack.supervisor.launch import Home, up; up(Home(sys.argv[1]))"
 STRANGERS_UID = 20_001  # of no account: a user is a number
 
 
@@ -169,7 +171,7 @@ def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
         assert orders <= own[number]
         assert set(sent) <= orders
         assert sorted(heard) == sorted(sent * 5)  # goods, coupon, user, pay and order
-        assert all(one["held"] for one in invariants.check(reader))
+        assert all(one["held"] for one in check.check(reader))
         reader.close()
 
 
@@ -219,7 +221,7 @@ def test_what_a_neighbour_gets_at(classroom: list[Learner]) -> None:
     target = {"home": str(lab.folder), "pid": state["supervisor"], "control": state["control"],
               "goods": goods, "web": ends["order-web"].removeprefix("http://"),
               "broker": ends["broker"]}  # fmt: skip
-    told, errors = neighbour.run("-m", "tests.stranger", json.dumps(target)).communicate()
+    told, errors = neighbour.run("-m", "tests.support.intruder", json.dumps(target)).communicate()
     said = json.loads(told or f'"{errors}"')
     if neighbour.uid:
         locked = {said[what] for what in ("list", "secret", "order", "kill")}

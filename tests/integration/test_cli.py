@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from labkit.home import Home
-from tests.history import History
-from tests.raw import ask_status, labkit
+from tests.support.db import ask_status, labkit
+from tests.support.history import History
 
 ENDPOINTS = {"order-web", "pay-web", "platform", "console", "broker", "registry"}
 ACTIONS = {"crash", "refuse", "delay", "stall", "duplicate"}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from labkit.lab import Lab
-from tests.history import History
 from tests.integration.conftest import assert_whole
-from tests.raw import ask_status, labkit
-from tests.waiting import until
+from tests.support.db import ask_status, labkit
+from tests.support.history import History
+from tests.support.waiting import until
 
 CONFIRM = "order.confirm_pre_order.before_commit"
 RETURN = "goods.return_stock.before_commit"

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
-from tests.history import History
 from tests.integration.conftest import assert_whole
-from tests.raw import labkit
-from tests.telling import QUICK, placed
-from tests.waiting import until
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.storyline import QUICK, placed
+from tests.support.waiting import until
 
 REFUND = "pay.refund_trade.before_call"
 QUERY = "pay.query_trade.before_call"

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from labkit.cli import COMMANDS
-from tests.raw import Done, labkit
-from tests.telling import QUICK
-from tests.waiting import until
-from tests.warm import Run, warm_labkit
+from tests.support.db import Done, labkit
+from tests.support.storyline import QUICK
+from tests.support.waiting import until
+from tests.support.warm import Run, warm_labkit
 
 WEBS = ("order-web", "pay-web", "platform")
 #: Command → what it is told.

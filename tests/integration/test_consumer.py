@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from labkit.lab import Lab
-from labkit.runtime import broker as broker_module
-from labkit.runtime import topics
-from labkit.runtime.broker import Broker, GroupLost, Membership
-from labkit.runtime.outbox import Parcel
-from labkit.stack.messaging import ground_of
-from tests.waiting import until
+from labkit.runtime.messaging import kafka as broker_module
+from labkit.runtime.messaging import topics
+from labkit.runtime.messaging.kafka import Broker, GroupLost, Membership
+from labkit.runtime.messaging.outbox import OutboxMessage
+from labkit.stack.setup.topics import ground_of
+from tests.support.waiting import until
 
 # a client of the broker reads its own schemas in an old way
 pytestmark = pytest.mark.filterwarnings("ignore:.*_text is deprecated:DeprecationWarning")
@@ -57,7 +57,7 @@ def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
     ):
         until(lambda: not list(consumer.poll(0.2)) and not consumer._membership.joining, "it joins")
         topics.make(ground, [ground.prefix + topic])
-        producer.send(Parcel(event_id=1, topic=topic, tag="", key="1", body="{}")).get(10)
+        producer.send(OutboxMessage(event_id=1, topic=topic, tag="", key="1", body="{}")).get(10)
         (found,) = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
     topics.remove(ground, [ground.prefix + topic])
     assert (found.topic, found.event_id) == (topic, 1)
@@ -72,7 +72,7 @@ def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
     broker, topic = Broker(ground, "counting"), "counted"
     topics.make(ground, [ground.prefix + topic])
     with closing(broker.producer()) as producer:
-        parcels = [Parcel(event_id=one, topic=topic, tag="", key=str(one), body="{}")
+        parcels = [OutboxMessage(event_id=one, topic=topic, tag="", key=str(one), body="{}")
                    for one in range(1, many + 1)]  # fmt: skip
         for sent in [producer.send(parcel) for parcel in parcels]:
             sent.get(10)
@@ -100,7 +100,7 @@ def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.Monke
     topics.make(ground, [ground.prefix + topic])
     monkeypatch.setattr(broker_module, "_PATIENCE", 1.0)
     with closing(broker.producer()) as producer:
-        producer.send(Parcel(event_id=7, topic=topic, tag="", key="1", body="{}")).get(10)
+        producer.send(OutboxMessage(event_id=7, topic=topic, tag="", key="1", body="{}")).get(10)
     with closing(broker.consumer([topic])) as consumer:
 
         async def never() -> Any:

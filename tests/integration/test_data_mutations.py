@@ -1,8 +1,8 @@
 """Turn the question round: whatever is changed in a real shop's data, an invariant sees it.
 
-What none sees stands in `tests/harmless.py` with the reason, and in `docs/data-mutations.md`. The
-seed is printed; MUTATIONS says how many rows are spoilt in each way (all: a large number), SEED
-chooses them again.
+What none sees stands in `tests/support/harmless.py` with the reason, and in
+`docs/data-mutations.md`. The seed is printed; MUTATIONS says how many rows are spoilt in each way
+(all: a large number), SEED chooses them again.
 """
 
 import os
@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from labkit.home import DATABASES, Home
-from labkit.lab import helpers, invariants, told_invariants
-from labkit.lab.history import History
-from labkit.lab.mirror import attach, connect
+from labkit.ops.history import History
+from labkit.ops.invariants import check, told, views
+from labkit.ops.invariants.mirror import attach, connect
 from labkit.runtime.clock import LabClock, wall_ms
-from tests.busy_shop import busy_lab, copy_whole, make_busy
-from tests.harmless import HARMLESS
 from tests.integration.data_mutations import Kind, kinds, rows_for
+from tests.support.busy_shop import busy_lab, copy_whole, make_busy
+from tests.support.harmless import HARMLESS
 
 ROOT = Path(__file__).parents[2]
 MOST = int(os.environ.get("MUTATIONS", "2"))
@@ -38,9 +38,9 @@ class Shop:
         self.mirror = connect()
         for name in DATABASES:
             attach(self.mirror, name, home.databases / f"{name}.sqlite", "rw")
-        self._invariants = list(invariants.INVARIANTS)
+        self._invariants = list(check.INVARIANTS)
         self._told = History(home).told()
-        latest = LabClock(home.clock_file).now() + invariants._AHEAD
+        latest = LabClock(home.clock_file).now() + check._AHEAD
         self._values = {"now_ms": now_ms, "latest": str(latest)}
 
     def broken(self) -> str:
@@ -48,8 +48,8 @@ class Shop:
 
         What saw the last changes is asked first.
         """
-        helpers.prepare(self.mirror)
-        told_invariants.prepare(self.mirror, self._told)
+        views.prepare(self.mirror)
+        told.prepare(self.mirror, self._told)
         for one in self._invariants:
             if one.look(self.mirror, self._values).broken:
                 self._invariants.remove(one)

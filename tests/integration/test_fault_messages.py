@@ -10,10 +10,10 @@ from labkit.faults import NotReached
 from labkit.faults.broker_loss import BrokerLog
 from labkit.lab import Lab
 from labkit.shop.wiring import GROUPS
-from tests.breaking import broken, trade
-from tests.history import History
-from tests.telling import FAIL, Teller
-from tests.waiting import until
+from tests.support.breaking import broken, trade
+from tests.support.history import History
+from tests.support.storyline import FAIL, Teller
+from tests.support.waiting import until
 
 CANCEL = "order_cancel"
 POISON = """SELECT status, last_error FROM trade_mq_consumer_log WHERE msg_key = 'poison'

@@ -3,9 +3,9 @@
 import pytest
 
 from labkit.faults import NotReached
-from tests.breaking import Fault, broken, trade
-from tests.telling import Teller, placed
-from tests.waiting import until
+from tests.support.breaking import Fault, broken, trade
+from tests.support.storyline import Teller, placed
+from tests.support.waiting import until
 
 PAYMENTS = "SELECT pay_id FROM trade_pay WHERE order_id = :order_id"
 TRADES = "SELECT trade_no FROM platform_trade WHERE out_trade_no = :pay_id"

@@ -8,13 +8,13 @@ from labkit.faults import NotReached
 from labkit.faults.ruling import WITH_STEPS
 from labkit.lab import Lab
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.ids import SEQUENCE_BITS, WORKERS, made_at_ms
-from labkit.runtime.rules import Rulebook
-from labkit.stack import launch
-from tests.breaking import broken, trade
+from labkit.runtime.injection.standing import FaultBook
+from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS, made_at_ms
+from labkit.stack.supervisor import launch
 from tests.integration.test_takeover import IDS
-from tests.telling import FAIL, Teller, placed, quick_lab
-from tests.waiting import until
+from tests.support.breaking import broken, trade
+from tests.support.storyline import FAIL, Teller, placed, quick_lab
+from tests.support.waiting import until
 
 DUE = "SELECT next_try FROM trade_mq_consumer_log WHERE status = 0"
 RETURN = "goods.return_stock.before_commit"
@@ -85,7 +85,7 @@ def test_a_deadline_stored_by_a_wrong_clock_is_late(teller: Teller) -> None:
 def test_all_clocks_step_at_once(teller: Teller) -> None:
     """As when a laptop wakes: every process that writes by its clock is ahead by as much."""
     with broken(teller, ("clock_stepped", ("all", 2.0))) as (reach,):
-        stepped = {rule.about for rule in Rulebook(teller.lab.home.faults).standing()}
+        stepped = {rule.about for rule in FaultBook(teller.lab.home.faults).standing()}
         trade(teller)
         assert reach.times > 0
         assert made_at_ms(max(ids(teller))) > wall_ms() + 500

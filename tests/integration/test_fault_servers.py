@@ -9,11 +9,11 @@ import pytest
 from labkit import cli
 from labkit.faults import NotReached, Reach
 from labkit.lab import Lab
-from labkit.runtime.tables import DEAD
+from labkit.runtime.db.tables import DEAD
 from labkit.shop.wiring import SERVICES
-from tests.history import History
-from tests.telling import placed, quick_lab
-from tests.waiting import until
+from tests.support.history import History
+from tests.support.storyline import placed, quick_lab
+from tests.support.waiting import until
 
 ALL = {"coupon": True, "money_paid": 7_00, "goods_number": 2}
 HONEST = {200, 202, 503}

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import pytest
 
 from labkit.lab import Lab
-from labkit.runtime.rules import Rulebook
-from tests.breaking import Fault, broken, trade
-from tests.telling import Teller
-from tests.waiting import until
+from labkit.runtime.injection.standing import FaultBook
+from tests.support.breaking import Fault, broken, trade
+from tests.support.storyline import Teller
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_command_breaks_for_a_while(teller: Teller) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_mends_when_it_is_told_to_stop(teller: Teller, number: signal.Signals) -> None:
     """Ctrl-C, or a SIGTERM: all is mended, and what nothing met is exit code 1."""
-    book = Rulebook(teller.lab.home.faults)
+    book = FaultBook(teller.lab.home.faults)
     with breaking(teller.lab, "clock-stepped", "log", "-60") as command:
         assert [(rule.kind, rule.amount) for rule in book.standing()] == [("clock_stepped", -60)]
         command.send_signal(number)

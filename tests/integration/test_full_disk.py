@@ -7,9 +7,9 @@ import pytest
 from labkit.faults import Faults
 from labkit.home import Home
 from labkit.lab import Lab
-from tests import full_disk
-from tests.small_disk import fill, on_a_small_disk
-from tests.waiting import until
+from tests.support import full_disk
+from tests.support.small_disk import fill, on_a_small_disk
+from tests.support.waiting import until
 
 
 @pytest.mark.timeout(400)

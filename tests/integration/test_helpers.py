@@ -16,13 +16,13 @@ import pytest
 from labkit.faults import points
 from labkit.home import Home
 from labkit.lab import Lab
-from labkit.stack import control, launch
-from labkit.stack.control import NotUp
-from tests.history import History
-from tests.processes import gone, processes
-from tests.raw import labkit
-from tests.telling import placed
-from tests.waiting import until
+from labkit.stack.supervisor import control, launch
+from labkit.stack.supervisor.control import NotUp
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.processes import gone, processes
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(400)  # labs are started two and three times
 SEEDING = "helper.put_aside.before_rename"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
-from tests.history import Answered, History
-from tests.raw import Tables
+from tests.support.db import Tables
+from tests.support.history import Answered, History
 
 # what is spoilt → database, SQL, a word that the complaint must hold
 SPOILT = {

@@ -17,14 +17,14 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.ids import first_of
+from labkit.runtime.registry.ids import first_of
 from labkit.shop.messages import DeductStock
-from labkit.stack import children
-from tests.history import History
-from tests.processes import gone, processes
-from tests.raw import labkit
-from tests.telling import placed
-from tests.waiting import until
+from labkit.stack.supervisor import spawn
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.processes import gone, processes
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 FAIL = "order.confirm_pre_order.before_commit"
 
@@ -91,11 +91,11 @@ def test_a_call_without_the_secret_is_refused(lab: Lab, history: History, secret
 def test_a_foreign_process_with_a_recorded_pid_lives_on() -> None:
     """A pid was given to somebody else since it was recorded: the birth tells, and it lives on."""
     with subprocess.Popen(["sleep", "60"]) as foreign:
-        born = children.birth(foreign.pid)
+        born = spawn.birth(foreign.pid)
         assert born
-        assert children.kill_left_over([{"pid": foreign.pid, "birth": f"{born}0"}]) == 0
+        assert spawn.kill_left_over([{"pid": foreign.pid, "birth": f"{born}0"}]) == 0
         assert foreign.poll() is None
-        assert children.kill_left_over([{"pid": foreign.pid, "birth": born}]) == 1
+        assert spawn.kill_left_over([{"pid": foreign.pid, "birth": born}]) == 1
 
 
 def test_a_reset_under_load_lets_nothing_through(lab: Lab) -> None:

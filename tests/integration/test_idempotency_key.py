@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from labkit.lab import Lab
-from tests.history import Answered, History
+from tests.support.history import Answered, History
 
 ASIDE = "order.deduct_stock.after_call"  # the flow is under way and holds up nobody else here
 

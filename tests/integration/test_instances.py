@@ -8,13 +8,13 @@ import psutil
 import pytest
 
 from labkit.lab import Lab
-from labkit.stack import launch
-from labkit.stack.fencing import writer_of
-from tests.history import History
-from tests.processes import gone
-from tests.raw import labkit
-from tests.telling import placed, quick_lab
-from tests.waiting import until
+from labkit.stack.supervisor import launch
+from labkit.stack.supervisor.fencing import writer_of
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.processes import gone
+from tests.support.storyline import placed, quick_lab
+from tests.support.waiting import until
 
 # the broker takes a second to hand partitions round: a shorter session would never see the end
 TIMES = {"LABKIT_GROUP_SESSION": "1.5", "LABKIT_OUTBOX_LEASE": "1"}

@@ -8,15 +8,21 @@ from pathlib import Path
 import pytest
 
 from labkit.home import Home
-from labkit.lab import Lab, invariants
-from labkit.lab.data import Reader
+from labkit.lab import Lab
+from labkit.ops.invariants import check
+from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms
-from tests import spoilt_books, spoilt_orders, spoilt_payments, spoilt_told
-from tests.busy_shop import busy_lab, copy_whole, make_busy
-from tests.spoilt_orders import LATER, Changes
+from tests.support import corrupted_books, corrupted_orders, corrupted_payments, corrupted_told
+from tests.support.busy_shop import busy_lab, copy_whole, make_busy
+from tests.support.corrupted_orders import LATER, Changes
 
-SPOILT = spoilt_orders.SPOILT | spoilt_payments.SPOILT | spoilt_books.SPOILT | spoilt_told.SPOILT
-OTHERS = spoilt_orders.OTHERS | spoilt_payments.OTHERS | spoilt_books.OTHERS
+SPOILT = (
+    corrupted_orders.SPOILT
+    | corrupted_payments.SPOILT
+    | corrupted_books.SPOILT
+    | corrupted_told.SPOILT
+)
+OTHERS = corrupted_orders.OTHERS | corrupted_payments.OTHERS | corrupted_books.OTHERS
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +61,7 @@ def home(whole: Home, tmp_path: Path) -> Home:
 
 def broken(home: Home) -> set[str]:
     reader = Reader(home)
-    found = {one["name"] for one in invariants.check(reader) if not one["held"]}
+    found = {one["name"] for one in check.check(reader) if not one["held"]}
     reader.close()
     return found
 
@@ -83,20 +89,20 @@ def spoil(
                 changed = connection.execute(sql, ids).rowcount
             assert changed >= 1, sql
 
-    monkeypatch.setattr(invariants, "wall_ms_of", lambda _home: clock)
+    monkeypatch.setattr(check, "wall_ms_of", lambda _home: clock)
     return change
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What lies still need not be waited for between two looks."""
-    monkeypatch.setattr(invariants, "_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr(check, "_BETWEEN_LOOKS", 0.0)
 
 
 def test_none_is_without_proof() -> None:
     """Each invariant there is, of orders and payments alike, is proved to see below."""
-    assert [one.name for one in invariants.INVARIANTS if one.name not in SPOILT] == []
-    assert len(SPOILT) == len(invariants.INVARIANTS)
+    assert [one.name for one in check.INVARIANTS if one.name not in SPOILT] == []
+    assert len(SPOILT) == len(check.INVARIANTS)
 
 
 def test_each_looks_at_something_and_holds(
@@ -107,7 +113,7 @@ def test_each_looks_at_something_and_holds(
     spoil([])
     assert broken(home) == set()
     reader = Reader(home)
-    looked_at = {one["name"]: one["looked_at"] for one in invariants.check(reader)}
+    looked_at = {one["name"]: one["looked_at"] for one in check.check(reader)}
     reader.close()
     assert all(looked_at.values()), looked_at
 

@@ -9,14 +9,14 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.results import Message, Result
-from labkit.runtime.calls import Calls
-from labkit.runtime.registry import Registry
+from labkit.runtime.registry.files import Registry
+from labkit.runtime.rpc.client import Calls
 from labkit.shop.messages import DeductBalance, DeductStock, UseCoupon
 from labkit.shop.wiring import SERVICES
-from tests.comparison import CANCELLED
-from tests.history import Answered, History
-from tests.telling import placed, quick_lab
-from tests.waiting import until
+from tests.support.comparison import CANCELLED
+from tests.support.history import Answered, History
+from tests.support.storyline import placed, quick_lab
+from tests.support.waiting import until
 
 LATE = {"goods": "deduct_stock", "coupon": "use_coupon", "user": "deduct_balance"}
 WANTED = {"goods_number": 3, "coupon": True, "money_paid": 7_00}

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from labkit.home import Home
-from labkit.lab import Lab, flight
-from labkit.lab.data import Reader
-from labkit.lab.sabotage import sabotaged
+from labkit.lab import Lab
+from labkit.lab.bug_injection import sabotaged
+from labkit.ops import in_flight
+from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms_of
-from labkit.stack import launch
-from tests.history import Answered, History
-from tests.waiting import until
+from labkit.stack.supervisor import launch
+from tests.support.history import Answered, History
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -90,7 +91,7 @@ def test_a_set_clock_is_noticed_by_nobody(machine: tuple[Lab, Setting], hours: i
         assert {answer.status for answer in answers} <= {200, 202, 422}, answers
         buy_and_pay(lab)
         lab.settle(timeout=240)
-        assert flight.stuck(reader) == []
+        assert in_flight.stuck(reader) == []
         found = lab.check()
         assert set(found["held"]) == {"yes"}, found.to_string()
     assert lab.client.find(str(unpaid.order_id)).json()["data"]["order_status"] == 1

@@ -13,11 +13,11 @@ import pytest
 
 from labkit.home import Home
 from labkit.lab import Lab
-from labkit.lab.sabotage import sabotaged
-from labkit.stack import control, holder, launch
-from tests.processes import gone, processes
-from tests.raw import labkit
-from tests.waiting import until
+from labkit.lab.bug_injection import sabotaged
+from labkit.stack.supervisor import control, holder, launch
+from tests.support.db import labkit
+from tests.support.processes import gone, processes
+from tests.support.waiting import until
 
 #: Holds the supervisor where it is about to do something, for as long as a file is there.
 _HOLD = """
@@ -31,7 +31,7 @@ if sys.orig_argv[1:4] == ["-P", "-m", "labkit.stack"]:
 """
 _IN_THE_IMPORTS = "hold('reached')"
 _IN_THE_FILLING = """
-    from labkit.stack import databases
+    from labkit.stack.setup import databases
     fill = databases.fill
     def slow(*words):
         hold('reached')

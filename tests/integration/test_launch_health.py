@@ -13,18 +13,18 @@ import pytest
 from labkit.faults import points
 from labkit.home import Home
 from labkit.lab import Lab
-from labkit.lab.sabotage import sabotaged
+from labkit.lab.bug_injection import sabotaged
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
-from labkit.stack import children, health, launch
-from tests.processes import processes
-from tests.raw import ask_status, labkit
-from tests.waiting import until
+from labkit.stack.supervisor import health, launch, spawn
+from tests.support.db import ask_status, labkit
+from tests.support.processes import processes
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 
 #: The way from order to goods is broken, and both are well.
 _NO_WAY = """
-from labkit.runtime.calls import Calls
+from labkit.runtime.rpc.client import Calls
 ask = Calls._ask
 async def lost(self, service, method, body, expires):
     if (self._caller, service) == ("order", "goods"):
@@ -117,7 +117,7 @@ def test_nothing_stays_where_no_file_can_be_opened_any_more(
     home = Home(tmp_path / "home")
 
     def use_up(*_: object) -> None:
-        monkeypatch.setattr(children, "birth", use_up)
+        monkeypatch.setattr(spawn, "birth", use_up)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(health, "await_whole", use_up)

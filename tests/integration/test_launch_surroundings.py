@@ -10,10 +10,11 @@ import pytest
 
 from labkit.faults.processes import answers
 from labkit.home import Home
-from labkit.lab import Lab, desk
+from labkit.lab import Lab
+from labkit.ops import drive
 from labkit.results import Code
-from labkit.runtime.outside import run_beside
-from labkit.stack import launch
+from labkit.runtime.rpc.tool_client import run_beside
+from labkit.stack.supervisor import launch
 
 NOBODY = "http://127.0.0.1:9"
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"), NOBODY)
@@ -56,7 +57,7 @@ def test_a_tool_reaches_services_past_its_proxies(
     lab = Lab(Home(home))
     goods = next(one for one in launch.status(lab.home)["services"] if one["name"] == "goods")
     assert answers(goods["endpoint"])
-    told = run_beside(desk.retry(lab.home, "goods.383026413512351744"))
+    told = run_beside(drive.retry(lab.home, "goods.383026413512351744"))
     assert told.code != Code.DEPENDENCY_AWAY, told.message
     order = lab.order()
     assert lab.pay(str(order.order_id)).status == 200

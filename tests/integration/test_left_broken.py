@@ -11,12 +11,12 @@ import pytest
 
 from labkit.faults import mend
 from labkit.lab import Lab
-from labkit.runtime.rules import Rulebook
-from labkit.stack import launch
-from tests.history import History
+from labkit.runtime.injection.standing import FaultBook
+from labkit.stack.supervisor import launch
 from tests.integration.conftest import assert_whole
-from tests.raw import labkit
-from tests.waiting import until
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.waiting import until
 
 CONFIRM = "order.confirm_pre_order.before_commit"
 #: Every way in which something stands broken, once: by a rule, a signal, the supervisor, a link, a
@@ -54,7 +54,7 @@ def assert_mended(lab: Lab) -> None:
     """Nothing stands broken: no note, no rule, no failpoint; all serve an order with a coupon."""
     folder = lab.home.folder
     assert not list((folder / "standing").glob("*.json"))
-    assert not Rulebook(lab.home.faults).standing()
+    assert not FaultBook(lab.home.faults).standing()
     assert not any(one["armed"] for one in lab.faults.list())
     services = lambda: launch.status(lab.home)["services"]  # noqa: E731  # asked again and again
     until(lambda: all(one["state"] == "up" for one in services()), "not all are up again", 60)

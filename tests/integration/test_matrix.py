@@ -8,14 +8,14 @@ from unittest.mock import patch
 import pytest
 from typer.testing import CliRunner
 
+from course.bugs.bug import shelf
+from course.bugs.patching import bugs_in
 from labkit.cli import crashing, looking  # noqa: F401  # they register
 from labkit.cli.base import app
 from labkit.faults.points import catalogue
 from labkit.matrix import player, run
 from labkit.matrix.cells import BROKEN, HELD
 from labkit.matrix.scenario import SCENARIOS
-from tests.bugs.bug import shelf
-from tests.bugs.patching import bugs_in
 
 #: Another part of the matrix each time; a number given here plays one again.
 SEED = os.environ.get("MATRIX_SEED")

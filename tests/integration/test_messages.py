@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from labkit.lab import Lab, flight
-from labkit.lab.data import Reader
+from labkit.lab import Lab
+from labkit.ops import in_flight
+from labkit.ops.reader import Reader
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import SERVICES
-from tests.history import History
-from tests.telling import placed, quick_lab
-from tests.waiting import until
+from tests.support.history import History
+from tests.support.storyline import placed, quick_lab
+from tests.support.waiting import until
 
 HANDLERS = {
     service.name: service.handlers[OrderCancelled].name
@@ -84,7 +85,7 @@ def test_a_handler_that_fails_some_times_then_succeeds(
 
 
 def stuck(reader: Reader, cause: str) -> list[dict[str, Any]]:
-    return [one for one in flight.stuck(reader) if cause in (one["cause"] or "")]
+    return [one for one in in_flight.stuck(reader) if cause in (one["cause"] or "")]
 
 
 FOREIGN: dict[str, dict[str, Any]] = {
@@ -140,7 +141,7 @@ def test_poison_dies_and_healthy_orders_go_on(
     assert history.cancel(placed(history, **ALL).order_id).status_code == 200
     lab.settle()  # dead is not in flight
     history.check()
-    dead = [one for one in flight.stuck(reader) if "is dead" in one["what"]]
+    dead = [one for one in in_flight.stuck(reader) if "is dead" in one["what"]]
     assert {one["id"] for one in dead} == {f"{service}.7" for service in HANDLERS}
     assert all(one["cause"] and one["tries"] == 4 for one in dead)
     lab.reset()  # an event that nobody sent, and that is dead, rightly breaks two invariants

@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from labkit.lab import Lab, flight
-from labkit.lab.data import Reader
+from labkit.lab import Lab
+from labkit.ops import in_flight
+from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms
-from tests.console_visit import Visit, fields
-from tests.history import History
-from tests.raw import labkit
-from tests.telling import placed, quick_lab, remembered
-from tests.waiting import until
+from tests.support.console_visit import Visit, fields
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.storyline import placed, quick_lab, remembered
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(180)
 RETURN = "goods.return_stock.before_commit"
@@ -105,7 +106,7 @@ def look(lab: Lab, console: Visit, key: int | None, cause: str, since: float) ->
     with closing(Reader(lab.home)) as reader:
         rows: Callable[[], list[dict[str, Any]]] = lambda: [  # noqa: E731
             one
-            for one in flight.stuck(reader)
+            for one in in_flight.stuck(reader)
             if one["order"] == key and cause in (one["cause"] or "")
         ]
         (row, *_) = until(rows, "it is stuck")
@@ -127,13 +128,13 @@ def look(lab: Lab, console: Visit, key: int | None, cause: str, since: float) ->
 
 def is_free(lab: Lab, id: str) -> bool:
     with closing(Reader(lab.home)) as reader:
-        return all(one["id"] != id for one in flight.stuck(reader))
+        return all(one["id"] != id for one in in_flight.stuck(reader))
 
 
 def waits_for(lab: Lab, id: str) -> float:
     """Seconds until a stuck thing is tried again by itself."""
     with closing(Reader(lab.home)) as reader:
-        (row,) = (one for one in flight.stuck(reader) if one["id"] == id)
+        (row,) = (one for one in in_flight.stuck(reader) if one["id"] == id)
     return (int(row["next_try"]) - wall_ms()) / 1000
 
 

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from labkit.lab import Lab, flight
-from labkit.lab.data import Reader
+from labkit.lab import Lab
+from labkit.ops import in_flight
+from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.ids import made_at_ms
-from tests.history import Answered, History
-from tests.telling import placed, quick_lab
-from tests.waiting import until
+from labkit.runtime.registry.ids import made_at_ms
+from tests.support.history import Answered, History
+from tests.support.storyline import placed, quick_lab
+from tests.support.waiting import until
 
 ALL = {"coupon": True, "money_paid": 7_00, "goods_number": 2}
 CONFIRM = "order.confirm_pre_order.before_commit"
@@ -111,7 +112,7 @@ def test_a_subscriber_that_was_down_gets_its_message(
 
 
 def stuck(reader: Reader, cause: str) -> list[dict[str, str]]:
-    return [one for one in flight.stuck(reader) if cause in (one["cause"] or "")]
+    return [one for one in in_flight.stuck(reader) if cause in (one["cause"] or "")]
 
 
 def test_a_flow_that_is_paused_past_its_deadline(lab: Lab, history: History) -> None:

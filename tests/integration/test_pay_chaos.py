@@ -11,10 +11,10 @@ from itertools import cycle
 import pytest
 
 from labkit.lab import Lab
-from labkit.stack import launch
+from labkit.stack.supervisor import launch
 from tests.integration.test_paying import is_over
-from tests.telling import Teller, quick_lab
-from tests.waiting import until
+from tests.support.storyline import Teller, quick_lab
+from tests.support.waiting import until
 
 NOTICE = "platform.notify.before_notify"
 #: 1,000 were played too, and took a minute on a busy machine.

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from labkit.lab import Lab
-from tests.history import Answered, History
-from tests.payer import Opened
-from tests.telling import placed
-from tests.waiting import until
+from tests.support.history import Answered, History
+from tests.support.payment_client import Opened
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 NOTICE = "platform.notify.before_notify"
 NEVER = 1000  # more often than a test crosses a failpoint

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from labkit.lab import Lab
 from labkit.lab.lab import START
-from tests.changes import KEPT, changes
-from tests.history import History
-from tests.raw import Row
-from tests.waiting import until
+from tests.support.db import Row
+from tests.support.history import History
+from tests.support.row_diff import KEPT, changes
+from tests.support.waiting import until
 
 NOW = f"{START}.000000"  # business time stands still
 

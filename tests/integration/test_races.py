@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from labkit.lab import Lab
-from tests.history import History
-from tests.raw import Row
+from tests.support.db import Row
+from tests.support.history import History
 
 ROUNDS = 5
 

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from labkit.lab import Lab, reconcile
-from labkit.lab.answer import Answer
-from labkit.lab.reconcile import Reconciler
+from labkit.lab import Lab
+from labkit.lab.display.answer import Answer
+from labkit.ops import reconcile
+from labkit.ops.reconcile import Reconciler
 from tests.integration.conftest import assert_whole
-from tests.raw import labkit
-from tests.telling import quick_lab
-from tests.waiting import until
+from tests.support.db import labkit
+from tests.support.storyline import quick_lab
+from tests.support.waiting import until
 
 LOST = ("platform.notify.before_notify", "refuse")
 MATCHED = ("payment", "matched", "–")

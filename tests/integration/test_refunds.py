@@ -4,8 +4,6 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.lab.lab import NotSettled
-from tests.forging import Forger
-from tests.history import History
 from tests.integration.test_paying import (
     NEVER,
     NOTICE,
@@ -15,8 +13,10 @@ from tests.integration.test_paying import (
     payments,
     state,
 )
-from tests.telling import placed
-from tests.waiting import until
+from tests.support.forged_callbacks import Forger
+from tests.support.history import History
+from tests.support.storyline import placed
+from tests.support.waiting import until
 
 
 def refunds(history: History) -> list[dict[str, object]]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from labkit.runtime.failpoints import BOUNDARIES, KINDS
-from tests.telling import Teller
+from labkit.runtime.injection.failpoints import BOUNDARIES, KINDS
+from tests.support.storyline import Teller
 
 #: What a service crosses as it serves; the others are the platform's and the supervisor's.
 SERVING = {one for kind in ("commit", "call", "send", "offset") for one in KINDS[kind]}

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, select
 
-from labkit.bench.history import breaches
-from labkit.bench.load import Answer
-from labkit.bench.purchases import Purchase, purchases, seeds
-from labkit.bench.replay import send
+from bench.history import breaches
+from bench.load import Answer
+from bench.purchases import Purchase, purchases, seeds
+from bench.replay import send
 from labkit.home import Home
 from labkit.lab import Lab
 from labkit.shop.tables import order
-from labkit.stack import control
-from tests.raw import Done, Tables, ask_status, labkit
-from tests.waiting import until
+from labkit.stack.supervisor import control
+from tests.support.db import Done, Tables, ask_status, labkit
+from tests.support.waiting import until
 
 LIMIT = 40
 Replayed = tuple[list[Purchase], list[Answer], Path]

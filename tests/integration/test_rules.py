@@ -6,8 +6,8 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.results import Code
-from tests.changes import KEPT, changes
-from tests.history import History
+from tests.support.history import History
+from tests.support.row_diff import KEPT, changes
 
 # what is asked for, code; the goods cost 5000.00, the balance is 9000.00
 REFUSED: list[tuple[dict[str, Any], int]] = [

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
-from labkit.stack import control
-from tests.history import History
-from tests.raw import labkit
-from tests.telling import FAIL, placed, quick_lab
-from tests.waiting import until
+from labkit.stack.supervisor import control
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.storyline import FAIL, placed, quick_lab
+from tests.support.waiting import until
 
 OUTBOX = "SELECT event_id, status, tries FROM trade_mq_producer"
 INBOX = "SELECT event_id, msg_key FROM trade_mq_consumer_log"

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
-from labkit.stack import launch
-from tests.history import History
-from tests.processes import gone, processes
-from tests.raw import labkit
-from tests.telling import placed, quick_lab
-from tests.waiting import until
+from labkit.stack.supervisor import launch
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.processes import gone, processes
+from tests.support.storyline import placed, quick_lab
+from tests.support.waiting import until
 
 ALL = {"coupon": True, "money_paid": 7_00}
 SERVICES = ["order", "goods", "coupon", "user", "order-web", "broker"]

@@ -9,13 +9,13 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.failpoints import hits_of
+from labkit.runtime.injection.failpoints import hits_of
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
-from labkit.stack import launch
-from tests.history import History
-from tests.telling import FAIL, quick_lab
-from tests.waiting import until
+from labkit.stack.supervisor import launch
+from tests.support.history import History
+from tests.support.storyline import FAIL, quick_lab
+from tests.support.waiting import until
 
 # the broker takes a second to hand partitions round: a shorter session would never see the end
 TIMES = {

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from labkit.lab import Lab
-from labkit.lab.history import Ask
-from tests.raw import labkit
-from tests.telling import quick_lab
-from tests.waiting import until
+from labkit.ops.history import Ask
+from tests.support.db import labkit
+from tests.support.storyline import quick_lab
+from tests.support.waiting import until
 
 TOLD = ("who was told so has an order", "a final no stays no", "a final answer is kept")
 

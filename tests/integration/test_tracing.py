@@ -15,8 +15,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from labkit.lab import Lab
-from labkit.lab.trace import NotTraced
-from tests.waiting import until
+from labkit.ops.trace.draw import NotTraced
+from tests.support.waiting import until
 
 FAIL = ("order.confirm_pre_order.before_commit", "refuse")
 _TIMES = {"CALL_TIMEOUT": "5", "FLOW_TIMEOUT": "10", "UNCONFIRMED_DEADLINE": "20"}

@@ -7,15 +7,15 @@ import pytest
 from sqlalchemy import NullPool, create_engine, make_url
 
 from labkit.faults.points import catalogue
-from labkit.runtime import outbox
-from labkit.runtime.database import Database
-from labkit.runtime.failpoints import KINDS, Failpoint, Failpoints
-from labkit.runtime.work import Context
+from labkit.runtime.db.database import Database
+from labkit.runtime.db.job import TransactionDefaults
+from labkit.runtime.injection.failpoints import KINDS, Failpoint, Failpoints
+from labkit.runtime.messaging import outbox
 from labkit.shop.wiring import GROUPS
-from labkit.stack.databases import COLLATION
-from tests.mysql import steps
-from tests.mysqld import Server, server
-from tests.unit.store import Store
+from labkit.stack.setup.databases import COLLATION
+from tests.support import mysql_steps
+from tests.support.mysqld import Server, server
+from tests.support.store import Store
 
 OpenRunner = Callable[[str], tuple[Database, Store]]
 
@@ -47,9 +47,9 @@ def open_runner(schema: str, tmp_path: Path) -> Iterator[OpenRunner]:
         if not stores:
             stores.append(Store(service, tmp_path, schema))
         points = [one for one in catalogue().values() if one.service == service]
-        for own in steps.ALL:
+        for own in mysql_steps.ALL:
             points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
-        context = Context(
+        context = TransactionDefaults(
             service=service, clock=stores[0].clock, ids=stores[0].ids,
             settings=stores[0].settings,
             failpoints=Failpoints(tmp_path, f"{service}-1", points),

@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from labkit.results import Code
-from labkit.runtime.database import Database
-from labkit.runtime.steps import Transaction, step
+from labkit.runtime.db.database import Database
+from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.steps import step
 from labkit.shop.goods import deduct_stock, find_goods
 from labkit.shop.messages import DeductStock, FindGoods
 from tests.mysql.conftest import OpenRunner
 from tests.mysql.test_runner import said
-from tests.mysqld import Server
-from tests.unit.cases import WRITING
-from tests.unit.grouping import Asked, give_back, take, twice_together
-from tests.unit.store import STOCK, Store
+from tests.support.cases import WRITING
+from tests.support.grouping import Asked, give_back, take, twice_together
+from tests.support.mysqld import Server
+from tests.support.store import STOCK, Store
 
 
 class Groups:

@@ -8,16 +8,17 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from labkit.runtime import inbox
-from labkit.runtime.database import Database
-from labkit.runtime.engines import RowHeld
-from labkit.runtime.inbox import Delivery, Failure
-from labkit.runtime.steps import Transaction, step
-from labkit.runtime.tables import WAITING
-from tests.mysql import steps
+from labkit.runtime.db.database import Database
+from labkit.runtime.db.engines import RowHeld
+from labkit.runtime.db.tables import WAITING
+from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.messaging import inbox
+from labkit.runtime.messaging.inbox import Delivery, Failure
+from labkit.runtime.steps import step
 from tests.mysql.conftest import OpenRunner
-from tests.unit.store import BALANCE, Store
-from tests.waiting import until
+from tests.support import mysql_steps
+from tests.support.store import BALANCE, Store
+from tests.support.waiting import until
 
 FIRST, SECOND = 1, 2  # users
 
@@ -64,7 +65,7 @@ def test_of_a_group_only_who_needs_the_row_is_told(
     with held(schema):
         first = database.submit(behind(gate), None)
         users = [FIRST if number % 3 == 0 else SECOND for number in range(60)]
-        answers = [database.submit(steps.touch, user) for user in users]
+        answers = [database.submit(mysql_steps.touch, user) for user in users]
         gate.set()
         first.result(timeout=60)
         errors = [answer.exception(timeout=60) for answer in answers]
@@ -77,7 +78,7 @@ def test_of_a_group_only_who_needs_the_row_is_told(
 
 def is_done(database: Database, user_id: int) -> bool:
     """Whether a step got the row; for a moment it is refused unasked."""
-    return database.submit(steps.touch, user_id).exception(timeout=60) is None
+    return database.submit(mysql_steps.touch, user_id).exception(timeout=60) is None
 
 
 def test_a_row_that_is_known_to_be_held_is_not_waited_for(
@@ -86,11 +87,13 @@ def test_a_row_that_is_known_to_be_held_is_not_waited_for(
     """Who needs it is told at once by then: the server counts no further wait for a row."""
     database, store = open_runner("user")
     with held(schema):
-        assert database.submit(steps.touch, FIRST).exception(timeout=60)
+        assert database.submit(mysql_steps.touch, FIRST).exception(timeout=60)
         before = lock_waits(schema)
         for _ in range(3):
-            assert isinstance(database.submit(steps.touch, FIRST).exception(timeout=60), RowHeld)
-            database.submit(steps.touch, SECOND).result(timeout=60)
+            assert isinstance(
+                database.submit(mysql_steps.touch, FIRST).exception(timeout=60), RowHeld
+            )
+            database.submit(mysql_steps.touch, SECOND).result(timeout=60)
         assert lock_waits(schema) == before
     assert balances(store) == [BALANCE, BALANCE + 3]
 
@@ -103,13 +106,15 @@ def test_however_many_wait_for_a_row_the_others_go_on(open_runner: OpenRunner, s
     @step()
     def touch(tx: Transaction, user_id: int) -> None:
         runs.append(user_id)
-        steps.touch(tx, user_id)
+        mysql_steps.touch(tx, user_id)
 
     with held(schema):
-        assert database.submit(steps.touch, FIRST).exception(timeout=60)
+        assert database.submit(mysql_steps.touch, FIRST).exception(timeout=60)
         waiting = [database.submit(touch, FIRST) for _ in range(200)]
         for _ in range(5):
-            database.submit(steps.touch, SECOND).result(timeout=60)  # behind all of them, at first
+            database.submit(mysql_steps.touch, SECOND).result(
+                timeout=60
+            )  # behind all of them, at first
             before, runs[:] = len(runs), []
         assert before <= 2 * 20
     told = [isinstance(one.exception(timeout=60), RowHeld) for one in waiting]
@@ -124,7 +129,7 @@ def test_of_a_table_that_is_held_one_row_is_waited_for(
     with held(schema, "UPDATE trade_user SET user_name = 'x'"):
         before = lock_waits(schema)
         for user_id in (FIRST, SECOND):
-            error = database.submit(steps.touch, user_id).exception(timeout=60)
+            error = database.submit(mysql_steps.touch, user_id).exception(timeout=60)
             assert isinstance(error, RowHeld)
         assert lock_waits(schema) - before == 1
     for user_id in (FIRST, SECOND):
@@ -146,7 +151,7 @@ def test_what_was_left_behind_holds_nothing(open_runner: OpenRunner, schema: str
     """A step that had locked one row and waited for another has given the first back."""
     database, store = open_runner("user")
     with held(schema):
-        error = database.submit(steps.move, (SECOND, FIRST)).exception(timeout=60)
+        error = database.submit(mysql_steps.move, (SECOND, FIRST)).exception(timeout=60)
         assert isinstance(error, RowHeld)
         engine = create_engine(schema)
         with engine.begin() as connection:
@@ -164,7 +169,7 @@ def test_a_key_that_is_being_inserted_elsewhere(open_runner: OpenRunner, schema:
           "body_hash, status, tries, next_try, add_time, done_time, last_error, trace " \
           "FROM trade_mq_consumer_log"  # fmt: skip
     with held(schema, sql):
-        handled = inbox.guarded(steps.note, steps.Noted)
+        handled = inbox.guarded(mysql_steps.note, mysql_steps.Noted)
         assert isinstance(database.submit(handled, failure(8).delivery).exception(60), RowHeld)
         database.submit(handled, failure(9).delivery).result(timeout=60)
     assert {row["event_id"] for row in store.rows("trade_mq_consumer_log")} == {7, 9}

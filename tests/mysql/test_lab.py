@@ -8,11 +8,11 @@ from sqlalchemy import make_url
 
 from labkit.faults import VERBS, list_standing, mend
 from labkit.lab import Lab
-from labkit.stack import launch
-from tests.history import History
-from tests.mysqld import Server
-from tests.telling import FAIL, placed, quick_lab, remembered
-from tests.waiting import until
+from labkit.stack.supervisor import launch
+from tests.support.history import History
+from tests.support.mysqld import Server
+from tests.support.storyline import FAIL, placed, quick_lab, remembered
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")

@@ -9,17 +9,18 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
-from labkit.runtime.database import Database
-from labkit.runtime.engines import RowHeld, Trouble, open_reader, trouble
-from labkit.runtime.steps import Transaction, step
+from labkit.runtime.db.database import Database
+from labkit.runtime.db.engines import RowHeld, Trouble, open_reader, trouble
+from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.steps import step
 from labkit.shop.messages import DeductStock
 from labkit.shop.tables import user
-from tests.mysql import steps
 from tests.mysql.conftest import OpenRunner
-from tests.mysqld import Server
-from tests.unit.cases import WRITING
-from tests.unit.store import BALANCE, Store
-from tests.waiting import until
+from tests.support import mysql_steps
+from tests.support.cases import WRITING
+from tests.support.mysqld import Server
+from tests.support.store import BALANCE, Store
+from tests.support.waiting import until
 
 TAKE = WRITING["goods.deduct_stock"][1]
 
@@ -54,8 +55,8 @@ def test_two_that_lock_crosswise_both_come_through(open_runner: OpenRunner, mysq
     (one, store), (other, _) = open_runner("user"), open_runner("user")
     before, answers, rounds = said(mysql, "Innodb_deadlocks"), [], 0
     while said(mysql, "Innodb_deadlocks") == before:
-        answers += [one.submit(steps.move, (1, 2)) for _ in range(50)]
-        answers += [other.submit(steps.move, (2, 1)) for _ in range(50)]
+        answers += [one.submit(mysql_steps.move, (1, 2)) for _ in range(50)]
+        answers += [other.submit(mysql_steps.move, (2, 1)) for _ in range(50)]
         for answer in answers:
             answer.result(timeout=60)
         rounds += 1
@@ -71,14 +72,14 @@ def test_a_row_that_is_held_holds_up_who_needs_it(open_runner: OpenRunner, schem
         holder.execute(text("UPDATE trade_user SET user_money = user_money WHERE user_id = 1"))
         gate = threading.Event()
         first = database.submit(_wait_for(gate), None)
-        held, free = (database.submit(steps.touch, user_id) for user_id in (1, 2))
+        held, free = (database.submit(mysql_steps.touch, user_id) for user_id in (1, 2))
         gate.set()
         first.result(timeout=60)
         free.result(timeout=60)
         assert how(held) is Trouble.HELD
         holder.rollback()
     engine.dispose()
-    free = lambda: database.submit(steps.touch, 1).exception(timeout=60) is None  # noqa: E731  # asks
+    free = lambda: database.submit(mysql_steps.touch, 1).exception(timeout=60) is None  # noqa: E731  # asks
     until(free, "the row is free")
     assert balances(store) == [BALANCE + 1, BALANCE + 1]
 
@@ -94,7 +95,7 @@ def _wait_for(gate: threading.Event) -> Any:
 def test_a_connection_that_was_cut_is_replaced(open_runner: OpenRunner, mysql: Server) -> None:
     """The server drops an idle connection: the next step does not notice."""
     database, store = open_runner("user")
-    run(database, steps.touch, 1)
+    run(database, mysql_steps.touch, 1)
     engine = create_engine(mysql.url)
     with engine.connect() as admin:
         mine = "SELECT id FROM information_schema.processlist WHERE db = 'one_test'"
@@ -103,8 +104,8 @@ def test_a_connection_that_was_cut_is_replaced(open_runner: OpenRunner, mysql: S
             admin.exec_driver_sql(f"KILL CONNECTION {number}")
     engine.dispose()
     assert ids
-    run(database, steps.touch, 1)
-    assert run(database, steps.balance, 1) == BALANCE + 2
+    run(database, mysql_steps.touch, 1)
+    assert run(database, mysql_steps.balance, 1) == BALANCE + 2
     assert balances(store)[0] == BALANCE + 2
 
 
@@ -131,12 +132,12 @@ def test_killed_under_load_it_loses_nothing(open_runner: OpenRunner, mysql: Serv
 def test_a_server_that_hangs_is_not_waited_for_long(open_runner: OpenRunner, mysql: Server) -> None:
     """Paused, it answers nobody: the step fails in seconds, and works when the server goes on."""
     database, store = open_runner("user")
-    run(database, steps.touch, 1)
+    run(database, mysql_steps.touch, 1)
     mysql.pause()
-    hanging = database.submit(steps.touch, 2)
+    hanging = database.submit(mysql_steps.touch, 2)
     assert how(hanging) in (Trouble.LOST, Trouble.AWAY)
     mysql.resume()
-    run(database, steps.touch, 1)
+    run(database, mysql_steps.touch, 1)
     assert balances(store)[0] == BALANCE + 2
 
 
@@ -144,20 +145,20 @@ def test_what_does_not_fit_is_refused(open_runner: OpenRunner) -> None:
     """Strict mode: a name that is too long is an error and not cut; Chinese and emoji fit."""
     database, store = open_runner("goods")
     with pytest.raises(DataError):
-        run(database, steps.name_goods, "x" * 101)
-    run(database, steps.name_goods, "华为P30 📱")
+        run(database, mysql_steps.name_goods, "x" * 101)
+    run(database, mysql_steps.name_goods, "华为P30 📱")
     assert store.row("trade_goods")["goods_name"] == "华为P30 📱"
 
 
 def test_who_asks_behind_writes_sees_them(open_runner: OpenRunner) -> None:
     """What was queued before the question, and what another instance has committed, is in it."""
     (database, _), (other, _) = open_runner("user"), open_runner("user")
-    run(other, steps.touch, 1)
+    run(other, mysql_steps.touch, 1)
 
     async def ask() -> int:
         for _ in range(200):
-            database.submit(steps.touch, 1)
-        return await database.ask(steps.balance, 1, behind_writes=True)
+            database.submit(mysql_steps.touch, 1)
+        return await database.ask(mysql_steps.balance, 1, behind_writes=True)
 
     assert asyncio.run(ask()) == BALANCE + 201
 
@@ -166,11 +167,11 @@ def test_who_reads_sees_one_moment_and_cannot_write(open_runner: OpenRunner, sch
     """Readers have a snapshot and no right to change anything, whether a step or a tool."""
     database, store = open_runner("user")
     with pytest.raises(OperationalError, match="READ ONLY"):
-        run(database, steps.write_in_a_read, None)
+        run(database, mysql_steps.write_in_a_read, None)
     reader = open_reader(schema)
     with reader.begin() as connection:
         before = connection.execute(user.select()).all()
-        run(database, steps.touch, 1)
+        run(database, mysql_steps.touch, 1)
         assert connection.execute(user.select()).all() == before
     reader.dispose()
     assert balances(store)[0] == BALANCE + 1

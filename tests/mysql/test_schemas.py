@@ -9,11 +9,11 @@ from sqlalchemy.exc import OperationalError
 from labkit.home import DATABASES, Home
 from labkit.runtime.clock import LabClock
 from labkit.shop.tables import request
-from labkit.stack import databases
-from labkit.stack.seeds import Seeds
-from tests.mysqld import Server
-from tests.raw import labkit
-from tests.unit.store import NOON
+from labkit.stack.setup import databases
+from labkit.stack.setup.seeds import Seeds
+from tests.support.db import labkit
+from tests.support.mysqld import Server
+from tests.support.store import NOON
 
 
 @pytest.fixture

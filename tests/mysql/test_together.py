@@ -9,16 +9,19 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from labkit.results import Code, Result
-from labkit.runtime.database import Database
-from labkit.runtime.steps import Transaction, step
-from labkit.shop import orders, pay_schedule, payments
+from labkit.runtime.db.database import Database
+from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.steps import step
 from labkit.shop.messages import DeductBalance, OpenOrder, OrderCancelled, RefuseOrder
+from labkit.shop.order import steps as orders
+from labkit.shop.pay import retries
+from labkit.shop.pay import steps as payments
 from labkit.shop.pay_messages import DueQuery, OpenPayment
 from labkit.shop.wiring import SERVICES
 from tests.mysql.conftest import OpenRunner
-from tests.unit.cases import WRITING, command_of
-from tests.unit.store import BALANCE, Store
-from tests.waiting import until
+from tests.support.cases import WRITING, command_of
+from tests.support.store import BALANCE, Store
+from tests.support.waiting import until
 
 ORDER = 4711
 KEY = OpenOrder(user_id=1, idempotency_key="k", request_hash="h")
@@ -73,7 +76,7 @@ def test_instances_share_the_payments_that_are_due(open_runner: OpenRunner) -> N
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE trade_pay SET next_check = pay_id % 1000"))
     entered, leave = threading.Event(), threading.Event()
-    claim = pay_schedule.claim_check
+    claim = retries.claim_check
     first: Future[Any] = one.submit(in_the_midst(claim, entered, leave), DueQuery(limit=3))
     assert entered.wait(timeout=60)
     second = other.submit(claim, DueQuery(limit=10)).result(timeout=60)

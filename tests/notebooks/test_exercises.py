@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.notebooks.course import (
+from tests.support.course import (
     HERE,
     NOTEBOOKS,
     code,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.notebooks.course import HERE, NOTEBOOKS, copy_to, read, run_strictly
+from tests.support.course import HERE, NOTEBOOKS, copy_to, read, run_strictly
 
 pytestmark = pytest.mark.timeout(600)
 

@@ -6,7 +6,7 @@ from statistics import median
 
 import pytest
 
-from tests.notebooks.course import FOLDER, NOTEBOOKS, Cell, code, prose, read, source
+from tests.support.course import FOLDER, NOTEBOOKS, Cell, code, prose, read, source
 
 pytestmark = pytest.mark.parametrize("name", NOTEBOOKS)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.unit.store import OpenStore, Store
+from tests.support.store import OpenStore, Store
 
 # Each example makes databases of its own, so the fixture that makes them may be shared by all;
 # and how long an example takes says nothing on a busy machine.

@@ -9,11 +9,11 @@ from docker import DockerClient
 from kazoo.client import KazooClient
 
 from labkit.home import Home
-from labkit.runtime.tree import ZooKeeperRegistry
+from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
 from labkit.settings import Settings
-from labkit.stack import containers
-from labkit.stack import zookeeper as registry_in_zookeeper
-from tests.containers.stacks import Backend
+from labkit.stack.containers import stack as containers
+from labkit.stack.setup import zookeeper as registry_in_zookeeper
+from tests.support.containers.stacks import Backend
 
 OpenRegistry = Callable[[], ZooKeeperRegistry]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from labkit.home import Home
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.ids import SEQUENCE_BITS, WORKERS, IdMaker, NothingReserved
-from labkit.runtime.tree import ZooKeeperRegistry
-from tests.waiting import until
+from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS, IdMaker, NothingReserved
+from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
+from tests.support.waiting import until
 
 _PACE_SECONDS = 0.001  # each id is then the first of its millisecond: two with one number collide
 

@@ -12,12 +12,12 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
 from labkit.lab import Lab
-from labkit.stack import launch
-from tests.containers.stacks import Backend
+from labkit.stack.supervisor import launch
 from tests.containers.zookeeper.conftest import looking_at
-from tests.history import History
-from tests.telling import placed, quick_lab, remembered
-from tests.waiting import until
+from tests.support.containers.stacks import Backend
+from tests.support.history import History
+from tests.support.storyline import placed, quick_lab, remembered
+from tests.support.waiting import until
 
 #: So that ids run out soon after ZooKeeper does.
 RESERVE = "1.5"

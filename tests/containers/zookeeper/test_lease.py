@@ -11,12 +11,12 @@ from kazoo.client import KazooClient
 
 from labkit.home import Home
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.ids import IdMaker, NothingReserved, made_at_ms
-from labkit.runtime.tree import ZooKeeperRegistry
-from tests.containers.stacks import Backend
+from labkit.runtime.registry.ids import IdMaker, NothingReserved, made_at_ms
+from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
 from tests.containers.zookeeper.conftest import OpenRegistry, looking_at
 from tests.containers.zookeeper.holder import Holder, holding, worker_of
-from tests.waiting import until
+from tests.support.containers.stacks import Backend
+from tests.support.waiting import until
 
 RESERVE_MS = 1000
 
@@ -57,7 +57,7 @@ def test_all_numbers_taken_is_said(
     open_registry: OpenRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With no worker number left the error says so; here there are two instead of 1,024."""
-    monkeypatch.setattr("labkit.runtime.worker_lease.WORKERS", 2)
+    monkeypatch.setattr("labkit.runtime.registry.zookeeper_lease.WORKERS", 2)
     for _ in range(2):
         open_registry().lease_worker(RESERVE_MS)
     with pytest.raises(RuntimeError, match="all worker ids are leased"):

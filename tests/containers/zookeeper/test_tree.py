@@ -13,19 +13,19 @@ from kazoo.client import KazooClient
 
 from labkit.home import Home
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.ensemble import SESSION_SECONDS, serves
-from labkit.runtime.ids import IdMaker
-from labkit.runtime.registry import Instance, Registry
-from labkit.runtime.tree import ZooKeeperRegistry
-from tests.containers.stacks import Backend
+from labkit.runtime.registry.files import Instance, Registry
+from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
+from labkit.runtime.registry.zookeeper_session import SESSION_SECONDS, serves
 from tests.containers.zookeeper.conftest import OpenRegistry
-from tests.waiting import until
+from tests.support.containers.stacks import Backend
+from tests.support.waiting import until
 
 _INSTANCE = """
 import os, sys
 from labkit.home import Home
-from labkit.runtime.registry import Instance
-from labkit.runtime.tree import ZooKeeperRegistry
+from labkit.runtime.registry.files import Instance
+from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
 registry = ZooKeeperRegistry(Home(sys.argv[1]), sys.argv[2])
 registry.announce(Instance("goods", int(sys.argv[3]), "127.0.0.1:" + sys.argv[4], os.getpid()))
 print("announced", flush=True)

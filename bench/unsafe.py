@@ -1,0 +1,93 @@
+"""A lab without safety, to see what safety costs. It is measured and thrown away.
+
+    python -m bench.unsafe '{"home": …}'
+
+is the supervisor with the operations and the outbox taken out before anything is forked, and with
+them everything that the inbox would have to do: a step that comes twice is done twice, a cancelled
+order gives nothing back. The product has no such switch.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.ground import Ground
+from labkit.home import Home
+from labkit.results import Code, Result
+from labkit.runtime.db.transaction import Transaction
+from labkit.shop import coupons, goods, users
+from labkit.shop.order import steps
+from labkit.stack import __main__ as program
+from labkit.stack.supervisor import launch, spawn
+
+_UP_SECONDS = 20
+
+
+class _Unclaimed:
+    """Stands where an operation would: claims nothing, keeps nothing."""
+
+    earlier = None
+
+    def apply(self, amount: int = 0, data: Any = None) -> Result[Any]:  # noqa: ARG002  # not kept
+        """The change was made."""
+        return Result[Any].ok(data)
+
+    def refuse(self, code: Code, message: str) -> Result[Any]:
+        """A rule refused."""
+        return Result[Any].no(code, message)
+
+    def answer_with(self, result: Result[Any]) -> Result[Any]:
+        """Somebody else's answer."""
+        return result
+
+
+def take_out_safety() -> None:
+    """Switch off operations, outbox and with it inbox, in this process and all it forks."""
+    for module in (coupons, goods, steps, users):
+        vars(module)["claim"] = lambda *_: _Unclaimed()
+    Transaction.emit = lambda *_: None  # type: ignore[method-assign]  # the point of it all
+
+
+@contextmanager
+def unsafe_ground(folder: Path) -> Iterator[Ground | None]:
+    """A lab without safety that is up for a block; None where processes are not forked."""
+    if not spawn.FORKS:
+        yield None
+        return
+    home = Home(folder).make()
+    embedded = launch.EMBEDDED.stack
+    spec = json.dumps(
+        {"home": str(folder), "instances": {}, "stack": embedded, "dies_with_stdin": True}
+    )
+    ours, theirs = os.pipe()
+    with (home.logs / "supervisor.log").open("ab") as log:
+        command = [sys.executable, "-P", "-m", "bench.unsafe", spec]
+        process = subprocess.Popen(
+            command, stdin=ours, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _await_up(home)
+        yield Ground(home)
+    finally:
+        launch.down(home)
+        os.close(theirs)
+        process.wait()
+
+
+def _await_up(home: Home) -> None:
+    deadline = time.monotonic() + _UP_SECONDS
+    while home.state().get("phase") != "up":
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the lab without safety did not come up: see {home.logs}")
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    take_out_safety()
+    program.main()

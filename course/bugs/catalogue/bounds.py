@@ -1,0 +1,37 @@
+"""Bugs of bounds: of what travels together, and of what waits for another."""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+from course.bugs.bug import bug
+from labkit.runtime.rpc.protocol import T
+from labkit.shop.contracts import Shop
+from labkit.shop.pay_messages import DueQuery
+
+a_batch_counts_not_bytes = bug(
+    "a-batch-counts-not-bytes",
+    "A hundred calls in one message are few enough.",
+    "large-callbacks",
+    breaks="RESOURCE_EXHAUSTED",
+)  # fmt: skip
+
+
+@a_batch_counts_not_bytes.replaces("labkit.runtime.rpc.protocol:take_batch")
+def _(waiting: "deque[T]") -> list[T]:
+    return [waiting.popleft() for _ in range(min(len(waiting), 100))]
+
+
+one_slow_call_delays_all = bug(
+    "one-slow-call-delays-all",
+    "Fifty at a time, and when all of them have their answers, the next fifty.",
+    "slow-answer",
+    breaks="the order says paid",
+    waits=True,
+)
+
+
+@one_slow_call_delays_all.replaces("labkit.shop.pay.polling:_work_off")
+async def _(shop: Shop, _find: Any, claim: Any, work: Any) -> None:
+    claimed = await shop.run(claim, DueQuery(limit=50))
+    await asyncio.gather(*(work(shop, due) for due in claimed))

@@ -1,0 +1,247 @@
+"""Bugs of the outbox, of sending, and of the inbox."""
+
+import os
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import select, update
+
+from course.bugs.bug import Bug, bug
+from course.bugs.sessions import commit
+from labkit.runtime.db import tables
+from labkit.runtime.db.operations import claim
+from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.injection.failpoints import Refused
+from labkit.runtime.messaging import consumer, inbox, outbox, relay
+from labkit.runtime.messaging.consumer import Inbox
+from labkit.runtime.messaging.inbox import Delivery
+from labkit.runtime.messaging.kafka import Broker, BrokerError, Consumer
+from labkit.runtime.messaging.outbox import OutboxMessage
+from labkit.runtime.messaging.relay import Relay
+from labkit.runtime.steps import Event, Step
+from labkit.shop import goods, users
+from labkit.shop.messages import OrderPaid
+from labkit.shop.tables import DEDUCT, MONEY_PAID, RETURN
+
+not_sent_again = bug(
+    "not-sent-again",
+    "The relay is told of each event at its commit, so nobody has to look for what was left.",
+    "cancelled:order.cancel_by_user.after_commit",
+    breaks="order_cancel is not sent", mirrors=11, waits=True,
+)  # fmt: skip
+
+
+@not_sent_again.replaces("labkit.runtime.messaging.outbox:claim_unsent")
+def _(tx: Transaction, _command: None) -> list[OutboxMessage]:
+    new = (tables.outbox.c.status == tables.UNSENT) & (tables.outbox.c.tries == 0)
+    tx.execute(update(tables.outbox).where(new).values(next_try=2**60))
+    return outbox._claim(tx, tables.UNSENT)
+
+
+def settled_when_sent(one: Bug) -> None:
+    """Have the relay ask nobody whether an event arrived: what else loses is not healed then."""
+
+    @one.replaces("labkit.runtime.messaging.relay:Relay._mark_sent")
+    async def _(self: Relay, parcel: OutboxMessage) -> None:
+        try:
+            await self._database.run(outbox.mark_sent, [parcel.event_id])
+            await self._database.run(outbox.mark_settled, [parcel])
+        except Exception:
+            relay.log.exception("event %d of %s is not marked", parcel.event_id, self._service)
+
+
+settled_at_the_acknowledgement = bug(
+    "settled-at-the-acknowledgement",
+    "The broker has acknowledged it for all replicas, so it will arrive.",
+    "forgotten:order.cancel_by_user.after_commit",
+    breaks="settled events arrived",
+)  # fmt: skip
+settled_when_sent(settled_at_the_acknowledgement)
+
+
+marked_before_it_is_sent = bug(
+    "marked-before-it-is-sent",
+    "Mark it first, so that nobody else sends it too.",
+    "cancelled:order.order_cancel.before_send",
+    breaks="settled events arrived", mirrors=2,
+)  # fmt: skip
+settled_when_sent(marked_before_it_is_sent)
+
+
+@marked_before_it_is_sent.replaces("labkit.runtime.messaging.relay:Relay._send_once")
+async def _(self: Relay, parcel: OutboxMessage) -> None:
+    await self._mark_sent(parcel)
+    try:
+        await self._carry(parcel)
+    except (BrokerError, Refused) as error:
+        await self._postpone([parcel], tables.UNSENT, str(error))
+
+
+error_is_printed = bug(
+    "send-error-is-printed",
+    "If sending fails, the log says so.",
+    "cancelled:order.order_cancel.before_send",
+    breaks="settled events arrived", mirrors=1, action="refuse",
+)  # fmt: skip
+settled_when_sent(error_is_printed)
+
+
+@error_is_printed.replaces("labkit.runtime.messaging.relay:Relay._send_once")
+async def _(self: Relay, parcel: OutboxMessage) -> None:
+    try:
+        await self._carry(parcel)
+    except (BrokerError, Refused) as error:
+        relay.log.error("event %d could not be sent: %s", parcel.event_id, error)
+    await self._mark_sent(parcel)
+
+
+offset_first = bug(
+    "offset-before-the-commit",
+    "What was read is taken care of now, so the broker may be told.",
+    "cancelled:goods.return_stock.before_commit",
+    breaks="settled events arrived",
+)  # fmt: skip
+settled_when_sent(offset_first)
+
+
+@offset_first.replaces("labkit.runtime.messaging.consumer:Inbox._poll")
+def _(self: Inbox, polled: Consumer) -> None:
+    deliveries = list(polled.poll(0.2))
+    if not deliveries:
+        return
+    polled.commit()
+    futures = [self._submit(self._first[one.topic], one) for one in deliveries]
+    for delivery, future in zip(deliveries, futures, strict=True):
+        try:
+            future.result()
+        except Exception as error:
+            self._keep(delivery, error)
+
+
+processing_for_ever = bug(
+    "processing-for-ever",
+    "Write down first that the message is being handled, so that no other worker takes it.",
+    "cancelled:goods.return_stock.before_commit",
+    breaks="cancelled orders hold nothing", mirrors=4,
+)  # fmt: skip
+
+
+@processing_for_ever.replaces("labkit.runtime.messaging.inbox:guarded")
+def _(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None]:
+    def handle(tx: Transaction, delivery: Delivery) -> None:
+        if inbox._first_time(tx, delivery):
+            commit(tx)
+            handler.function(tx, event_type.model_validate_json(delivery.body))
+
+    return Step(handle, handler.name)
+
+
+never_tried_again = bug(
+    "failed-row-never-tried-again",
+    "A failed message is kept with its cause; somebody will see it.",
+    # Of the first message of a lab the audit may send a second one, which is taken.
+    "cancelled:goods.return_stock.before_commit", "confirm-fails:goods.return_stock.before_commit",
+    breaks="order_cancel waits in the inbox of goods", mirrors=4, action="refuse", waits=True,
+)  # fmt: skip
+
+
+@never_tried_again.replaces("labkit.runtime.messaging.inbox:find_due")
+def _(_tx: Transaction, _command: None) -> list[Delivery]:
+    return []
+
+
+poison_blocks = bug(
+    "poison-blocks-its-partition",
+    "Messages keep their order: the next one has to wait until this one is done.",
+    "neighbour",
+    breaks="though another message fails", waits=True,
+)  # fmt: skip
+
+
+@poison_blocks.replaces("labkit.runtime.messaging.consumer:Inbox._keep")
+def _(self: Inbox, delivery: Delivery, error: Exception) -> None:
+    while not self._stopping.is_set():
+        consumer.log.warning("event %d of %s: %s", delivery.event_id, self._group, error)
+        time.sleep(0.1)
+        try:
+            return self._database.submit(self._first[delivery.topic], delivery).result()
+        except Exception as again:
+            error = again
+    return None
+
+
+def every_delivery_counts(one: Bug) -> None:
+    """Have the inbox take each delivery for a new event."""
+
+    @one.replaces("labkit.runtime.messaging.inbox:_first_time")
+    def _(tx: Transaction, delivery: Delivery) -> bool:
+        row = inbox._values(tx, delivery)
+        tx.insert_once(inbox.inbox, **row, status=tables.DONE, tries=1, next_try=0)
+        return True
+
+
+no_dedup = bug(
+    "points-twice",
+    "Kafka delivers exactly once, so nobody has to look whether it came before.",
+    "slow-paid:user.add_points.after_commit",
+    breaks="points are conserved", mirrors=4,
+)  # fmt: skip
+every_delivery_counts(no_dedup)
+
+
+@no_dedup.replaces("labkit.shop.users:add_points")
+def _(tx: Transaction, event: OrderPaid) -> None:
+    operation = claim(tx, "add_points", event, about=event.pay_id)
+    points = event.pay_amount // 100
+    tx.run(users._add_points(event.user_id, points))
+    if not operation.earlier:
+        users._log_points(tx, event.user_id, event.order_id, MONEY_PAID, points)
+        operation.apply(amount=points)
+
+
+_consumer = Broker.consumer  # the right one
+
+
+def _joined(self: Broker, topics: Iterable[str], group: str) -> Consumer:
+    """A consumer in a group of another name."""
+    joined = _consumer(Broker(self._ground, group), topics)
+    joined._group = self._group  # its deliveries are still those of its service
+    return joined
+
+
+one_group_for_all = bug(
+    "one-group-for-all-services",
+    "The shop is the consumer, so its services are of one group.",
+    "cancelled:order.cancel_by_user.after_commit",
+    breaks="order_cancel", mirrors=5, waits=True,
+)  # fmt: skip
+
+
+@one_group_for_all.replaces("labkit.runtime.messaging.kafka:Broker.consumer")
+def _(self: Broker, topics: Iterable[str]) -> Consumer:
+    return _joined(self, topics, "shop")
+
+
+broadcast = bug(
+    "broadcast-compensation",
+    "Every process must hear that an order is cancelled, so each is a group of its own.",
+    "cancelled:goods.return_stock.after_commit",
+    breaks="stock is conserved", mirrors=5,
+)  # fmt: skip
+every_delivery_counts(broadcast)
+
+
+@broadcast.replaces("labkit.runtime.messaging.kafka:Broker.consumer")
+def _(self: Broker, topics: Iterable[str]) -> Consumer:
+    return _joined(self, topics, f"{self._group}-{os.getpid()}")
+
+
+@broadcast.replaces("labkit.shop.goods:return_stock")
+def _(tx: Transaction, event: Event) -> None:
+    log = goods.number_log
+    taken = select(log).where(log.c.order_id == event.order_id, log.c.direction == DEDUCT)
+    for row in tx.execute(taken).all():
+        tx.run(goods._give_back(row.goods_id, row.goods_number))
+        back = {"goods_id": row.goods_id, "order_id": event.order_id, "direction": RETURN}
+        tx.insert_once(log, **back, goods_number=row.goods_number, log_time=tx.now)

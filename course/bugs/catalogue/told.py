@@ -1,0 +1,41 @@
+"""Bugs of answers: what a client was told is not what is written down."""
+
+from typing import Any
+
+from course.bugs.bug import bug
+from labkit.results import Code, Result
+from labkit.runtime.db.transaction import Transaction
+from labkit.shop.contracts import Shop
+from labkit.shop.messages import RefuseOrder
+from labkit.shop.order import statements as rows
+from labkit.shop.order import steps
+
+refused_and_forgotten = bug(
+    "refused-and-forgotten",
+    "A refused order has changed nothing, so there is nothing to write.",
+    "refused-for-good",
+    breaks="a final no stays no",
+)  # fmt: skip
+
+
+@refused_and_forgotten.replaces("labkit.shop.order.steps:refuse_order")
+def _(tx: Transaction, command: RefuseOrder) -> Result[Any]:
+    if rows.exists(tx, command.order_id):
+        return rows.kept_answer(tx, command.order_id)
+    return Result[Any].no(Code(command.code), command.message)
+
+
+unsaved_and_forgotten = bug(
+    "unsaved-and-forgotten",
+    "What could not be saved is not there, and whoever asks again begins anew.",
+    "unsaved",
+    breaks="a final no stays no",
+)  # fmt: skip
+
+
+@unsaved_and_forgotten.replaces("labkit.shop.order.flows:_refuse")
+async def _(shop: Shop, order_id: int, why: Result[Any]) -> Result[Any]:
+    if why.code == Code.ORDER_SAVE_FAILED:
+        return why
+    refusal = RefuseOrder(order_id=order_id, code=why.code, message=why.message)
+    return await shop.run(steps.refuse_order, refusal)

@@ -1,0 +1,63 @@
+"""The page of bugs: its table, as a run found them."""
+
+import platform
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from course.bugs.bug import Bug, shelf
+from course.bugs.running import Finding
+from labkit.matrix.cells import CRASH
+
+_TABLE = re.compile(r"(<!-- bugs -->\n).*(<!-- /bugs -->)", re.DOTALL)
+_ROW = re.compile(r"^(\| `([\w-]+)` \|.*)$", re.MULTILINE)
+_LONG_NUMBER = re.compile(r"\b\d{10,}\b")
+_OF_A_STORY = ", without a fault: "
+_SHOWN = 160
+
+
+def renew(page: Path, bugs: Sequence[Bug], findings: Sequence[Finding]) -> None:
+    """Put what a run found into a page between its marks; rows of bugs that did not run stay.
+
+    Raises:
+        ValueError: the page has no such marks, or no row of a bug that did not run.
+    """
+    text = page.read_text(encoding="utf-8")
+    rows = {name: line for line, name in _ROW.findall(text)} | {
+        bug.name: row(bug, finding) for bug, finding in zip(bugs, findings, strict=True)
+    }
+    if missing := shelf().keys() - rows.keys():
+        raise ValueError(f"{page} has no row of {', '.join(sorted(missing))}: name them as well")
+    lines = "\n".join([*_head(len(findings)), *(rows[name] for name in shelf())])
+    renewed, number = _TABLE.subn(lambda found: f"{found[1]}{lines}\n{found[2]}", text)
+    if number != 1:
+        raise ValueError(f"{page} has not one table between <!-- bugs --> and <!-- /bugs -->")
+    page.write_text(renewed, encoding="utf-8")
+
+
+def _head(ran: int) -> list[str]:
+    today = f"{datetime.now(UTC):%Y-%m-%d}: {platform.system()}, Python {platform.python_version()}"
+    return [
+        f"{len(shelf())} bugs. The last run was of {ran}, on {today}.",
+        "",
+        "| bug | what its programmer thought | flaw | found by | what it says | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+
+
+def row(bug: Bug, finding: Finding) -> str:
+    """Return the row of a bug."""
+    says = shortened(finding.words, bug).replace("|", "\\|") if finding.found else "NOT FOUND"
+    by = f"`{finding.by}`" + (f" ({bug.action})" if bug.action != CRASH else "")
+    return (
+        f"| `{bug.name}` | {bug.thought} | {bug.mirrors or '–'} | {by} | {says} "
+        f"| {finding.seconds:.0f} |"
+    )
+
+
+def shortened(words: str, bug: Bug) -> str:
+    """What was found, from the words that the bug is known by, with ids told by `…`."""
+    told = next((one for one in words.split("; ") if bug.breaks in one), words)
+    told = _LONG_NUMBER.sub("…", told.rpartition(_OF_A_STORY)[2])
+    return told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"

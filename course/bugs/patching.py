@@ -1,0 +1,150 @@
+"""Putting a bug in, inside the processes that have it: all services are forked from one."""
+
+import functools
+import importlib
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from course.bugs.bug import Bug, shelf
+from labkit.lab.bug_injection import sabotaged
+from labkit.runtime.db.statements import Statement
+from labkit.runtime.steps import Flow, Step
+
+_ROOT = Path(__file__).parents[2]
+_FIRST = """import sys
+sys.path.insert(0, {root!r})
+from course.bugs.patching import put_in
+put_in({folder!r})
+"""
+_WANTED = "wanted.json"
+
+
+@contextmanager
+def bugs_in(
+    folder: Path, *bugs: Bug, fixes: Mapping[str, str] | None = None
+) -> Iterator["Proof"]:  # fmt: skip
+    """Have every lab that is started in a block run with bugs.
+
+    Args:
+        folder: is made, for what the services need to know.
+        bugs: which.
+        fixes: `module:name` → code that stands there after all, written by a learner.
+
+    Returns:
+        What proves that the bugs were reached.
+    """
+    folder.mkdir(parents=True)
+    wanted = {"bugs": [one.name for one in bugs], "fixes": dict(fixes or {})}
+    (folder / _WANTED).write_text(json.dumps(wanted))
+    first = _FIRST.format(root=str(_ROOT), folder=str(folder))
+    with sabotaged(first):
+        yield Proof(folder)
+
+
+class Proof:
+    """What the services note of the bugs that are in them.
+
+    Args:
+        folder: where they note it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def reached(self) -> set[str]:
+        """The places at which something else stood and was run, as `module:name`."""
+        return {file.name.removeprefix("ran ") for file in self._folder.glob("ran *")}
+
+
+def put_in(folder: str) -> None:
+    """Put in what is wanted; called in a process of the lab before anything else."""
+    wanted = json.loads((Path(folder) / _WANTED).read_text())
+    known = shelf()
+    places = {where: new for name in wanted["bugs"] for where, new in known[name].patches.items()}
+    places |= {where: read_fix(where, code) for where, code in wanted["fixes"].items()}
+    for where, new in places.items():
+        replace(where, _noted(new, Path(folder) / f"ran {where}"))
+
+
+def find(where: str) -> tuple[Any, str, Any]:
+    """What stands in a place of the product.
+
+    Args:
+        where: `module:name` or `module:Class.method`.
+
+    Returns:
+        Who holds it, under which name, and it.
+
+    Raises:
+        ImportError: there is no such module.
+        AttributeError: there is nothing of that name.
+    """
+    module, _, path = where.partition(":")
+    holder: Any = importlib.import_module(module)
+    *outer, name = path.split(".")
+    for one in outer:
+        holder = getattr(holder, one)
+    return holder, name, getattr(holder, name)
+
+
+def replace(where: str, new: Any) -> None:
+    """Have something else stand in a place, for all who have it by now and will have it."""
+    holder, name, old = find(where)
+    if isinstance(old, Step | Flow):
+        object.__setattr__(old, "function", new)
+    elif isinstance(old, type) and issubclass(old, BaseModel):
+        old.__pydantic_fields__.update(new.model_fields)
+        old.model_rebuild(force=True)
+    elif isinstance(holder, type):
+        setattr(holder, name, new)
+    else:
+        _rebind(old, Statement(new) if isinstance(old, Statement) else new)
+
+
+def read_fix(where: str, code: str) -> Any:
+    """The function that a learner wrote for a place; it sees what its module sees.
+
+    Raises:
+        ValueError: there is no such function in it.
+        SyntaxError: it is no Python.
+    """
+    holder, name, _old = find(where)
+    module = sys.modules[where.partition(":")[0]]
+    seen = {**vars(module), "__name__": module.__name__}
+    exec(compile(code, f"your {name}", "exec"), seen)
+    new = seen.get(name)
+    if new is getattr(holder, name) or new is None:
+        raise ValueError(f"it defines no {name}")
+    if isinstance(new, Step | Flow):
+        return new.function
+    return new._build if isinstance(new, Statement) else new
+
+
+def _rebind(old: Any, new: Any) -> None:
+    """Every name in the product that stands for something stands for something else."""
+    for module in [one for name, one in sys.modules.items() if name.startswith("labkit")]:
+        for name in [name for name, one in vars(module).items() if one is old]:
+            setattr(module, name, new)
+
+
+def _noted(new: Any, proof: Path) -> Any:
+    """The same, which leaves a proof when it runs first."""
+    if isinstance(new, type):
+        return new
+    told = False
+
+    @functools.wraps(new)
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        nonlocal told
+        if not told:
+            told = True
+            proof.touch()
+        return new(*args, **kwargs)
+
+    return noted

@@ -1,0 +1,1 @@
+"""Tables, answers and bars as a notebook shows them."""

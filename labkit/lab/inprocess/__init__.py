@@ -1,0 +1,1 @@
+"""A whole shop in one process, to try every order of events."""

@@ -1,0 +1,154 @@
+"""The life of one paid order, its events in whatever order they come: to try every order of them.
+
+The order is confirmed; it took a piece, a coupon and 100.00 from the balance, and its user has paid
+the rest at the platform. The shop has not heard of that yet.
+"""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Self
+
+from labkit.lab.display.columns import WORDS
+from labkit.lab.display.frames import Table
+from labkit.lab.inprocess.shop import InProcessShop
+from labkit.payment_api import keys
+from labkit.payment_api.signing import signed
+from labkit.shop import messages as m
+from labkit.shop import pay_messages as p
+from labkit.shop.order import flows as placing
+from labkit.shop.order import steps
+from labkit.shop.order.pricing import shipping_fee
+from labkit.shop.pay import flows, polling
+from labkit.stack.setup.seeds import first_data
+
+_BUYER, _GOODS, _COUPON = (first_data(name)[0] for name in ("users", "goods", "coupons"))
+_FROM_BALANCE = 100_00
+_TIME_TO_PAY = timedelta(minutes=15)
+_NEXT_TRY_MS = 20_000  # longer than anything is put off
+
+
+class Interleaving:
+    """One order that can be lived again and again.
+
+    Attributes:
+        order_id: of the order.
+        pay_amount: what its user has paid at the platform, in cents.
+        events: name → what happens then.
+    """
+
+    def __init__(self, shop: InProcessShop, order_id: int, opened: p.PaymentOpened) -> None:
+        self._shop = shop
+        self._order, self._pay = shop.services["order"], shop.services["pay"]
+        self.order_id, self.pay_amount = order_id, opened.pay_amount
+        self._callback = p.Callback(fields=tuple(signed(shop.key, {
+            "app_id": keys.APP_ID, "notify_id": "1", "out_trade_no": str(opened.pay_id),
+            "total_amount": str(opened.pay_amount), "trade_no": "1",
+            "trade_status": p.TRADE_SUCCESS,
+        }).items()))  # fmt: skip
+        self.events: Mapping[str, Callable[[], Awaitable[Any]]] = {
+            "callback": self._call_back,
+            "second callback": self._call_back,
+            "query": self._query,
+            "cancel": self._cancel,
+            "time-out": self._time_out,
+            "refund answer": self._refund,
+        }
+        shop.keep()
+
+    @classmethod
+    async def begin(cls) -> Self:
+        """Place the order, and pay it at the platform."""
+        shop = InProcessShop()
+        opening = m.OpenOrder(user_id=_BUYER["user_id"], idempotency_key="k", request_hash="h")
+        order = shop.services["order"]
+        order_id = (await order.run(steps.open_order, opening)).data.order_id
+        command = m.ConfirmOrder(order_id=order_id, request=_request())
+        await placing.confirm_order(order, command)
+        asked = p.CreatePayment(order_id=order_id)
+        opened = await flows.create_payment(shop.services["pay"], asked)
+        assert opened.data, opened.message
+        return cls(shop, order_id, opened.data)
+
+    async def live(self, events: Sequence[str], *, late: bool = False) -> dict[str, Any]:
+        """Live it once, from the payment through these events until nothing is in flight.
+
+        Args:
+            events: names of events, in the order in which they come.
+            late: messages between services wait until all events are over, and the newest goes
+                first; otherwise they go round before the next event.
+
+        Returns:
+            How it ended.
+        """
+        self._shop.restore()
+        for event in events:
+            await self.events[event]()
+            if not late:
+                await self._shop.carry()
+        moved = 1
+        while moved:  # what is due still: a query, a refund, and the messages that they bring
+            await self._query()
+            await self._refund()
+            moved = await self._shop.carry(newest_first=late)
+        return self._end()
+
+    async def _call_back(self) -> None:
+        """The platform's callback, through the whole check of its signature."""
+        assert (await flows.take_callback(self._pay, self._callback)).success
+
+    async def _query(self) -> None:
+        """The pay service asks the platform, if there is anything to ask."""
+        self._shop.wall_ms += _NEXT_TRY_MS
+        await polling.check_payments(self._pay, None)
+
+    async def _refund(self) -> None:
+        """The pay service sends its refunds, if there are any, and the platform answers."""
+        self._shop.wall_ms += _NEXT_TRY_MS
+        await polling.send_refunds(self._pay, None)
+
+    async def _cancel(self) -> None:
+        command = m.UserOrder(order_id=self.order_id, user_id=_BUYER["user_id"])
+        await self._order.run(steps.cancel_by_user, command)
+
+    async def _time_out(self) -> None:
+        self._shop.now += _TIME_TO_PAY
+        await placing.sweep_unpaid(self._order, None)
+
+    def _end(self) -> dict[str, Any]:
+        refunds = self._shop.platform.refunds.values()
+        order, user = self._row("order", "trade_order"), self._row("user", "trade_user")
+        accepted = self._row("pay", "trade_operation WHERE operation = 'accept_payment'")
+        log = self._shop.services["log"].query("SELECT direction, amount FROM trade_pay_log")
+        return {
+            "order": ", ".join(f"{order[code]} {WORDS[code][order[code]]}"
+                               for code in ("order_status", "pay_status")),
+            "accept_payment": accepted["outcome"],
+            "money": self.pay_amount - sum(refunds),
+            "refunds": len(refunds),
+            "log": sum(row["amount"] * (1 if row["direction"] == "paid" else -1) for row in log),
+            "points": user["user_score"] - _BUYER["user_score"],
+            "stock": self._row("goods", "trade_goods")["goods_number"],
+            "coupon": WORDS["is_used"][self._row("coupon", "trade_coupon")["is_used"]],
+            "balance": user["user_money"],
+        }  # fmt: skip
+
+    def _row(self, service: str, table: str) -> Any:
+        [row] = self._shop.services[service].query(f"SELECT * FROM {table}")
+        return row
+
+
+def tally(ends: Iterable[Mapping[str, Any]]) -> Table:
+    """Equal ends as one row, with how many there are of them (`times`), the most frequent first."""
+    found = Counter(tuple(one.items()) for one in ends)
+    return Table.of([{**dict(end), "times": times} for end, times in found.most_common()])
+
+
+def _request() -> m.PlaceOrder:
+    price = _GOODS["goods_price"]
+    return m.PlaceOrder(
+        user_id=_BUYER["user_id"], goods_id=_GOODS["goods_id"], goods_number=1, goods_price=price,
+        shipping_fee=shipping_fee(price), order_amount=price + shipping_fee(price),
+        money_paid=_FROM_BALANCE, coupon_id=_COUPON["coupon_id"], address="北京",
+        consignee=_BUYER["user_name"],
+    )  # fmt: skip

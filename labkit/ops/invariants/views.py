@@ -1,0 +1,84 @@
+"""Tables beside those of a mirror: what the shop is wired to do, and what is not decided yet."""
+
+import sqlite3
+
+from labkit.ops.invariants.kinds import MESSAGES, VIEWS
+from labkit.results import HTTP_STATUS, Code
+from labkit.runtime.db.tables import POISON
+from labkit.runtime.messaging.inbox import DeadLetter
+from labkit.runtime.steps import Event
+from labkit.shop.messages import OrderCancelled, OrderPaid, OrderRefunded, OrderReturned
+from labkit.shop.tables import TABLES
+from labkit.shop.wiring import GROUPS
+
+#: service → the operations that its steps claim.
+OPERATIONS = {
+    "order": (
+        "save_pre_order", "confirm_order", "cancel_failed", "cancel_expired", "cancel_unpaid",
+        "cancel_by_user", "return_order", "record_paid",
+    ),
+    "goods": ("deduct_stock",),
+    "coupon": ("use_coupon",),
+    "user": ("deduct_balance", "add_points"),
+    "pay": ("accept_payment",),
+    "log": ("log_payment",),
+}  # fmt: skip
+#: topic → the services that send its events, and their tag.
+EVENTS: dict[type[Event], tuple[str, ...]] = {
+    OrderCancelled: ("order",),
+    OrderReturned: ("order",),
+    OrderPaid: ("order", "pay"),
+    OrderRefunded: ("pay",),
+    DeadLetter: tuple(TABLES),
+}
+_TABLES = """
+CREATE TEMP TABLE catalogue (code INTEGER PRIMARY KEY, name TEXT, final INTEGER);
+CREATE TEMP TABLE known_operation (service TEXT, operation TEXT, PRIMARY KEY (service, operation));
+CREATE TEMP TABLE sends (service TEXT, topic TEXT, tag TEXT, PRIMARY KEY (service, topic));
+CREATE TEMP TABLE handles (service TEXT, topic TEXT, PRIMARY KEY (service, topic));
+CREATE TEMP TABLE undecided (id INTEGER PRIMARY KEY);
+"""
+#: Orders with a message that is still on its way; payments that platform and shop do not agree
+#: about yet, and their orders; and the payments of all those orders.
+_UNDECIDED = (
+    """SELECT CAST(msg_key AS INTEGER) FROM outbox
+       WHERE service IN ('order', 'pay') AND status IN (0, 1)""",
+    "SELECT CAST(msg_key AS INTEGER) FROM inbox WHERE status = 0",
+    *(
+        f"""SELECT p.{column} FROM pay.trade_pay p
+            LEFT JOIN platform.platform_trade t ON t.out_trade_no = p.pay_id
+            WHERE p.next_check IS NOT NULL AND p.is_paid <> 1
+              AND (p.is_paid = 2 OR t.trade_status = 'TRADE_SUCCESS')"""
+        for column in ("pay_id", "order_id")
+    ),
+    *(
+        f"SELECT {column} FROM pay.trade_refund WHERE state = 0"
+        for column in ("pay_id", "order_id", "refund_id")
+    ),
+    "SELECT pay_id FROM pay.trade_pay WHERE order_id IN undecided",
+)
+
+
+def prepare(mirror: sqlite3.Connection) -> None:
+    """Make the tables and views beside a mirror's own, as its snapshots are."""
+    for statement in filter(str.strip, _TABLES.split(";")):
+        mirror.execute(statement)
+    codes = [(code, code.name, HTTP_STATUS.get(code, 422) in (200, 422)) for code in Code]
+    mirror.executemany("INSERT INTO catalogue VALUES (?, ?, ?)", codes)
+    operations = [(service, name) for service, names in OPERATIONS.items() for name in names]
+    mirror.executemany("INSERT INTO known_operation VALUES (?, ?)", operations)
+    sent = [(one, event.topic, event.tag) for event, names in EVENTS.items() for one in names]
+    mirror.executemany("INSERT INTO sends VALUES (?, ?, ?)", sent)
+    handled = [(group, topic) for topic, groups in GROUPS.items() for group in groups]
+    mirror.executemany("INSERT INTO handles VALUES (?, ?)", handled)
+    for service in TABLES:
+        for table in MESSAGES:
+            mirror.execute(
+                f'CREATE TEMP VIEW "{service}_{table}" AS SELECT * FROM "{service}".{table} '
+                f"WHERE tag <> '{POISON}'"
+            )
+    for view, table in VIEWS.items():
+        parts = [f"SELECT '{one}' AS service, * FROM \"{one}\".{table}" for one in TABLES]
+        mirror.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
+    for ids in _UNDECIDED:
+        mirror.execute(f"INSERT OR IGNORE INTO undecided {ids}")

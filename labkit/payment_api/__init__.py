@@ -1,0 +1,1 @@
+"""What shop and payment platform both speak: signatures, keys, forms over HTTP."""

@@ -1,0 +1,122 @@
+"""The platform's API for merchants, and its bill. A request that is not signed changes nothing.
+
+Every answer to a signed request is signed too, over its own parameters and the number of the
+request, so that nobody can answer for the platform, nor with an answer to another request.
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from fastapi import FastAPI, Request, Response
+
+from labkit.payment_api.signing import signed
+from labkit.payment_platform import answers, bill, forms, refunds, trades
+from labkit.payment_platform.messages import (
+    BillDay,
+    CashierToken,
+    CashierTrade,
+    FindTrade,
+    OpenTrade,
+    Refund,
+)
+from labkit.payment_platform.notifier import Notifier
+from labkit.payment_platform.tables import WAIT_BUYER_PAY
+from labkit.results import Result
+from labkit.runtime.db.database import Database
+from labkit.runtime.injection.failpoints import Failpoints
+from labkit.runtime.steps import Step
+
+_STEP_SECONDS = 10.0
+_EARLY_SECONDS = 5.0
+
+A = TypeVar("A")
+_Do = Callable[[dict[str, str]], Awaitable[Result[Any]]]
+
+
+@dataclass(frozen=True)
+class Api:
+    """What the platform's API stands on.
+
+    Attributes:
+        database: the platform's.
+        notifier: who sends its notices.
+        failpoints: crossed before an answer.
+        key: the platform's private key.
+        merchant_key: the merchant's public key.
+        url: under which this process is reached, without a slash at its end.
+    """
+
+    database: Database
+    notifier: Notifier
+    failpoints: Failpoints
+    key: RSAPrivateKey
+    merchant_key: RSAPublicKey
+    url: str
+
+    async def create(self, params: dict[str, str]) -> Result[Any]:
+        """Open a trade; asked again for the same number, the same trade."""
+        form = forms.read(forms.CreateForm, params)
+        command = OpenTrade(token=secrets.token_urlsafe(32), **form.model_dump())
+        opened = await self._run(trades.create_trade, command)
+        action = await self.failpoints.act_async("platform.create_trade.before_answer")
+        if action.verb == "early" and opened.data:
+            await self._pay_early(opened.data)
+        return opened
+
+    async def query(self, params: dict[str, str]) -> Result[Any]:
+        """What a trade is now."""
+        form = forms.read(forms.TradeForm, params)
+        return await self._run(trades.query_trade, FindTrade(**form.model_dump()))
+
+    async def close(self, params: dict[str, str]) -> Result[Any]:
+        """Close a trade that waits; the answer says what holds then."""
+        form = forms.read(forms.TradeForm, params)
+        return await self._run(trades.close_trade, FindTrade(**form.model_dump()))
+
+    async def refund(self, params: dict[str, str]) -> Result[Any]:
+        """Give money of a trade back, once under each request number."""
+        form = forms.read(forms.RefundForm, params)
+        return await self._run(refunds.refund_trade, Refund(**form.model_dump()))
+
+    async def bill(self, request: Request) -> Response:
+        """The bill of a business day, for whoever may reach this port."""
+        query = BillDay(day=forms.read_day(request.url.query))
+        return Response(await self._run(bill.write_bill, query), media_type="text/csv")
+
+    def signed(self, do: _Do) -> Callable[[Request], Awaitable[Response]]:
+        """An endpoint that does something for the merchant, and for nobody else."""
+
+        async def endpoint(request: Request) -> Response:
+            params = forms.of_merchant(await forms.read_body(request), self.merchant_key)
+            name = forms.take_name(params)
+            result = await do(params)
+            return answers.json(
+                signed(self.key, answers.flat(result, self.url) | name), result.status
+            )
+
+        return endpoint
+
+    async def _run(self, step: Step[Any, A], command: Any) -> A:
+        return await self.database.ask(step, command, time.monotonic() + _STEP_SECONDS)
+
+    async def _pay_early(self, trade: CashierTrade) -> None:
+        """The buyer is quicker than our answer, and so is our notice."""
+        if trade.trade_status != WAIT_BUYER_PAY:
+            return
+        told = self.notifier.expect(int(trade.out_trade_no))
+        await self._run(trades.pay_trade, CashierToken(token=trade.token))
+        await asyncio.wait([asyncio.ensure_future(told.wait())], timeout=_EARLY_SECONDS)
+
+
+def add_routes(app: FastAPI, api: Api) -> None:
+    """Add the API and the bill to the platform's application."""
+    for name, do in {
+        "create": api.create, "query": api.query, "close": api.close, "refund": api.refund,
+    }.items():  # fmt: skip
+        app.add_route(f"/api/trade/{name}", api.signed(do), ["POST"])
+    app.add_route("/bill", api.bill, ["GET"])

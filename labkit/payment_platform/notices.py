@@ -1,0 +1,77 @@
+"""Notices (异步通知): rows that tell the merchant how a trade ended, until it answers `success`.
+
+The row is written in the transaction that ends the trade, so that no crash can lose it. It is
+sent by the notifier, at once and then on Alipay's growing interval, by the lab clock.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from labkit.payment_platform.messages import DueNotices, Notice, NoticeTried
+from labkit.payment_platform.tables import notice, trade
+from labkit.runtime.db.statements import statement
+from labkit.runtime.db.texts import shorten
+from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.steps import step
+
+#: How long after each try comes the next; after the last of them there is none.
+SCHEDULE = (
+    timedelta(minutes=4), timedelta(minutes=10), timedelta(minutes=10), timedelta(hours=1),
+    timedelta(hours=2), timedelta(hours=6), timedelta(hours=15),
+)  # fmt: skip
+
+
+@statement
+def _due(now: datetime, most: int) -> Any:
+    about = (
+        trade.c.out_trade_no, trade.c.trade_no, trade.c.trade_status, trade.c.subject,
+        trade.c.total_amount, trade.c.pay_time, trade.c.notify_url,
+    )  # fmt: skip
+    of_trade = notice.join(trade, notice.c.out_trade_no == trade.c.out_trade_no)
+    found = select(notice.c.notify_id, notice.c.tries, *about).select_from(of_trade)
+    return found.where(notice.c.next_try <= now).order_by(notice.c.next_try).limit(most)
+
+
+@statement
+def _answered(notify_id: int, tries: int, now: datetime) -> Any:
+    answered = {"answer_time": now, "next_try": None, "last_error": None}
+    return _tried(notify_id, tries).values(answered)
+
+
+@statement
+def _unanswered(notify_id: int, tries: int, next_try: datetime, error: str) -> Any:
+    return _tried(notify_id, tries).values(next_try=next_try, last_error=error)
+
+
+def _tried(notify_id: int, tries: int) -> Any:
+    as_it_was = (notice.c.notify_id == notify_id) & (notice.c.tries == tries)
+    return update(notice).where(as_it_was).values(tries=notice.c.tries + 1)
+
+
+def write(tx: Transaction) -> None:
+    """Write the notices of what a transaction ended: due at once, however the lab clock stands."""
+    for notify_id, ended in tx.emitted:
+        tx.insert(
+            notice, notify_id=notify_id, out_trade_no=ended.order_id, tries=0, next_try=tx.now,
+            add_time=tx.now,
+        )  # fmt: skip
+
+
+@step(reads=True)
+def find_due_notices(tx: Transaction, query: DueNotices) -> list[Notice]:
+    """The notices whose next try has come, the longest due first."""
+    rows = tx.run(_due(tx.now, query.limit)).found
+    return [Notice(now=tx.now, **row._asdict()) for row in rows]
+
+
+@step()
+def mark_notice(tx: Transaction, tried: NoticeTried) -> None:
+    """Note that a notice was answered, or when it is to be sent again."""
+    if not tried.error:
+        tx.change(_answered(tried.notify_id, tried.tries, tx.now))
+        return
+    after = SCHEDULE[tried.tries] if tried.tries < len(SCHEDULE) else None
+    next_try: Any = after and tx.now + after
+    tx.change(_unanswered(tried.notify_id, tried.tries, next_try, shorten(tried.error, 255)))

@@ -1,0 +1,95 @@
+"""What runs inside the platform's process: one port for the API, the bill and the cashier page."""
+
+import asyncio
+import os
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from labkit import http_limits
+from labkit.home import Home
+from labkit.payment_api import keys
+from labkit.payment_platform import answers, api, cashier, notices
+from labkit.payment_platform.api import Api
+from labkit.payment_platform.notifier import Notifier
+from labkit.payment_platform.wiring import PLATFORM
+from labkit.runtime import critical
+from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.db.database import Database
+from labkit.runtime.db.job import TransactionDefaults
+from labkit.runtime.injection.failpoints import Failpoints
+from labkit.runtime.registry.files import Instance, Registry
+from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.registry.open import open_registry
+from labkit.runtime.rpc.address import LOOPBACK, Address
+from labkit.runtime.wiring import failpoints_of
+from labkit.settings import Settings
+
+_KEEP_SECONDS = 30  # an idle connection: longer than the merchant keeps its own
+
+
+async def serve(
+    home: Home,
+    settings: Settings,
+    listener: socket.socket,
+    instance: int,
+    place: Address = LOOPBACK,
+) -> None:
+    """Serve until told to stop.
+
+    Args:
+        home: where the lab lives.
+        settings: of the lab.
+        listener: the socket to serve HTTP on.
+        instance: which one of its kind.
+        place: where that is, and by which address users reach the cashier.
+    """
+    address = place.address(listener.getsockname()[1])
+    registry = open_registry(home, settings)
+    platform = assemble(home, settings, registry, f"http://{address}", instance)
+    telling = critical.create_task(platform.notifier.run(), "notifier")
+    registry.announce(Instance(PLATFORM.name, instance, address, os.getpid()))
+    own = http_limits.options(timeout_keep_alive=_KEEP_SECONDS)
+    config = uvicorn.Config(make_app(platform), **own)
+    await uvicorn.Server(config).serve(sockets=[listener])
+    telling.cancel()
+    await asyncio.to_thread(platform.database.close)
+    await asyncio.to_thread(registry.close)
+
+
+def assemble(home: Home, settings: Settings, registry: Registry, url: str, instance: int) -> Api:
+    """The platform with all that it stands on; the running loop is where its notifier works."""
+    loop = asyncio.get_running_loop()
+    failpoints = Failpoints(home.faults, f"{PLATFORM.name}-{instance}", failpoints_of(PLATFORM))
+    lease = registry.lease_worker(int(settings.worker_reserve * 1000))
+
+    def committed(_ended: object) -> None:
+        loop.call_soon_threadsafe(notifier.wake)
+
+    context = TransactionDefaults(
+        service=PLATFORM.name,
+        clock=LabClock(home.clock_file),
+        ids=IdMaker(lease, wall_ms),
+        settings=settings,
+        failpoints=failpoints,
+        write_outbox=notices.write,
+        committed=committed,
+    )
+    database = Database(home.database_url(PLATFORM.name), context)
+    key = keys.private(home.keys, keys.PLATFORM)
+    notifier = Notifier(database, failpoints, key)
+    merchant_key = keys.public(home.keys, keys.MERCHANT)
+    return Api(database, notifier, failpoints, key, merchant_key, url)
+
+
+def make_app(platform: Api) -> FastAPI:
+    """The web application: API, bill and cashier."""
+    app = FastAPI(
+        title="labkit payment platform", openapi_url=None, redirect_slashes=False,
+        telemetry={"tracing": False, "operation_spans": False, "metrics": False, "logs": False},
+    )  # fmt: skip
+    api.add_routes(app, platform)
+    answers.add_refusals(app)
+    cashier.add_routes(app, platform.database)
+    return app

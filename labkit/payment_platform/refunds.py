@@ -1,0 +1,71 @@
+"""Refunds (退款): money of a paid trade goes back, once under each request number."""
+
+from typing import Any
+
+from sqlalchemy import select, update
+
+from labkit.payment_platform.messages import Refund, Refunded
+from labkit.payment_platform.tables import TRADE_SUCCESS, refund, trade
+from labkit.results import Code, Result
+from labkit.runtime.db.statements import statement
+from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.steps import step
+
+
+@statement
+def _find(out_request_no: int) -> Any:
+    return select(refund).where(refund.c.out_request_no == out_request_no)
+
+
+@statement
+def _give_back(out_trade_no: int, cents: int) -> Any:
+    """Paid, and so much of it left."""
+    more = trade.c.refunded_amount + cents
+    able = (trade.c.trade_status == TRADE_SUCCESS) & (more <= trade.c.total_amount)
+    mine = trade.c.out_trade_no == out_trade_no
+    return update(trade).where(mine, able).values(refunded_amount=more)
+
+
+@statement
+def _trade(out_trade_no: int) -> Any:
+    return select(trade).where(trade.c.out_trade_no == out_trade_no)
+
+
+@step()
+def refund_trade(tx: Transaction, command: Refund) -> Result[Refunded]:
+    """Give money of a paid trade back, never more than was paid; asked again, once."""
+    earlier = tx.one(_find(command.out_request_no))
+    if earlier is not None:
+        return _again(command, earlier)
+    if not tx.change(_give_back(command.out_trade_no, command.refund_amount)):
+        return _refuse(command, tx.one(_trade(command.out_trade_no)))
+    tx.insert(
+        refund, out_request_no=command.out_request_no, out_trade_no=command.out_trade_no,
+        amount=command.refund_amount, refund_time=tx.now,
+    )  # fmt: skip
+    return _done(command)
+
+
+def _again(command: Refund, earlier: Any) -> Result[Refunded]:
+    if (earlier.out_trade_no, earlier.amount) == (command.out_trade_no, command.refund_amount):
+        return _done(command)
+    text = (
+        f"refund {command.out_request_no}: it was of {earlier.amount} cents"
+        f" of trade {earlier.out_trade_no}; take another number"
+    )
+    return Result[Refunded].no(Code.IDEMPOTENCY_KEY_REUSED, text)
+
+
+def _refuse(command: Refund, row: Any) -> Result[Refunded]:
+    about = f"refund {command.out_request_no}: trade {command.out_trade_no}"
+    if row is None:
+        return Result[Refunded].no(Code.PAYMENT_NOT_FOUND, f"{about} does not exist")
+    if row.trade_status != TRADE_SUCCESS:
+        return Result[Refunded].no(Code.PAYMENT_ERROR, f"{about} is {row.trade_status}, not paid")
+    left = row.total_amount - row.refunded_amount
+    text = f"{about} has {left} cents left, {command.refund_amount} were asked for"
+    return Result[Refunded].no(Code.MONEY_MORE_THAN_AMOUNT, text)
+
+
+def _done(command: Refund) -> Result[Refunded]:
+    return Result[Refunded].ok(Refunded(**command.model_dump()))

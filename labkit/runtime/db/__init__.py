@@ -1,0 +1,1 @@
+"""One service and its database: transactions, group commit, statements, operations."""

@@ -1,0 +1,78 @@
+"""What the steps of a group write goes to the database together, and is proven there.
+
+One row by itself costs MySQL and its driver 0.2 ms of CPU, one of ten in the same INSERT 0.03; an
+UPDATE that goes along with others costs half. So the writes of a group wait until one of its steps
+asks for something, and else until its end.
+
+A step goes on as if its write had done what it nearly always does: the key was new, the row met
+the condition. Before the commit the database decides that, by its keys and by the number of rows.
+If one presumption was wrong, nothing of the group is kept, and it runs again with no write waiting.
+This is optimistic concurrency control (Kung and Robinson, 1981), inside one transaction.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Table
+from sqlalchemy.exc import IntegrityError
+
+from labkit.runtime.db.held_rows import HeldRows
+from labkit.runtime.db.statements import CompiledStatement
+
+_Batch = tuple[CompiledStatement, list[Mapping[str, Any]]]
+
+
+class PresumptionFailed(Exception):
+    """A group presumed what is not so: to be undone, and run again with nothing presumed."""
+
+
+class DeferredWrites:
+    """The writes of one transaction that were not sent yet: table → what it is to get, in order.
+
+    Writes to different tables change places, those to one table never do.
+
+    Args:
+        cursor: the driver's.
+        held: rows that are held, on a server that locks rows.
+    """
+
+    def __init__(self, cursor: Any, held: HeldRows | None = None) -> None:
+        self._cursor = cursor
+        self._held = held
+        self._batches: dict[Table, list[_Batch]] = {}
+
+    def add(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> None:
+        """Keep a write for later, presuming that it changes one row.
+
+        Args:
+            compiled: an insert, or an update that looks at no other table.
+            values: of it.
+        """
+        (table,) = compiled.tables
+        batches = self._batches.setdefault(table, [])
+        if not batches or batches[-1][0] is not compiled:
+            batches.append((compiled, []))
+        batches[-1][1].append(values)
+
+    def flush(self) -> None:
+        """Send them.
+
+        Raises:
+            Misjudged: something that was presumed is not so.
+        """
+        batches, self._batches = self._batches, {}
+        for compiled, values in chain.from_iterable(batches.values()):
+            try:
+                changed = self._execute(compiled, values)
+            except IntegrityError as error:
+                raise PresumptionFailed(str(error)) from error
+            if changed != len(values):
+                raise PresumptionFailed(f"{changed} rows were changed, and not {len(values)}")
+
+    def _execute(self, compiled: CompiledStatement, many: list[Mapping[str, Any]]) -> int:
+        if self._held is None:
+            return compiled.execute_many(self._cursor, many)
+        keys = [compiled.row_key(values) for values in many]
+        with self._held.in_time(self._cursor, keys):
+            return compiled.execute_many(self._cursor, many)

@@ -1,0 +1,83 @@
+"""The three tables that every service database has beside its own."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects import mysql
+
+from labkit.runtime.db.texts import CauseText
+
+metadata = MetaData()
+
+#: Business times, UTC without zone, from the lab clock.
+Moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+#: Ids, cents and wall-clock milliseconds.
+Whole = BigInteger
+
+operation = Table(
+    "trade_operation",
+    metadata,
+    Column("order_id", Whole, primary_key=True, autoincrement=False),
+    Column("operation", String(40), primary_key=True),
+    Column("outcome", String(10), nullable=False),  # applied, refused, blocked, undone
+    Column("amount", Whole, nullable=False),
+    Column("body_hash", String(64), nullable=False),
+    Column("result", Text, nullable=False),
+    Column("add_time", Moment, nullable=False),
+)
+
+#: The transactional outbox, MQ消息生产表.
+outbox = Table(
+    "trade_mq_producer",
+    metadata,
+    Column("event_id", Whole, primary_key=True, autoincrement=False),
+    Column("topic", String(64), nullable=False),
+    Column("tag", String(64), nullable=False),
+    Column("msg_key", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("groups", String(255), nullable=False),  # who must have it, comma between
+    Column("status", Integer, nullable=False),  # UNSENT, SENT, SETTLED, GIVEN_UP
+    Column("tries", Integer, nullable=False),
+    Column("next_try", Whole, nullable=False),  # wall-clock ms; until then somebody works on it
+    Column("add_time", Moment, nullable=False),
+    Column("sent_time", Moment),
+    Column("settled_time", Moment),
+    Column("last_error", CauseText),
+    Column("trace", String(55)),  # traceparent of the step that told it, where it was traced
+    Index("producer_due", "status", "next_try"),
+)
+UNSENT, SENT, SETTLED, GIVEN_UP = 0, 1, 2, 3
+
+#: The inbox, MQ消息消费表.
+inbox = Table(
+    "trade_mq_consumer_log",
+    metadata,
+    Column("group_name", String(64), primary_key=True),
+    Column("event_id", Whole, primary_key=True, autoincrement=False),
+    Column("topic", String(64), nullable=False),
+    Column("tag", String(64), nullable=False),
+    Column("msg_key", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("body_hash", String(64), nullable=False),
+    Column("status", Integer, nullable=False),  # WAITING, DONE, DEAD
+    Column("tries", Integer, nullable=False),
+    Column("next_try", Whole, nullable=False),  # wall-clock ms
+    Column("add_time", Moment, nullable=False),
+    Column("done_time", Moment),
+    Column("last_error", CauseText),
+    Column("trace", String(55)),  # as it came with the message
+    Index("consumer_due", "status", "next_try"),
+)
+WAITING, DONE, DEAD = 0, 1, 2
+#: Tag of the message that a fault of this name puts into an outbox: no service sends it.
+POISON = "poison"
+
+RUNTIME_TABLES = (operation, outbox, inbox)

@@ -1,0 +1,1 @@
+"""Outbox, relay, inbox, consumer, and the broker that carries events between them."""

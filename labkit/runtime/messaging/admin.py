@@ -1,0 +1,52 @@
+"""The desk of every service: what the runtime of one asks of another, and people of both."""
+
+from typing import Protocol
+
+from labkit.results import Message, Result
+from labkit.runtime.messaging.dead_letters import StuckItem
+from labkit.runtime.messaging.inbox import Missing, MissingQuery
+from labkit.runtime.messaging.reading import Reading
+
+
+class AskAround(Message):
+    """Asks a service whether everybody answers whom it calls."""
+
+
+class Edge(Message):
+    """A call from one service to another, tried just now.
+
+    Attributes:
+        callee: who was asked.
+        error: why there was no answer; empty where there was one.
+    """
+
+    callee: str
+    error: str = ""
+
+
+class AdminService(Protocol):
+    """Served by every service that has a database."""
+
+    async def find_missing(self, query: MissingQuery) -> Missing:
+        """Which of these messages does the group not have in its inbox?"""
+        ...
+
+    async def find_lost(self, query: MissingQuery) -> Reading:
+        """Which of them does it lack behind all that it has begun, and how far has it read?"""
+        ...
+
+    async def retry(self, thing: StuckItem) -> Result[None]:
+        """Try something that waits or was given up again, now."""
+        ...
+
+    async def give_up(self, thing: StuckItem) -> Result[None]:
+        """Try something that waits no more: it becomes a dead letter, with its cause."""
+        ...
+
+    async def take_back(self, thing: StuckItem) -> Result[None]:
+        """Have a dead letter tried again by itself, as if it had come now."""
+        ...
+
+    async def ask_around(self, query: AskAround) -> tuple[Edge, ...]:
+        """Ask everybody whom this service calls something that changes nothing."""
+        ...

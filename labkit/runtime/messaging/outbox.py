@@ -1,0 +1,283 @@
+"""The transactional outbox: events leave with the transaction that they tell of, or not at all.
+
+A row is written in the business transaction and stays until every consumer group that must have
+the event says that it has an inbox row for it. The broker in between may lose, repeat and reorder
+as it likes: the guarantee is end to end (Saltzer, Reed and Clark, 1984), from database to database.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, case, select, update
+
+from labkit.results import Message
+from labkit.runtime.db.statements import statement
+from labkit.runtime.db.tables import GIVEN_UP, SENT, SETTLED, UNSENT, outbox
+from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.steps import Event, step
+
+_BATCH = 100
+_MISSING = "lost by the broker, or not read yet"
+_FOREIGN = (
+    "another message has this id in {groups}: the id was made twice; what this one says is not "
+    "done there, and has to be done by hand"
+)
+#: By which a try is put off further than the one before, up to tenfold.
+_TRIES = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
+#: By which it is put off where that did not help: doubled, up to a minute for a second.
+_DOUBLED = case((outbox.c.tries == 10, 20), (outbox.c.tries == 11, 40), else_=60)
+#: topic → the consumer groups that must have its events.
+Groups = Mapping[str, tuple[str, ...]]
+_ROW = select(outbox.c.event_id, outbox.c.topic, outbox.c.tag, outbox.c.msg_key, outbox.c.body,
+              outbox.c.groups, outbox.c.trace, outbox.c.tries)  # fmt: skip
+_OPEN = outbox.c.status.in_((UNSENT, SENT, GIVEN_UP))  # not `!=`, so that an index finds them
+#: What a group lacked, it may lack still: only the next audit knows.
+_LACKED = outbox.c.last_error.endswith(_MISSING)
+
+
+@statement
+def _due(now_ms: int) -> Any:
+    open_still = (outbox.c.status == UNSENT) | (outbox.c.status == SENT)
+    return select(outbox.c.event_id).where(open_still, outbox.c.next_try <= now_ms).limit(1)
+
+
+@statement
+def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int, random_ms: int) -> Any:
+    error = case((_LACKED, outbox.c.last_error), else_=None)
+    values = {"status": SENT, "sent_time": now, "last_error": error}
+    grown = case((outbox.c.tries < 10, delay_ms * (1 + _TRIES)), else_=random_ms * _DOUBLED)
+    return _one(event_id, UNSENT).values(**values, next_try=now_ms + grown)
+
+
+@statement
+def _settled(event_id: int, audited: str, now: datetime) -> Any:
+    asked_all = _one(event_id, SENT).where(outbox.c.groups == audited)
+    return asked_all.values(status=SETTLED, settled_time=now, last_error=None)
+
+
+def _one(event_id: int, old: int) -> Any:
+    return update(outbox).where(outbox.c.event_id == event_id, outbox.c.status == old)
+
+
+@dataclass(frozen=True)
+class OutboxMessage:
+    """One event on its way: what the broker carries, and who must have it."""
+
+    event_id: int
+    topic: str
+    tag: str
+    key: str
+    body: str
+    groups: tuple[str, ...] = ()
+    trace: str = ""
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Who must have which events, as one release of a service knows it.
+
+    Attributes:
+        groups: topic → consumer groups.
+        since: the lowest id of events that are looked at though they are settled.
+    """
+
+    groups: Groups
+    since: int
+
+
+class Postpone(Message):
+    """Events that could not be sent or settled now, and why; they are tried again."""
+
+    event_ids: tuple[int, ...]
+    status: int
+    error: str
+    delay: float
+
+
+class MissingFrom(Message):
+    """Events that some groups do not have, though the broker had acknowledged them.
+
+    Attributes:
+        event_ids: which.
+        groups: that have no inbox row for them.
+        foreign: groups that have another message under their ids.
+    """
+
+    event_ids: tuple[int, ...]
+    groups: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+
+def writer(groups: Groups) -> Callable[[Transaction], None]:
+    """Make the function that writes a transaction's events to its outbox.
+
+    Args:
+        groups: who must have its events.
+    """
+
+    def write(tx: Transaction) -> None:
+        lease = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
+        for event_id, event in tx.emitted:
+            tx.insert(
+                outbox, event_id=event_id, topic=event.topic, tag=event.tag,
+                msg_key=str(event.order_id), body=event.model_dump_json(),
+                groups=",".join(groups[event.topic]), status=UNSENT, tries=0,
+                next_try=lease, add_time=tx.now, trace=tx.trace or None,
+            )  # fmt: skip
+
+    return write
+
+
+def message_of(
+    event_id: int, event: Event, groups: tuple[str, ...], trace: str = ""
+) -> OutboxMessage:
+    """What is sent for an event that was just committed, without reading it back."""
+    return OutboxMessage(
+        event_id, event.topic, event.tag, str(event.order_id), event.model_dump_json(), groups,
+        trace,
+    )  # fmt: skip
+
+
+@step(reads=True)
+def is_due(tx: Transaction, _command: None) -> bool:
+    """Whether there is anything to claim: looking costs less than claiming nothing."""
+    return tx.one(_due(tx.wall_ms)) is not None
+
+
+@step()
+def claim_unsent(tx: Transaction, _command: None) -> list[OutboxMessage]:
+    """Take over unsent rows whose lease is over: their process died, or sending failed."""
+    return _claim(tx, UNSENT)
+
+
+@step()
+def claim_unsettled(tx: Transaction, _command: None) -> list[OutboxMessage]:
+    """Take sent rows that are due for an audit."""
+    return _claim(tx, SENT)
+
+
+@step()
+def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
+    """The broker acknowledged: audit the subscribers a little later, then later and later."""
+    delay_ms = int(tx.settings.audit_delay * 1000)
+    for event_id in event_ids:
+        random_ms = int(delay_ms * random.uniform(0.5, 1))
+        tx.change(_sent(event_id, tx.now, tx.wall_ms, delay_ms, random_ms))
+
+
+@step()
+def mark_settled(tx: Transaction, audited: list[OutboxMessage]) -> None:
+    """Every group that must have the event has an inbox row for it: the end of its way.
+
+    An event that was addressed to another group since its groups were asked stays as it is.
+    """
+    free = set(_not_held(tx, [parcel.event_id for parcel in audited]))
+    for parcel in audited:
+        if parcel.event_id in free:
+            tx.change(_settled(parcel.event_id, ",".join(parcel.groups), tx.now))
+
+
+@step()
+def mark_missing(tx: Transaction, lacking: MissingFrom) -> None:
+    """A group lacks what the broker had acknowledged: send again, now.
+
+    How often that was in vain is counted from the first time: other trouble puts off no audit.
+    Where each of them has another message under the id, sending again is of no use: only a person
+    can do what it says, so it is given up with that cause.
+    """
+    if not lacking.groups:
+        error = _FOREIGN.format(groups=", ".join(lacking.foreign))
+        _move(tx, lacking.event_ids, SENT, status=GIVEN_UP, last_error=error)
+        return
+    tries = case((_LACKED, outbox.c.tries + 1), else_=1)
+    again = {"status": UNSENT, "next_try": tx.wall_ms, "tries": tries}
+    error = f"not in {', '.join(lacking.groups)}: {_MISSING}"
+    _move(tx, lacking.event_ids, SENT, **again, last_error=error)
+
+
+@step()
+def postpone(tx: Transaction, command: Postpone) -> None:
+    """Sending or auditing failed: try again later, and keep the cause for people to see."""
+    later = tx.wall_ms + int(command.delay * 1000) * (1 + _TRIES)
+    _move(
+        tx, command.event_ids, command.status,
+        tries=outbox.c.tries + 1, next_try=later, last_error=command.error,
+    )  # fmt: skip
+
+
+@step()
+def hurry(tx: Transaction, event_id: int) -> bool:
+    """Make an event's next try due now; False where it is not in this outbox or settled."""
+    waits = (outbox.c.event_id == event_id) & (outbox.c.status != SETTLED)
+    status = case((outbox.c.status == GIVEN_UP, UNSENT), else_=outbox.c.status)
+    now = update(outbox).where(waits).values(next_try=tx.wall_ms, status=status)
+    return bool(tx.execute(now).rowcount)
+
+
+@step(reads=True)
+def lacks_addresses(tx: Transaction, wiring: Wiring) -> bool:
+    """Return True if a group was wired that an event is not addressed to."""
+    return any(True for _ in _addresses(tx, wiring))
+
+
+@step()
+def readdress(tx: Transaction, wiring: Wiring) -> None:
+    """Address events to the groups that were wired since they were written, too.
+
+    That is what is not settled, and what was written and settled just now: an instance of an
+    earlier release beside this one does so without asking whom it does not know. A group that is
+    wired no more keeps what was addressed to it: a start with the wrong wiring must not lose
+    anything.
+    """
+    reopened = {"status": SENT, "settled_time": None, "next_try": tx.wall_ms}
+    for these, groups in _addresses(tx, wiring):
+        tx.execute(update(outbox).where(these, _OPEN).values(groups=groups))
+        settled = update(outbox).where(these, outbox.c.status == SETTLED)
+        tx.execute(settled.values(groups=groups, **reopened))
+
+
+def _addresses(tx: Transaction, wiring: Wiring) -> Iterator[tuple[Any, str]]:
+    """Find the events that are not addressed to all groups of their topic, and to whom they are."""
+    for which in (_OPEN, outbox.c.event_id >= wiring.since):
+        kinds = select(outbox.c.topic, outbox.c.groups).where(which).distinct()
+        for row in tx.execute(kinds).all():
+            topic, written = row.topic, row.groups
+            known = [group for group in written.split(",") if group]
+            added = [group for group in wiring.groups.get(topic, ()) if group not in known]
+            if added:
+                alike = (outbox.c.topic == topic) & (outbox.c.groups == written)
+                yield which & alike, ",".join(known + added)
+
+
+def _claim(tx: Transaction, status: int) -> list[OutboxMessage]:
+    due = (outbox.c.status == status) & (outbox.c.next_try <= tx.wall_ms)
+    wanted = _ROW.where(due).order_by(outbox.c.next_try).limit(_BATCH)
+    # with row locks another instance may be claiming at this moment: those rows are its own
+    rows = tx.execute(wanted.with_for_update(skip_locked=True)).all()
+    ids = [row.event_id for row in rows]
+    if ids:
+        until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
+        tx.execute(update(outbox).where(outbox.c.event_id.in_(ids)).values(next_try=until))
+    return [_parcel(row) for row in rows]
+
+
+def _move(tx: Transaction, event_ids: Any, old: int, **values: Any) -> None:
+    these = outbox.c.event_id.in_(_not_held(tx, event_ids)) & (outbox.c.status == old)
+    tx.execute(update(outbox).where(these).values(**values))
+
+
+def _not_held(tx: Transaction, event_ids: Any) -> list[int]:
+    """Those whose rows nobody holds; the others are claimed again when their lease is over."""
+    these = select(outbox.c.event_id).where(outbox.c.event_id.in_(event_ids))
+    return list(tx.execute(these.with_for_update(skip_locked=True)).scalars())
+
+
+def _parcel(row: Row[Any]) -> OutboxMessage:
+    groups = tuple(group for group in row.groups.split(",") if group)
+    return OutboxMessage(
+        row.event_id, row.topic, row.tag, row.msg_key, row.body, groups, row.trace or "", row.tries,
+    )  # fmt: skip

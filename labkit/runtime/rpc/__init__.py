@@ -1,0 +1,1 @@
+"""Calls between services: contracts, clients, connections, the server."""

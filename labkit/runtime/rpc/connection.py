@@ -1,0 +1,242 @@
+"""One service's line to one instance of another: concurrent calls travel together on a gRPC stream.
+
+Each call has its own key, deadline and trace context and is answered as soon as it is done. A line
+that breaks makes every unanswered call *unknown*, never failed.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from labkit.runtime.errors import Unknown
+from labkit.runtime.injection.network import NetworkPath
+from labkit.runtime.rpc.protocol import (
+    MAX_BODY_BYTES,
+    MAX_MESSAGE_BYTES,
+    PING,
+    Call,
+    Outcome,
+    answers_of,
+    pack,
+    take_batch,
+)
+
+SECRET = "labkit-secret"  # the header's name, not a secret
+#: A channel of its own for each link, so that one instance's past is not another's. Proxies that
+#: the environment names have no business with the calls of a lab.
+OPTIONS = (
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.so_reuseport", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+)
+#: Ends of a line after which asking again would meet the same.
+_HOPELESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT)
+_TICK = 0.05
+_SILENCE = 0.25  # seconds without a word, after which we ask whether anybody is there
+_PATIENCE = 1.0  # seconds without an answer to that, after which a new line is tried
+
+
+class Broken(Exception):
+    """The line broke, or the instance left: whether the call was done is not known."""
+
+
+class Busy(Exception):
+    """The other side did not begin, because too much waits there already."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    answer: "asyncio.Future[bytes]"
+    expires: float
+
+
+class Connection:
+    """A line to one instance. It is given up when it breaks; a new one is made then.
+
+    Args:
+        endpoint: `host:port`.
+        service: its name, which is its name on the wire.
+        secret: of the home.
+        limit: how many calls may wait for their answers.
+        silent: told when the instance has stopped answering.
+        way: what is wrong with the network there.
+    """
+
+    def __init__(
+        self, endpoint: str, service: str, secret: str, limit: int,
+        silent: "Callable[[Connection], None]", way: NetworkPath,
+    ) -> None:  # fmt: skip
+        self.service = service
+        self._silent = silent
+        self.well = True
+        self.broken = False
+        self._limit = limit
+        self._way = way
+        self._whole = not way.is_refused
+        self._channel = grpc.aio.insecure_channel(way.connects_to(endpoint), OPTIONS)
+        open_stream: Any = self._channel.stream_stream(f"/labkit.{service}/calls")
+        self._stream = open_stream(metadata=((SECRET, secret),))
+        self._outgoing: deque[Call] = deque()
+        self._waiting: dict[int, _Waiting] = {}
+        self._last = 0
+        self._heard = time.monotonic()
+        self._pinged = 0.0
+        self._wake = asyncio.Event()
+        self._tasks = [asyncio.ensure_future(work) for work in (self._write(), self._read())]
+        self._loop = asyncio.get_running_loop()
+        self._ticking = False
+
+    @property
+    def load(self) -> int:
+        """How many calls wait for their answers."""
+        return len(self._waiting)
+
+    def ask(
+        self, method: str, body: bytes, expires: float, trace: str = ""
+    ) -> "asyncio.Future[bytes]":
+        """Send a call.
+
+        Args:
+            method: of the contract.
+            body: the command as JSON.
+            expires: when nobody waits any more, by the monotonic clock.
+            trace: the trace context.
+
+        Returns:
+            A future of the answer as JSON. It may raise `Broken`, `Busy`, or `Unknown` where the
+            time is over or the call raised.
+
+        Raises:
+            Busy: too many wait on this line already.
+            Broken: the network was cut.
+            Unknown: the command is longer than a call may be; it is not sent.
+        """
+        if len(body) > MAX_BODY_BYTES:
+            raise Unknown(f"the call has {len(body)} bytes and may have {MAX_BODY_BYTES}")
+        if self._is_cut():
+            raise Broken("the connection was cut")
+        if len(self._waiting) >= self._limit:
+            raise Busy(f"{self._limit} calls wait for it")
+        answer: asyncio.Future[bytes] = self._loop.create_future()
+        now = time.monotonic()
+        self._send(Call(self._last + 1, method, int((expires - now) * 1000), trace, body))
+        self._waiting[self._last] = _Waiting(answer, expires)
+        if len(self._waiting) == 1:
+            self._heard = now
+        self._tick_soon()
+        return answer
+
+    def give_up(self, cause: str, error: type[Exception] = Broken) -> None:
+        """Let go of every call that waits: each is asked again, elsewhere or on a new line."""
+        waiting, self._waiting = self._waiting, {}
+        for one in waiting.values():
+            if not one.answer.done():
+                one.answer.set_exception(error(cause))
+
+    def doubt(self) -> None:
+        """Take the instance for silent until it is heard: the line before this one was."""
+        self.well = False
+        self._ping()
+        self._tick_soon()
+
+    async def close(self) -> None:
+        """Close the line."""
+        self.broken = True
+        tasks, self._tasks = self._tasks, []  # or the connection stays until garbage is collected
+        for task in tasks:
+            task.cancel()
+        self.give_up("closed")
+        await self._channel.close()
+
+    def _send(self, call: Call) -> None:
+        self._last += 1
+        self._outgoing.append(call)
+        self._wake.set()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                await self._wake.wait()
+                batch = take_batch(self._outgoing)
+                if not self._outgoing:
+                    self._wake.clear()
+                if not self._way.loses():
+                    await self._stream.write(pack(batch))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # the reader meets the same end, and says why
+
+    async def _read(self) -> None:
+        with suppress(grpc.aio.AioRpcError):
+            while (message := await self._stream.read()) is not grpc.aio.EOF:
+                if not self._way.loses(coming=True):
+                    self._hear(message)
+        self.broken = True
+        for writing in self._tasks[:1]:  # none where it was closed meanwhile
+            writing.cancel()
+        code = await self._stream.code()
+        error = Unknown if code in _HOPELESS else Broken
+        self.give_up(f"{code.name}: {await self._stream.details()}", error)
+        await self._channel.close()
+
+    def _hear(self, message: bytes) -> None:
+        self._heard, self._pinged, self.well = time.monotonic(), 0.0, True
+        for number, outcome, body in answers_of(message):
+            one = self._waiting.pop(number, None)
+            if one is None or one.answer.done():  # a ping, or nobody waits any more
+                continue
+            if outcome == Outcome.DONE:
+                one.answer.set_result(body)
+            elif outcome == Outcome.LEAVING:
+                one.answer.set_exception(Broken("it is stopping"))
+            elif outcome == Outcome.BUSY:
+                one.answer.set_exception(Busy(body.decode()))
+            else:
+                one.answer.set_exception(Unknown(body.decode()))
+
+    def _is_cut(self) -> bool:
+        """Whether connections are refused since this one was made: then it goes down too."""
+        if not (self._whole and self._way.is_refused):
+            return False
+        self._closing = asyncio.ensure_future(self.close())
+        return True
+
+    # time
+
+    def _ping(self) -> None:
+        self._pinged = time.monotonic()
+        self._send(Call(self._last + 1, PING, 0, "", b""))
+
+    def _tick_soon(self) -> None:
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(_TICK, self._tick)
+
+    def _tick(self) -> None:
+        """Let calls go whose time is over, and find out whether the other side lives."""
+        self._ticking = False
+        if self._is_cut():
+            return
+        now = time.monotonic()
+        for number in [number for number, one in self._waiting.items() if one.expires <= now]:
+            one = self._waiting.pop(number)
+            if not one.answer.done():
+                one.answer.set_exception(Unknown("its time is over"))
+        if self.well and self._pinged and now - self._pinged > _SILENCE:
+            self.well = False
+            self._silent(self)
+        elif self._waiting and not self._pinged and now - self._heard > _SILENCE:
+            self._ping()
+        if self._pinged and now - self._pinged > _PATIENCE:
+            self._closing = asyncio.ensure_future(self.close())  # perhaps only the line is dead
+        elif self._waiting or self._pinged:
+            self._tick_soon()

@@ -1,0 +1,193 @@
+"""The side of a service that answers calls: one gRPC stream a caller, many calls in a message."""
+
+import asyncio
+import hmac
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from labkit.runtime.errors import Overloaded, in_one_line
+from labkit.runtime.rpc.address import LOOPBACK, Address
+from labkit.runtime.rpc.connection import OPTIONS, SECRET
+from labkit.runtime.rpc.contract import Method, methods_of
+from labkit.runtime.rpc.protocol import (
+    MAX_BODY_BYTES,
+    PING,
+    Answer,
+    Call,
+    Outcome,
+    calls_of,
+    pack,
+    take_batch,
+)
+from labkit.runtime.telemetry import tracing
+from labkit.runtime.telemetry.kinds import Kind
+
+log = logging.getLogger(__name__)
+
+#: Begins what a command asks, given the time when nobody waits any more (monotonic clock).
+Handler = Callable[[Any, float], "asyncio.Future[Any]"]
+_HEALTH_S = 1.0  # between two looks at what must move
+_PATIENCE = 1.0  # seconds that what is under way has when the service stops
+
+
+class Server:
+    """Serves contracts, with the standard health service.
+
+    Args:
+        service: its name in the registry, which is its name on the wire too.
+        secret: of the home.
+        place: where it listens.
+    """
+
+    def __init__(self, service: str, secret: str, place: Address = LOOPBACK) -> None:
+        self._place = place
+        self._service = service
+        self._secret = secret
+        self._methods: dict[str, tuple[Method, Handler]] = {}
+        self._under_way: set[asyncio.Future[Any]] = set()
+        self._leaving = False
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=OPTIONS)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        calls: grpc.RpcMethodHandler[bytes, bytes]
+        calls = grpc.stream_stream_rpc_method_handler(self._serve)
+        handler = grpc.method_handlers_generic_handler(f"labkit.{service}", {"calls": calls})
+        self._server.add_generic_rpc_handlers((handler,))
+
+    def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
+        """Serve each method of a contract."""
+        for name, method in methods_of(contract).items():
+            self._methods[name] = method, handlers[name]
+
+    async def start(self) -> str:
+        """Listen, and return the endpoint `host:port` by which others reach it."""
+        port = self._server.add_insecure_port(self._place.listen)
+        await self._server.start()
+        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
+        return self._place.address(port)
+
+    async def keep_health(self, stuck: Callable[[], list[str]]) -> None:
+        """Keep the answer to health checks true, until cancelled.
+
+        Args:
+            stuck: names what does not move.
+        """
+        while True:
+            names = stuck()
+            if names:
+                log.error("%s is not healthy: %s does not move", self._service, ", ".join(names))
+            status = health_pb2.HealthCheckResponse
+            await self._health.set("", status.NOT_SERVING if names else status.SERVING)
+            await asyncio.sleep(_HEALTH_S)
+
+    async def stop(self) -> None:
+        """Begin nothing more, answer what is under way, and stop."""
+        self._leaving = True
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_PATIENCE)
+            await asyncio.sleep(0.01)  # the last answers go out
+        await self._server.stop(grace=None)
+
+    async def _serve(self, _requests: object, context: Any) -> None:
+        """One caller's stream, from its first call to its end."""
+        sent = dict(context.invocation_metadata()).get(SECRET, "")
+        if not hmac.compare_digest(str(sent), self._secret):
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this lab's secret is missing")
+        line = _Line(context)
+        try:
+            while (message := await context.read()) is not grpc.aio.EOF:
+                for call in calls_of(message):
+                    self._begin(call, line)
+        except ValueError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a message: {error}")
+        finally:
+            await line.close()
+
+    def _begin(self, call: Call, line: "_Line") -> None:
+        if call.method == PING:
+            return line.say(call, Outcome.DONE, b"")
+        if self._leaving:
+            return line.say(call, Outcome.LEAVING, b"")
+        try:
+            method, handle = self._methods[call.method]
+            command = method.request.validate_json(call.body)
+            # The work goes on when the caller stops waiting: what was begun ends, known or not.
+            expires = time.monotonic() + call.left / 1000
+            start = _traced if tracing.on else _plain
+            work = start(call, handle, command, expires)
+        except Overloaded as overloaded:
+            return line.say(call, Outcome.BUSY, str(overloaded).encode())
+        except (KeyError, ValueError) as error:
+            text = f"{call.method} of {self._service}: {type(error).__name__}: {error}"
+            return line.say(call, Outcome.FAILED, text.encode())
+        self._under_way.add(work)
+        work.add_done_callback(lambda done: self._end(call, method, done, line))
+        return None
+
+    def _end(self, call: Call, method: Method, work: "asyncio.Future[Any]", line: "_Line") -> None:
+        self._under_way.discard(work)
+        try:
+            # a stored answer comes back with plain data: the same JSON, another Python type
+            line.say(call, Outcome.DONE, method.answer.dump_json(work.result(), warnings=False))
+        except Overloaded as overloaded:
+            line.say(call, Outcome.BUSY, str(overloaded).encode())
+        except Exception as error:  # the caller must hear that it failed, whatever it was
+            log.warning("%s of %s failed: %s", call.method, self._service, error)
+            line.say(call, Outcome.FAILED, in_one_line(error).encode())
+
+
+def _plain(_call: Call, handle: Handler, command: Any, expires: float) -> "asyncio.Future[Any]":
+    return handle(command, expires)
+
+
+def _traced(call: Call, handle: Handler, command: Any, expires: float) -> "asyncio.Future[Any]":
+    work = partial(handle, command, expires)
+    return asyncio.ensure_future(tracing.within(work, call.method, Kind.SERVE, command, call.trace))
+
+
+class _Line:
+    """What goes back to one caller: all answers that are ready go out together."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._ready: deque[Answer] = deque()
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._task = asyncio.ensure_future(self._write())
+
+    def say(self, call: Call, outcome: Outcome, body: bytes) -> None:
+        if len(body) > MAX_BODY_BYTES:
+            text = f"the answer of {call.method} has {len(body)} bytes, and {MAX_BODY_BYTES} travel"
+            outcome, body = Outcome.FAILED, text.encode()
+        self._ready.append(Answer(call.number, outcome, body))
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Send no more, and let what goes out just now end: gRPC ends no stream in the midst of it.
+
+        It would send the head of the first answer twice, which is an error in the log.
+        """
+        self._closed = True
+        self._wake.set()
+        await asyncio.wait({self._task}, timeout=_PATIENCE)
+        self._task.cancel()
+        if self._task.done() and not self._task.cancelled():
+            self._task.exception()  # the caller has gone: nobody else looks at it
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            if self._closed:
+                return
+            batch = take_batch(self._ready)
+            if not self._ready:
+                self._wake.clear()
+            await self._context.write(pack(batch))

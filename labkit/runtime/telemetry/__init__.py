@@ -1,0 +1,1 @@
+"""Spans: what one request did in every process that it crossed."""

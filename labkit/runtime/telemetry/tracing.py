@@ -1,0 +1,113 @@
+"""Tracing: what one request did in every process that it crossed, told as OpenTelemetry spans.
+
+Off unless the lab was started with it: then nothing of OpenTelemetry is imported, and a place that
+could make a span costs one look at `on`. The runtime looks first and calls the rest only where it
+is true: `if tracing.on: …`.
+
+The context travels as text, the `traceparent` of W3C Trace Context: beside a call, in a row of the
+outbox, in a header of a message. So it can be handed to another thread, and outlives a crash. Empty
+text means that this request is not traced, and everything after it costs nothing either.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from labkit.runtime.telemetry.kinds import Kind
+
+if TYPE_CHECKING:
+    from labkit.runtime.telemetry.spans import Span, Tracer
+
+A = TypeVar("A")
+
+#: Whether this process makes spans.
+on = False
+_tracer: "Tracer"
+
+
+def warm(share: float) -> None:
+    """Import what tracing needs before processes are forked, so that they share its memory.
+
+    Args:
+        share: of the requests that are traced; nothing is imported for 0.
+
+    Raises:
+        ValueError: an environment variable of OpenTelemetry names an exporter that is not there.
+    """
+    if share:
+        from labkit.runtime.telemetry import spans
+
+        spans.exporters()
+
+
+def start(folder: Path, service: str, instance: int, share: float) -> None:
+    """Make spans in this process from now on; after the fork, because exporters have threads.
+
+    Args:
+        folder: of the home's traces; a file of this process is kept in it.
+        service: its name.
+        instance: which one of its kind.
+        share: of the requests that are traced, 0 to 1. `OTEL_TRACES_SAMPLER` goes before it.
+    """
+    global on, _tracer
+    if share:
+        from labkit.runtime.telemetry.spans import Tracer
+
+        _tracer = Tracer(folder, service, instance, share)
+        on = True
+
+
+def stop() -> None:
+    """Hand over what exporters still hold."""
+    global on
+    if on:
+        on = False
+        _tracer.close()
+
+
+def begin(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Span":
+    """Begin a span that the caller ends, as a thread does that has several at once.
+
+    Args:
+        name: of the call, step, topic.
+        kind: one of the kinds above.
+        trace: what it continues; None for what this coroutine does now, or something new.
+        about: `peer`, the service that is called; `order_id`; `event_id`; `topic`.
+    """
+    return _tracer.begin(name, kind, trace, about)
+
+
+@contextmanager
+def span(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Iterator[Span]":
+    """The same around a block of a coroutine: what the block does is part of it."""
+    one = _tracer.begin(name, kind, trace, about)
+    try:
+        with one.current():
+            yield one
+    except BaseException as error:
+        one.fail(error)
+        raise
+    one.end()
+
+
+async def within(
+    work: Callable[[], Awaitable[A]], name: str, kind: Kind, command: Any,
+    trace: str | None = None, peer: str = "",
+) -> A:  # fmt: skip
+    """Begin and await work that answers a command, in a span that says what came of it."""
+    order_id = getattr(command, "order_id", None)
+    with span(name, kind, trace, peer=peer, order_id=order_id) as one:
+        answer = await work()
+        one.note(answer)
+        return answer
+
+
+def note(answer: Any) -> None:
+    """Say in the span of this coroutine what a `Result` says: its code, and which order."""
+    _tracer.current().note(answer)
+
+
+def inject() -> str:
+    """What this coroutine does now, as text to be sent along; empty where it is not traced."""
+    return _tracer.current().trace if on else ""

@@ -1,0 +1,52 @@
+"""Log service (日志服务): what was paid and what went back, for the books."""
+
+from typing import Any
+
+from sqlalchemy import select
+
+from labkit.results import Result
+from labkit.runtime import Transaction, claim, statement, step, undo
+from labkit.shop.messages import OrderPaid, OrderRefunded
+from labkit.shop.pay_messages import FindPayLog, PayLogFound, PayLogLine
+from labkit.shop.tables import pay_log
+
+CAME, WENT_BACK = "paid", "refunded"
+
+
+@statement
+def _of_order(order_id: int) -> Any:
+    mine = select(pay_log).where(pay_log.c.order_id == order_id)
+    return mine.order_by(pay_log.c.pay_id, pay_log.c.direction)
+
+
+@step()
+def log_payment(tx: Transaction, event: OrderPaid) -> None:
+    """Write down what was paid for an order (支付日志)."""
+    operation = claim(tx, "log_payment", event, about=event.pay_id)
+    if not operation.earlier:
+        _write(tx, event, CAME, event.pay_amount)
+        operation.apply(amount=event.pay_amount)
+
+
+@step()
+def log_refund(tx: Transaction, event: OrderRefunded) -> None:
+    """Write down what went back, where it was written down that it came."""
+    amount = undo(tx, "log_payment", event.pay_id)
+    if amount is not None:
+        _write(tx, event, WENT_BACK, amount)
+
+
+@step(reads=True)
+def find_pay_log(tx: Transaction, query: FindPayLog) -> Result[PayLogFound]:
+    """Look up what came and went for an order."""
+    fields = PayLogLine.model_fields
+    lines = tuple(
+        PayLogLine(**{field: getattr(row, field) for field in fields})
+        for row in tx.run(_of_order(query.order_id)).found
+    )
+    return Result[PayLogFound].ok(PayLogFound(lines=lines))
+
+
+def _write(tx: Transaction, event: OrderPaid | OrderRefunded, direction: str, amount: int) -> None:
+    row = {"pay_id": event.pay_id, "direction": direction, "order_id": event.order_id}
+    tx.insert(pay_log, **row, user_id=event.user_id, amount=amount, log_time=tx.now)

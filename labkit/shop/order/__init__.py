@@ -1,0 +1,1 @@
+"""The order service (订单服务): its flows, steps, queries and statements."""

@@ -1,0 +1,27 @@
+"""Looking an order up: the flow that decides an order that never came before it says so."""
+
+import asyncio
+from typing import Any
+
+from labkit.results import Code, Result
+from labkit.runtime import looking_flow
+from labkit.shop.contracts import Shop
+from labkit.shop.messages import FindOrder
+from labkit.shop.order import queries, steps
+
+
+@looking_flow
+async def find_order(shop: Shop, query: FindOrder) -> Result[Any]:
+    """Look an order up. One that is late and was never saved is ruled out before that is told.
+
+    Where that cannot be written now the answer stays undecided: a clock decides nothing, since the
+    flow that saves the order may be in the midst of its commit, or read another clock.
+    """
+    found = await shop.run(queries.find_order, query)
+    if found.code != Code.ORDER_UNDECIDED or not await shop.run(queries.is_overdue, query):
+        return found
+    try:
+        async with asyncio.timeout(shop.settings.call_timeout / 2):  # our caller waits that long
+            return await shop.run(steps.rule_out, query)
+    except TimeoutError:
+        return found

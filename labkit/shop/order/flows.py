@@ -1,0 +1,148 @@
+"""Placing an order (下单): the flow, and what sweeps up after a flow that died."""
+
+import asyncio
+from typing import Any
+
+from labkit.results import Code, Result
+from labkit.runtime import Unknown, flow, run_each
+from labkit.shop.contracts import Shop
+from labkit.shop.messages import (
+    CancelOrder,
+    ConfirmOrder,
+    ConfirmPreOrder,
+    CouponFound,
+    DeductBalance,
+    DeductStock,
+    FindCoupon,
+    FindGoods,
+    FindOrder,
+    FindUser,
+    OrderPlaced,
+    PreOrder,
+    RefuseOrder,
+    UseCoupon,
+)
+from labkit.shop.order import pricing, queries, steps
+
+
+@flow
+async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced]:
+    """Place an order: check, save it unconfirmed, take what it needs, confirm; or cancel it."""
+    order_id = command.order_id
+
+    # 1. check the request against goods, user and coupon as they are now
+    checked = await _check(shop, command)
+    if isinstance(checked, Result):  # perhaps what this order took before its flow died
+        saved_before = await shop.run(queries.find_pre_order, FindOrder(order_id=order_id))
+        checked = saved_before or checked
+    if isinstance(checked, Result):
+        return await _refuse(shop, order_id, checked)
+
+    # 2. save the pre-order: from here on somebody will confirm or cancel it, whatever dies
+    saved = await shop.run(steps.save_pre_order, checked)
+    if not saved.success:
+        return await _refuse(shop, order_id, saved)
+
+    # 3. take stock, coupon and balance, in that order; 4. confirm, if all of it is ours
+    try:
+        taken = await _take(shop, checked)
+        if taken.success:
+            taken = await shop.run(steps.confirm_pre_order, confirmation(checked))
+    except Unknown as unknown:
+        taken = Result[Any].no(Code.DEPENDENCY_AWAY, str(unknown))
+    if taken.success:
+        return Result[OrderPlaced].ok(OrderPlaced(order_id=order_id), f"order {order_id} is placed")
+
+    # or cancel: one transaction that also tells everybody to give back what they took
+    return await _cancel(shop, order_id, taken)
+
+
+async def _check(shop: Shop, command: ConfirmOrder) -> PreOrder | Result[Any]:
+    """Ask for goods, user and coupon at once, and apply the rules."""
+    asked = command.request
+    try:
+        goods, user, coupon = await asyncio.gather(
+            shop.goods.find_goods(FindGoods(goods_id=asked.goods_id)),
+            shop.users.find_user(FindUser(user_id=asked.user_id)),
+            _find_coupon(shop, asked.coupon_id),
+        )
+    except Unknown as unknown:
+        return Result[Any].no(Code.DEPENDENCY_AWAY, f"order {command.order_id}: {unknown}")
+    for found in (goods, user, coupon):
+        if not found.success:
+            return found
+    assert goods.data  # a success carries its data
+    assert user.data
+    return pricing.check(command, goods.data, user.data, coupon.data)
+
+
+async def _find_coupon(shop: Shop, coupon_id: int | None) -> Result[CouponFound]:
+    if coupon_id is None:
+        return Result[CouponFound].ok()
+    return await shop.coupons.find_coupon(FindCoupon(coupon_id=coupon_id))
+
+
+async def _take(shop: Shop, order: PreOrder) -> Result[Any]:
+    """Take stock, then the coupon, then balance; the first refusal ends it."""
+    asked, order_id = order.request, order.order_id
+    taken = await shop.goods.deduct_stock(
+        DeductStock(order_id=order_id, goods_id=asked.goods_id, goods_number=asked.goods_number)
+    )
+    if taken.success and asked.coupon_id is not None:
+        taken = await shop.coupons.use_coupon(
+            UseCoupon(
+                order_id=order_id, coupon_id=asked.coupon_id,
+                user_id=asked.user_id, coupon_price=order.coupon_paid,
+            )
+        )  # fmt: skip
+    if taken.success and asked.money_paid:
+        taken = await shop.users.deduct_balance(
+            DeductBalance(order_id=order_id, user_id=asked.user_id, money_paid=asked.money_paid)
+        )
+    return taken
+
+
+def confirmation(order: PreOrder) -> ConfirmPreOrder:
+    """What has an order confirmed that has all it needs."""
+    return ConfirmPreOrder(
+        order_id=order.order_id, user_id=order.request.user_id, pay_amount=order.pay_amount
+    )
+
+
+async def _refuse(shop: Shop, order_id: int, why: Result[Any]) -> Result[Any]:
+    """Refuse an order of which nothing was saved: a final answer is kept before it is told."""
+    refusal = RefuseOrder(order_id=order_id, code=why.code, message=why.message)
+    return await shop.run(steps.refuse_order, refusal)
+
+
+async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[OrderPlaced]:
+    """Cancel the order and say why. An absent dependency is told as 503 now, as final 422 later."""
+    final = cause.code if cause.final else Code.ORDER_CANCELLED
+    reason = cause.message.removeprefix(f"order {order_id}: ")
+    command = CancelOrder(order_id=order_id, code=final, reason=reason[:255])
+    cancelled = await shop.run(steps.cancel_failed, command)
+    if not cancelled.success:  # somebody else decided: say what was decided
+        return await shop.run(queries.find_answer, FindOrder(order_id=order_id))
+    return steps.cancelled_answer(command.model_copy(update={"code": cause.code}))
+
+
+@flow
+async def sweep_unconfirmed(shop: Shop, _command: None) -> None:
+    """Cancel the orders whose flow died: hazard 27, which the original does not know."""
+    expired = await shop.run(queries.find_expired, None)
+    reason = "it was not confirmed in its time"
+    commands = [_cancellation(order_id, reason) for order_id in expired]
+    await run_each(shop.run, steps.cancel_expired, commands)
+
+
+@flow
+async def sweep_unpaid(shop: Shop, _command: None) -> None:
+    """Cancel the orders whose time to pay is over."""
+    unpaid = await shop.run(queries.find_unpaid, None)
+    reason = "it was not paid in its time"
+    commands = [_cancellation(order_id, reason) for order_id in unpaid]
+    await run_each(shop.run, steps.cancel_unpaid, commands)
+
+
+def _cancellation(order_id: int, reason: str) -> CancelOrder:
+    return CancelOrder(order_id=order_id, code=Code.ORDER_CANCELLED, reason=reason)

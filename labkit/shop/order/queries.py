@@ -1,0 +1,79 @@
+"""What is asked of the order database without changing it."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from labkit.results import Code, Result
+from labkit.runtime import Transaction, statement, step
+from labkit.shop.messages import FindOrder, OrderFound, PlaceOrder, PreOrder
+from labkit.shop.order.answers import undecided
+from labkit.shop.order.statements import deadline, exists, find, kept_answer, may_come, too_late
+from labkit.shop.tables import CONFIRMED, UNCONFIRMED, UNPAID, order
+
+_BATCH = 200
+
+
+@statement
+def _expired(before: int) -> Any:
+    overdue = (order.c.order_status == UNCONFIRMED) & (order.c.order_id < before)
+    return select(order.c.order_id).where(overdue).limit(_BATCH)
+
+
+@statement
+def _unpaid(since: datetime) -> Any:
+    unpaid = (order.c.order_status == CONFIRMED) & (order.c.pay_status == UNPAID)
+    return select(order.c.order_id).where(unpaid, order.c.confirm_time <= since).limit(_BATCH)
+
+
+@step(reads=True)
+def find_order(tx: Transaction, query: FindOrder) -> Result[Any]:
+    """Look an order up; an unconfirmed one is not shown, and may still become one.
+
+    "There is none" is final, so it is told only where that is written: see `may_come`.
+    """
+    row = tx.one(find(query.order_id))
+    if row is None and not may_come(tx, query.order_id):
+        text = f"order {query.order_id}: there is no such order"
+        return Result[OrderFound].no(Code.ORDER_NOT_FOUND, text)
+    if row is None or row.order_status == UNCONFIRMED:
+        return undecided(query.order_id)
+    return Result[OrderFound].ok(OrderFound.model_validate(row._asdict()))
+
+
+@step(reads=True)
+def is_overdue(tx: Transaction, query: FindOrder) -> bool:
+    """Return True if an order is not there and, by this process's clock, too late to be saved."""
+    return too_late(tx, query.order_id) and not exists(tx, query.order_id)
+
+
+@step(reads=True)
+def find_pre_order(tx: Transaction, query: FindOrder) -> PreOrder | None:
+    """The order as it was saved unconfirmed, for a flow that is run again after it died."""
+    row = tx.one(find(query.order_id))
+    if row is None or row.order_status != UNCONFIRMED:
+        return None
+    found = row._asdict()
+    asked = PlaceOrder(**{field: found[field] for field in PlaceOrder.model_fields})
+    worked_out = {field: found[field] for field in PreOrder.model_fields if field in found}
+    return PreOrder(request=asked, **worked_out)
+
+
+@step(reads=True)
+def find_answer(tx: Transaction, query: FindOrder) -> Result[Any]:
+    """The final answer to an order's request, where it is decided."""
+    return kept_answer(tx, query.order_id)
+
+
+@step(reads=True)
+def find_expired(tx: Transaction, _command: None) -> list[int]:
+    """Unconfirmed orders past their deadline: their flow died, or hangs."""
+    return tx.run(_expired(deadline(tx))).column()
+
+
+@step(reads=True)
+def find_unpaid(tx: Transaction, _command: None) -> list[int]:
+    """Confirmed orders whose time to pay is over, by the lab clock."""
+    since = tx.now - timedelta(seconds=tx.settings.unpaid_order_ttl)
+    return tx.run(_unpaid(since)).column()

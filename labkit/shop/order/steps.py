@@ -1,0 +1,249 @@
+"""Order service (订单服务): the steps of one order's life in the order database.
+
+Every change of state is a compare-and-swap on the old state, so that of a confirm, a sweeper's
+cancel and a user's cancel that meet, exactly one wins.
+"""
+
+from typing import Any
+
+from labkit.results import Code, Result
+from labkit.runtime import Event, Transaction, claim, step, undo
+from labkit.shop.messages import (
+    CancelOrder,
+    ConfirmPreOrder,
+    FindOrder,
+    Opening,
+    OpenOrder,
+    OrderCancelled,
+    OrderPaid,
+    OrderPlaced,
+    OrderRefunded,
+    OrderReturned,
+    PreOrder,
+    RefuseOrder,
+    UserOrder,
+)
+from labkit.shop.order import queries
+from labkit.shop.order import statements as rows
+from labkit.shop.order.answers import undecided
+from labkit.shop.tables import (
+    CONFIRMED,
+    UNCONFIRMED,
+    UNPAID,
+    order,
+    request,
+)
+
+
+@step(failed=Code.DEPENDENCY_AWAY)
+def open_order(tx: Transaction, command: OpenOrder) -> Result[Opening]:
+    """Bind a user's idempotency key to an order id, before anything else happens.
+
+    The key and the hash of the request are the operation here: asked again with the same request
+    it gives the same order id, with another request it is refused.
+    """
+    user_id, key = command.user_id, command.idempotency_key
+    new_id = tx.ids.next()
+    if tx.insert_once(
+        request, user_id=user_id, idempotency_key=key, order_id=new_id,
+        request_hash=command.request_hash, add_time=tx.now,
+    ):  # fmt: skip
+        return Result[Opening].ok(Opening(order_id=new_id))
+    known = tx.one(rows.request_of_key(user_id, key))
+    if known.request_hash != command.request_hash:
+        text = f"Idempotency-Key {command.idempotency_key!r} was used for another request"
+        return Result[Opening].no(Code.IDEMPOTENCY_KEY_REUSED, f"{text} (order {known.order_id})")
+    late = known.answer is None and rows.too_late(tx, known.order_id)
+    if late and not rows.exists(tx, known.order_id):
+        # nothing was saved under the old id, and nothing ever will be: start afresh
+        tx.run(rows.bind_key_anew(user_id, key, new_id))
+        return Result[Opening].ok(Opening(order_id=new_id))
+    return Result[Opening].ok(Opening(order_id=known.order_id, answer=known.answer))
+
+
+@step(failed=Code.ORDER_SAVE_FAILED)
+def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
+    """Save the order unconfirmed (预订单): the user does not see it yet.
+
+    An id that is past its deadline is refused. What makes a 404 final is not that clock, but the
+    answer that was kept before the 404 was told: the request's row is held only where it has none.
+    """
+    operation = claim(tx, "save_pre_order", command)
+    if operation.earlier:
+        return operation.earlier
+    if rows.too_late(tx, command.order_id):
+        text = f"order {command.order_id}: took too long before it was saved; place it again"
+        return operation.refuse(Code.DEPENDENCY_AWAY, text)
+    if not tx.change(rows.hold_unanswered(command.order_id)):
+        kept = rows.kept_answer(tx, command.order_id)
+        if kept.final:  # the same request, run at the same time, was refused
+            return operation.answer_with(kept)
+        text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
+        return operation.refuse(Code.DEPENDENCY_AWAY, text)
+    asked = command.request.model_dump()
+    worked_out = command.model_dump(exclude={"request"})
+    state = {"order_status": UNCONFIRMED, "pay_status": UNPAID, "shipping_status": 0}
+    tx.insert(order, **asked, **worked_out, **state, add_time=tx.now)
+    return operation.apply(amount=command.request.order_amount)
+
+
+@step(failed=Code.ORDER_CONFIRM_FAILED)
+def confirm_pre_order(tx: Transaction, command: ConfirmPreOrder) -> Result[Any]:
+    """Confirm the order (确认订单); one with nothing left to pay is paid in the same step."""
+    operation = claim(tx, "confirm_order", command)
+    if operation.earlier:
+        return operation.earlier
+    if not tx.change(rows.confirm(**command.model_dump(), now=tx.now)):
+        text = f"order {command.order_id}: was cancelled before it could be confirmed"
+        return operation.refuse(Code.ORDER_CANCELLED, text)
+    if not command.pay_amount:
+        tx.change(rows.pay(command.order_id, tx.now))
+        tx.emit(_paid_by_itself(command))
+    placed = OrderPlaced(order_id=command.order_id)
+    answer = Result[OrderPlaced].ok(placed, f"order {command.order_id} is placed")
+    tx.change(rows.keep_first_answer(command.order_id, answer.model_dump_json()))
+    return operation.apply(data=placed)
+
+
+@step()
+def cancel_failed(tx: Transaction, command: CancelOrder) -> Result[Any]:
+    """Cancel an order that could not be confirmed (取消订单), and tell all who took something."""
+    return _cancel(tx, "cancel_failed", command, UNCONFIRMED)
+
+
+@step()
+def cancel_expired(tx: Transaction, command: CancelOrder) -> Result[Any]:
+    """Cancel an order whose flow died before it was decided: the sweeper's step."""
+    return _cancel(tx, "cancel_expired", command, UNCONFIRMED)
+
+
+@step()
+def cancel_unpaid(tx: Transaction, command: CancelOrder) -> Result[Any]:
+    """Cancel a confirmed order that was not paid in its time."""
+    return _cancel(tx, "cancel_unpaid", command, CONFIRMED)
+
+
+@step(failed=Code.ORDER_STATUS_UPDATE_FAILED)
+def cancel_by_user(tx: Transaction, command: UserOrder) -> Result[Any]:
+    """A user cancels an unpaid order."""
+    found = _order_of(tx, command)
+    if found:
+        return found
+    reason = "cancelled by the user"
+    cancel = CancelOrder(order_id=command.order_id, code=Code.ORDER_CANCELLED, reason=reason)
+    return _cancel(tx, "cancel_by_user", cancel, CONFIRMED)
+
+
+@step(failed=Code.ORDER_STATUS_UPDATE_FAILED)
+def return_order(tx: Transaction, command: UserOrder) -> Result[Any]:
+    """A user returns a paid order in full (退货)."""
+    found = _order_of(tx, command)
+    if found:
+        return found
+    operation = claim(tx, "return_order", command)
+    if operation.earlier:
+        return operation.earlier
+    if not tx.change(rows.give_back(command.order_id)):
+        text = f"order {command.order_id}: only a paid order that was not returned can be"
+        return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
+    tx.emit(OrderReturned(order_id=command.order_id))
+    return operation.apply(data=OrderPlaced(order_id=command.order_id))
+
+
+@step(failed=Code.DEPENDENCY_AWAY)
+def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
+    """Refuse a request of which nothing was saved, and keep that where it is final.
+
+    Where the order came to be meanwhile (the same key, sent twice), that decides.
+    """
+    if tx.one(rows.hold_request(command.order_id)) is None:
+        text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
+        return Result[Any].no(Code.DEPENDENCY_AWAY, text)  # whose answer is the final one
+    if rows.exists(tx, command.order_id):
+        return rows.kept_answer(tx, command.order_id)
+    refusal = Result[Any].no(Code(command.code), command.message)
+    keep = rows.keep_first_answer(command.order_id, refusal.model_dump_json())
+    if refusal.final and not tx.change(keep):
+        earlier = rows.kept_answer(tx, command.order_id)
+        return earlier if earlier.final else refusal
+    return refusal
+
+
+@step(failed=Code.DEPENDENCY_AWAY)
+def rule_out(tx: Transaction, query: FindOrder) -> Result[Any]:
+    """Decide that a late order which is not there never will be; then it is not found, for good.
+
+    The decision is the answer to its request. Whoever saves the order wants to hold that row
+    unanswered, so of the two one wins.
+    """
+    tx.one(rows.hold_request(query.order_id))
+    found = queries.find_order(tx, query)
+    if found.code != Code.ORDER_UNDECIDED or not queries.is_overdue(tx, query):
+        return found
+    never = CancelOrder(order_id=query.order_id, code=Code.ORDER_CANCELLED, reason=rows.NOT_SAVED)
+    answer = cancelled_answer(never).model_dump_json()
+    tx.change(rows.keep_first_answer(query.order_id, answer))
+    return queries.find_order(tx, query)
+
+
+@step()
+def record_cancelled(tx: Transaction, event: Event) -> None:
+    """The cancel message went round: note when."""
+    tx.run(rows.note_cancelled(event.order_id, tx.now))
+
+
+@step()
+def record_paid(tx: Transaction, event: OrderPaid) -> None:
+    """Set the order paid, if it is confirmed and unpaid; a payment that came too late goes back."""
+    operation = claim(tx, "record_paid", event, about=event.pay_id)
+    if not operation.earlier:
+        tx.change(rows.pay(event.order_id, tx.now))
+        operation.apply(amount=event.pay_amount)
+
+
+@step()
+def record_refunded(tx: Transaction, event: OrderRefunded) -> None:
+    """The money of an order that ended is back: note when."""
+    undo(tx, "record_paid", event.pay_id)
+    tx.change(rows.note_refunded(event.order_id, tx.now))
+
+
+def cancelled_answer(command: CancelOrder) -> Result[OrderPlaced]:
+    """What the client of a cancelled order is told, now and whenever it asks under its key."""
+    text = f"order {command.order_id}: was cancelled: {command.reason}; nothing is kept of it"
+    placed = OrderPlaced(order_id=command.order_id)
+    return Result[OrderPlaced].no(Code(command.code), text, placed)
+
+
+def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Result[Any]:
+    """Cancel by compare-and-swap from an old status, with the message in the same transaction."""
+    operation = claim(tx, name, command)
+    if operation.earlier:
+        return operation.earlier
+    if not tx.change(rows.cancel(command.order_id, old, command.reason)):
+        text = f"order {command.order_id}: cannot be cancelled any more, or is cancelled already"
+        return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
+    answer = cancelled_answer(command).model_dump_json()
+    tx.change(rows.keep_first_answer(command.order_id, answer))
+    tx.emit(OrderCancelled(order_id=command.order_id))
+    return operation.apply(data=OrderPlaced(order_id=command.order_id))
+
+
+def _paid_by_itself(order: ConfirmPreOrder) -> OrderPaid:
+    """What is told of an order that balance and coupon have paid."""
+    return OrderPaid(
+        order_id=order.order_id, user_id=order.user_id, pay_id=order.order_id, pay_amount=0
+    )
+
+
+def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:
+    """What stands against a user's wish about an order; None where it is the user's and decided."""
+    row = tx.one(rows.find(command.order_id))
+    if row is None:
+        found = rule_out(tx, FindOrder(order_id=command.order_id))
+        if found.code != Code.ORDER_NOT_FOUND:  # it may come, or came since we looked
+            return undecided(command.order_id)
+    if row is None or row.user_id != command.user_id:
+        text = f"order {command.order_id}: user_id {command.user_id} has no such order"
+        return Result[Any].no(Code.ORDER_NOT_FOUND, text)
+    return undecided(command.order_id) if row.order_status == UNCONFIRMED else None

@@ -1,0 +1,105 @@
+"""When the platform is asked again about a payment or a refund: on a growing delay, for ever.
+
+A try is claimed before it is made, by postponing the next one: so one instance makes it, and one
+that dies over it has lost nothing. What the next try was set to is the claim's *turn*: an answer
+that comes when somebody else has set another one was overtaken, and writes nothing.
+"""
+
+import random
+from typing import Any
+
+from labkit.runtime import Transaction, step
+from labkit.shop.pay import statements as rows
+from labkit.shop.pay_messages import CheckDue, DueQuery, FindPayment, PayTrouble, RefundDue
+from labkit.shop.tables import REFUND_OPEN
+
+_MOST_DOUBLINGS = 20
+
+
+@step(reads=True)
+def find_due_checks(tx: Transaction, query: DueQuery) -> list[int]:
+    """Find payments about which the platform is to be asked now."""
+    return tx.run(rows.due_checks(tx.wall_ms, query.limit)).column()
+
+
+@step(reads=True)
+def find_due_refunds(tx: Transaction, query: DueQuery) -> list[int]:
+    """Find refunds that are to be sent now."""
+    return tx.run(rows.due_refunds(tx.wall_ms, query.limit)).column()
+
+
+@step(reads=True)
+def find_check(tx: Transaction, query: FindPayment) -> CheckDue:
+    """Find a payment to ask about it, due or not: a person wants to know."""
+    row = tx.run(rows.find(query.pay_id)).one()
+    return _check(row, row.next_check)
+
+
+@step(reads=True)
+def find_refund_of(tx: Transaction, query: FindPayment) -> RefundDue | None:
+    """Find the refund of a payment that is not made yet, due or not."""
+    row = tx.one(rows.find_refund_of(query.pay_id))
+    return _refund(row, row.next_try) if row and row.state == REFUND_OPEN else None
+
+
+@step()
+def claim_check(tx: Transaction, query: DueQuery) -> list[CheckDue]:
+    """Claim payments that are due, the most overdue first, by postponing their next checks."""
+    claimed = []
+    for row in tx.run(rows.lock_due_checks(tx.wall_ms, query.limit)).found:
+        turn = _later(tx, row.tries)
+        if tx.change(rows.claim_check(row.pay_id, row.next_check, turn)):
+            claimed.append(_check(row, turn))
+    return claimed
+
+
+@step()
+def claim_refund(tx: Transaction, query: DueQuery) -> list[RefundDue]:
+    """Claim refunds that are due, the most overdue first, by postponing their next tries."""
+    claimed = []
+    for row in tx.run(rows.lock_due_refunds(tx.wall_ms, query.limit)).found:
+        turn = _later(tx, row.tries)
+        if tx.change(rows.claim_refund(row.refund_id, row.next_try, turn)):
+            claimed.append(_refund(row, turn))
+    return claimed
+
+
+@step()
+def note_check_trouble(tx: Transaction, trouble: PayTrouble) -> None:
+    """Keep why the platform could not be asked about a payment, if that is still to be asked."""
+    tx.run(rows.note_check_error(trouble.id, trouble.turn, trouble.error))
+
+
+@step()
+def note_refund_trouble(tx: Transaction, trouble: PayTrouble) -> None:
+    """Keep why a refund could not be sent, if that is still to be sent."""
+    tx.run(rows.note_refund_error(trouble.id, trouble.turn, trouble.error))
+
+
+def _check(row: Any, turn: int | None) -> CheckDue:
+    return CheckDue(
+        pay_id=row.pay_id,
+        order_id=row.order_id,
+        pay_amount=row.pay_amount,
+        is_paid=row.is_paid,
+        add_time=row.add_time,
+        turn=turn,
+        troubled=row.last_error is not None,
+    )
+
+
+def _refund(row: Any, turn: int) -> RefundDue:
+    return RefundDue(
+        refund_id=row.refund_id,
+        pay_id=row.pay_id,
+        order_id=row.order_id,
+        amount=row.amount,
+        turn=turn,
+    )
+
+
+def _later(tx: Transaction, tries: int) -> int:
+    """The next try, after so many: twice as long each time, with jitter."""
+    doubled = tx.settings.check_first * 2 ** min(tries + 1, _MOST_DOUBLINGS)
+    delay = min(doubled, tx.settings.check_max) * random.uniform(0.75, 1)
+    return tx.wall_ms + int(delay * 1000)

@@ -1,0 +1,176 @@
+"""Pay service (支付服务): the steps of one payment's life in the pay database.
+
+One operation decides: `accept_payment`, of which an order has one. A payment that turns out paid
+claims it, and the order is paid by it. Where the order was cancelled or returned, or another
+payment has claimed it, the money goes back: only this database can hold both facts.
+"""
+
+from typing import Any
+
+from labkit.results import Code, Result
+from labkit.runtime import APPLIED, Event, Transaction, claim, outcome_of, step, undo
+from labkit.shop.messages import OrderPaid, OrderRefunded
+from labkit.shop.pay import statements as rows
+from labkit.shop.pay_messages import (
+    PAID_THERE,
+    STATES_THERE,
+    TRADE_CLOSED,
+    WAIT_BUYER_PAY,
+    AcceptPayment,
+    FindPayment,
+    OpenPayment,
+    PaymentFound,
+    TradeFound,
+    TradeRefunded,
+    TradeSeen,
+)
+from labkit.shop.tables import PAY_OPEN, PAY_PAID, REFUND_OPEN, pay, refund
+
+
+@step(failed=Code.DEPENDENCY_AWAY)
+def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
+    """Save the payment, unpaid, before the platform hears of it; asked again, the same.
+
+    The unique open payment of an order is the operation key here.
+    """
+    ended = outcome_of(tx, "accept_payment", command.order_id)
+    if ended:
+        return _ended(command.order_id, ended)
+    fresh = tx.insert_once(
+        pay, (pay.c.open_order_id,), pay_id=tx.ids.next(), order_id=command.order_id,
+        user_id=command.user_id, pay_amount=command.pay_amount, is_paid=PAY_OPEN,
+        open_order_id=command.order_id, add_time=tx.now, tries=0,
+        next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
+    )  # fmt: skip
+    # With row locks an order may end between the look and the insert, and see neither.
+    if fresh and (ended := outcome_of(tx, "accept_payment", command.order_id, wait=True)):
+        tx.change(rows.take_back(command.order_id))
+        return _ended(command.order_id, ended)
+    return Result[PaymentFound].ok(_found(tx, tx.one(rows.find_open(command.order_id))))
+
+
+@step(failed=Code.DEPENDENCY_AWAY)
+def note_trade(tx: Transaction, trade: TradeFound) -> Result[Any]:
+    """Keep the platform's number of the trade, and say whether its payment is open still.
+
+    Where the order ended while the trade was being opened, the trade is to be closed.
+    """
+    if trade.trade_no:
+        tx.change(rows.note_trade(trade.pay_id, trade.trade_no))
+    if trade.trade_status == WAIT_BUYER_PAY:
+        tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
+    row = tx.run(rows.find(trade.pay_id)).one()
+    if row.is_paid == PAY_OPEN:
+        return Result[Any].ok()
+    if ended := outcome_of(tx, "accept_payment", row.order_id):
+        return _ended(row.order_id, ended)
+    text = f"order {row.order_id}: its payment {row.pay_id} was given up or ran out"
+    return Result[Any].no(Code.PAYMENT_ERROR, f"{text}; ask for another")
+
+
+@step(failed=Code.DEPENDENCY_AWAY)
+def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
+    """What the platform says of a payment, in a callback or when asked, becomes what holds here.
+
+    Payment, operation, and message or refund are one transaction; told again, nothing changes. Paid
+    and closed are the last word about a trade, so they are taken whenever they come. That it waits
+    may be over by now, so nothing is made of it.
+    """
+    row = tx.one(rows.find(seen.pay_id))
+    if row is None:
+        text = f"payment {seen.pay_id}: there is no such payment"
+        return Result[Any].no(Code.PAYMENT_NOT_FOUND, text)
+    problem = _does_not_fit(row, seen)
+    if problem:
+        return Result[Any].no(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
+    if seen.trade_status == TRADE_CLOSED:
+        if seen.trade_no:  # the answer that was to bring it may have been lost
+            tx.change(rows.note_trade(seen.pay_id, seen.trade_no))
+        tx.change(rows.close(seen.pay_id, tx.now))
+        tx.change(rows.ask_no_more(seen.pay_id))
+    elif seen.trade_status in PAID_THERE:
+        if tx.change(rows.take(seen.pay_id, str(seen.trade_no), tx.now)):
+            _accept_or_give_back(tx, row)
+        else:
+            tx.run(rows.ask_no_more(seen.pay_id))
+    return Result[Any].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
+
+
+@step()
+def stop_payment(tx: Transaction, event: Event) -> None:
+    """The order has ended: refuse a payment to come, close an open one, give a made one back."""
+    if undo(tx, "accept_payment", event.order_id) is not None:
+        _give_back(tx, tx.run(rows.find_standing(event.order_id)).one(), "the order has ended")
+    tx.run(rows.close_open(event.order_id, tx.now, tx.wall_ms))
+
+
+@step()
+def finish_refund(tx: Transaction, done: TradeRefunded) -> None:
+    """The platform has given the money back: tell all whom the payment had brought something."""
+    if tx.change(rows.finish_refund(done.refund_id, tx.now)):
+        row = tx.run(rows.find_refund(done.refund_id)).one()
+        tx.emit(OrderRefunded(
+            order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id,
+            refund_id=row.refund_id, amount=row.amount,
+        ))  # fmt: skip
+
+
+@step(reads=True)
+def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
+    """Look a payment up."""
+    row = tx.one(rows.find(query.pay_id))
+    if row is None:
+        text = f"payment {query.pay_id}: there is no such payment"
+        return Result[PaymentFound].no(Code.PAYMENT_NOT_FOUND, text)
+    return Result[PaymentFound].ok(_found(tx, row))
+
+
+def _does_not_fit(row: Any, seen: TradeSeen) -> str:
+    """What the platform says that cannot be true of this payment; empty where all fits."""
+    if seen.trade_status not in STATES_THERE:
+        return f"{seen.trade_status} is no state of a trade"
+    if seen.trade_status in PAID_THERE and not seen.trade_no:
+        return "the platform says that it is paid, and names no trade"
+    if seen.total_amount != row.pay_amount:
+        return f"the platform says {seen.total_amount} cents, and {row.pay_amount} were asked for"
+    if seen.trade_no and row.trade_no not in (None, seen.trade_no):
+        return f"the platform says trade {seen.trade_no}, and it is trade {row.trade_no}"
+    return ""
+
+
+def _accept_or_give_back(tx: Transaction, row: Any) -> None:
+    accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
+    operation = claim(tx, "accept_payment", accept)
+    if operation.earlier:
+        return _give_back(tx, row, "the order has ended, or is paid by another payment")
+    operation.apply(amount=row.pay_amount)
+    return tx.emit(OrderPaid(
+        order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
+    ))  # fmt: skip
+
+
+def _give_back(tx: Transaction, row: Any, reason: str) -> None:
+    """Have a paid payment refunded, once: its refund has an id of its own."""
+    tx.insert_once(
+        refund, (refund.c.pay_id,), refund_id=tx.ids.next(), pay_id=row.pay_id,
+        order_id=row.order_id, user_id=row.user_id, amount=row.pay_amount, state=REFUND_OPEN,
+        reason=reason, tries=0, next_try=tx.wall_ms, add_time=tx.now,
+    )  # fmt: skip
+
+
+def _ended(order_id: int, outcome: str) -> Result[Any]:
+    if outcome == APPLIED:
+        text = f"order {order_id}: is paid already"
+        return Result[Any].no(Code.PAYMENT_ALREADY_PAID, text)
+    text = f"order {order_id}: was cancelled or returned, and cannot be paid"
+    return Result[Any].no(Code.ORDER_NOT_PAYABLE, text)
+
+
+def _found(tx: Transaction, row: Any) -> PaymentFound:
+    back = tx.one(rows.find_refund_of(row.pay_id)) if row.is_paid == PAY_PAID else None
+    return PaymentFound(
+        pay_id=row.pay_id, order_id=row.order_id, user_id=row.user_id, is_paid=row.is_paid,
+        pay_amount=row.pay_amount, trade_no=row.trade_no, add_time=row.add_time,
+        pay_time=row.pay_time, refund_id=back and back.refund_id,
+        refund_time=back and back.refund_time,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""MySQL, Kafka and ZooKeeper in containers, through the Docker engine."""

@@ -1,0 +1,200 @@
+"""The containers of one project: found, made, started, waited for, stopped and removed."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from docker import DockerClient
+from docker.errors import APIError
+from docker.models.containers import Container
+from docker.models.networks import Network
+from docker.models.volumes import Volume
+from docker.utils import parse_bytes
+
+from labkit.settings import Settings
+from labkit.stack.containers import compose_file
+from labkit.stack.containers.compose_file import Service
+from labkit.stack.containers.create import MADE_FROM, OURS, Maker, find
+from labkit.stack.containers.engine import Unusable, explain
+
+_READY_SECONDS = 90
+_STOP_SECONDS = 10
+_GIB = 2**30
+
+
+class Project:
+    """What lies under one name at one engine.
+
+    Args:
+        docker: the engine.
+        settings: name, network, images, ports and password.
+        progress: is told, line by line, what takes time.
+    """
+
+    def __init__(
+        self, docker: DockerClient, settings: Settings, progress: Callable[[str], None]
+    ) -> None:
+        self._docker = docker
+        described = compose_file.read(settings)
+        self._name, self._services = described.name, described.services
+        self._host = settings.containers_network == "host"
+        self._maker = Maker(docker, self._name, host_network=self._host)
+        self._told, self._telling = progress, threading.Lock()
+        self._started: list[Container] = []
+
+    def images(self) -> list[str]:
+        """The images that it stands on."""
+        return [service.image for service in self._services.values()]
+
+    def check(self) -> None:
+        """See that there is memory, and that nobody else has the ports.
+
+        Raises:
+            Unusable: there is not, or somebody has.
+        """
+        check_memory(self._docker, self._services)
+        for name, service in self._services.items():
+            found = self._find(name)
+            if not found or found.status not in ("running", "paused"):
+                for port in service.listens if self._host else [service.port]:
+                    _check_port(name, port)
+
+    def up(self) -> dict[str, Container]:
+        """Service → container, each up and ready.
+
+        Raises:
+            Unusable: one cannot be; those that this call started are stopped again.
+        """
+        try:
+            self._maker.prepare(self._services)
+            with ThreadPoolExecutor(len(self._services)) as pool:
+                found = pool.map(self._bring_up, self._services, self._services.values())
+                return dict(zip(self._services, found, strict=True))
+        except (APIError, Unusable) as error:
+            for container in self._started:
+                container.stop(timeout=_STOP_SECONDS)
+            raise Unusable(explain(error)) from None
+
+    def down(self, *, volumes: bool) -> list[str]:
+        """Remove what labkit made, and say what that was."""
+        ours: dict[str, str | list[str] | bool] = {"label": f"{OURS}={self._name}"}
+        containers = self._docker.containers.list(all=True, filters=ours)
+        with ThreadPoolExecutor(len(containers) or 1) as pool:
+            list(pool.map(_remove, containers))
+        parts: list[Network | Volume] = [*self._docker.networks.list(filters=ours)]
+        if volumes:
+            parts += self._docker.volumes.list(filters=ours)
+        return sorted(str(part.name) for part in [*containers, *filter(_remove_unused, parts)])
+
+    def _bring_up(self, name: str, service: Service) -> Container:
+        container = self._find(name)
+        if container and self._outdated(container, service):
+            self._progress(f"{name}: its settings or its image changed, so it is made anew")
+            _remove(container)
+            container = None
+        container = container or self._maker.make(name, service)
+        if container.status == "running":
+            self._progress(f"{name} is up already")
+        elif container.status == "paused":
+            container.unpause()
+        else:
+            self._progress(f"starting {name}")
+            self._started.append(container)
+            container.start()
+        self._await_ready(name, container, service)
+        return container
+
+    def _progress(self, line: str) -> None:
+        with self._telling:
+            self._told(line)
+
+    def _find(self, name: str) -> Container | None:
+        return find(self._docker, self._name, name)
+
+    def _outdated(self, container: Container, service: Service) -> bool:
+        """Whether it is ours and was made from something else; what others made is theirs."""
+        ours = container.labels.get(OURS) == self._name
+        return ours and container.labels.get(MADE_FROM) != self._maker.made_from(service)
+
+    def _await_ready(self, name: str, container: Container, service: Service) -> None:
+        """Ask as its health check does, without waiting for the engine's next turn to ask."""
+        kind, *command = service.healthcheck.test
+        command = ["/bin/sh", "-c", *command] if kind == "CMD-SHELL" else command
+        command = ["timeout", service.healthcheck.timeout, *command]
+        deadline = time.monotonic() + _READY_SECONDS
+        while (complaint := _complaint(container, command)) is not None:
+            container.reload()
+            if container.status == "exited":
+                raise Unusable(_died(name, container))
+            if time.monotonic() > deadline:
+                raise Unusable(
+                    f"{name} is not ready after {_READY_SECONDS} s ({complaint}): "
+                    f"docker logs {container.name}"
+                )
+            time.sleep(0.1)
+
+
+def check_memory(docker: DockerClient, described: dict[str, Service]) -> None:
+    """See that the engine has the memory that the containers may take.
+
+    Raises:
+        Unusable: it has not.
+    """
+    wanted = sum(parse_bytes(service.mem_limit) for service in described.values())
+    there = docker.info()["MemTotal"]
+    if there < wanted:
+        raise Unusable(
+            f"Docker has {there / _GIB:.1f} GiB of memory and the containers may take "
+            f"{wanted / _GIB:.1f}: give it more (Docker Desktop: Settings, Resources)"
+        )
+
+
+def _check_port(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise Unusable(
+                f"port {port}, which {name} wants, is taken: stop what listens there, "
+                f"or choose another: LABKIT_{name.upper()}_PORT={port + 10_000}"
+            ) from None
+
+
+def _complaint(container: Container, command: list[str]) -> str | None:
+    """What a health check says where it fails; None where it does not."""
+    try:
+        answer = container.exec_run(command)
+    except APIError as error:  # it stopped meanwhile
+        return explain(error)
+    if answer.exit_code == 0:
+        return None
+    assert isinstance(answer.output, bytes)  # an iterator only where one is asked for
+    return " ".join(answer.output.decode(errors="replace").split())
+
+
+def _died(name: str, container: Container) -> str:
+    if container.attrs["State"]["OOMKilled"]:
+        return f"{name} ran out of its memory: raise its mem_limit in compose.yaml"
+    lines = container.logs(tail=50).decode(errors="replace").splitlines()
+    said = [line for line in lines if line.strip() and not line[0].isspace()]  # no stack traces
+    return (
+        f"{name} stopped at its start ({(said or ['no word'])[-1]}): docker logs {container.name}"
+    )
+
+
+def _remove_unused(part: Network | Volume) -> bool:
+    try:
+        part.remove()
+    except APIError:  # a container that is not ours uses it
+        return False
+    return True
+
+
+def _remove(container: Container) -> None:
+    if container.status == "paused":
+        container.unpause()
+    container.stop(timeout=_STOP_SECONDS)
+    container.remove(v=True)

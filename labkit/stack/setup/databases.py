@@ -1,0 +1,150 @@
+"""Where the services' databases lie: a file each, or a schema and a user each on a MySQL server."""
+
+import json
+import secrets
+import shutil
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import URL, Connection, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from labkit.home import DATABASES, Home, write_whole
+from labkit.runtime.db.engines import open_engine
+from labkit.stack.boundaries import Cross, uncrossed
+from labkit.stack.setup.seeds import Seeds, files, seed
+
+#: Begins the names of the triggers by which a fault has a table be full.
+FULL_TRIGGER = "labkit_full_"
+COLLATION = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+_FORM = "LABKIT_MYSQL must look like mysql+pymysql://user:password@host:3306/"
+
+
+class CannotUse(Exception):
+    """The server cannot be used, or may lose what it commits; the message says what to do."""
+
+
+def prepare(home: Home, server: str) -> None:
+    """Make a schema for each service, and a user who can reach nothing else.
+
+    Args:
+        home: whose databases; its secret tells them from those of other labs on the server.
+        server: SQLAlchemy URL of a user who may make schemas and users.
+
+    Raises:
+        CannotUse: the server is away, does not let this user in or make what is needed, or does
+            not put each commit on disk.
+    """
+    admin, known = _parse(server), home.known_schemas()
+    urls = {name: _url(home, admin, name, known["urls"].get(name)) for name in DATABASES}
+    engine = open_engine(server)
+    try:
+        with engine.connect() as connection:
+            _check(connection)
+            made = [_make(connection, url) for url in urls.values()]
+    except DBAPIError as error:
+        where = f"the MySQL server at {admin.host}:{admin.port or 3306}"
+        raise CannotUse(f"{where}, which LABKIT_MYSQL names, says: {error.orig}") from None
+    finally:
+        engine.dispose()
+    _note(home, urls, filled=known["filled"] and not any(made))
+
+
+def put_aside(home: Home) -> None:
+    """Use files from now on; what lies on a server stays there, and known."""
+    known = home.known_schemas()
+    if known["used"]:
+        _note(home, known["urls"], filled=known["filled"], used=False)
+
+
+def fill(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:
+    """Empty all databases and put the seeds in: all of it, or it counts as nothing.
+
+    Args:
+        home: whose databases.
+        seeds: how much.
+        now: business time of the opening rows.
+        cross: called with the name of each boundary.
+    """
+    if urls := home.schemas():
+        _note(home, urls, filled=False)
+        seed(urls, seeds, now, cross)
+        _note(home, urls, filled=True)
+        return
+    fresh, old = home.folder / "databases.new", home.folder / "databases.old"
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    fresh.mkdir()
+    seed(files(fresh), seeds, now, cross)
+    # File by file, a log that holds acknowledged orders could go, and its database stay.
+    cross("helper.put_aside.before_rename")
+    home.databases.rename(old)
+    cross("helper.put_aside.after_rename")
+    cross("helper.fill.before_rename")
+    fresh.rename(home.databases)
+    cross("helper.fill.after_rename")
+    shutil.rmtree(old)
+
+
+def _parse(server: str) -> URL:
+    try:
+        url = make_url(server)
+    except ArgumentError:
+        raise CannotUse(_FORM) from None  # and no word of what may hold a password
+    if url.drivername != "mysql+pymysql" or not url.host:
+        raise CannotUse(_FORM)
+    return url
+
+
+def _url(home: Home, admin: URL, name: str, known: str | None) -> URL:
+    """The service's own URL on the server, with the password that it had."""
+    own = f"labkit_{home.mark}_{name}"
+    password = make_url(known).password if known else secrets.token_urlsafe(24)
+    return admin.set(username=own, password=str(password), database=own)
+
+
+def _make(connection: Connection, url: URL) -> bool:
+    """Make one schema and its user, where they are not there yet; whether the schema is new."""
+    there = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = :name"
+    new = not connection.execute(text(there), {"name": url.database}).scalar_one()
+    who = f"'{url.username}'@'%'"
+    for statement in (
+        # two keys that differ in a capital are two keys, as they are on SQLite
+        f"CREATE DATABASE IF NOT EXISTS `{url.database}` {COLLATION}",
+        f"CREATE USER IF NOT EXISTS {who} IDENTIFIED BY '{url.password}'",
+        f"ALTER USER {who} IDENTIFIED BY '{url.password}' ACCOUNT UNLOCK",
+        f"GRANT ALL ON `{url.database}`.* TO {who}",
+    ):
+        connection.execute(text(statement))
+    for trigger in full_triggers(connection, str(url.database)):
+        connection.execute(text(f"DROP TRIGGER `{url.database}`.`{trigger}`"))
+    return new
+
+
+def full_triggers(connection: Connection, schema: str) -> list[str]:
+    """The triggers that a fault has in a schema, or left there."""
+    asked = ("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = :schema "
+             "AND trigger_name LIKE :names")  # fmt: skip
+    named = {"schema": schema, "names": f"{FULL_TRIGGER}%"}
+    return list(connection.execute(text(asked), named).scalars())
+
+
+def _check(connection: Connection) -> None:
+    asked = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"
+    flush, logs, sync = connection.exec_driver_sql(asked).one()
+    for right, setting in (
+        (flush == 1, "innodb_flush_log_at_trx_commit"), (not logs or sync == 1, "sync_binlog"),
+    ):  # fmt: skip
+        if not right:
+            raise CannotUse(
+                "the MySQL server answers before a commit is on disk, so that it may lose money: "
+                f"set {setting} = 1"
+            )
+
+
+def _note(home: Home, urls: Any, *, filled: bool, used: bool = True) -> None:
+    shown = {name: make_url(url).render_as_string(hide_password=False)
+             for name, url in urls.items()}  # fmt: skip
+    write_whole(
+        home.schemas_file, json.dumps({"urls": shown, "filled": filled, "used": used}), durable=True
+    )

@@ -1,0 +1,160 @@
+"""The first data of the case, or as much as is asked for, with opening rows in the logs."""
+
+import csv
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import Connection, Table, text
+
+import labkit
+from labkit.home import DATABASES, sqlite_url
+from labkit.payment_platform.tables import PLATFORM_TABLES
+from labkit.runtime.db.engines import open_engine
+from labkit.shop import tables as t
+from labkit.stack.boundaries import Cross, uncrossed
+
+_HERE = Path(labkit.__file__).parent
+#: The most rows of a kind, and the most pieces or cents of one.
+MANY, MUCH = 1_000_000, 10**12
+_MOBILE = "13800000000"
+_ANSWER_SECONDS = 60.0  # for a million rows
+_ALONE_SECONDS = 30
+
+
+class Seeds(BaseModel):
+    """How much to seed. What is None comes from the case's first data.
+
+    Attributes:
+        goods: kinds of goods, with ids from 1.
+        users: users, with ids from 1.
+        stock: pieces of each kind.
+        balance: cents of each user.
+        coupons: coupons of 20.00, with ids from 1, dealt to the users in turn.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    goods: int | None = Field(default=None, ge=1, le=MANY)
+    users: int | None = Field(default=None, ge=1, le=MANY)
+    stock: int | None = Field(default=None, ge=0, le=MUCH)
+    balance: int | None = Field(default=None, ge=0, le=MUCH)
+    coupons: int | None = Field(default=None, ge=0, le=MANY)
+
+
+def first_data(name: str) -> list[dict[str, Any]]:
+    """The rows of one CSV file of `data/`, whole numbers as such."""
+    folder = _HERE.parent / "data"
+    folder = folder if folder.exists() else _HERE / "_data"
+    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            {field: int(value) if value.isdecimal() and field != "user_mobile" else value
+             for field, value in row.items()}
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Service → URL of its SQLite file in a folder."""
+    return {name: sqlite_url(folder, name) for name in DATABASES}
+
+
+def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:
+    """Make the tables of each service's database anew, and put the seeds in.
+
+    Args:
+        urls: service → URL of its database; what it holds goes.
+        seeds: how much.
+        now: business time of the opening rows.
+        cross: called with the name of each boundary.
+    """
+    rows = _rows(seeds, now)
+
+    def fill(service: str, tables: tuple[Table, ...]) -> None:
+        cross("helper.seed_database.before_work")
+        engine = open_engine(urls[service], seconds=_ANSWER_SECONDS)
+        with engine.begin() as connection:
+            _be_alone(connection)
+            tables[0].metadata.drop_all(connection, tables)
+            tables[0].metadata.create_all(connection, tables)
+            for table in tables:
+                _insert(connection, table, rows.get(table.name, []))
+        engine.dispose()
+        cross("helper.seed_database.after_work")
+
+    databases = {**t.TABLES, "platform": PLATFORM_TABLES}
+    with ThreadPoolExecutor(len(databases)) as pool:  # most of it is waiting for the disk
+        list(pool.map(fill, databases, databases.values()))
+
+
+def _be_alone(connection: Connection) -> None:
+    """Wait until no session works on a schema for a helper that was killed.
+
+    A MySQL server ends the statement of a client that is gone before it notices: a table could be
+    dropped after it was made anew. The lock goes with the session that has it.
+
+    Raises:
+        TimeoutError: somebody else fills this schema.
+    """
+    if connection.dialect.name != "mysql":
+        return
+    asked = text("SELECT GET_LOCK(CONCAT('seeding ', DATABASE()), :seconds)")
+    if not connection.execute(asked, {"seconds": _ALONE_SECONDS}).scalar_one():
+        raise TimeoutError(f"somebody else puts first data into {connection.engine.url.database}")
+
+
+def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(table.insert(), rows)
+
+
+def _rows(seeds: Seeds, now: datetime) -> dict[str, list[dict[str, Any]]]:
+    goods, users = _goods(seeds, now), _users(seeds, now)
+    opening = {"order_id": 0, "direction": t.OPENING, "log_time": now}
+    stock = [{**opening, "goods_id": one["goods_id"], "goods_number": one["goods_number"]}
+             for one in goods]  # fmt: skip
+    log = {"order_id": 0, "create_time": now}
+    money = [{**log, "user_id": one["user_id"], "money_log_type": t.MONEY_OPENING,
+              "use_money": one["user_money"]} for one in users]  # fmt: skip
+    score = [{**log, "user_id": one["user_id"], "score_log_type": t.MONEY_OPENING,
+              "use_score": one["user_score"]} for one in users]  # fmt: skip
+    coupons = _coupons(seeds, users)
+    kept = ("coupon_id", "user_id", "coupon_price")
+    coupon_log = [{**opening, **{column: one[column] for column in kept}} for one in coupons]
+    return {
+        "trade_goods": goods, "trade_goods_number_log": stock, "trade_user": users,
+        "trade_user_money_log": money, "trade_user_score_log": score,
+        "trade_coupon": coupons, "trade_coupon_log": coupon_log,
+    }  # fmt: skip
+
+
+def _goods(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
+    case = first_data("goods")
+    if seeds.goods is not None:
+        case = [{**case[0], "goods_id": number, "goods_name": f"goods {number}"}
+                for number in range(1, seeds.goods + 1)]  # fmt: skip
+    stock = {} if seeds.stock is None else {"goods_number": seeds.stock}
+    return [{**one, **stock, "add_time": now} for one in case]
+
+
+def _users(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
+    case = first_data("users")
+    if seeds.users is not None:
+        case = [{**case[0], "user_id": number, "user_name": f"user {number}",
+                 "user_mobile": _MOBILE} for number in range(1, seeds.users + 1)]  # fmt: skip
+    balance = {} if seeds.balance is None else {"user_money": seeds.balance}
+    return [{**one, **balance, "user_reg_time": now} for one in case]
+
+
+def _coupons(seeds: Seeds, users: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    case = first_data("coupons")
+    if seeds.coupons is not None:
+        ids = [one["user_id"] for one in users]
+        case = [{**case[0], "coupon_id": number, "user_id": ids[(number - 1) % len(ids)]}
+                for number in range(1, seeds.coupons + 1)]  # fmt: skip
+    owners = {one["user_id"] for one in users}
+    return [{**one, "order_id": None, "is_used": 0, "used_time": None}
+            for one in case if one["user_id"] in owners]  # fmt: skip

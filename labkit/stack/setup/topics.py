@@ -1,0 +1,64 @@
+"""The message queue of a lab: which broker, and what the lab has there."""
+
+from labkit.home import Home
+from labkit.runtime.messaging import topics
+from labkit.runtime.messaging.inbox import DeadLetter
+from labkit.runtime.messaging.kafka import Broker, Ground
+from labkit.settings import Settings
+from labkit.shop.wiring import GROUPS, SERVICES
+
+
+class CannotUse(Exception):
+    """The broker would turn the services away; the message says what to do."""
+
+
+def ground_of(home: Home) -> Ground:
+    """The broker of a lab, as its state file names it."""
+    state = home.state()
+    settings = Settings.model_validate_json(home.settings_file.read_text())
+    return Ground(
+        address=state["endpoints"]["broker"], prefix=state["topic_prefix"],
+        keeps=bool(settings.broker), partitions=settings.partitions, session=settings.group_session,
+    )  # fmt: skip
+
+
+def prefix_of(home: Home, generation: int) -> str:
+    """Labs may share a broker that is not theirs, and a reset must not see what was before."""
+    return f"labkit-{home.mark}-{generation}-"
+
+
+def broker_of(home: Home, service: str) -> Broker:
+    """The broker as one service sees it."""
+    return Broker(ground_of(home), service)
+
+
+def topics_of(ground: Ground) -> list[str]:
+    """All topics of a lab, as the broker has them."""
+    shared = [topic for topic in GROUPS if topic != DeadLetter.topic]
+    own = [name for service in SERVICES.values() if service.handlers
+           for name in ground.topics(service.name, [DeadLetter.topic])]  # fmt: skip
+    return [*ground.topics("", shared), *own]
+
+
+def make_topics(home: Home) -> None:
+    """Make all topics of the wiring at the lab's broker.
+
+    Raises:
+        CannotUse: consumers cannot join a group there with the session of the settings.
+        KafkaError: the broker is away, or refuses.
+    """
+    ground = ground_of(home)
+    least = topics.shortest_session(ground) if ground.keeps else None
+    if least and ground.session < least:
+        raise CannotUse(
+            f"Kafka at {ground.address} lets no consumer in whose session is shorter than "
+            f"{least:g} s: set LABKIT_GROUP_SESSION={least:g}, "
+            "or group.min.session.timeout.ms at the broker"
+        )
+    topics.make(ground, topics_of(ground))
+
+
+def remove_topics(home: Home) -> None:
+    """Remove them, with what they hold."""
+    ground = ground_of(home)
+    topics.remove(ground, topics_of(ground))

@@ -1,0 +1,48 @@
+"""A ZooKeeper that a lab is told to use: whether it can be, and the lab's tree there."""
+
+import re
+import time
+
+from labkit.home import Home
+from labkit.runtime.clock import wall_ms
+from labkit.runtime.registry.zookeeper_nodes import LeaseNodes
+from labkit.runtime.registry.zookeeper_session import ZooKeeperSession
+
+_HOSTS = re.compile(r"[^\s:,/]+:\d+(,[^\s:,/]+:\d+)*")
+_REACH_SECONDS = 10  # it may have been started together with the lab
+
+
+class CannotUse(Exception):
+    """The ensemble cannot be used; the message says why."""
+
+
+def prepare(home: Home, address: str) -> None:
+    """Make the tree under which worker numbers are leased, where it is not there.
+
+    Of the lab nothing may live: what is unknown then was used in the past at most.
+
+    Args:
+        home: whose tree; its mark tells it from those of other labs.
+        address: `host:port[,host:port…]`.
+
+    Raises:
+        CannotUse: it is no such address, or no server of it is ready in time.
+    """
+    if not _HOSTS.fullmatch(address):
+        raise CannotUse(f"LABKIT_ZOOKEEPER must look like host:2181 or a:2181,b:2181: {address!r}")
+    ensemble = ZooKeeperSession(address)
+    try:
+        _wait_for(ensemble)
+        LeaseNodes(ensemble, f"/labkit/{home.mark}", "labkit up").make(wall_ms())
+    finally:
+        ensemble.close()
+
+
+def _wait_for(ensemble: ZooKeeperSession) -> None:
+    deadline = time.monotonic() + _REACH_SECONDS
+    while ensemble.session is None:
+        if time.monotonic() > deadline:
+            raise CannotUse(
+                f"no ZooKeeper is ready at {ensemble.address}, which LABKIT_ZOOKEEPER names"
+            )
+        time.sleep(0.02)

@@ -1,0 +1,103 @@
+"""A lab without a supervisor: its services are started one by one, on one machine or on many.
+
+`found` makes once what all of them need, in the databases, at the broker and in a home. `serve` is
+one instance of a service, which finds everything else through that home, or a copy of it.
+"""
+
+import itertools
+import json
+import os
+import socket
+
+from labkit.home import DATABASES, ENDPOINTS, FOUNDED, Home, take_lock, try_lock, write_whole
+from labkit.payment_api import keys
+from labkit.runtime.clock import LabClock
+from labkit.runtime.rpc.address import Address
+from labkit.settings import Settings
+from labkit.stack.setup import databases, topics, zookeeper
+from labkit.stack.setup.seeds import Seeds
+from labkit.stack.supervisor import service_process
+
+#: Settings without which services that know nothing of each other cannot meet.
+NEEDED = ("mysql", "broker", "zookeeper", "pay_web", "platform")
+
+
+def found(home: Home, settings: Settings) -> None:
+    """Make schemas and users, the first data, keys, topics, and the home in which all is noted.
+
+    What is there stays as it is, so that this can be done again, also while services run.
+
+    Args:
+        home: for this lab; services need it, or a copy.
+        settings: of the lab; `mysql` is not kept, since it may do more than any service.
+
+    Raises:
+        RuntimeError: a setting is missing, a server is away or refuses; one line for people.
+    """
+    if missing := [f"LABKIT_{name.upper()}" for name in NEEDED if not getattr(settings, name)]:
+        raise RuntimeError(f"{', '.join(missing)} must say where the services find what they need")
+    home.make()
+    lock = take_lock(home.lock_file)
+    if lock is None:
+        raise RuntimeError(f"a lab is up in {home.folder}, whose services labkit starts by itself")
+    try:
+        databases.prepare(home, settings.mysql)
+        if not home.filled():  # else services may live, and know themselves what they have leased
+            zookeeper.prepare(home, settings.zookeeper)
+            databases.fill(home, Seeds(), LabClock(home.clock_file).now())
+    except (databases.CannotUse, zookeeper.CannotUse) as error:
+        raise RuntimeError(str(error)) from None
+    keys.make(home.keys)
+    kept = settings.model_copy(update={"mysql": ""})
+    write_whole(home.settings_file, kept.model_dump_json())
+    _note(home, settings)
+    topics.make_topics(home)
+    os.close(lock)
+
+
+def serve(home: Home, name: str, instance: int, place: Address) -> None:
+    """Run one instance of a service in this process, until it is told to stop.
+
+    Args:
+        home: as `found` made it, or a copy.
+        name: of the service.
+        instance: which one of its kind; 0: the first that nobody is who has this same home.
+        place: where it listens, and by which address others reach it.
+
+    Raises:
+        ValueError: there is no such service, or no such address.
+        RuntimeError: the home was never founded.
+        OSError: the address cannot be listened on.
+    """
+    if name not in service_process.PROCESSES:
+        raise ValueError(
+            f"{name}: there is no such service; {', '.join(service_process.PROCESSES)} are"
+        )
+    needed = (home.secret_file, home.settings_file, home.schemas_file, home.state_file)
+    if missing := [file.name for file in needed if not file.exists()]:
+        raise RuntimeError(f"{home.folder} lacks {', '.join(missing)}: labkit init makes them")
+    home.make()  # what a copy lacks
+    address, listener = (place.host, place.port), None
+    if name in service_process.WEBS:
+        listener = socket.create_server(address, backlog=512)
+    service_process.serve(home, name, instance or _number(home, name), listener, place)
+
+
+def _number(home: Home, name: str) -> int:
+    """The first number that is free; its lock goes with this process."""
+    return next(number for number in itertools.count(1)
+                if try_lock(home.registry / f"{name}.{number}.taken") is not None)  # fmt: skip
+
+
+def _note(home: Home, settings: Settings) -> None:
+    """Write down what every service looks up, in the shape in which a supervisor does."""
+    generation = home.state().get("generation", 0)
+    ends = {"pay-web": settings.pay_web, "platform": settings.platform,
+            "broker": settings.broker, "registry": settings.zookeeper}  # fmt: skip
+    state = {
+        "stack": "containers", "phase": FOUNDED, "supervisor": None, "generation": generation,
+        "topic_prefix": topics.prefix_of(home, generation),
+        "endpoints": {name: ends.get(name) for name in ENDPOINTS},
+        "databases": {name: home.database_url(name) for name in DATABASES}, "services": [],
+    }  # fmt: skip
+    write_whole(home.state_file, json.dumps(state, indent=1))

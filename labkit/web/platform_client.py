@@ -1,0 +1,138 @@
+"""The merchant's side (SDK): signs, asks the platform, believes only what the platform signed."""
+
+import json
+import secrets
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+
+from labkit.payment_api.http import open_session, post
+from labkit.payment_api.signing import signed, verify
+from labkit.results import Code, Result
+from labkit.runtime.errors import Unknown
+from labkit.runtime.injection.network import UNBROKEN, NetworkPath
+from labkit.shop.pay_messages import (
+    TRADE_NOT_EXIST,
+    AskTrade,
+    CreateTrade,
+    RefundTrade,
+    TradeFound,
+    TradeRefunded,
+)
+
+_AT_ONCE = 64
+
+
+class PlatformClient:
+    """What the shop knows the payment platform by: the contract `PaymentPlatform` over HTTP.
+
+    Its methods raise `Unknown` where no genuine answer came in time: what was asked may have been
+    done, and can be asked again under the same numbers.
+
+    Args:
+        base_url: of the platform, without a slash at its end.
+        app_id: the merchant's number there.
+        key: the merchant's private key.
+        platform_key: the platform's public key.
+        notify_url: where the platform shall tell how a trade ended.
+        timeout: seconds that a call has.
+        way: what is wrong with the network there.
+    """
+
+    def __init__(
+        self, base_url: str, app_id: str, key: RSAPrivateKey, platform_key: RSAPublicKey,
+        notify_url: str, timeout: float, way: NetworkPath = UNBROKEN,
+    ) -> None:  # fmt: skip
+        self._base_url = base_url
+        self._app_id = app_id
+        self._key = key
+        self._platform_key = platform_key
+        self._notify_url = notify_url
+        self._way = way
+        self._session = open_session(_AT_ONCE, timeout)
+
+    async def create_trade(self, command: CreateTrade) -> Result[TradeFound]:
+        """Open a trade; asked again with the same amount, the same trade."""
+        answer = await self._ask(
+            "create", command,
+            subject=command.subject.replace("&", "＆"),  # `&` is what parts signed parameters
+            total_amount=str(command.total_amount), time_expire=command.time_expire.isoformat(),
+            notify_url=self._notify_url,
+        )  # fmt: skip
+        return _trade(command, answer)
+
+    async def query_trade(self, query: AskTrade) -> Result[TradeFound]:
+        """Ask what became of a trade."""
+        return _trade(query, await self._ask("query", query))
+
+    async def close_trade(self, command: AskTrade) -> Result[TradeFound]:
+        """Close a trade that is not paid; the answer says what holds."""
+        return _trade(command, await self._ask("close", command))
+
+    async def refund_trade(self, command: RefundTrade) -> Result[TradeRefunded]:
+        """Give money back, once for each refund id."""
+        answer = await self._ask(
+            "refund", command,
+            out_request_no=str(command.refund_id), refund_amount=str(command.amount),
+        )  # fmt: skip
+        if answer["success"] != "true":
+            return Result[TradeRefunded].no(*_refusal(command, answer))
+        return Result[TradeRefunded].ok(TradeRefunded(
+            pay_id=command.pay_id, refund_id=int(answer["out_request_no"]),
+            amount=int(answer["refund_amount"]),
+        ))  # fmt: skip
+
+    async def ask_health(self) -> None:
+        """Ask about a trade that nobody opened, to see whether the platform answers.
+
+        Raises:
+            Unknown: it does not.
+        """
+        await self.query_trade(AskTrade(order_id=1, pay_id=1))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def _ask(self, method: str, about: Any, **params: str) -> dict[str, str]:
+        """Ask under the payment's number, and give the genuine answer to exactly this request."""
+        what = f"order {about.order_id}: payment {about.pay_id}: the platform's answer to {method}"
+        number = {"out_trade_no": str(about.pay_id), "request_id": secrets.token_hex(16)}
+        request = signed(self._key, {"app_id": self._app_id, **number, **params})
+        try:
+            url = f"{self._base_url}/api/trade/{method}"
+            status, body = await post(self._session, url, request, self._way)
+        except OSError as error:
+            raise Unknown(f"{what} did not come: {error or type(error).__name__}") from error
+        answer = _strings(body)
+        if not verify(self._platform_key, answer):
+            raise Unknown(f"{what} is not signed by it: {status} {answer}"[:500])
+        if any(answer.get(name) != value for name, value in number.items()):
+            raise Unknown(f"{what} is one to another request")
+        return answer
+
+
+def _strings(text: bytes) -> dict[str, str]:
+    """An answer's parameters; what is no text proves nothing and is left out."""
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return {}
+    fields = body.items() if isinstance(body, dict) else ()
+    return {name: value for name, value in fields if isinstance(value, str)}
+
+
+def _trade(about: CreateTrade | AskTrade, answer: dict[str, str]) -> Result[TradeFound]:
+    if int(answer["code"]) == Code.PAYMENT_NOT_FOUND:
+        return Result[TradeFound].ok(TradeFound(pay_id=about.pay_id, trade_status=TRADE_NOT_EXIST))
+    if answer["success"] != "true":
+        return Result[TradeFound].no(*_refusal(about, answer))
+    return Result[TradeFound].ok(TradeFound(
+        pay_id=about.pay_id, trade_no=answer["trade_no"], trade_status=answer["trade_status"],
+        total_amount=int(answer["total_amount"]), cashier_url=answer["cashier_url"],
+    ))  # fmt: skip
+
+
+def _refusal(about: Any, answer: dict[str, str]) -> tuple[Code, str]:
+    text = f"order {about.order_id}: payment {about.pay_id}: {answer['message']}"
+    return Code(int(answer["code"])), text

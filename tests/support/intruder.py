@@ -1,0 +1,80 @@
+"""What another user of this machine gets at: `python -m tests.support.intruder`, as that user."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from labkit.home import Home
+from labkit.runtime.errors import Unknown
+from labkit.runtime.registry.files import Instance
+from labkit.runtime.rpc.client import Calls
+from labkit.shop.contracts import GoodsService
+from labkit.shop.messages import DeductStock
+from labkit.stack.supervisor import control, ports
+
+
+class Known:
+    """A registry of what a stranger finds by looking for open ports."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._endpoint = endpoint
+
+    def instances(self, service: str, _fresh: float = 0) -> list[Instance]:
+        return [Instance(service, 1, self._endpoint, 0)]
+
+
+class Guessing(Home):
+    """A home of which the stranger knows the port only."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__("/")
+        self._port = port
+
+    secret = "guessed"  # type: ignore[assignment]
+
+    def state(self) -> dict[str, Any]:
+        return {"control": self._port}
+
+
+async def _take_stock(endpoint: str) -> str:
+    calls = Calls("stranger", Known(endpoint), "guessed", None, timeout=5.0)  # type: ignore[arg-type]
+    try:
+        command = DeductStock(order_id=1, goods_id=1, goods_number=1)
+        return str(await calls.stub(GoodsService, "goods").deduct_stock(command))
+    except Unknown as unknown:
+        return str(unknown)
+    finally:
+        await calls.close()
+
+
+def _told(act: Callable[[], Any]) -> str:
+    try:
+        return str(act())
+    except Exception as error:  # what it is, is what we want to know
+        return type(error).__name__
+
+
+def main() -> None:
+    """Try everything on one lab, and print what came of it."""
+    lab = json.loads(sys.argv[1])
+    folder = Path(lab["home"])
+    said = {
+        "list": _told(lambda: list(folder.iterdir())),
+        "secret": _told((folder / "secret").read_text),
+        "order": _told((folder / "databases" / "order.sqlite").read_bytes),
+        "kill": _told(lambda: os.kill(lab["pid"], signal.SIGCONT)),
+        "down": _told(lambda: control.tell(Guessing(lab["control"]), "down")),
+        "call": asyncio.run(_take_stock(lab["goods"])),
+        "web": str(ports.answers(lab["web"])),
+        "broker": str(ports.answers(lab["broker"])),
+    }
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""The processes of a lab from outside: who they are, and whether they are gone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from labkit.home import Home
+from labkit.stack.supervisor import launch
+
+
+def processes(home: Path) -> dict[str, int]:
+    """name → pid of every living process of a lab, the broker and the supervisor included."""
+    status = launch.status(Home(home))
+    found = {one["name"]: one["pid"] for one in status["services"]}
+    found["supervisor"] = status["supervisor"]
+    return {name: pid for name, pid in found.items() if pid}
+
+
+def gone(pids: Mapping[str, int]) -> bool:
+    """Whether processes are no more; who is dead and was not buried (a zombie) is no more."""
+    return not any(map(_lives, pids.values()))
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,98 @@
+"""The reference is whole: what it lacks (a command, a table, a setting …) is a failure."""
+
+from pathlib import Path
+
+import pytest
+import typer
+
+from labkit.cli import (  # noqa: F401  # they register
+    benching,
+    breaking,
+    crashing,
+    looking,
+    ordering,
+    reconciling,
+    running,
+    serving,
+    tour,
+)
+from labkit.cli.base import app
+from labkit.faults import VERBS, Verb
+from labkit.faults.points import catalogue
+from labkit.matrix import SCENARIOS
+from labkit.matrix.plan import UNREACHABLE
+from labkit.matrix.scenario import Scenario
+from labkit.ops.invariants.check import INVARIANTS
+from labkit.ops.reader import HOMES_OF
+from labkit.runtime.injection.failpoints import BOUNDARIES
+from labkit.settings import Settings, bounds_of
+
+ROOT = Path(__file__).parents[3]
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_documented_with_an_example(name: str) -> None:
+    """A command stands in the reference, and its help ends with an example of itself."""
+    assert f"| `labkit {name}` |" in REFERENCE
+    assert f"Example: `labkit {name}" in (COMMANDS[name].help or "")
+
+
+@pytest.mark.parametrize("name", HOMES_OF)
+def test_every_table_is_documented(name: str) -> None:
+    """A table stands in the reference with the databases that have it."""
+    homes = HOMES_OF[name][0] if len(HOMES_OF[name]) == 1 else "every"
+    assert f"| `{name}` | {homes} |" in REFERENCE
+
+
+@pytest.mark.parametrize("one", INVARIANTS, ids=lambda one: one.name)
+def test_every_invariant_is_documented(one: object) -> None:
+    """An invariant stands in the reference with its sentence."""
+    assert f"| {one.name} |" in REFERENCE  # type: ignore[attr-defined]
+    assert one.says in REFERENCE  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_every_failpoint_boundary_is_documented(boundary: str) -> None:
+    """A boundary stands in the reference with everything that it can be made to do."""
+    (line,) = [line for line in REFERENCE.splitlines() if line.startswith(f"| `{boundary}` |")]
+    assert all(action in line for action in BOUNDARIES[boundary])
+
+
+@pytest.mark.parametrize("one", VERBS.values(), ids=lambda one: one.name)
+def test_every_verb_is_documented(one: Verb) -> None:
+    """A fault stands in the reference as the command line is given it, with its sentence."""
+    usage = one.usage.replace("|", "\\|")
+    assert f"| `{usage}` | {one.says} |" in REFERENCE
+
+
+@pytest.mark.parametrize("one", SCENARIOS.values(), ids=lambda one: one.name)
+def test_every_scenario_is_documented(one: Scenario) -> None:
+    """A scenario of the crash matrix stands in the reference with its sentence."""
+    assert f"| `{one.name}` | {one.says} |" in REFERENCE
+
+
+def test_the_readme_says_how_big_the_matrix_is() -> None:
+    """How many stories there are, and how many failpoints they reach."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    reached = len(catalogue()) - len(UNREACHABLE)
+    assert f"{len(SCENARIOS)} stories with a kill −9 at each of the {reached} points" in readme
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented(name: str) -> None:
+    """A setting stands in the reference under its variable, with its default and its bounds."""
+    default = Settings.model_fields[name].default
+    shown = default or "none" if isinstance(default, str) else f"{default:g}"
+    bounds = bounds_of(Settings.model_fields[name])
+    between = f"{bounds[0]:.12g} – {bounds[1]:.12g}" if bounds else "–"
+    assert f"| `LABKIT_{name.upper()}` | {shown} | {between} |" in REFERENCE
+
+
+def test_the_readme_lists_every_notebook() -> None:
+    """A notebook stands in the README's table of the course."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    assert notebooks
+    assert [book.name for book in notebooks if f"(notebooks/{book.name})" not in readme] == []

@@ -1,0 +1,323 @@
+"""Calls over real gRPC on the loopback: answered, refused, or unknown; never half known."""
+
+import asyncio
+import subprocess
+import sys
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import grpc
+import grpc.aio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from labkit.results import Code, Result
+from labkit.runtime.errors import Unknown
+from labkit.runtime.injection.failpoints import BOUNDARIES, Failpoint, Failpoints, FailpointStore
+from labkit.runtime.rpc.contract import methods_of
+from labkit.runtime.rpc.protocol import Call, pack
+from labkit.runtime.wiring import Service
+from labkit.shop.contracts import PaymentPlatform
+from labkit.shop.wiring import NAMES, SERVICES
+from tests.support.counter import ONE, SECRET, Add, Counting, Handle, Total, calling, serving
+from tests.support.store import eventually
+
+ROOT = Path(__file__).parents[3]
+
+
+async def one_call(folder: Path, add: Handle, **how: Any) -> Any:
+    """Serve, call once, stop."""
+    async with serving(folder, add), calling(folder, **how) as counter:
+        return await counter.add(ONE)
+
+
+def test_a_call_there_and_back(tmp_path: Path) -> None:
+    """A command with a 64-bit id arrives as it was sent, and the typed answer comes back."""
+    got = []
+
+    async def add(command: Add) -> Result[Total]:
+        got.append(command)
+        return Result[Total].ok(Total(amount=7), "ok")
+
+    answer = asyncio.run(one_call(tmp_path, add))
+    assert answer == Result[Total].ok(Total(amount=7), "ok")
+    assert got == [ONE]
+
+
+def test_a_refusal_is_an_answer(tmp_path: Path) -> None:
+    """A refused command comes back as its `Result`, not as an exception."""
+
+    async def add(_: Add) -> Result[Total]:
+        return Result[Total].no(Code.STOCK_SHORT, "none left")
+
+    assert asyncio.run(one_call(tmp_path, add)).code == Code.STOCK_SHORT
+
+
+def test_a_stored_answer_travels_like_a_new_one(tmp_path: Path) -> None:
+    """An answer read back from the database has plain data; the caller cannot tell, nor does a
+    warning get into the log."""
+
+    async def add(_: Add) -> Result[Any]:
+        stored = Result[Any].ok(Total(amount=7)).model_dump_json()
+        return Result[Any].model_validate_json(stored)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert asyncio.run(one_call(tmp_path, add)).data == Total(amount=7)
+
+
+@pytest.mark.parametrize("secret", ["", "another home's"])
+def test_a_call_without_the_secret_is_refused(tmp_path: Path, secret: str) -> None:
+    """Who does not know the home's secret gets no answer, and nothing is done."""
+
+    async def main() -> int:
+        counting = Counting()
+        with pytest.raises(Unknown, match="UNAUTHENTICATED"):
+            await one_call(tmp_path, counting.add, secret=secret)
+        return counting.total
+
+    assert asyncio.run(main()) == 0
+
+
+def test_a_foreign_client_is_refused(tmp_path: Path) -> None:
+    """Without the header, or with something that is no message, a gRPC client is refused."""
+
+    async def main() -> list[grpc.StatusCode]:
+        counting, codes = Counting(), []
+        async with (
+            serving(tmp_path, counting.add) as endpoint,
+            grpc.aio.insecure_channel(endpoint) as channel,
+        ):
+            send = channel.stream_stream("/labkit.counter/calls")
+            with_secret = (("labkit-secret", SECRET),)
+            call = Call(1, "add", 1000, "", ONE.model_dump_json().encode())
+            for message, metadata in ((pack([call]), None), (b"no message", with_secret)):
+                stream = send(metadata=metadata)
+                with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+                    await stream.write(message)
+                codes.append(await stream.code())
+        assert counting.total == 0
+        return codes
+
+    refused = [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT]
+    assert asyncio.run(main()) == refused
+
+
+def test_the_health_service_answers(tmp_path: Path) -> None:
+    """Standard tools can ask whether a service serves."""
+
+    async def main() -> Any:
+        async with (
+            serving(tmp_path, Counting().add) as endpoint,
+            grpc.aio.insecure_channel(endpoint) as channel,
+        ):
+            stub = health_pb2_grpc.HealthStub(channel)
+            return await stub.Check(health_pb2.HealthCheckRequest(service=""))
+
+    assert asyncio.run(main()).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_a_handler_that_raises_is_unknown(tmp_path: Path) -> None:
+    """A defect of the other side is not taken for a refusal, and the cause is named."""
+
+    async def add(_: Add) -> Result[Total]:
+        raise ZeroDivisionError("a defect")
+
+    with pytest.raises(Unknown, match="ZeroDivisionError: a defect"):
+        asyncio.run(one_call(tmp_path, add))
+
+
+def test_nobody_serves(tmp_path: Path) -> None:
+    """Where no instance is registered within the call's time, that is said."""
+
+    async def main() -> None:
+        async with calling(tmp_path, timeout=0.1) as counter:
+            await counter.add(ONE)
+
+    with pytest.raises(Unknown, match=r"counter .* no instance is registered"):
+        asyncio.run(main())
+
+
+def test_a_late_answer_is_unknown(tmp_path: Path) -> None:
+    """A call that is not answered within its time is unknown: not refused, not failed."""
+
+    async def main() -> None:
+        counting = Counting()
+        counting.free.clear()
+        async with serving(tmp_path, counting.add), calling(tmp_path, timeout=1) as counter:
+            with pytest.raises(Unknown, match="its time is over"):
+                await counter.add(ONE)
+            counting.free.set()
+
+    asyncio.run(main())
+
+
+def test_who_stops_waiting_does_not_stop_the_work(tmp_path: Path) -> None:
+    """What was begun ends, though its caller has gone, and the other side has heard of that."""
+
+    async def main() -> None:
+        counting = Counting()
+        counting.free.clear()
+
+        async def add(command: Add) -> Any:
+            return await counting.add(command) if command.amount else Result[Total].ok()
+
+        async with serving(tmp_path, add), calling(tmp_path) as counter:
+            waiting = asyncio.ensure_future(counter.add(ONE))
+            await counting.begun.wait()
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            for _ in range(20):  # they travel behind the news that the caller has gone
+                await counter.add(Add(order_id=1, amount=0))
+            counting.free.set()
+            await asyncio.to_thread(eventually, lambda: counting.total == 1)
+
+    asyncio.run(main())
+
+
+def test_none_waits_for_another(tmp_path: Path) -> None:
+    """While one call is held up, others on the same connection are answered."""
+
+    async def main() -> None:
+        counting = Counting()
+
+        async def add(command: Add) -> Any:
+            if command.amount == 0:
+                return await counting.add(command)
+            return Result[Total].ok(Total(amount=command.amount))
+
+        counting.free.clear()
+        async with serving(tmp_path, add), calling(tmp_path) as counter:
+            held = asyncio.ensure_future(counter.add(Add(order_id=1, amount=0)))
+            await counting.begun.wait()
+            answers = await asyncio.gather(
+                *(counter.add(Add(order_id=1, amount=number)) for number in range(1, 50))
+            )
+            assert [answer.data.amount for answer in answers] == list(range(1, 50))
+            assert not held.done()
+            counting.free.set()
+            assert (await held).success
+
+    asyncio.run(main())
+
+
+def test_instances_share_the_load(tmp_path: Path) -> None:
+    """Of two instances of a service, both are asked."""
+
+    async def main() -> tuple[int, int]:
+        one, other = Counting(), Counting()
+        async with (
+            serving(tmp_path, one.add, 1),
+            serving(tmp_path, other.add, 2),
+            calling(tmp_path) as counter,
+        ):
+            for _ in range(60):
+                await counter.add(ONE)
+        return one.total, other.total
+
+    one, other = asyncio.run(main())
+    assert one + other == 60
+    assert min(one, other) > 0
+
+
+_HANGING = """
+import asyncio, os, sys
+from pathlib import Path
+from labkit.runtime.registry.files import Instance, Registry
+from labkit.runtime.rpc.server import Server
+from tests.support.counter import SECRET, Counter
+
+async def hang():
+    print("asked", flush=True)
+    await asyncio.Event().wait()
+
+async def main():
+    server = Server("counter", SECRET)
+    server.add(Counter, {"add": lambda _command, _expires: asyncio.ensure_future(hang())})
+    endpoint = await server.start()
+    Registry(Path(sys.argv[1])).announce(Instance("counter", 1, endpoint, os.getpid()))
+    print("serving", flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main())
+"""
+
+
+def test_another_instance_is_asked_within_the_deadline(tmp_path: Path) -> None:
+    """The asked process is killed before it answers: under the same key and deadline the call goes
+    to the instance that appears, and is answered."""
+
+    async def main(process: subprocess.Popen[str]) -> tuple[Any, int]:
+        counting = Counting()
+        async with calling(tmp_path) as counter:
+            asked = asyncio.ensure_future(counter.add(ONE))
+            assert await asyncio.to_thread(process.stdout.readline) == "asked\n"
+            process.kill()
+            async with serving(tmp_path, counting.add, 2):
+                return await asked, counting.total
+
+    command = [sys.executable, "-c", _HANGING, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, cwd=ROOT) as process:
+        try:
+            assert process.stdout.readline() == "serving\n"
+            answer, total = asyncio.run(main(process))
+        finally:
+            process.kill()
+    assert (answer.data.amount, total) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("boundary", "action", "known", "times"),
+    [
+        ("before_call", "refuse", False, 0),
+        ("after_call", "refuse", False, 1),
+        ("before_call", "duplicate", True, 2),
+        ("before_call", "delay:0.1", True, 1),
+        ("after_call", "delay:0.1", True, 1),
+    ],
+)
+def test_a_call_can_be_made_to_fail(
+    tmp_path: Path, boundary: str, action: str, known: bool, times: int
+) -> None:
+    """A refused call was not made, a refused answer is lost after the work was done, a doubled
+    call is made twice and answered once."""
+    points = [Failpoint("tests", "add", name) for name in BOUNDARIES if name.endswith("call")]
+    failpoints = Failpoints(tmp_path, "tests-1", points)
+    FailpointStore(tmp_path).arm(f"tests.add.{boundary}", action)
+
+    async def main() -> int:
+        counting = Counting()
+        if known:
+            assert (await one_call(tmp_path, counting.add, failpoints=failpoints)).success
+        else:
+            with pytest.raises(Unknown, match="refused"):
+                await one_call(tmp_path, counting.add, failpoints=failpoints)
+        return counting.total
+
+    assert asyncio.run(main()) == times
+    assert FailpointStore(tmp_path).armed() == {}
+
+
+def test_every_contract_is_served_and_callable() -> None:
+    """Each service has a handler for each method of its contract; each call finds its service."""
+    for service in SERVICES.values():
+        if service.contract:
+            assert methods_of(service.contract).keys() == service.methods.keys()
+        for contract in service.calls.values():
+            assert contract is PaymentPlatform or NAMES[contract] in SERVICES
+
+
+@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.contract])
+def test_what_is_behind_a_contract_answers_as_it_says(service: Service) -> None:
+    """A stub reads answers as the contract says; a step that answers otherwise is not understood.
+
+    A step that only ever refuses, or hands on what another step answered, may say `Result[Any]`.
+    """
+    for name, behind in service.methods.items():
+        said = get_type_hints(getattr(service.contract, name))["return"]
+        answers = get_type_hints(behind.function)["return"]
+        assert answers in (said, Result[Any]), name

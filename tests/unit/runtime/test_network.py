@@ -1,0 +1,87 @@
+"""A network that is cut by rules, on real lines: what is lost or refused, and that it heals."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from labkit.runtime.errors import Unknown
+from labkit.runtime.injection.failpoints import Failpoint, Failpoints
+from labkit.runtime.injection.network import nobody
+from labkit.runtime.injection.standing import FaultBook, Rule
+from tests.support.counter import ONE, Counting, calling, serving
+
+CALL = [Failpoint("tests", "add", "before_call"), Failpoint("tests", "add", "after_call")]
+
+
+@pytest.mark.parametrize(
+    ("about", "how", "done"),
+    [
+        ("tests>counter", "dropped", False),
+        ("counter>tests", "dropped", True),
+        ("tests>counter", "refused", False),
+    ],
+)
+@pytest.mark.parametrize("open_before", [True, False])
+def test_what_is_cut_is_lost_until_it_is_mended(
+    tmp_path: Path, about: str, how: str, done: bool, open_before: bool
+) -> None:
+    """A call there does not arrive; one whose answer is lost was done. Both are unknown, on a line
+    that was open before and on a new one. The cut was met, and afterwards calls come through."""
+    book = FaultBook(tmp_path)
+    counting = Counting()
+
+    async def main() -> None:
+        failpoints = Failpoints(tmp_path, "tests-1", CALL)
+        async with (
+            serving(tmp_path / "registry", counting.add),
+            calling(tmp_path / "registry", failpoints=failpoints, timeout=0.4) as counter,
+        ):
+            if open_before:
+                assert (await counter.add(ONE)).success
+            before = counting.total
+            rule = book.lay(Rule("cut", about, how=how))
+            with pytest.raises(Unknown):
+                await counter.add(ONE)
+            assert (counting.total > before) == done
+            assert book.met(rule) > 0
+            book.take_up(rule)
+            for _ in range(20):  # a line that was silent is doubted for a moment
+                try:
+                    assert (await counter.add(ONE)).success
+                    break
+                except Unknown:
+                    continue
+            else:
+                pytest.fail("it did not heal")
+
+    asyncio.run(main())
+
+
+def test_a_cut_of_others_is_no_matter(tmp_path: Path) -> None:
+    """A rule about other services, or about connections the other way, is not met."""
+    book, counting = FaultBook(tmp_path), Counting()
+    others = (("tests>other", "dropped"), ("counter>tests", "refused"))
+    rules = [book.lay(Rule("cut", about, how=how)) for about, how in others]
+
+    async def main() -> None:
+        failpoints = Failpoints(tmp_path, "tests-1", CALL)
+        async with (
+            serving(tmp_path / "registry", counting.add),
+            calling(tmp_path / "registry", failpoints=failpoints) as counter,
+        ):
+            assert (await counter.add(ONE)).success
+
+    asyncio.run(main())
+    assert [book.met(rule) for rule in rules] == [0, 0]
+
+
+def test_nobody_listens_where_connections_are_refused() -> None:
+    """The system itself refuses them."""
+    host, _, port = nobody().partition(":")
+
+    async def connect() -> None:
+        await asyncio.open_connection(host, int(port))
+
+    with pytest.raises(ConnectionRefusedError):
+        asyncio.run(connect())

@@ -1,0 +1,447 @@
+"""One payment's life in the pay database: opened, paid or closed, refunded; each once."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit.results import Code
+from labkit.runtime.messaging.dead_letters import StuckItem
+from labkit.shop import messages as m
+from labkit.shop import pay_messages as p
+from labkit.shop.pay import manual, retries, steps
+from labkit.shop.tables import PAY_CLOSED, PAY_OPEN, PAY_PAID, REFUND_OPEN, REFUNDED
+from tests.support import paying as s
+from tests.support.paying import AMOUNT, ORDER, TRADE
+from tests.support.store import NOON, OpenStore, Row, Store
+
+DUE = p.DueQuery(limit=10)
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> Store:
+    """The pay database."""
+    return open_store("pay")
+
+
+def payment(store: Store, pay_id: int) -> Row:
+    return store.row("trade_pay", pay_id=pay_id)
+
+
+def accepted(store: Store, order_id: int = ORDER) -> str:
+    return store.outcome("accept_payment", order_id)[0]
+
+
+def test_a_payment_is_opened_unpaid(store: Store) -> None:
+    """It is saved with its order, its amount and its first check, and told to nobody."""
+    row = payment(store, s.opened(store))
+    assert (row["order_id"], row["pay_amount"], row["is_paid"]) == (ORDER, AMOUNT, PAY_OPEN)
+    assert (row["open_order_id"], row["add_time"], row["trade_no"]) == (ORDER, NOON, None)
+    assert row["next_check"] == store.wall_ms() + store.settings.check_first * 1000
+    assert store.emitted() == []
+
+
+def test_an_order_has_one_open_payment(store: Store) -> None:
+    """Asked again it is the same one; another order has another."""
+    first = s.opened(store)
+    before = store.everything()
+    assert s.opened(store) == first
+    assert store.everything() == before
+    assert s.opened(store, ORDER + 1) != first
+
+
+def test_a_payment_is_paid_and_told_once(store: Store) -> None:
+    """Paid: row, operation and message are there together; a second callback changes nothing."""
+    pay_id = s.paid(store)
+    row = payment(store, pay_id)
+    assert (row["is_paid"], row["trade_no"], row["pay_time"]) == (PAY_PAID, TRADE, NOON)
+    assert (row["open_order_id"], row["next_check"]) == (None, None)
+    assert store.outcome("accept_payment", ORDER) == ("applied", AMOUNT)
+    assert store.emitted() == [("paid", str(ORDER))]
+
+    before = store.everything()
+    assert s.take(store, pay_id).success
+    assert store.everything() == before
+
+
+@pytest.mark.parametrize("cents", [0, 1, AMOUNT - 1, AMOUNT + 1, 100 * AMOUNT, -AMOUNT])
+@pytest.mark.parametrize("status", [p.TRADE_SUCCESS, p.TRADE_CLOSED, p.WAIT_BUYER_PAY])
+def test_another_amount_is_refused(store: Store, cents: int, status: str) -> None:
+    """What was not asked for is not taken, whatever is said of it, and nothing is written."""
+    pay_id = s.opened(store)
+    before = store.everything()
+    assert s.take(store, pay_id, status, total_amount=cents).code == Code.PAYMENT_ERROR
+    assert store.everything() == before
+    assert s.take(store, pay_id).success
+
+
+def test_another_trade_is_refused(store: Store) -> None:
+    """A payment keeps the number of its trade: another trade cannot pay for it."""
+    pay_id = s.opened(store)
+    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    store.run(steps.note_trade, found)
+    before = store.everything()
+    assert s.take(store, pay_id, trade_no=TRADE + "0").code == Code.PAYMENT_ERROR
+    assert store.everything() == before
+
+
+def test_a_finished_trade_is_a_paid_one(store: Store) -> None:
+    """Past the time of refunds the platform says so of what was paid, heard of before or not."""
+    pay_id = s.paid(store)
+    before = store.everything()
+    assert s.take(store, pay_id, p.TRADE_FINISHED).success
+    assert store.everything() == before
+    other = s.opened(store, ORDER + 1)
+    assert s.take(store, other, p.TRADE_FINISHED).success
+    assert payment(store, other)["is_paid"] == PAY_PAID
+
+
+@pytest.mark.parametrize("status", ["", "trade_success", "NONSENSE"])
+def test_a_state_that_nobody_knows_is_refused(store: Store, status: str) -> None:
+    """It is not passed over as if it were understood: the platform must tell it again."""
+    pay_id = s.opened(store)
+    before = store.everything()
+    assert s.take(store, pay_id, status).code == Code.PAYMENT_ERROR
+    assert store.everything() == before
+
+
+def test_an_unknown_payment_is_refused(store: Store) -> None:
+    """Nothing is saved about a payment that was never opened here."""
+    before = store.everything()
+    assert s.take(store, 4711).code == Code.PAYMENT_NOT_FOUND
+    assert store.everything() == before
+
+
+def test_a_trade_that_waits_changes_nothing(store: Store) -> None:
+    """That the buyer has not paid yet is no news."""
+    pay_id = s.opened(store)
+    before = store.everything()
+    assert s.take(store, pay_id, p.WAIT_BUYER_PAY).success
+    assert store.everything() == before
+
+
+def test_given_up_it_may_be_paid_anew(store: Store) -> None:
+    """A trade that the platform closed closes the payment, and the order gets another one."""
+    pay_id = s.opened(store)
+    assert s.take(store, pay_id, p.TRADE_CLOSED).success
+    row = payment(store, pay_id)
+    assert (row["is_paid"], row["close_time"], row["open_order_id"]) == (PAY_CLOSED, NOON, None)
+    assert row["next_check"] is None
+    again = s.opened(store)
+    assert again != pay_id
+    assert s.take(store, again).success
+    assert store.emitted() == [("paid", str(ORDER))]
+
+
+def test_a_second_payment_of_an_order_goes_back(store: Store) -> None:
+    """Where two payments of an order were paid, the first pays for it, the second is refunded."""
+    first = s.opened(store)
+    s.take(store, first, p.TRADE_CLOSED)
+    second = s.opened(store)
+    assert s.take(store, second).success
+    assert s.take(store, first).success  # the platform took it after all
+
+    assert [payment(store, one)["is_paid"] for one in (first, second)] == [PAY_PAID, PAY_PAID]
+    assert store.emitted() == [("paid", str(ORDER))]
+    refund = store.row("trade_refund")
+    assert (refund["pay_id"], refund["amount"], refund["state"]) == (first, AMOUNT, REFUND_OPEN)
+
+    s.end(store, event=m.OrderReturned)  # and now the order itself goes back
+    assert [one["pay_id"] for one in store.rows("trade_refund")] == [first, second]
+
+
+@pytest.mark.parametrize("event", [m.OrderCancelled, m.OrderReturned])
+def test_an_ended_order_cannot_be_paid(store: Store, event: type[m.Event]) -> None:
+    """The message that came first leaves a mark: no payment is opened for the order any more."""
+    s.end(store, event=event)
+    assert accepted(store) == "blocked"
+    command = p.OpenPayment(order_id=ORDER, user_id=1, pay_amount=AMOUNT)
+    assert store.run(steps.open_payment, command).code == Code.ORDER_NOT_PAYABLE
+    assert store.rows("trade_pay") == []
+
+
+def test_a_paid_order_gets_no_second_payment(store: Store) -> None:
+    """Asked to open one, it says that the order is paid."""
+    s.paid(store)
+    command = p.OpenPayment(order_id=ORDER, user_id=1, pay_amount=AMOUNT)
+    assert store.run(steps.open_payment, command).code == Code.PAYMENT_ALREADY_PAID
+
+
+def test_an_ended_order_closes_its_open_payment(store: Store) -> None:
+    """It is closed here, and the platform is to be asked to close it at once."""
+    pay_id = s.opened(store)
+    s.end(store)
+    row = payment(store, pay_id)
+    assert (row["is_paid"], row["close_time"], row["open_order_id"]) == (PAY_CLOSED, NOON, None)
+    assert row["next_check"] == store.wall_ms()
+    assert store.rows("trade_refund") == []
+
+
+def test_money_that_comes_after_the_end_goes_back(store: Store) -> None:
+    """A payment that meets a cancelled order is paid and refunded, and never told as paid."""
+    pay_id = s.opened(store)
+    s.end(store)
+    assert s.take(store, pay_id).success
+    assert s.take(store, pay_id).success
+    assert payment(store, pay_id)["is_paid"] == PAY_PAID
+    refund = store.row("trade_refund")
+    assert (refund["pay_id"], refund["order_id"], refund["amount"]) == (pay_id, ORDER, AMOUNT)
+    assert (accepted(store), store.emitted()) == ("blocked", [])
+
+
+def test_money_that_came_before_the_end_goes_back(store: Store) -> None:
+    """The payment that stands is refunded when its order ends, once, however often that is told."""
+    refund = s.refunding(store)
+    assert (refund["amount"], refund["next_try"]) == (AMOUNT, store.wall_ms())
+    before = store.everything()
+    s.end(store)
+    s.end(store, event=m.OrderReturned)
+    assert store.everything() == before
+    assert accepted(store) == "undone"
+
+
+def test_the_end_of_another_order_touches_nothing(store: Store) -> None:
+    """A payment belongs to one order."""
+    s.paid(store)
+    before = store.business()
+    s.end(store, ORDER + 1)
+    assert store.business() == before
+
+
+def test_a_refund_is_told_once_the_platform_has_answered(store: Store) -> None:
+    """Not before, and once; the message names payment, refund and amount."""
+    refund = s.refunding(store)
+    assert [topic for topic, _ in store.emitted()] == ["paid"]
+    for _ in range(2):
+        store.run(steps.finish_refund, s.answered(refund))
+        store.wait(60)
+    row = store.row("trade_refund")
+    assert (row["state"], row["refund_time"]) == (REFUNDED, NOON)
+    assert store.emitted() == [("paid", str(ORDER)), ("refunded", str(ORDER))]
+    event = m.OrderRefunded.model_validate_json(store.rows("trade_mq_producer")[1]["body"])
+    assert (event.pay_id, event.refund_id, event.amount) == (
+        refund["pay_id"], refund["refund_id"], AMOUNT,
+    )  # fmt: skip
+
+
+def test_a_payment_is_found_with_its_refund(store: Store) -> None:
+    """What the user sees: state, amounts, times, and whether the money is back."""
+    refund = s.refunding(store)
+    query = p.FindPayment(pay_id=refund["pay_id"])
+    found = store.run(steps.find_payment, query).data
+    assert (found.order_id, found.pay_amount, found.is_paid) == (ORDER, AMOUNT, PAY_PAID)
+    assert (found.refund_id, found.refund_time) == (refund["refund_id"], None)
+    store.run(steps.finish_refund, s.answered(refund))
+    assert store.run(steps.find_payment, query).data.refund_time == NOON
+    assert store.run(steps.find_payment, p.FindPayment(pay_id=1)).code == Code.PAYMENT_NOT_FOUND
+
+
+def test_who_asks_the_platform_asks_alone(store: Store) -> None:
+    """Of two instances that see the same check due, one claims it; the other has nothing to do."""
+    pay_id = s.opened(store)
+    store.wait(store.settings.check_first)
+    assert store.run(retries.find_due_checks, DUE) == [pay_id]
+    [due] = store.run(retries.claim_check, DUE)
+    assert (due.pay_id, due.turn) == (pay_id, payment(store, pay_id)["next_check"])
+    assert store.run(retries.claim_check, DUE) == []
+    assert store.run(retries.find_due_checks, DUE) == []
+
+
+def test_instances_share_what_is_due(store: Store) -> None:
+    """Each claims what the others have not, the most overdue first, and no more than it wants."""
+    ids = []
+    for number in range(7):
+        ids.append(s.opened(store, ORDER + number))
+        store.wait_by_the_wall(0.01)
+    store.wait(store.settings.check_first)
+    want = p.DueQuery(limit=3)
+    claimed = [[one.pay_id for one in store.run(retries.claim_check, want)] for _ in range(4)]
+    assert claimed == [ids[:3], ids[3:6], ids[6:], []]
+
+
+def test_the_delay_grows_to_its_limit_and_no_further(store: Store) -> None:
+    """Each check is put off twice as long as the one before, less some jitter, up to check_max;
+    and it never ends while the payment is open, be it a thousand checks later."""
+    s.opened(store)
+    delays = []
+    for _ in range(30):
+        [row] = store.rows("trade_pay")
+        store.wait_by_the_wall((row["next_check"] - store.wall_ms()) / 1000 + 0.001)
+        [due] = store.run(retries.claim_check, DUE)
+        delays.append((payment(store, due.pay_id)["next_check"] - store.wall_ms()) / 1000)
+    first, most = store.settings.check_first, store.settings.check_max
+    for tries, delay in enumerate(delays, start=1):
+        doubled = min(first * 2**tries, most)
+        assert 0.74 * doubled <= delay <= doubled
+
+
+def claimed(store: Store) -> p.CheckDue:
+    """The one check that is due by now, claimed."""
+    store.wait_by_the_wall(store.settings.check_max)
+    [due] = store.run(retries.claim_check, DUE)
+    return due
+
+
+def trouble(store: Store, due: p.CheckDue, error: str | None = "it is away") -> None:
+    """The platform could not be asked; or it could, where there is no error."""
+    assert due.turn
+    told = p.PayTrouble(id=due.pay_id, turn=due.turn, error=error)
+    store.run(retries.note_check_trouble, told)
+
+
+def test_a_trouble_is_kept_until_the_platform_answers(store: Store) -> None:
+    """Why the platform could not be asked is seen, and no longer once it was; a callback that says
+    nothing new does not end it."""
+    pay_id = s.opened(store)
+    trouble(store, claimed(store))
+    s.take(store, pay_id, p.WAIT_BUYER_PAY)
+    assert payment(store, pay_id)["last_error"] == "it is away"
+    due = claimed(store)
+    assert due.troubled
+    trouble(store, due, None)
+    assert payment(store, pay_id)["last_error"] is None
+
+
+OVERTAKEN = {
+    "paid": lambda store, pay_id: s.take(store, pay_id),
+    "closed at the platform": lambda store, pay_id: s.take(store, pay_id, p.TRADE_CLOSED),
+    "closed by its order": lambda store, _: s.end(store),
+    "given up": lambda store, pay_id: store.run(manual.give_up_payment, StuckItem(number=pay_id)),
+    "claimed by another": lambda store, _: claimed(store),
+}
+
+
+@pytest.mark.parametrize("answer", ["none came", None])
+@pytest.mark.parametrize("meanwhile", OVERTAKEN.values(), ids=OVERTAKEN.keys())
+def test_an_answer_that_was_overtaken_writes_nothing(
+    store: Store, meanwhile: Callable[[Store, int], Any], answer: str | None
+) -> None:
+    """Whatever became of a payment while it was asked about: neither a trouble nor its end is
+    noted, so that a paid one is no dead letter, and one that was given up stays on the list."""
+    pay_id = s.opened(store)
+    trouble(store, claimed(store), "an earlier one")
+    due = claimed(store)
+    meanwhile(store, pay_id)
+    before = store.everything()
+    trouble(store, due, answer)
+    assert store.everything() == before
+
+
+def test_a_refund_that_was_made_has_no_trouble(store: Store) -> None:
+    """Two tries meet, the first is answered: that the second is not writes nothing any more."""
+    refund = s.refunding(store)
+    [due] = store.run(retries.claim_refund, DUE)
+    store.run(steps.finish_refund, s.answered(refund))
+    before = store.everything()
+    told = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
+    store.run(retries.note_refund_trouble, told)
+    assert store.everything() == before
+
+
+def test_a_refund_that_was_given_up_keeps_its_cause(store: Store) -> None:
+    """Given up while it was being sent; also once it was taken back, a late trouble is not its."""
+    s.refunding(store)
+    [due] = store.run(retries.claim_refund, DUE)
+    thing = StuckItem(number=due.refund_id)
+    for verb in (manual.give_up_payment, manual.take_back_payment):
+        assert store.run(verb, thing).success
+        before = store.everything()
+        told = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
+        store.run(retries.note_refund_trouble, told)
+        assert store.everything() == before
+
+
+def test_a_closed_payment_is_asked_about_until_the_last_word(store: Store) -> None:
+    """Once the platform has said that the trade is closed, nothing is asked any more."""
+    pay_id = s.opened(store)
+    s.end(store)
+    assert store.run(retries.find_due_checks, DUE) == [pay_id]
+    s.take(store, pay_id, p.TRADE_CLOSED)
+    assert store.run(retries.find_due_checks, DUE) == []
+
+
+def test_a_trade_that_opens_after_the_end_is_closed(store: Store) -> None:
+    """The order ended while the trade was being opened: the platform is asked to close it."""
+    pay_id = s.opened(store)
+    s.end(store)
+    s.take(store, pay_id, p.TRADE_CLOSED, trade_no=None)
+    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    answer = store.run(steps.note_trade, found)
+    assert answer.code == Code.ORDER_NOT_PAYABLE
+    assert store.run(retries.find_due_checks, DUE) == [pay_id]
+
+
+def test_what_was_given_up_stays_so_though_its_trade_opens(store: Store) -> None:
+    """Nobody asks about it until a person takes it back; the list says so."""
+    pay_id = s.opened(store)
+    s.end(store)
+    assert store.run(manual.give_up_payment, StuckItem(number=pay_id)).success
+    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    store.run(steps.note_trade, found)
+    assert store.run(retries.find_due_checks, DUE) == []
+    assert payment(store, pay_id)["last_error"] == "given up by hand"
+
+
+@pytest.mark.parametrize(
+    ("what", "code"),
+    [
+        (s.take, Code.PAYMENT_ALREADY_PAID),
+        (lambda store, pay_id: s.take(store, pay_id, p.TRADE_CLOSED), Code.PAYMENT_ERROR),
+        (lambda store, _: s.end(store), Code.ORDER_NOT_PAYABLE),
+        (lambda *_: None, Code.SUCCESS),
+    ],
+    ids=["paid", "given up", "ended", "open"],
+)
+def test_whether_a_payment_is_open_is_said_with_its_trade(
+    store: Store, what: Callable[[Store, int], Any], code: Code
+) -> None:
+    """Who opens a payment is told what became of it meanwhile, from the row that decides."""
+    pay_id = s.opened(store)
+    what(store, pay_id)
+    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    assert store.run(steps.note_trade, found).code == code
+
+
+MOVES = ("open", "success", "closed", "waiting", "cancelled", "returned", "refund answer")
+
+
+@given(moves=st.lists(st.tuples(st.sampled_from(MOVES), st.integers(0, 2)), max_size=14))
+def test_any_order_of_moves(open_store: OpenStore, moves: list[tuple[str, int]]) -> None:
+    """However they meet and repeat: an order is told paid at most once and by one payment; money
+    that came stands for an order that has not ended, or has one refund; nothing else has."""
+    store = open_store("pay")
+    opened: list[int] = []
+    for move, which in moves:
+        _make(store, move, which, opened)
+    ended = bool({"cancelled", "returned"} & {move for move, _ in moves})
+    paid = {row["pay_id"] for row in store.rows("trade_pay", is_paid=PAY_PAID)}
+    refunds = store.rows("trade_refund")
+    back = {row["pay_id"] for row in refunds}
+    assert len(refunds) == len(back)
+    assert back <= paid
+    standing = paid - back
+    assert len(standing) == (0 if ended else min(len(paid), 1))
+    told = [topic for topic, _ in store.emitted()]
+    assert told.count("paid") <= 1
+    assert told.count("refunded") == len(store.rows("trade_refund", state=REFUNDED))
+    assert len([row for row in store.rows("trade_pay") if row["open_order_id"]]) <= 1
+
+
+def _make(store: Store, move: str, which: int, opened: list[int]) -> None:
+    if move == "open":
+        command = p.OpenPayment(order_id=ORDER, user_id=1, pay_amount=AMOUNT)
+        answer: Any = store.run(steps.open_payment, command)
+        if answer.data and answer.data.pay_id not in opened:
+            opened.append(answer.data.pay_id)
+    elif move in ("cancelled", "returned"):
+        s.end(store, event=m.OrderCancelled if move == "cancelled" else m.OrderReturned)
+    elif move == "refund answer":
+        for row in store.rows("trade_refund")[which : which + 1]:
+            store.run(steps.finish_refund, s.answered(row))
+    elif opened:
+        status = {"success": p.TRADE_SUCCESS, "closed": p.TRADE_CLOSED,
+                  "waiting": p.WAIT_BUYER_PAY}[move]  # fmt: skip
+        pay_id = opened[which % len(opened)]
+        assert s.take(store, pay_id, status, trade_no=str(pay_id)).success

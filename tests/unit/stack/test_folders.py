@@ -1,0 +1,25 @@
+"""A home on a file system that shares neither locks nor memory is warned of."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from labkit.stack.supervisor.folders import doubt
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "9p", "virtiofs", "cifs", "fuse.sshfs", "ext4", "tmpfs"])
+def test_a_foreign_file_system_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The mount nearest above counts, also for a home that is not made yet."""
+    mounts = [SimpleNamespace(mountpoint="/", fstype="ext4"),
+              SimpleNamespace(mountpoint=str(tmp_path), fstype=kind)]  # fmt: skip
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: mounts)
+    said = doubt(tmp_path / "class" / ".lab")
+    assert (said is None) == (kind in ("ext4", "tmpfs"))
+    assert doubt(Path("/nowhere/.lab")) is None
+    if said:
+        assert kind in said
+        assert "\n" not in said
