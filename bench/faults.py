@@ -76,10 +76,12 @@ def _fail(url: str, most: int) -> Iterator[int]:
 def _give_back(order_id: int, reader: Reader) -> float:
     undone = {
         service: select(operation.c.order_id).where(
-            operation.c.order_id == order_id, operation.c.operation == name,
+            operation.c.order_id == order_id,
+            operation.c.operation == name,
             operation.c.outcome == UNDONE,
-        ) for service, name in _TAKEN.items()
-    }  # fmt: skip
+        )
+        for service, name in _TAKEN.items()
+    }
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while undone:
         undone = {name: query for name, query in undone.items() if not reader.query(name, query)}

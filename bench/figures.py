@@ -45,8 +45,13 @@ class Figure:
         """The same for people."""
         says = {None: "–", True: "met", False: "MISSED"}[self.met]
         name = f"{self.name}: {self.note}" if self.note else self.name
-        return {"figure": name, "value": shown(self.value), "unit": self.unit,
-                "target": self.target or "–", "is": says}  # fmt: skip
+        return {
+            "figure": name,
+            "value": shown(self.value),
+            "unit": self.unit,
+            "target": self.target or "–",
+            "is": says,
+        }
 
 
 def shown(value: float | None) -> str:

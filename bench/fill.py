@@ -23,11 +23,20 @@ _MONEY = _PRICE - _COUPON
 
 #: What the columns of `numbers` do not say of every order.
 _FIXED = {
-    "goods_id": "1", "goods_number": "1", "goods_price": str(_PRICE), "shipping_fee": "0",
-    "order_amount": str(_PRICE), "goods_amount": str(_PRICE), "money_paid": str(_MONEY),
-    "coupon_paid": str(_COUPON), "coupon_price": str(_COUPON), "pay_amount": "0",
-    "address": "'北京'", "consignee": "'刘备'", "pay_id": "order_id",
-}  # fmt: skip
+    "goods_id": "1",
+    "goods_number": "1",
+    "goods_price": str(_PRICE),
+    "shipping_fee": "0",
+    "order_amount": str(_PRICE),
+    "goods_amount": str(_PRICE),
+    "money_paid": str(_MONEY),
+    "coupon_paid": str(_COUPON),
+    "coupon_price": str(_COUPON),
+    "pay_amount": "0",
+    "address": "'北京'",
+    "consignee": "'刘备'",
+    "pay_id": "order_id",
+}
 _PLACED = as_json(m.PlaceOrder, **_FIXED)
 _PAID = as_json(m.OrderPaid, **_FIXED)
 _WITH_ID = """'{"success":true,"code":1,"name":"SUCCESS","message":"' || %s
@@ -65,10 +74,10 @@ _STATEMENTS = (
         (user_id, order_id, idempotency_key, request_hash, answer, add_time)
       SELECT user_id, order_id, lower(hex(randomblob(16))), sha256({_PLACED}),
         {_WITH_ID % "'order ' || order_id || ' is placed'"}, :then FROM numbers""",
-    _operation("order", "save_pre_order", _PRICE,
-               as_json(m.PreOrder, **_FIXED, request=_PLACED)),
-    _operation("order", "confirm_order", 0, as_json(m.ConfirmPreOrder, **_FIXED),
-               _WITH_ID % "'done'"),
+    _operation("order", "save_pre_order", _PRICE, as_json(m.PreOrder, **_FIXED, request=_PLACED)),
+    _operation(
+        "order", "confirm_order", 0, as_json(m.ConfirmPreOrder, **_FIXED), _WITH_ID % "'done'"
+    ),
     f"""INSERT INTO "order".trade_mq_producer (event_id, topic, tag, msg_key, body, groups, status,
         tries, next_try, add_time, sent_time, settled_time)
       SELECT order_id + 1, 'paid', 'paid', order_id, {_PAID}, '{",".join(GROUPS["paid"])}', 2,
@@ -88,10 +97,12 @@ _STATEMENTS = (
     """INSERT INTO coupon.trade_coupon
         (user_id, order_id, coupon_id, coupon_price, is_used, used_time)
       SELECT user_id, order_id, coupon_id, :coupon, 1, :then FROM numbers""",
-    *(f"""INSERT INTO coupon.trade_coupon_log
+    *(
+        f"""INSERT INTO coupon.trade_coupon_log
         (user_id, order_id, coupon_id, direction, coupon_price, log_time)
       SELECT user_id, {order_id}, coupon_id, '{direction}', :coupon, :then FROM numbers"""
-      for order_id, direction in (("0", "opening"), ("order_id", "use"))),
+        for order_id, direction in (("0", "opening"), ("order_id", "use"))
+    ),
     _operation("coupon", "use_coupon", _COUPON, as_json(m.UseCoupon, **_FIXED)),
     """INSERT INTO "user".trade_user_money_log
         (user_id, order_id, money_log_type, use_money, create_time)
@@ -100,7 +111,7 @@ _STATEMENTS = (
         * (SELECT count(*) FROM numbers n WHERE n.user_id = trade_user_money_log.user_id)
       WHERE order_id = 0""",
     _operation("user", "deduct_balance", _MONEY, as_json(m.DeductBalance, **_FIXED)),
-)  # fmt: skip
+)
 
 
 def seeds_for(orders: int) -> Seeds:
@@ -125,10 +136,16 @@ def fill(home: Home, orders: int) -> None:
     since = wall_ms() - _DAYS * _DAY_MS
     first = first_of(since)
     values: dict[str, Any] = {
-        "n": orders, "first": first, "then": str(as_time(since)), "coupons": _COUPONS_FROM,
-        "done": Result[Any].ok().model_dump_json(), "price": _PRICE, "coupon": _COUPON,
-        "money": _MONEY, "step": (first_of(wall_ms() - _DAY_MS) - first) // orders,
-    }  # fmt: skip
+        "n": orders,
+        "first": first,
+        "then": str(as_time(since)),
+        "coupons": _COUPONS_FROM,
+        "done": Result[Any].ok().model_dump_json(),
+        "price": _PRICE,
+        "coupon": _COUPON,
+        "money": _MONEY,
+        "step": (first_of(wall_ms() - _DAY_MS) - first) // orders,
+    }
     with closing(connect()) as connection:
         for service in TABLES:
             attach(connection, service, home.databases / f"{service}.sqlite", "rw")

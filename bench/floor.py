@@ -81,17 +81,29 @@ class Floor:
             How many are placed.
         """
         asked = [m.PlaceOrder(**sample(number)) for number in numbers]
-        opened = self._write("order", steps.open_order, [
-            m.OpenOrder(user_id=one.user_id, idempotency_key=str(number),
-                        request_hash=sha256(one.model_dump_json().encode()).hexdigest())
-            for number, one in zip(numbers, asked, strict=True)])  # fmt: skip
-        checked = self._check([
-            m.ConfirmOrder(order_id=data_of(one).order_id, request=request)
-            for one, request in zip(opened, asked, strict=True)])  # fmt: skip
+        opened = self._write(
+            "order",
+            steps.open_order,
+            [
+                m.OpenOrder(
+                    user_id=one.user_id,
+                    idempotency_key=str(number),
+                    request_hash=sha256(one.model_dump_json().encode()).hexdigest(),
+                )
+                for number, one in zip(numbers, asked, strict=True)
+            ],
+        )
+        checked = self._check(
+            [
+                m.ConfirmOrder(order_id=data_of(one).order_id, request=request)
+                for one, request in zip(opened, asked, strict=True)
+            ]
+        )
         self._write("order", steps.save_pre_order, checked)
         self._take(checked)
-        done = self._write("order", steps.confirm_pre_order, [
-            flows.confirmation(one) for one in checked])  # fmt: skip
+        done = self._write(
+            "order", steps.confirm_pre_order, [flows.confirmation(one) for one in checked]
+        )
         return sum(one.success for one in done)
 
     def close(self) -> None:
@@ -100,13 +112,18 @@ class Floor:
             engine.dispose()
 
     def _check(self, commands: list[m.ConfirmOrder]) -> list[m.PreOrder]:
-        asked = [one.request for one in commands]
-        found = self._read("goods", goods.find_goods, [
-            m.FindGoods(goods_id=one.goods_id) for one in asked])  # fmt: skip
-        buyers = self._read("user", users.find_user, [
-            m.FindUser(user_id=one.user_id) for one in asked])  # fmt: skip
-        tickets = self._read("coupon", coupons.find_coupon, [
-            m.FindCoupon(coupon_id=one.coupon_id or 0) for one in asked])  # fmt: skip
+        asked = [command.request for command in commands]
+        found = self._read(
+            "goods", goods.find_goods, [m.FindGoods(goods_id=one.goods_id) for one in asked]
+        )
+        buyers = self._read(
+            "user", users.find_user, [m.FindUser(user_id=one.user_id) for one in asked]
+        )
+        tickets = self._read(
+            "coupon",
+            coupons.find_coupon,
+            [m.FindCoupon(coupon_id=one.coupon_id or 0) for one in asked],
+        )
         checked = [
             pricing.check(command, data_of(one), data_of(buyer), data_of(ticket))
             for command, one, buyer, ticket in zip(commands, found, buyers, tickets, strict=True)
@@ -114,17 +131,39 @@ class Floor:
         return [one for one in checked if isinstance(one, m.PreOrder)]
 
     def _take(self, checked: list[m.PreOrder]) -> None:
-        self._write("goods", goods.deduct_stock, [
-            m.DeductStock(order_id=one.order_id, goods_id=GOODS_ID, goods_number=1)
-            for one in checked])  # fmt: skip
-        self._write("coupon", coupons.use_coupon, [
-            m.UseCoupon(order_id=one.order_id, coupon_id=one.request.coupon_id or 0,
-                        user_id=one.request.user_id, coupon_price=one.coupon_paid)
-            for one in checked])  # fmt: skip
-        self._write("user", users.deduct_balance, [
-            m.DeductBalance(order_id=one.order_id, user_id=one.request.user_id,
-                            money_paid=one.request.money_paid)
-            for one in checked])  # fmt: skip
+        self._write(
+            "goods",
+            goods.deduct_stock,
+            [
+                m.DeductStock(order_id=one.order_id, goods_id=GOODS_ID, goods_number=1)
+                for one in checked
+            ],
+        )
+        self._write(
+            "coupon",
+            coupons.use_coupon,
+            [
+                m.UseCoupon(
+                    order_id=one.order_id,
+                    coupon_id=one.request.coupon_id or 0,
+                    user_id=one.request.user_id,
+                    coupon_price=one.coupon_paid,
+                )
+                for one in checked
+            ],
+        )
+        self._write(
+            "user",
+            users.deduct_balance,
+            [
+                m.DeductBalance(
+                    order_id=one.order_id,
+                    user_id=one.request.user_id,
+                    money_paid=one.request.money_paid,
+                )
+                for one in checked
+            ],
+        )
 
     def _write(self, name: str, step: Callable[[Transaction, T], A], commands: list[T]) -> list[A]:
         with self._transaction(self._writers[name]) as tx:

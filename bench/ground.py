@@ -97,8 +97,10 @@ class Ground:
         orders = max(1, told["sent"])
         failures.update(told["outcomes"])
         del failures["200"]
-        cpu = {name: 1000 * (now - burnt.get(name, 0)) / orders
-               for name, now in self.cpu_seconds().items()}  # fmt: skip
+        cpu = {
+            name: 1000 * (now - burnt.get(name, 0)) / orders
+            for name, now in self.cpu_seconds().items()
+        }
         cpu["load generator"] = told["cpu_ms"]
         return Run(told, failures, cpu, (self._crossed() - crossed) / orders)
 
@@ -128,7 +130,7 @@ class Ground:
 
     def pss_mb(self) -> float | None:
         """Memory of the whole lab, what processes share counted once; None where unknown."""
-        kilobytes = [_pss_kb(one.pid) for one in self.processes().values()]
+        kilobytes = [_pss_kb(process.pid) for process in self.processes().values()]
         known = [each for each in kilobytes if each is not None]
         return sum(known) / 1000 if len(known) == len(kilobytes) else None
 

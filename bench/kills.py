@@ -24,8 +24,18 @@ from labkit.shop.wiring import SERVICES
 from labkit.stack.supervisor import launch
 
 #: Every kind of process; the console and the supervisor serve no order.
-PROCESSES = ("order", "goods", "coupon", "user", "pay", "log", "order-web", "pay-web", "platform",
-             "broker")  # fmt: skip
+PROCESSES = (
+    "order",
+    "goods",
+    "coupon",
+    "user",
+    "pay",
+    "log",
+    "order-web",
+    "pay-web",
+    "platform",
+    "broker",
+)
 _RATE = 10  # orders a second all the while
 _MOST = 20_000  # orders of the load, and of the one who looks
 _PATIENCE_SECONDS = 10.0
@@ -116,11 +126,17 @@ class _Person:
         """Whether all who must have handled what the two orders told."""
         told = ((OrderPaid, paid), (OrderCancelled, cancelled))
         return all(
-            reader.query(service.name, select(inbox.c.event_id).where(
-                inbox.c.topic == event.topic, inbox.c.msg_key == str(order_id),
-                inbox.c.status == DONE))
-            for event, order_id in told for service in _hearers(event)
-        )  # fmt: skip
+            reader.query(
+                service.name,
+                select(inbox.c.event_id).where(
+                    inbox.c.topic == event.topic,
+                    inbox.c.msg_key == str(order_id),
+                    inbox.c.status == DONE,
+                ),
+            )
+            for event, order_id in told
+            for service in _hearers(event)
+        )
 
     def close(self) -> None:
         """Hang up."""

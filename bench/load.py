@@ -110,9 +110,14 @@ class Connection(asyncio.Protocol):
 
 
 async def drive(
-    url: str, requests: Iterable[bytes], clients: int, told: Callable[[Answer], None],
-    *, seconds: float = math.inf, rate: float | None = None,
-) -> None:  # fmt: skip
+    url: str,
+    requests: Iterable[bytes],
+    clients: int,
+    told: Callable[[Answer], None],
+    *,
+    seconds: float = math.inf,
+    rate: float | None = None,
+) -> None:
     """Send requests until there are no more, or time is over; then wait for the last answers.
 
     Args:
@@ -211,7 +216,7 @@ def summary(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
         answers: all of them.
         seconds: for how long requests were sent.
     """
-    placed = [one for one in answers if one.status == 200]
+    placed = [answer for answer in answers if answer.status == 200]
     took = [1000 * one.seconds for one in placed]
     return {
         "sent": len(answers),

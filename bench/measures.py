@@ -127,8 +127,10 @@ class Bench:
 
     def _start(self) -> Iterator[Figure]:
         self._progress("labkit up")
-        took = [faults.up_seconds(Home(self._folder / f"up-{number}"))
-                for number in range(self._pace.ups)]  # fmt: skip
+        took = [
+            faults.up_seconds(Home(self._folder / f"up-{number}"))
+            for number in range(self._pace.ups)
+        ]
         yield Figure("labkit up", statistics.median(took), "s", "<5")
 
     def _idle(self, lab: Ground) -> Iterator[Figure]:

@@ -52,8 +52,10 @@ class Bench(measures.Bench):
         self._progress("labkit up, from nothing")
         nothing = faults.up_seconds(Home(self._folder / "first"), Stack.containers)
         self._progress("labkit up, the servers are there")
-        again = [faults.up_seconds(Home(self._folder / f"up-{number}"), Stack.containers)
-                 for number in range(self._pace.ups)]  # fmt: skip
+        again = [
+            faults.up_seconds(Home(self._folder / f"up-{number}"), Stack.containers)
+            for number in range(self._pace.ups)
+        ]
         yield Figure("labkit up, from nothing", nothing, "s", "<25")
         yield Figure("labkit up, the servers are there", statistics.median(again), "s", "<7")
 

@@ -40,11 +40,16 @@ def _table(figures: Sequence[Figure]) -> str:
     cores, python = os.cpu_count(), platform.python_version()
     day = datetime.date.today().isoformat()
     rows = [" | ".join(each.as_row().values()) for each in figures]
-    return "\n".join([
-        f"Measured on {day}: {cores} cores, {platform.system()}, Python {python}.", "",
-        "| figure | value | unit | target | is |", "|---|---|---|---|---|",
-        *(f"| {row} |" for row in rows), "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"Measured on {day}: {cores} cores, {platform.system()}, Python {python}.",
+            "",
+            "| figure | value | unit | target | is |",
+            "|---|---|---|---|---|",
+            *(f"| {row} |" for row in rows),
+            "",
+        ]
+    )
 
 
 def chart(figures: Sequence[Figure]) -> str:
@@ -58,13 +63,18 @@ def chart(figures: Sequence[Figure]) -> str:
     drawn = [_row(at, *row, _BAR / most) for at, row in enumerate(rows)]
     height = _TOP + _ROW * len(rows) + 10
     said = "; ".join(f"{name}: {shown(figure.value)} orders/s" for name, _, figure, _ in rows)
-    return "\n".join([
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
-        f"<title>Orders a second. {escape(said)}</title>", f"<style>{_STYLE}</style>",
-        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
-        '<text x="10" y="24">Orders a second; a red line is the target</text>',
-        *drawn, "</svg>", "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
+            f"<title>Orders a second. {escape(said)}</title>",
+            f"<style>{_STYLE}</style>",
+            f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
+            '<text x="10" y="24">Orders a second; a red line is the target</text>',
+            *drawn,
+            "</svg>",
+            "",
+        ]
+    )
 
 
 def _latency(found: dict[str, Figure], name: str) -> str:

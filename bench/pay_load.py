@@ -161,13 +161,17 @@ async def run(home: Home, clients: int, seconds: float, first: int, rate: float)
     await asyncio.gather(*(client() for _ in range(clients)))
     took = time.monotonic() - began
     watching.cancel()
-    answered, heard = watcher.answered_ms(), [1000 * one for one in delays]
+    answered, heard = watcher.answered_ms(), [1000 * delay for delay in delays]
     return {
-        "sent": outcomes.total(), "paid": outcomes["200"], "paid_per_s": outcomes["200"] / took,
-        "callback_p50_ms": percentile(answered, 50), "callback_p99_ms": percentile(answered, 99),
-        "heard_p50_ms": percentile(heard, 50), "heard_p99_ms": percentile(heard, 99),
+        "sent": outcomes.total(),
+        "paid": outcomes["200"],
+        "paid_per_s": outcomes["200"] / took,
+        "callback_p50_ms": percentile(answered, 50),
+        "callback_p99_ms": percentile(answered, 99),
+        "heard_p50_ms": percentile(heard, 50),
+        "heard_p99_ms": percentile(heard, 99),
         "outcomes": dict(outcomes),
-    }  # fmt: skip
+    }
 
 
 def _reader(home: Home, name: str) -> sqlite3.Connection:
@@ -191,5 +195,10 @@ def main(home: str, clients: int, seconds: float, first: int, rate: float = 0.0)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]),
-         *map(float, sys.argv[5:]))  # fmt: skip
+    main(
+        sys.argv[1],
+        int(sys.argv[2]),
+        float(sys.argv[3]),
+        int(sys.argv[4]),
+        *map(float, sys.argv[5:]),
+    )

@@ -43,11 +43,17 @@ class Purchase(NamedTuple):
         goods_amount = PRICE * self.pieces
         fee = shipping_fee(goods_amount)
         return {
-            "user_id": self.customer, "goods_id": GOODS_ID, "goods_number": self.pieces,
-            "goods_price": PRICE, "shipping_fee": fee, "order_amount": goods_amount + fee,
-            "money_paid": self.cents, "coupon_id": self.customer if self.first else None,
-            "address": self.mark, "consignee": f"customer {self.customer}",
-        }  # fmt: skip
+            "user_id": self.customer,
+            "goods_id": GOODS_ID,
+            "goods_number": self.pieces,
+            "goods_price": PRICE,
+            "shipping_fee": fee,
+            "order_amount": goods_amount + fee,
+            "money_paid": self.cents,
+            "coupon_id": self.customer if self.first else None,
+            "address": self.mark,
+            "consignee": f"customer {self.customer}",
+        }
 
 
 def seeds(sent: Sequence[Purchase]) -> Seeds:

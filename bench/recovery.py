@@ -158,7 +158,11 @@ def _given_back(ground: Ground, order_id: int) -> float:
 
 def acknowledged(answers: Sequence[Answer]) -> set[int]:
     """The orders of which a client was told that they are placed."""
-    return {int(result_of(one)["data"]["order_id"]) for one in list(answers) if one.status == 200}
+    return {
+        int(result_of(answer)["data"]["order_id"])
+        for answer in list(answers)
+        if answer.status == 200
+    }
 
 
 def confirmed(ground: Ground) -> set[int]:

@@ -18,7 +18,14 @@ def sample(number: int) -> dict[str, Any]:
         number: of the order, from 1; its coupon has the same, and belongs to its user.
     """
     return {
-        "user_id": (number - 1) % USERS + 1, "goods_id": GOODS_ID, "goods_number": 1,
-        "goods_price": PRICE, "shipping_fee": 0, "order_amount": PRICE,
-        "money_paid": MONEY_PAID, "coupon_id": number, "address": "北京", "consignee": "刘备",
-    }  # fmt: skip
+        "user_id": (number - 1) % USERS + 1,
+        "goods_id": GOODS_ID,
+        "goods_number": 1,
+        "goods_price": PRICE,
+        "shipping_fee": 0,
+        "order_amount": PRICE,
+        "money_paid": MONEY_PAID,
+        "coupon_id": number,
+        "address": "北京",
+        "consignee": "刘备",
+    }

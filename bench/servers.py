@@ -48,8 +48,10 @@ class Servers:
 
     def _stats(self) -> dict[str, Any]:
         api = self._docker.api  # one_shot: without it the engine looks twice, a second apart
-        return {name: api.stats(str(one.id), stream=False, one_shot=True)
-                for name, one in self._found().items()}  # fmt: skip
+        return {
+            name: api.stats(str(one.id), stream=False, one_shot=True)
+            for name, one in self._found().items()
+        }
 
     def _found(self) -> dict[str, Container]:
         label = f"{PROJECT}={self._settings.containers_name}"
@@ -67,9 +69,12 @@ def servers() -> Iterator[Servers]:
         RuntimeError: no Docker engine answers; one line that says what to do.
     """
     first = ports.free(5)
-    own = {"LABKIT_CONTAINERS_NAME": f"labkit-bench-{os.getpid()}",
-           "LABKIT_MYSQL_PORT": str(first), "LABKIT_ZOOKEEPER_PORT": str(first + 1),
-           "LABKIT_KAFKA_PORT": str(first + 2)}  # fmt: skip
+    own = {
+        "LABKIT_CONTAINERS_NAME": f"labkit-bench-{os.getpid()}",
+        "LABKIT_MYSQL_PORT": str(first),
+        "LABKIT_ZOOKEEPER_PORT": str(first + 1),
+        "LABKIT_KAFKA_PORT": str(first + 2),
+    }
     before = {name: os.environ.get(name) for name in own}
     os.environ |= own
     settings = Settings()

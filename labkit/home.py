@@ -81,8 +81,11 @@ class Home:
 
     def _refuse_if_foreign(self) -> None:
         draft = f"{self.secret_file.name}.*.draft"  # of who was killed
-        found = [path.name for path in self.folder.iterdir()
-                 if path.name not in _NOBODYS and not path.match(draft)]  # fmt: skip
+        found = [
+            path.name
+            for path in self.folder.iterdir()
+            if path.name not in _NOBODYS and not path.match(draft)
+        ]
         if found:
             text = f"{self.folder} holds {min(found)} and is no lab's"
             raise NotAHome(f"{text}: name another home with --home")

@@ -114,8 +114,12 @@ class Settings(BaseSettings):
 
 def bounds_of(field: FieldInfo) -> tuple[float, float] | None:
     """Return the least and the largest number that a setting can be; None for a text."""
-    found = {name: getattr(bound, name) for bound in field.metadata for name in ("ge", "le")
-             if hasattr(bound, name)}  # fmt: skip
+    found = {
+        name: getattr(bound, name)
+        for bound in field.metadata
+        for name in ("ge", "le")
+        if hasattr(bound, name)
+    }
     return (found["ge"], found["le"]) if found else None
 
 

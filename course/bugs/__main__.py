@@ -18,7 +18,9 @@ def main() -> int:
     for bug in bugs:
         findings.append(look_for(bug))
         _tell(bug, findings[-1])
-    missed = [one.bug for one in findings if not (one.found or NOT_HERE in one.words)]
+    missed = [
+        finding.bug for finding in findings if not (finding.found or NOT_HERE in finding.words)
+    ]
     print(f"\n{len(findings)} bugs: {len(findings) - len(missed)} found")
     if missed:
         print(f"NOT FOUND: {', '.join(missed)}")

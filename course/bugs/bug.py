@@ -59,9 +59,14 @@ class Bug:
 
 
 def bug(
-    name: str, thought: str, *found_by: str, breaks: str, mirrors: int | None = None,
-    action: str = CRASH, waits: bool = False,
-) -> Bug:  # fmt: skip
+    name: str,
+    thought: str,
+    *found_by: str,
+    breaks: str,
+    mirrors: int | None = None,
+    action: str = CRASH,
+    waits: bool = False,
+) -> Bug:
     """Put a bug on the shelf; its patches follow."""
     assert name not in BUGS, name
     BUGS[name] = Bug(name, thought, found_by, breaks, mirrors, action, waits)

@@ -26,9 +26,7 @@ _WANTED = "wanted.json"
 
 
 @contextmanager
-def bugs_in(
-    folder: Path, *bugs: Bug, fixes: Mapping[str, str] | None = None
-) -> Iterator["Proof"]:  # fmt: skip
+def bugs_in(folder: Path, *bugs: Bug, fixes: Mapping[str, str] | None = None) -> Iterator["Proof"]:
     """Have every lab that is started in a block run with bugs.
 
     Args:
@@ -40,7 +38,7 @@ def bugs_in(
         What proves that the bugs were reached.
     """
     folder.mkdir(parents=True)
-    wanted = {"bugs": [one.name for one in bugs], "fixes": dict(fixes or {})}
+    wanted = {"bugs": [bug.name for bug in bugs], "fixes": dict(fixes or {})}
     (folder / _WANTED).write_text(json.dumps(wanted))
     first = _FIRST.format(root=str(_ROOT), folder=str(folder))
     with sabotaged(first):

@@ -55,7 +55,7 @@ def _race(stage: ScenarioContext, buyers: int, **wanted: Any) -> JobResults:
     """So many order the same at once; whoever is answered 200 has it."""
     with ThreadPoolExecutor(buyers) as pool:
         orders = list(pool.map(lambda _: stage.user.place(**wanted), range(buyers)))
-    return {one: IS_PLACED if one.status == 200 else _IS_DECIDED for one in orders}
+    return {order: IS_PLACED if order.status == 200 else _IS_DECIDED for order in orders}
 
 
 @story("last-pieces", "eight buy at once what is there three times")
@@ -78,9 +78,7 @@ def one_coupon(stage: ScenarioContext) -> Script:
 def one_balance(stage: ScenarioContext) -> Script:
     """A race for a balance."""
     yield
-    return _race(
-        stage, 8, user_id=_SECOND_USER, goods_number=_ITS_PIECES, money_paid=_MUCH_MONEY
-    )  # fmt: skip
+    return _race(stage, 8, user_id=_SECOND_USER, goods_number=_ITS_PIECES, money_paid=_MUCH_MONEY)
 
 
 @story("rush", "32 buy at once, each a piece, each with some balance")
@@ -155,8 +153,9 @@ def wrong_amount(stage: ScenarioContext) -> Script:
     """A payment of another amount."""
     order, pay_id, forger = _open_payment(stage)
     yield
-    _must_fail(stage, forger, forger.notice(pay_id, total_amount="1"),
-               "a callback with another amount")  # fmt: skip
+    _must_fail(
+        stage, forger, forger.notice(pay_id, total_amount="1"), "a callback with another amount"
+    )
     return {order: IS_PLACED}
 
 
@@ -182,8 +181,10 @@ def neighbour(stage: ScenarioContext) -> Script:
     stage.user.cancel(failing)
     stage.user.wait(lambda: points.left(home, fault) < _MANY, "a message fails")
     stage.user.press(url)
-    stage.user.wait(lambda: "user" in stage.handled("paid", paid),
-                    "the user service adds points, though another message fails")  # fmt: skip
+    stage.user.wait(
+        lambda: "user" in stage.handled("paid", paid),
+        "the user service adds points, though another message fails",
+    )
     points.disarm(home, fault)
     for event_id, _status in {stage.handled("order_cancel", failing).get("user", (0, 0))}:
         stage.by_hand(f"user.{event_id}", drive.RETRY)

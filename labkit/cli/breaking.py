@@ -35,11 +35,18 @@ def failpoints(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> 
     found = points.list_all(Home(home).make())
     if as_json:
         return print_json(found)
-    return print_table("failpoints", [
-        {"name": one["name"], "actions": ", ".join(one["actions"]), "hits": one["hits"],
-         "armed": one["armed"] and f"{one['armed']['action']} × {one['armed']['times']}"}
-        for one in found
-    ])  # fmt: skip
+    return print_table(
+        "failpoints",
+        [
+            {
+                "name": one["name"],
+                "actions": ", ".join(one["actions"]),
+                "hits": one["hits"],
+                "armed": one["armed"] and f"{one['armed']['action']} × {one['armed']['times']}",
+            }
+            for one in found
+        ],
+    )
 
 
 @app.command()
@@ -104,9 +111,9 @@ def break_(
     Example: `labkit break paused goods --for 5`
     """
     if verb is None:
-        return print_table("faults", [
-            {"labkit break": one.usage, "what": one.says} for one in VERBS.values()
-        ])  # fmt: skip
+        return print_table(
+            "faults", [{"labkit break": one.usage, "what": one.says} for one in VERBS.values()]
+        )
     found = VERBS.get(verb.replace("-", "_"))
     if found is None:
         raise ValueError(f"{verb}: there is no such fault; there are {', '.join(VERBS)}")

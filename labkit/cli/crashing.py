@@ -43,8 +43,12 @@ def matrix(
     from labkit.matrix.running import run
 
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bars:
         bar = bars.add_task("labs come up", total=None)
 
@@ -54,9 +58,16 @@ def matrix(
                 say(f"BROKEN {outcome.cell.name}: {outcome.why}")
 
         report = run(
-            seed=seed, labs=labs, action=action, only=only or (), sample=sample, pairs=pairs,
-            cells=cell or (), folder=home.absolute(), progress=told,
-        )  # fmt: skip
+            seed=seed,
+            labs=labs,
+            action=action,
+            only=only or (),
+            sample=sample,
+            pairs=pairs,
+            cells=cell or (),
+            folder=home.absolute(),
+            progress=told,
+        )
     for line in grid(report.outcomes):
         console.print(line, soft_wrap=True)
     if write:

@@ -51,16 +51,19 @@ def tables(
     except KeyError as error:
         raise ValueError(error.args[0]) from None
     if as_json:
-        return print_json({name: reader.page(name, total, 0, order)
-                           for name, total in totals.items()})  # fmt: skip
+        return print_json(
+            {name: reader.page(name, total, 0, order) for name, total in totals.items()}
+        )
     for name, total in totals.items():
         pages = max(1, -(-total // limit))
         begin = ((pages if last else page) - 1) * limit
         rows = reader.page(name, limit, begin, order)
         print_table(name, rows, () if everything else SHOWN[name])
         if len(rows) < total:
-            say(f"rows {begin + 1:,} to {begin + len(rows):,} of {total:,}, page "
-                f"{begin // limit + 1} of {pages}: --page, --last, --limit")  # fmt: skip
+            say(
+                f"rows {begin + 1:,} to {begin + len(rows):,} of {total:,}, page "
+                f"{begin // limit + 1} of {pages}: --page, --last, --limit"
+            )
     return None
 
 
@@ -78,11 +81,19 @@ def check(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
     else:
-        says = {one.name: one.says for one in invariants.INVARIANTS}
-        print_table("invariants", [
-            {"invariant": one["name"], "held": "yes" if one["held"] else "NO",
-             "rows": one["looked_at"], "what must be true": says[one["name"]]} for one in found
-        ])  # fmt: skip
+        says = {invariant.name: invariant.says for invariant in invariants.INVARIANTS}
+        print_table(
+            "invariants",
+            [
+                {
+                    "invariant": one["name"],
+                    "held": "yes" if one["held"] else "NO",
+                    "rows": one["looked_at"],
+                    "what must be true": says[one["name"]],
+                }
+                for one in found
+            ],
+        )
         for one in found:
             for breach in one["broken"]:
                 say(f"{one['name']} is broken by {breach}", "bold")

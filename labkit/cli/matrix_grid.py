@@ -57,8 +57,8 @@ def _worst(outcomes: Iterable[Outcome]) -> _Grid:
     points, found = catalogue(), defaultdict[str, dict[str, str]](dict)
     order = list(SIGNS)
     for outcome in outcomes:
-        for one in outcome.cell.failpoints:
-            line = found[_crossing(points[one])]
+        for failpoint in outcome.cell.failpoints:
+            line = found[_crossing(points[failpoint])]
             before = line.get(outcome.cell.scenario, HELD)
             line[outcome.cell.scenario] = min(before, outcome.verdict, key=order.index)
     names = dict.fromkeys(_crossing(point) for point in points.values())

@@ -73,9 +73,16 @@ def reconcile(
 
 def _row(one: "Outcome") -> dict[str, object]:
     line = one.line
-    return {"kind": line.kind, "order": line.order_id, "payment": line.pay_id,
-            "refund": line.refund_id, "at the platform": line.there, "in the shop": line.here,
-            "found": line.found, "done": one.done or None}  # fmt: skip
+    return {
+        "kind": line.kind,
+        "order": line.order_id,
+        "payment": line.pay_id,
+        "refund": line.refund_id,
+        "at the platform": line.there,
+        "in the shop": line.here,
+        "found": line.found,
+        "done": one.done or None,
+    }
 
 
 def _because(one: "Outcome") -> str:

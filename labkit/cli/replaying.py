@@ -43,7 +43,7 @@ def replay(place: Home, rate: float, limit: int) -> bool:
 def _show(answers: list[Answer]) -> None:
     outcomes = Counter(map(outcome, answers)).most_common()
     print_table("answers", [{"answer": each, "orders": number} for each, number in outcomes])
-    took = [1000 * one.seconds for one in answers]
+    took = [1000 * answer.seconds for answer in answers]
     say("from the time to send to the answer", "bold")
     say("\n".join(histogram(took)))
     say(f"p50 {percentile(took, 50):.1f} ms, p99 {percentile(took, 99):.1f} ms")

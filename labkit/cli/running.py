@@ -58,8 +58,10 @@ def up(
     ends = state["endpoints"]
     what = "the lab is up" if started else "the lab is up already"
     why = f" ({ground.why})" if started and ground.why else ""
-    say(f"{what}: {state['stack']} stack{why}, order web at {ends['order-web']},"
-        f" pay web at {ends['pay-web']}, payment platform at {ends['platform']}")  # fmt: skip
+    say(
+        f"{what}: {state['stack']} stack{why}, order web at {ends['order-web']},"
+        f" pay web at {ends['pay-web']}, payment platform at {ends['platform']}"
+    )
     say(f"operator console, for you alone: {ends['console']}")
 
 
@@ -121,8 +123,11 @@ def status(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None
     ends = {name: where for name, where in state["endpoints"].items() if where}
     opened = ends.pop("console", None)
     print_table("endpoints", [{"what": name, "where": where} for name, where in ends.items()])
-    data = [{"database": name, "url": repr(make_url(url))}  # without the password
-            for name, url in state["databases"].items() if url]  # fmt: skip
+    data = [
+        {"database": name, "url": repr(make_url(url))}  # without the password
+        for name, url in state["databases"].items()
+        if url
+    ]
     print_table("databases", data)
     if any(place.standing.glob("*.json")) or FailpointStore(place.faults).armed():
         from labkit.faults import list_standing  # it takes long to load, and is seldom needed
@@ -150,7 +155,13 @@ def reset(
     place = running(home)
     with working("starting afresh") as progress:
         control.tell(
-            place, "reset", progress,
-            goods=goods, users=users, stock=stock, balance=balance, coupons=coupons,
-        )  # fmt: skip
+            place,
+            "reset",
+            progress,
+            goods=goods,
+            users=users,
+            stock=stock,
+            balance=balance,
+            coupons=coupons,
+        )
     say("the first data is back")

@@ -51,13 +51,17 @@ def _walk(lab: Lab) -> None:
     _table("what runs", lab.services())
     placed = _step(
         "1. An order (下单): one 华为P30, with a coupon of 20.00 and 100.00 from the balance",
-        lab, _ORDERING, lambda: lab.order(coupon=True, money_paid=100_00),
-    )  # fmt: skip
+        lab,
+        _ORDERING,
+        lambda: lab.order(coupon=True, money_paid=100_00),
+    )
     with lab.faults.armed(_CONFIRM, "refuse"):
         _step(
             "2. The next order takes its stock and 300.00 from the balance, and fails at confirm",
-            lab, _ORDERING, lambda: lab.order(goods_number=2, money_paid=300_00),
-        )  # fmt: skip
+            lab,
+            _ORDERING,
+            lambda: lab.order(goods_number=2, money_paid=300_00),
+        )
     say(
         "The order was cancelled (取消) in one transaction with the message order_cancel; goods,\n"
         "coupon and user each gave back what they had really taken: compensation (补偿). And pay\n"
@@ -74,13 +78,17 @@ def _walk(lab: Lab) -> None:
 def _pay(lab: Lab, order_id: str) -> None:
     opened = _step(
         "3. The first order is to be paid (支付): a payment is saved, then the platform is asked",
-        lab, _OPENING, lambda: lab.create_payment(order_id),
-    )  # fmt: skip
+        lab,
+        _OPENING,
+        lambda: lab.create_payment(order_id),
+    )
     say(f"the cashier page (收银台): {opened.cashier_url}")
     _step(
         "4. Its user presses pay there, and the platform calls back, signed (回调)",
-        lab, _PAYING, lambda: lab.pay(order_id),
-    )  # fmt: skip
+        lab,
+        _PAYING,
+        lambda: lab.pay(order_id),
+    )
     say(
         "The callback was believed because it is signed, and because merchant, payment and amount\n"
         "are right. Payment and the message paid are one transaction; from the message come the\n"

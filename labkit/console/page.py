@@ -39,13 +39,22 @@ class Pages:
 
     def __init__(self, csrf: str) -> None:
         self._pages = Environment(
-            loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined,
-            trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
+            loader=FileSystemLoader(_FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         self._pages.globals.update(
-            languages=WORDS, csrf=csrf, csrf_field=CSRF, clock=words.clock, thing=words.thing,
-            matter=words.matter, next_try=words.next_try, buttons=words.buttons,
-        )  # fmt: skip
+            languages=WORDS,
+            csrf=csrf,
+            csrf_field=CSRF,
+            clock=words.clock,
+            thing=words.thing,
+            matter=words.matter,
+            next_try=words.next_try,
+            buttons=words.buttons,
+        )
 
     def render(self, name: str, language: str, **values: Any) -> str:
         """A page as HTML.

@@ -43,9 +43,11 @@ def make_app(home: Home, guard: Guard, watch: Watch) -> FastAPI:
         watch: reads what is shown.
     """
     app = FastAPI(
-        title="labkit operator console", openapi_url=None, redirect_slashes=False,
+        title="labkit operator console",
+        openapi_url=None,
+        redirect_slashes=False,
         telemetry={"tracing": False, "operation_spans": False, "metrics": False, "logs": False},
-    )  # fmt: skip
+    )
     site = _Site(home, guard, watch)
     site.add(app, "/", _READ, site.show, entrance=True)
     site.add(app, "/trace/{order_id}", _READ, site.trace)
@@ -70,9 +72,14 @@ class _Site:
         self._traced = settings.tracing > 0
 
     def add(
-        self, app: FastAPI, path: str, methods: tuple[str, ...], endpoint: _Endpoint, *,
+        self,
+        app: FastAPI,
+        path: str,
+        methods: tuple[str, ...],
+        endpoint: _Endpoint,
+        *,
         entrance: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add a page; whoever is not let in, or asks in another way, is told so by a page too.
 
         Args:
@@ -92,7 +99,7 @@ class _Site:
             return self.refusal(request) or self.told(request, "method", 405, allow)
 
         app.add_route(path, checked, list(methods))
-        app.add_route(path, other, [one for one in _METHODS if one not in methods])
+        app.add_route(path, other, [method for method in _METHODS if method not in methods])
 
     def refusal(self, request: Request, *, entrance: bool = False) -> Response | None:
         """Why a request goes no further; None where it may."""
@@ -122,10 +129,19 @@ class _Site:
         dead = [thing for thing in look.stuck if _is_dead(thing)]
         waiting = [thing for thing in look.stuck if not _is_dead(thing)]
         return self._html(
-            request, "console", 200, look=look, check=check, waiting=waiting, dead=dead,
-            services=self._watch.services(), faults=self._watch.faults(), done=list(self._done),
-            traced=self._traced, shown=_SHOWN,
-        )  # fmt: skip
+            request,
+            "console",
+            200,
+            look=look,
+            check=check,
+            waiting=waiting,
+            dead=dead,
+            services=self._watch.services(),
+            faults=self._watch.faults(),
+            done=list(self._done),
+            traced=self._traced,
+            shown=_SHOWN,
+        )
 
     async def trace(self, request: Request) -> Response:
         """What happened to one order, line by line."""
@@ -161,13 +177,18 @@ class _Site:
         except (ValueError, RuntimeError, OSError) as error:  # no id, a database or registry away
             success, text = False, str(error)
         self._watch.renew()
-        self._done.appendleft({"at": time.time(), "verb": verb, "id": id, "success": success,
-                               "text": text})  # fmt: skip
+        self._done.appendleft(
+            {"at": time.time(), "verb": verb, "id": id, "success": success, "text": text}
+        )
 
     def _html(
-        self, request: Request, name: str, status: int, headers: dict[str, str] | None = None,
+        self,
+        request: Request,
+        name: str,
+        status: int,
+        headers: dict[str, str] | None = None,
         **values: Any,
-    ) -> Response:  # fmt: skip
+    ) -> Response:
         language = _chosen(request) or choose_language(request.headers.get("accept-language", ""))
         text = self._pages.render(name, language, query=_query(request), **values)
         return Response(text, status, HEADERS | (headers or {}), media_type="text/html")

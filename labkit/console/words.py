@@ -227,7 +227,7 @@ WORDS: dict[str, dict[str, str]] = {
         "topic_refunded": "消息：已退款",
         "topic_dead_letter": "消息：死信",
     },
-}  # fmt: skip
+}
 _LATE_SECONDS = 2
 _THINGS = {"undecided": "order", "not_refunded": "refund", "dead_refund": "refund"}
 

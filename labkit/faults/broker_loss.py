@@ -45,8 +45,11 @@ class BrokerLog:
             max_poll_records=_MANY,
         )
         try:
-            parts = [TopicPartition(topic, part) for topic in self._ours(client.topics())
-                     for part in client.partitions_for_topic(topic)]  # fmt: skip
+            parts = [
+                TopicPartition(topic, part)
+                for topic in self._ours(client.topics())
+                for part in client.partitions_for_topic(topic)
+            ]
             client.assign(parts)
             client.seek_to_beginning(*parts)
             return sorted(
@@ -57,7 +60,9 @@ class BrokerLog:
 
     def cut(self, records: Iterable[Any]) -> None:
         """Have a broker with a disk give up what it holds, up to the last of these records."""
-        ends = {TopicPartition(one.topic, one.partition): one.offset + 1 for one in records}
+        ends = {
+            TopicPartition(record.topic, record.partition): record.offset + 1 for record in records
+        }
         admin = make_client(KafkaAdminClient, **self._ground.common)
         try:
             admin.delete_records(ends)
@@ -69,16 +74,21 @@ class BrokerLog:
         topics.make(self._ground, topics_of(self._ground))
         client = make_client(KafkaProducer, **self._ground.common, enable_idempotence=False)
         try:
-            for one in records:
-                client.send(one.topic, one.value, one.key, list(one.headers), one.partition)
+            for record in records:
+                client.send(
+                    record.topic, record.value, record.key, list(record.headers), record.partition
+                )
             client.flush()
         finally:
             client.close()
 
     def _ours(self, names: Iterable[str]) -> list[str]:
         """What begins as ours does, and is not the broker's own."""
-        return [name for name in names
-                if name.startswith(self._ground.prefix) and not name.startswith("__")]  # fmt: skip
+        return [
+            name
+            for name in names
+            if name.startswith(self._ground.prefix) and not name.startswith("__")
+        ]
 
 
 def heads(records: Iterable[Any], seed: int) -> list[Any]:
@@ -95,6 +105,6 @@ def _to_the_end(client: KafkaConsumer, parts: list[TopicPartition]) -> list[Any]
     ends, found = client.end_offsets(parts), list[Any]()
     while True:
         batches = client.poll(timeout_ms=_POLL_MS)
-        if not batches and all(client.position(one) >= ends[one] for one in parts):
+        if not batches and all(client.position(part) >= ends[part] for part in parts):
             return found
         found += [record for records in batches.values() for record in records]

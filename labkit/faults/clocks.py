@@ -31,8 +31,7 @@ class Clocks(Ruling):
 
     def _with_a_clock(self) -> list[str]:
         """Return the labels of all processes that write by their clock."""
-        return [label_of(process) for process in self._processes()
-                if process["name"] in WITH_STEPS]  # fmt: skip
+        return [label_of(process) for process in self._processes() if process["name"] in WITH_STEPS]
 
     def _clock_of(self, name: str) -> str:
         process = self._process(name)

@@ -132,11 +132,14 @@ class File:
     def full(self) -> Iterator[None]:
         """The kernel lets the service's processes write nothing more to any file."""
         if not hasattr(psutil.Process, "rlimit"):
-            raise ValueError("only Linux can keep a process from writing: database_full is not to "
-                             "be had here, database_away is")  # fmt: skip
+            raise ValueError(
+                "only Linux can keep a process from writing: database_full is not to "
+                "be had here, database_away is"
+            )
         processes = [psutil.Process(one["pid"]) for one in running(self._home, self._service)]
-        limits = [(one.pid, spawn.birth(one.pid), *one.rlimit(psutil.RLIMIT_FSIZE))
-                  for one in processes]  # fmt: skip
+        limits = [
+            (one.pid, spawn.birth(one.pid), *one.rlimit(psutil.RLIMIT_FSIZE)) for one in processes
+        ]
         with standing(self._home, undoing.lift_limit, processes=limits):
             for process, (*_, hard) in zip(processes, limits, strict=True):
                 process.rlimit(psutil.RLIMIT_FSIZE, (0, hard))
@@ -145,8 +148,10 @@ class File:
     @contextmanager
     def row_held(self, number: int) -> Iterator[None]:  # noqa: ARG002  # a schema has rows to hold
         """Refused: there is one lock for all of a file."""
-        raise ValueError("SQLite locks a whole database and never a row: row_held needs MySQL "
-                         "(LABKIT_MYSQL), database_locked is to be had here")  # fmt: skip
+        raise ValueError(
+            "SQLite locks a whole database and never a row: row_held needs MySQL "
+            "(LABKIT_MYSQL), database_locked is to be had here"
+        )
         yield
 
 
@@ -187,7 +192,7 @@ class Schema:
     def locked(self) -> Iterator[None]:
         """Another connection has a lock on each table, which leaves the others reading only."""
         with self._holder(self._engine) as holder:
-            tables = ", ".join(f"`{self._schema}`.`{one}` READ" for one in self._tables(holder))
+            tables = ", ".join(f"`{self._schema}`.`{table}` READ" for table in self._tables(holder))
             holder.execute(text(f"SET lock_wait_timeout = {_LOCK_SECONDS}"))
             holder.execute(text(f"LOCK TABLES {tables}"))
             yield
@@ -201,12 +206,15 @@ class Schema:
         with self._engine.connect() as connection:
             tables = self._tables(connection)
         with standing(self._home, let_grow, service=self._service):
-            self._do(*(
-                f"CREATE TRIGGER `{self._schema}`.`{FULL_TRIGGER}{one}` BEFORE INSERT ON "
-                f"`{self._schema}`.`{one}` FOR EACH ROW SIGNAL SQLSTATE 'HY000' SET "
-                f"MYSQL_ERRNO = {_TABLE_IS_FULL}, MESSAGE_TEXT = 'The table ''{one}'' is full'"
-                for one in tables
-            ))  # fmt: skip
+            self._do(
+                *(
+                    f"CREATE TRIGGER `{self._schema}`.`{FULL_TRIGGER}{table}` BEFORE INSERT ON "
+                    f"`{self._schema}`.`{table}` FOR EACH ROW SIGNAL SQLSTATE 'HY000' SET "
+                    f"MYSQL_ERRNO = {_TABLE_IS_FULL}, "
+                    f"MESSAGE_TEXT = 'The table ''{table}'' is full'"
+                    for table in tables
+                )
+            )
             yield
 
     def drop_triggers(self) -> None:

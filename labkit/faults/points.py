@@ -31,10 +31,16 @@ def list_all(home: Home) -> list[dict[str, Any]]:
     for name, points in _POINTS.items():
         counts = _hits(home, name, len(points))
         for point, hits in zip(points, counts, strict=True):
-            listed.append({
-                "name": point.name, "service": point.service, "boundary": point.boundary,
-                "actions": list(point.actions), "hits": hits, "armed": armed.get(point.name),
-            })  # fmt: skip
+            listed.append(
+                {
+                    "name": point.name,
+                    "service": point.service,
+                    "boundary": point.boundary,
+                    "actions": list(point.actions),
+                    "hits": hits,
+                    "armed": armed.get(point.name),
+                }
+            )
     return listed
 
 
@@ -101,7 +107,7 @@ def _is_seconds(text: str) -> bool:
 
 def _hits(home: Home, service: str, size: int) -> list[int]:
     counters = [numbers_in(file, size) for file in _files(home, service)]
-    return [sum(one[at] for one in counters) for at in range(size)]
+    return [sum(counter[at] for counter in counters) for at in range(size)]
 
 
 def _files(home: Home, service: str) -> list[Path]:

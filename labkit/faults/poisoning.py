@@ -60,10 +60,18 @@ class Poison:
 
         Of those that send `paid` it is order: an invariant reads all that pay sends there.
         """
-        sender = next(name for name, one in SERVICES.items()
-                      if any(event.topic == self._topic for event in one.emits))  # fmt: skip
-        row = {**self._said(), "groups": ",".join(self._groups), "status": UNSENT,
-               "tries": 0, "next_try": wall_ms_of(self._home)}  # fmt: skip
+        sender = next(
+            name
+            for name, one in SERVICES.items()
+            if any(event.topic == self._topic for event in one.emits)
+        )
+        row = {
+            **self._said(),
+            "groups": ",".join(self._groups),
+            "status": UNSENT,
+            "tries": 0,
+            "next_try": wall_ms_of(self._home),
+        }
         with self._writing(sender) as connection:
             connection.execute(insert(outbox).values(**row))
 
@@ -94,10 +102,15 @@ class Poison:
     def _begin_ended(self, group: str) -> bool:
         """Make a row that is ended from the start; whether there was none."""
         row = {
-            **self._said(), "group_name": group, "status": DONE, "tries": 0, "next_try": 0,
-            "body_hash": hashlib.sha256(self._body.encode()).hexdigest(), "done_time": self._now(),
+            **self._said(),
+            "group_name": group,
+            "status": DONE,
+            "tries": 0,
+            "next_try": 0,
+            "body_hash": hashlib.sha256(self._body.encode()).hexdigest(),
+            "done_time": self._now(),
             "last_error": f"{_ASIDE}, before it came",
-        }  # fmt: skip
+        }
         try:
             with self._writing(group) as connection:
                 connection.execute(insert(inbox).values(**row))
@@ -107,8 +120,14 @@ class Poison:
 
     def _said(self) -> dict[str, Any]:
         """What outbox and inbox both say of it."""
-        return {"event_id": self.event_id, "topic": self._topic, "tag": POISON, "msg_key": _KEY,
-                "body": self._body, "add_time": self._now()}  # fmt: skip
+        return {
+            "event_id": self.event_id,
+            "topic": self._topic,
+            "tag": POISON,
+            "msg_key": _KEY,
+            "body": self._body,
+            "add_time": self._now(),
+        }
 
     def _is_mine(self, group: str) -> Any:
         return (inbox.c.group_name == group) & (inbox.c.event_id == self.event_id)

@@ -96,7 +96,11 @@ class Processes(OnLab):
     def _services_stopped(self) -> Iterator[None]:
         """Stop all services for a block, and wake those that ran before."""
         services = [one for one in launch.status(self._home)["services"] if one["name"] != "broker"]
-        pids = [one["pid"] for one in services if one["pid"] and not is_stopped(one["pid"])]
+        pids = [
+            service["pid"]
+            for service in services
+            if service["pid"] and not is_stopped(service["pid"])
+        ]
         born = [(pid, spawn.birth(pid)) for pid in pids]
         with standing(self._home, undoing.resume, processes=born):
             for pid in pids:

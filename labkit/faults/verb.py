@@ -104,7 +104,7 @@ class Verb:
     @property
     def usage(self) -> str:
         """How it is written on the command line."""
-        return " ".join((self.name, *(one.shown for one in self.parameters)))
+        return " ".join((self.name, *(parameter.shown for parameter in self.parameters)))
 
     def read(self, texts: Sequence[str]) -> list[Any]:
         """Its arguments, from the command line.
@@ -112,7 +112,7 @@ class Verb:
         Raises:
             ValueError: there are too few or too many, or one is none; says how it is written.
         """
-        needed = sum(one.default is None for one in self.parameters)
+        needed = sum(parameter.default is None for parameter in self.parameters)
         if not needed <= len(texts) <= len(self.parameters):
             raise ValueError(f"write: labkit break {self.usage}")
         pairs = zip(self.parameters, texts, strict=False)
@@ -158,7 +158,7 @@ def _sentence(function: Callable[..., Any]) -> str:
 
 def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
     _, *ours = inspect.signature(function, eval_str=True).parameters.values()
-    return tuple(_parameter(one) for one in ours)
+    return tuple(_parameter(our) for our in ours)
 
 
 def _parameter(one: inspect.Parameter) -> Parameter:

@@ -45,11 +45,17 @@ class Client:
         number, price = wanted.get("goods_number", 1), goods["goods_price"]
         fee = shipping_fee(price * number)
         body = {
-            "user_id": user["user_id"], "goods_id": goods["goods_id"], "goods_number": number,
-            "goods_price": price, "shipping_fee": fee, "order_amount": price * number + fee,
-            "money_paid": 0, "coupon_id": self._coupon(user["user_id"]) if coupon else None,
-            "address": "北京", "consignee": user["user_name"],
-        }  # fmt: skip
+            "user_id": user["user_id"],
+            "goods_id": goods["goods_id"],
+            "goods_number": number,
+            "goods_price": price,
+            "shipping_fee": fee,
+            "order_amount": price * number + fee,
+            "money_paid": 0,
+            "coupon_id": self._coupon(user["user_id"]) if coupon else None,
+            "address": "北京",
+            "consignee": user["user_name"],
+        }
         return {**body, **wanted}
 
     @property
@@ -91,9 +97,14 @@ class Client:
         return self._ask(Ask(button), f"{cashier_url}/{button}", cashier_url)
 
     def _ask(
-        self, ask: Ask, url: str, subject: int | str = "", *,
-        body: dict[str, Any] | None = None, key: str | None = None,
-    ) -> httpx.Response:  # fmt: skip
+        self,
+        ask: Ask,
+        url: str,
+        subject: int | str = "",
+        *,
+        body: dict[str, Any] | None = None,
+        key: str | None = None,
+    ) -> httpx.Response:
         """Send a request, and note it with its answer where a history is kept."""
         method = "GET" if ask in LOOKING else "POST"
         headers = {"Idempotency-Key": key} if key else {}

@@ -57,10 +57,12 @@ class NotSettled(Exception):
     """
 
     def __init__(self, left: list[dict[str, Any]]) -> None:
-        super().__init__("; ".join(
-            ": ".join(filter(None, [f"{one['what']} (order {one['order']})", one["cause"]]))
-            for one in left[:5]
-        ))  # fmt: skip
+        super().__init__(
+            "; ".join(
+                ": ".join(filter(None, [f"{one['what']} (order {one['order']})", one["cause"]]))
+                for one in left[:5]
+            )
+        )
 
 
 class Lab:
@@ -257,14 +259,21 @@ class Lab:
         of = day or self.clock.now().date()
         found = Reconciler(self.home, self._reader).run(of, repair=repair)
         self._learn()
-        return Table.of([
-            {"kind": one.line.kind, "order": self._aliases.show("order_id", one.line.order_id),
-             "payment": self._aliases.show("pay_id", one.line.pay_id),
-             "at the platform": self._aliases.show("", one.line.there),
-             "in the shop": self._aliases.show("", one.line.here),
-             "found": one.line.found, "done": one.done or "–"}
-            for one in found
-        ], _RECONCILED)  # fmt: skip
+        return Table.of(
+            [
+                {
+                    "kind": one.line.kind,
+                    "order": self._aliases.show("order_id", one.line.order_id),
+                    "payment": self._aliases.show("pay_id", one.line.pay_id),
+                    "at the platform": self._aliases.show("", one.line.there),
+                    "in the shop": self._aliases.show("", one.line.here),
+                    "found": one.line.found,
+                    "done": one.done or "–",
+                }
+                for one in found
+            ],
+            _RECONCILED,
+        )
 
     def trace(self, order_id: int | str, *, settle: bool = True) -> Diagram:
         """Draw what happened to one order, in every process, as a sequence diagram.
@@ -294,11 +303,17 @@ class Lab:
 
     def check(self) -> Table:
         """The invariants: whether each holds, how many rows were looked at, what must be true."""
-        says = {one.name: one.says for one in invariants.INVARIANTS}
+        says = {invariant.name: invariant.says for invariant in invariants.INVARIANTS}
         found = invariants.check(self._reader)
-        rows = [{"invariant": one["name"], "held": "yes" if one["held"] else "NO",
-                 "rows": one["looked_at"], "what must be true": says[one["name"]]}
-                for one in found]  # fmt: skip
+        rows = [
+            {
+                "invariant": one["name"],
+                "held": "yes" if one["held"] else "NO",
+                "rows": one["looked_at"],
+                "what must be true": says[one["name"]],
+            }
+            for one in found
+        ]
         if not all(one["held"] for one in found):
             for row, one in zip(rows, found, strict=True):
                 row["broken by"] = self.alias("; ".join(one["broken"])) or "–"
@@ -315,7 +330,7 @@ class Lab:
         Tries, and when the next one is, are in `stuck(raw=True)` and on the console.
         """
         rows = flight.in_flight(self._reader)
-        shown = [{"what": one["what"], "order": self.alias(str(one["order"]))} for one in rows]
+        shown = [{"what": row["what"], "order": self.alias(str(row["order"]))} for row in rows]
         return Table.of(shown, ["what", "order"])
 
     def stuck(self, *, raw: bool = False) -> Table:
@@ -327,16 +342,27 @@ class Lab:
         rows = flight.stuck(self._reader)
         if raw:
             return Table.of(rows, ["id", "what", "order", "cause", "tries", "next_try"])
-        shown = [{"what": one["what"], "order": self.alias(str(one["order"])),
-                  "cause": self.alias(one["cause"] or "–")} for one in rows]  # fmt: skip
+        shown = [
+            {
+                "what": row["what"],
+                "order": self.alias(str(row["order"])),
+                "cause": self.alias(row["cause"] or "–"),
+            }
+            for row in rows
+        ]
         return Table.of(shown, ["what", "order", "cause"])
 
     def services(self) -> Table:
         """The processes of the lab, the broker first, and what each has of its own."""
         state = launch.status(self.home)
-        rows = [{"process": one["name"], "state": one["state"],
-                 "database": one["name"] if state["databases"].get(one["name"]) else "–"}
-                for one in state["services"]]  # fmt: skip
+        rows = [
+            {
+                "process": one["name"],
+                "state": one["state"],
+                "database": one["name"] if state["databases"].get(one["name"]) else "–",
+            }
+            for one in state["services"]
+        ]
         broker = state["endpoints"]["broker"]
         if broker and rows[0]["process"] != BROKER:  # one that is not the lab's own
             up = "up" if ports.answers(broker) else "down"
@@ -345,9 +371,11 @@ class Lab:
 
     def wiring(self) -> Table:
         """Topic → consumer group → handler."""
-        rows = [{"topic": event.topic, "group": service.name, "handler": handler.name}
-                for service in SERVICES.values()
-                for event, handler in service.handlers.items()]  # fmt: skip
+        rows = [
+            {"topic": event.topic, "group": service.name, "handler": handler.name}
+            for service in SERVICES.values()
+            for event, handler in service.handlers.items()
+        ]
         return Table.of(sorted(rows, key=itemgetter("topic")))
 
     def alias(self, text: str) -> str:

@@ -60,7 +60,7 @@ class ServerClients:
             What it prints.
         """
         state = self._lab.home.state()
-        told = [one.replace("labkit-this_lab-", state["topic_prefix"]) for one in options]
+        told = [option.replace("labkit-this_lab-", state["topic_prefix"]) for option in options]
         broker = ["--bootstrap-server", state["endpoints"]["broker"]]
         said = self._run("kafka", [_SCRIPTS + script, *broker, *told])
         return self._lab.alias(_TRACE.sub("00-…", _UUID.sub("…", said)))

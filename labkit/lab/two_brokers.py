@@ -27,8 +27,12 @@ _SETTINGS = {
 _ANSWERED_SECONDS = 1.0
 _PREFERRED = 0  # of the kinds of election: the first of a topic's assignment leads
 _READY_SECONDS = 120
-_CLIENT = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500,
-           "request_timeout_ms": 10_000, "bootstrap_timeout_ms": 10_000}  # fmt: skip
+_CLIENT = {
+    "reconnect_backoff_ms": 50,
+    "reconnect_backoff_max_ms": 500,
+    "request_timeout_ms": 10_000,
+    "bootstrap_timeout_ms": 10_000,
+}
 
 
 class TwoBrokers:
@@ -130,10 +134,15 @@ class TwoBrokers:
         network = "host" if self._host else None if first else f"container:{ours}-1"
         published = {str(port): ("127.0.0.1", port) for port in self._ports[:2]}
         return self._docker.containers.run(
-            self._kafka.image, detach=True, name=f"{ours}-{number}", labels={OURS: ours},
-            environment=self._environment(number), mem_limit=self._kafka.mem_limit,
-            network_mode=network, ports=published if first and not self._host else None,
-        )  # fmt: skip
+            self._kafka.image,
+            detach=True,
+            name=f"{ours}-{number}",
+            labels={OURS: ours},
+            environment=self._environment(number),
+            mem_limit=self._kafka.mem_limit,
+            network_mode=network,
+            ports=published if first and not self._host else None,
+        )
 
     def _environment(self, number: int) -> dict[str, str]:
         one, two, controller = self._ports

@@ -63,7 +63,11 @@ class Outcome:
     def row(self) -> dict[str, Any]:
         """As JSON and as frames have it."""
         return {
-            "scenario": self.cell.scenario, "failpoint": "+".join(self.cell.failpoints),
-            "action": self.cell.action, "verdict": self.verdict, "why": self.why,
-            "seconds": round(self.seconds, 2), "tries": self.tries,
-        }  # fmt: skip
+            "scenario": self.cell.scenario,
+            "failpoint": "+".join(self.cell.failpoints),
+            "action": self.cell.action,
+            "verdict": self.verdict,
+            "why": self.why,
+            "seconds": round(self.seconds, 2),
+            "tries": self.tries,
+        }

@@ -39,8 +39,10 @@ _TIMES = {
 }
 #: Who asked a process that was killed finds it back on a busy machine too, and asks again.
 _PATIENT = {
-    "LABKIT_CALL_TIMEOUT": "4", "LABKIT_FLOW_TIMEOUT": "10", "LABKIT_UNCONFIRMED_DEADLINE": "15",
-}  # fmt: skip
+    "LABKIT_CALL_TIMEOUT": "4",
+    "LABKIT_FLOW_TIMEOUT": "10",
+    "LABKIT_UNCONFIRMED_DEADLINE": "15",
+}
 _SEEDS = Seeds(users=2, stock=STOCK, balance=BALANCE, coupons=COUPONS)
 
 W = TypeVar("W")

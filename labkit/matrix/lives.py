@@ -99,8 +99,11 @@ def all_killed(stage: ScenarioContext) -> Script:
             os.kill(pid, signal.SIGKILL)
 
     def back() -> bool:
-        now = {one["name"]: one["pid"] for one in launch.status(home)["services"]
-               if one["state"] == "up"}  # fmt: skip
+        now = {
+            one["name"]: one["pid"]
+            for one in launch.status(home)["services"]
+            if one["state"] == "up"
+        }
         return now.keys() == before.keys() and not (now.items() & before.items())
 
     stage.user.wait(lambda: back() or not launch.is_up(home), "all are started again")
@@ -114,8 +117,11 @@ def alive(home: Home) -> set[int]:
     """Every process of a home that is alive, whatever its state says: forked ones bear the command
     line of their supervisor, which names the home, and the broker names its port."""
     broker = home.state().get("endpoints", {}).get("broker")
-    return {one.pid for one in psutil.process_iter(["cmdline", "status"])
-            if _is_of(one.info, home, broker)}  # fmt: skip
+    return {
+        one.pid
+        for one in psutil.process_iter(["cmdline", "status"])
+        if _is_of(one.info, home, broker)
+    }
 
 
 def _is_of(info: dict[str, Any], home: Home, broker: str | None) -> bool:
@@ -173,9 +179,9 @@ def _whole_or_gone(
     if there and (acknowledged or there != orders):
         said = "acknowledged" if acknowledged else "not acknowledged"
         raise Unexpected(f"after a reset, {said}, {len(there)} of {len(orders)} orders are there")
-    for one in orders:
-        if one not in there:
-            stage.user.forget(one)
+    for order in orders:
+        if order not in there:
+            stage.user.forget(order)
     return there
 
 

@@ -108,8 +108,10 @@ def power_cut(stage: ScenarioContext) -> Script:
     return {order: IS_CANCELLED}
 
 
-@scenario("dead", "all who hear that an order is cancelled fail, until it is given up; a person "
-          "drives each home")  # fmt: skip
+@scenario(
+    "dead",
+    "all who hear that an order is cancelled fail, until it is given up; a person drives each home",
+)
 def dead(stage: ScenarioContext) -> Script:
     """A message that nobody can take, until a person has seen to that."""
     order = stage.user.order(**_EVERYTHING)
@@ -120,8 +122,9 @@ def dead(stage: ScenarioContext) -> Script:
     return {order: IS_CANCELLED}
 
 
-@scenario("dead-paid", "the payment log fails until the message is given up; a person drives it "
-          "home")  # fmt: skip
+@scenario(
+    "dead-paid", "the payment log fails until the message is given up; a person drives it home"
+)
 def dead_paid(stage: ScenarioContext) -> Script:
     """A payment that the log cannot take, until a person has seen to that."""
     order = stage.user.order(**_PAYING)

@@ -20,12 +20,19 @@ _ELSEWHERE = {
     "remove_topics": "the matrix has a broker of its own, which forgets them by itself",
 }
 UNREACHABLE = {
-    **{f"{service}.mark_missing.{when}_commit":
-       f"all that {service} sends are dead letters, which no group must have: none can lack one"
-       for service in ("goods", "coupon", "user", "log") for when in ("before", "after")},
-    **{f"helper.{step}.{when}_work": why
-       for step, why in _ELSEWHERE.items() for when in ("before", "after")},
-}  # fmt: skip
+    **{
+        f"{service}.mark_missing.{when}_commit": (
+            f"{service} sends dead letters only, which no group must have: none can lack one"
+        )
+        for service in ("goods", "coupon", "user", "log")
+        for when in ("before", "after")
+    },
+    **{
+        f"helper.{step}.{when}_work": why
+        for step, why in _ELSEWHERE.items()
+        for when in ("before", "after")
+    },
+}
 
 
 def read(name: str, action: str) -> Cell:
@@ -39,11 +46,13 @@ def read(name: str, action: str) -> Cell:
     if story not in SCENARIOS:
         raise ValueError(f"{story!r} is no scenario; there are {', '.join(SCENARIOS)}")
     known = catalogue()
-    for one in failpoints:
-        if one not in known:
-            raise ValueError(f"{one!r} is no failpoint; list them with: labkit failpoints")
-        if action.partition(":")[0] not in known[one].actions:
-            raise ValueError(f"{one} can {', '.join(known[one].actions)}; not {action!r}")
+    for failpoint in failpoints:
+        if failpoint not in known:
+            raise ValueError(f"{failpoint!r} is no failpoint; list them with: labkit failpoints")
+        if action.partition(":")[0] not in known[failpoint].actions:
+            raise ValueError(
+                f"{failpoint} can {', '.join(known[failpoint].actions)}; not {action!r}"
+            )
     return Cell(story, failpoints, action)
 
 
@@ -56,7 +65,7 @@ def scenarios(only: Iterable[str], sample: int | None, chance: random.Random) ->
         chance: draws.
     """
     stories = [one.partition(":")[0] for one in only] or ["*"]
-    wanted = [name for name in SCENARIOS if any(fnmatchcase(name, one) for one in stories)]
+    wanted = [name for name in SCENARIOS if any(fnmatchcase(name, story) for story in stories)]
     if sample is None:
         return wanted
     return chance.sample(wanted, min(len(wanted), 1 + sample // _OF_A_SCENARIO))
@@ -64,13 +73,21 @@ def scenarios(only: Iterable[str], sample: int | None, chance: random.Random) ->
 
 def singles(columns: Columns, only: Iterable[str], action: str) -> list[Cell]:
     """A cell for each failpoint that a scenario reaches and that can do this."""
-    able = {name for name, point in catalogue().items()
-            if action.partition(":")[0] in point.actions}  # fmt: skip
-    found = [Cell(name, (one,), action) for name in SCENARIOS if name in columns
-             for one in sorted(columns[name] & able)]  # fmt: skip
+    able = {
+        name for name, point in catalogue().items() if action.partition(":")[0] in point.actions
+    }
+    found = [
+        Cell(name, (one,), action)
+        for name in SCENARIOS
+        if name in columns
+        for one in sorted(columns[name] & able)
+    ]
     patterns = [one if ":" in one else f"{one}:*" for one in only]
-    return [cell for cell in found
-            if not patterns or any(fnmatchcase(cell.name, one) for one in patterns)]  # fmt: skip
+    return [
+        cell
+        for cell in found
+        if not patterns or any(fnmatchcase(cell.name, pattern) for pattern in patterns)
+    ]
 
 
 def pairs(cells: list[Cell], number: int, chance: random.Random) -> list[Cell]:

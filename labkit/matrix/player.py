@@ -71,15 +71,18 @@ class Runner:
             ends = self._end_of(story)
             self._become_quiet()
             after = self._hits()
-            problems = [*(f"it breaks {name}, which is not reached" for name in stage.idle()),
-                        *self._breaches(stage, ends)]  # fmt: skip
+            problems = [
+                *(f"it breaks {name}, which is not reached" for name in stage.idle()),
+                *self._breaches(stage, ends),
+            ]
         except (Unexpected, NotSettled, TimeoutError) as error:
             problems = [str(error)]
         self._emptied |= stage.emptied
         if problems:
             raise Unexpected(f"{scenario.name}, without a fault: {'; '.join(problems)}")
-        return frozenset(name for name, hits in after.items()
-                         if hits > before[name] and scenario.concerns(name))  # fmt: skip
+        return frozenset(
+            name for name, hits in after.items() if hits > before[name] and scenario.concerns(name)
+        )
 
     def play(self, cell: Cell) -> Outcome:
         """Play a cell; once more where its failpoints are not reached at first."""
@@ -210,8 +213,11 @@ class Runner:
         return {one["name"]: one["hits"] for one in points.list_all(self.lab.home)}
 
     def _pids(self) -> dict[str, int]:
-        return {one["name"]: one["pid"] for one in launch.status(self.lab.home)["services"]
-                if one["state"] == "up"}  # fmt: skip
+        return {
+            one["name"]: one["pid"]
+            for one in launch.status(self.lab.home)["services"]
+            if one["state"] == "up"
+        }
 
     def _begin_anew(self) -> None:
         begin_anew(self.lab)

@@ -37,7 +37,7 @@ class Report:
     @property
     def broken(self) -> list[Outcome]:
         """The cells in which something does not hold."""
-        return [one for one in self.outcomes if one.verdict == BROKEN]
+        return [outcome for outcome in self.outcomes if outcome.verdict == BROKEN]
 
     @property
     def failed(self) -> bool:
@@ -47,11 +47,11 @@ class Report:
     @property
     def counts(self) -> Counter[str]:
         """Verdict → cells."""
-        return Counter(one.verdict for one in self.outcomes)
+        return Counter(outcome.verdict for outcome in self.outcomes)
 
     def cell_seconds(self) -> tuple[float, float]:
         """The median and the longest time of a cell; zeros where there was none."""
-        took = [one.seconds for one in self.outcomes] or [0.0]
+        took = [outcome.seconds for outcome in self.outcomes] or [0.0]
         return statistics.median(took), max(took)
 
     def command(self, outcome: Outcome) -> str:
@@ -71,8 +71,8 @@ class Report:
         for name in self.unreached:
             yield f"NO SCENARIO REACHES {name}"
         told = ", ".join(f"{number} {verdict}" for verdict, number in self.counts.items())
-        stories = {one.cell.scenario for one in self.outcomes}
-        reached = {name for one in self.outcomes for name in one.cell.failpoints}
+        stories = {outcome.cell.scenario for outcome in self.outcomes}
+        reached = {name for outcome in self.outcomes for name in outcome.cell.failpoints}
         yield (
             f"{len(self.outcomes)} cells: {told}; {len(stories)} scenarios, "
             f"{len(reached)} failpoints; seed {self.seed}"
@@ -85,7 +85,7 @@ class Report:
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each cell: scenario, failpoint, action, verdict, why, seconds, tries."""
-        return [one.row() for one in self.outcomes]
+        return [outcome.row() for outcome in self.outcomes]
 
     def frame(self) -> pd.DataFrame:
         """The rows as a frame."""
@@ -100,18 +100,24 @@ class Report:
             index="failpoint", columns="scenario", values="verdict", aggfunc="first"
         )
         listed = list(catalogue())
-        return VerdictGrid(table.reindex(
-            index=sorted(table.index, key=lambda one: [*map(listed.index, one.split("+"))]),
-            columns=[name for name in SCENARIOS if name in table],
-        ).fillna(""))  # fmt: skip
+        return VerdictGrid(
+            table.reindex(
+                index=sorted(table.index, key=lambda one: [*map(listed.index, one.split("+"))]),
+                columns=[name for name in SCENARIOS if name in table],
+            ).fillna("")
+        )
 
     def as_json(self) -> dict[str, Any]:
         """All of it, for programs."""
         median, longest = self.cell_seconds()
         return {
-            "seed": self.seed, "seconds": round(self.seconds, 1), "labs": self.labs,
-            "counts": dict(self.counts), "seconds_a_cell": {"p50": median, "max": longest},
+            "seed": self.seed,
+            "seconds": round(self.seconds, 1),
+            "labs": self.labs,
+            "counts": dict(self.counts),
+            "seconds_a_cell": {"p50": median, "max": longest},
             "scenarios": {name: SCENARIOS[name].says for name in self.columns},
             "columns": {name: sorted(column) for name, column in self.columns.items()},
-            "unreached": self.unreached, "cells": self.rows(),
-        }  # fmt: skip
+            "unreached": self.unreached,
+            "cells": self.rows(),
+        }

@@ -25,11 +25,18 @@ def _silent(_what: str, _done: int, _number: int, _outcome: Outcome | None) -> N
 
 
 def run(
-    *, seed: int | None = None, labs: int | None = None, action: str = CRASH,
-    only: Iterable[str] = (), sample: int | None = None, pairs: int | None = None,
-    cells: Iterable[str] = (), patient: bool = False, folder: Path | None = None,
+    *,
+    seed: int | None = None,
+    labs: int | None = None,
+    action: str = CRASH,
+    only: Iterable[str] = (),
+    sample: int | None = None,
+    pairs: int | None = None,
+    cells: Iterable[str] = (),
+    patient: bool = False,
+    folder: Path | None = None,
     progress: Progress = _silent,
-) -> Report:  # fmt: skip
+) -> Report:
     """Play the crash matrix, or a part of it.
 
     Args:
@@ -72,9 +79,13 @@ def run(
         for player in players:
             player.close()
     return Report(
-        columns, outcomes, plan.unreached(columns) if whole else [], seed,
-        time.monotonic() - began, number,
-    )  # fmt: skip
+        columns,
+        outcomes,
+        plan.unreached(columns) if whole else [],
+        seed,
+        time.monotonic() - began,
+        number,
+    )
 
 
 def _columns(players: list[Runner], wanted: list[str], progress: Progress) -> plan.Columns:
@@ -91,9 +102,13 @@ def _columns(players: list[Runner], wanted: list[str], progress: Progress) -> pl
 
 
 def _choose(
-    columns: plan.Columns, only: tuple[str, ...], action: str, sample: int | None,
-    pairs: int | None, chance: random.Random,
-) -> list[Cell]:  # fmt: skip
+    columns: plan.Columns,
+    only: tuple[str, ...],
+    action: str,
+    sample: int | None,
+    pairs: int | None,
+    chance: random.Random,
+) -> list[Cell]:
     cells = plan.singles(columns, only, action)
     if not cells:
         raise ValueError(f"no failpoint that can {action} is reached by {', '.join(only) or 'any'}")

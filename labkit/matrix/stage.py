@@ -82,8 +82,9 @@ class ScenarioContext:
 
     def power_cut(self, *services: str) -> None:
         """Kill services at once, all where none is named, and wait until all are back."""
-        before = {name: pid for name, pid in self._serving().items()
-                  if not services or name in services}  # fmt: skip
+        before = {
+            name: pid for name, pid in self._serving().items() if not services or name in services
+        }
         for pid in before.values():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -104,9 +105,13 @@ class ScenarioContext:
         found: list[dict[str, Any]] = []
 
         def seen() -> bool:
-            found[:] = [one for one in in_flight.stuck(self._reader)
-                        if str(one["order"]) == order.order_id and one["cause"]
-                        and kind in ("", one["kind"])]  # fmt: skip
+            found[:] = [
+                one
+                for one in in_flight.stuck(self._reader)
+                if str(one["order"]) == order.order_id
+                and one["cause"]
+                and kind in ("", one["kind"])
+            ]
             return bool(found) or not in_flight.in_flight(self._reader)
 
         self.user.wait(seen, f"something of order {order.order_id} is stuck")
@@ -141,19 +146,28 @@ class ScenarioContext:
     def handled(self, topic: str, order: Placed) -> Mapping[str, tuple[int, int]]:
         """Group → event and status, of each that has an inbox row about an order."""
         mine = (rt.inbox.c.topic == topic) & (rt.inbox.c.msg_key == order.order_id)
-        rows = [row for service in TABLES
-                for row in self._reader.query(service, select(rt.inbox).where(mine))]  # fmt: skip
+        rows = [
+            row
+            for service in TABLES
+            for row in self._reader.query(service, select(rt.inbox).where(mine))
+        ]
         return {row["group_name"]: (row["event_id"], row["status"]) for row in rows}
 
     def dead_letters(self, order: Placed) -> list[str]:
         """The ids by which a person names the dead letters of an order, on their way out."""
         mine = (rt.outbox.c.topic == DeadLetter.topic) & (rt.outbox.c.msg_key == order.order_id)
-        return [f"{service}.outbox.{row['event_id']}" for service in TABLES
-                for row in self._reader.query(service, select(rt.outbox).where(mine))]  # fmt: skip
+        return [
+            f"{service}.outbox.{row['event_id']}"
+            for service in TABLES
+            for row in self._reader.query(service, select(rt.outbox).where(mine))
+        ]
 
     def _answered(self, verb: str, id: str) -> bool:
         return bool(run_beside(drive.drive(self.lab.home, verb, id)).status != 503)
 
     def _serving(self) -> dict[str, int]:
-        return {one["name"]: one["pid"] for one in launch.status(self.lab.home)["services"]
-                if one["state"] == "up" and one["name"] != "broker"}  # fmt: skip
+        return {
+            one["name"]: one["pid"]
+            for one in launch.status(self.lab.home)["services"]
+            if one["state"] == "up" and one["name"] != "broker"
+        }

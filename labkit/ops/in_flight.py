@@ -73,8 +73,11 @@ def stuck_in(reader: Reader, service: str) -> list[dict[str, Any]]:
         odd = (order_id < first_of(late)) | (order_id > first_of(ahead))
         found = _undecided(reader, (t.order.c.order_status == t.UNCONFIRMED) & odd)
     if service == "pay":
-        found = [one for one in payments_in_flight.in_flight(reader)
-                 if one["cause"] or not late <= (one["next_try"] or 0) <= ahead]  # fmt: skip
+        found = [
+            one
+            for one in payments_in_flight.in_flight(reader)
+            if one["cause"] or not late <= (one["next_try"] or 0) <= ahead
+        ]
         found += payments_in_flight.dead(reader)
     for box, table in _BOXES.items():
         next_try = table.c.next_try
@@ -119,10 +122,17 @@ def settle(
 
 def _undecided(reader: Reader, which: Any) -> list[dict[str, Any]]:
     return [
-        {"id": f"order.order.{row['order_id']}", "what": _UNDECIDED, "order": row["order_id"],
-         "cause": None, "tries": 0, "next_try": None, "kind": "undecided"}
+        {
+            "id": f"order.order.{row['order_id']}",
+            "what": _UNDECIDED,
+            "order": row["order_id"],
+            "cause": None,
+            "tries": 0,
+            "next_try": None,
+            "kind": "undecided",
+        }
         for row in reader.query("order", select(t.order.c.order_id).where(which))
-    ]  # fmt: skip
+    ]
 
 
 def _is_open(box: str) -> Any:
@@ -136,18 +146,24 @@ def _count(reader: Reader, service: str, which: Any) -> int:
 
 def _events(reader: Reader, service: str, box: str, which: Any) -> list[dict[str, Any]]:
     table = _BOXES[box]
-    columns: list[Column[Any]] = [table.c[name] for name in (
-        "event_id", "topic", "msg_key", "status", "last_error", "tries", "next_try")]  # fmt: skip
+    columns: list[Column[Any]] = [
+        table.c[name]
+        for name in ("event_id", "topic", "msg_key", "status", "last_error", "tries", "next_try")
+    ]
     way = "outbox." if box == "outbox" else ""
     found = []
     for row in reader.query(service, select(*columns).where(which)):
         says, kind = _WORDS[box][row["status"]]
-        found.append({
-            "id": f"{service}.{way}{row['event_id']}",
-            "what": f"{row['topic']} {says} in the {box} of {service}",
-            "order": int(row["msg_key"]) if row["msg_key"].isdecimal() else None,
-            "cause": row["last_error"], "tries": row["tries"], "kind": kind,
-            "next_try": None if row["status"] == _DEAD[box] else row["next_try"],
-            "topic": row["topic"],
-        })  # fmt: skip
+        found.append(
+            {
+                "id": f"{service}.{way}{row['event_id']}",
+                "what": f"{row['topic']} {says} in the {box} of {service}",
+                "order": int(row["msg_key"]) if row["msg_key"].isdecimal() else None,
+                "cause": row["last_error"],
+                "tries": row["tries"],
+                "kind": kind,
+                "next_try": None if row["status"] == _DEAD[box] else row["next_try"],
+                "topic": row["topic"],
+            }
+        )
     return found

@@ -107,5 +107,12 @@ def _payment(row: dict[str, Any], kind: str) -> dict[str, Any]:
 
 
 def _one(row: dict[str, Any], key: str, kind: str, next_try: int | None) -> dict[str, Any]:
-    return {"id": f"pay.{row[key]}", "what": _WORDS[kind], "order": row["order_id"], "kind": kind,
-            "cause": row["last_error"], "tries": row["tries"], "next_try": next_try}  # fmt: skip
+    return {
+        "id": f"pay.{row[key]}",
+        "what": _WORDS[kind],
+        "order": row["order_id"],
+        "kind": kind,
+        "cause": row["last_error"],
+        "tries": row["tries"],
+        "next_try": next_try,
+    }

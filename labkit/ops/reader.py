@@ -108,8 +108,9 @@ class Reader:
         """The rows whose column is one of many numbers, asked for a part at a time."""
         listed = sorted(set(numbers))
         parts = [listed[at : at + _AT_ONCE] for at in range(0, len(listed), _AT_ONCE)]
-        return [row for part in parts
-                for row in self.query(service, statement.where(column.in_(part)))]  # fmt: skip
+        return [
+            row for part in parts for row in self.query(service, statement.where(column.in_(part)))
+        ]
 
     def table(self, name: str) -> Rows:
         """All rows of a table, from every database that has it, which `service` names.

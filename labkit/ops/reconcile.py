@@ -171,7 +171,7 @@ def _outcome(line: Line, wrong: bool, why: str) -> Outcome:
 
 
 def _wrong(lines: list[Line]) -> set[tuple[Key, str]]:
-    return {(one.key, one.found) for one in lines if one.found != MATCHED}
+    return {(line.key, line.found) for line in lines if line.found != MATCHED}
 
 
 def _bounds(day: date) -> tuple[datetime, datetime]:

@@ -80,9 +80,12 @@ def read_form(body: bytes) -> dict[str, str]:
         ValueError: no form, no UTF-8, more than 64 parameters, or one of them repeated.
     """
     pairs = parse_qsl(
-        body.decode("ascii"), keep_blank_values=True, strict_parsing=bool(body), errors="strict",
+        body.decode("ascii"),
+        keep_blank_values=True,
+        strict_parsing=bool(body),
+        errors="strict",
         max_num_fields=_MAX_PARAMETERS,
-    )  # fmt: skip
+    )
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a parameter is repeated")

@@ -23,8 +23,12 @@ def flat(result: Result[Any], url: str) -> dict[str, str]:
         result: of a step.
         url: under which the cashier is reached.
     """
-    params = {"success": "true" if result.success else "false", "code": str(result.code),
-              "name": result.name, "message": result.message}  # fmt: skip
+    params = {
+        "success": "true" if result.success else "false",
+        "code": str(result.code),
+        "name": result.name,
+        "message": result.message,
+    }
     if isinstance(result.data, CashierTrade):
         params |= {name: str(getattr(result.data, name)) for name in _OF_TRADE}
         params["cashier_url"] = f"{url}/cashier/{result.data.token}"

@@ -116,7 +116,10 @@ class Api:
 def add_routes(app: FastAPI, api: Api) -> None:
     """Add the API and the bill to the platform's application."""
     for name, do in {
-        "create": api.create, "query": api.query, "close": api.close, "refund": api.refund,
-    }.items():  # fmt: skip
+        "create": api.create,
+        "query": api.query,
+        "close": api.close,
+        "refund": api.refund,
+    }.items():
         app.add_route(f"/api/trade/{name}", api.signed(do), ["POST"])
     app.add_route("/bill", api.bill, ["GET"])

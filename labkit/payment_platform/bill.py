@@ -28,9 +28,12 @@ def _refunds(begin: datetime, end: datetime) -> Any:
     of_trade = refund.join(trade, refund.c.out_trade_no == trade.c.out_trade_no)
     of_day = (refund.c.refund_time >= begin) & (refund.c.refund_time <= end)
     found = select(
-        refund.c.out_trade_no, trade.c.trade_no, refund.c.out_request_no, refund.c.amount,
+        refund.c.out_trade_no,
+        trade.c.trade_no,
+        refund.c.out_request_no,
+        refund.c.amount,
         refund.c.refund_time,
-    )  # fmt: skip
+    )
     order = (refund.c.refund_time, refund.c.out_request_no)
     return found.select_from(of_trade).where(of_day).order_by(*order)
 

@@ -87,9 +87,12 @@ class _Cashier:
         return press
 
     def answer(
-        self, request: Request, result: Result[CashierTrade], status: int,
+        self,
+        request: Request,
+        result: Result[CashierTrade],
+        status: int,
         headers: Mapping[str, str] | None = None,
-    ) -> Response:  # fmt: skip
+    ) -> Response:
         """A page for a browser, a `Result` for others."""
         if _is_browser(request):
             return self._html(request, result, status, headers)
@@ -97,9 +100,12 @@ class _Cashier:
         return Response(result.model_dump_json(), status, every, media_type="application/json")
 
     def _html(
-        self, request: Request, result: Result[CashierTrade], status: int,
+        self,
+        request: Request,
+        result: Result[CashierTrade],
+        status: int,
         headers: Mapping[str, str] | None = None,
-    ) -> Response:  # fmt: skip
+    ) -> Response:
         every = self._page.headers | _retry(status) | dict(headers or {})
         language = _chosen(request) or choose_language(request.headers.get("accept-language", ""))
         text = self._page.render(result, language, _path(request), _query(request))

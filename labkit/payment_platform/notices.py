@@ -18,17 +18,27 @@ from labkit.runtime.steps import step
 
 #: How long after each try comes the next; after the last of them there is none.
 SCHEDULE = (
-    timedelta(minutes=4), timedelta(minutes=10), timedelta(minutes=10), timedelta(hours=1),
-    timedelta(hours=2), timedelta(hours=6), timedelta(hours=15),
-)  # fmt: skip
+    timedelta(minutes=4),
+    timedelta(minutes=10),
+    timedelta(minutes=10),
+    timedelta(hours=1),
+    timedelta(hours=2),
+    timedelta(hours=6),
+    timedelta(hours=15),
+)
 
 
 @statement
 def _due(now: datetime, most: int) -> Any:
     about = (
-        trade.c.out_trade_no, trade.c.trade_no, trade.c.trade_status, trade.c.subject,
-        trade.c.total_amount, trade.c.pay_time, trade.c.notify_url,
-    )  # fmt: skip
+        trade.c.out_trade_no,
+        trade.c.trade_no,
+        trade.c.trade_status,
+        trade.c.subject,
+        trade.c.total_amount,
+        trade.c.pay_time,
+        trade.c.notify_url,
+    )
     of_trade = notice.join(trade, notice.c.out_trade_no == trade.c.out_trade_no)
     found = select(notice.c.notify_id, notice.c.tries, *about).select_from(of_trade)
     return found.where(notice.c.next_try <= now).order_by(notice.c.next_try).limit(most)
@@ -54,9 +64,13 @@ def write(tx: Transaction) -> None:
     """Write the notices of what a transaction ended: due at once, however the lab clock stands."""
     for notify_id, ended in tx.emitted:
         tx.insert(
-            notice, notify_id=notify_id, out_trade_no=ended.order_id, tries=0, next_try=tx.now,
+            notice,
+            notify_id=notify_id,
+            out_trade_no=ended.order_id,
+            tries=0,
+            next_try=tx.now,
             add_time=tx.now,
-        )  # fmt: skip
+        )
 
 
 @step(reads=True)

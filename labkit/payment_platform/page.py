@@ -35,9 +35,12 @@ class Page:
             "X-Content-Type-Options": "nosniff",
         }
         pages = Environment(
-            loader=FileSystemLoader(_FOLDER), autoescape=True, undefined=StrictUndefined,
-            trim_blocks=True, lstrip_blocks=True,
-        )  # fmt: skip
+            loader=FileSystemLoader(_FOLDER),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
         pages.globals.update(style=Markup(style), script=Markup(script))  # ours: not escaped
         pages.globals.update(platform=PLATFORM, languages=WORDS, yuan=yuan, moment=moment)
         self._template = pages.get_template("cashier.html")
@@ -54,9 +57,13 @@ class Page:
         trade = result.data
         state = state_of(trade) if trade else _PROBLEMS.get(Code(result.code), "refused")
         return self._template.render(
-            state=state, trade=trade, language=language, words=WORDS[language], path=path,
+            state=state,
+            trade=trade,
+            language=language,
+            words=WORDS[language],
+            path=path,
             query=query,
-        )  # fmt: skip
+        )
 
 
 def state_of(trade: CashierTrade) -> str:

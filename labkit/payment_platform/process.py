@@ -86,9 +86,11 @@ def assemble(home: Home, settings: Settings, registry: Registry, url: str, insta
 def make_app(platform: Api) -> FastAPI:
     """The web application: API, bill and cashier."""
     app = FastAPI(
-        title="labkit payment platform", openapi_url=None, redirect_slashes=False,
+        title="labkit payment platform",
+        openapi_url=None,
+        redirect_slashes=False,
         telemetry={"tracing": False, "operation_spans": False, "metrics": False, "logs": False},
-    )  # fmt: skip
+    )
     api.add_routes(app, platform)
     answers.add_refusals(app)
     cashier.add_routes(app, platform.database)

@@ -40,9 +40,12 @@ def refund_trade(tx: Transaction, command: Refund) -> Result[Refunded]:
     if not tx.change(_give_back(command.out_trade_no, command.refund_amount)):
         return _refuse(command, tx.one(_trade(command.out_trade_no)))
     tx.insert(
-        refund, out_request_no=command.out_request_no, out_trade_no=command.out_trade_no,
-        amount=command.refund_amount, refund_time=tx.now,
-    )  # fmt: skip
+        refund,
+        out_request_no=command.out_request_no,
+        out_trade_no=command.out_trade_no,
+        amount=command.refund_amount,
+        refund_time=tx.now,
+    )
     return _done(command)
 
 

@@ -76,7 +76,7 @@ WORDS = {
         "refused_title": "未做任何更改",
         "refused_text": "该请求并非来自付款页面上的按钮。请打开付款页面，再点击其中的按钮。",
     },
-}  # fmt: skip
+}
 _DEFAULT = "en"
 
 

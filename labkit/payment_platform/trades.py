@@ -55,9 +55,13 @@ def _swap(out_trade_no: int) -> Any:
 def create_trade(tx: Transaction, command: OpenTrade) -> Result[CashierTrade]:
     """Open a trade; asked again for the same number, what it is now. Its amount never changes."""
     tx.insert_once(
-        trade, **command.model_dump(), trade_no=tx.ids.next(), refunded_amount=0,
-        trade_status=WAIT_BUYER_PAY, add_time=tx.now,
-    )  # fmt: skip
+        trade,
+        **command.model_dump(),
+        trade_no=tx.ids.next(),
+        refunded_amount=0,
+        trade_status=WAIT_BUYER_PAY,
+        add_time=tx.now,
+    )
     row = _as_it_is(tx, tx.one(_find(command.out_trade_no)))
     if row.total_amount != command.total_amount:
         text = f"it was opened over {row.total_amount} cents, not {command.total_amount}"
@@ -132,11 +136,17 @@ def _is_over(tx: Transaction, row: Any) -> bool:
 
 def _view(tx: Transaction, row: Any, trade_status: str = "") -> CashierTrade:
     return CashierTrade(
-        token=row.token, out_trade_no=str(row.out_trade_no), trade_no=str(row.trade_no),
-        subject=row.subject, total_amount=row.total_amount,
-        trade_status=trade_status or row.trade_status, time_expire=row.time_expire,
-        pay_time=row.pay_time, close_time=row.close_time, now=tx.now,
-    )  # fmt: skip
+        token=row.token,
+        out_trade_no=str(row.out_trade_no),
+        trade_no=str(row.trade_no),
+        subject=row.subject,
+        total_amount=row.total_amount,
+        trade_status=trade_status or row.trade_status,
+        time_expire=row.time_expire,
+        pay_time=row.pay_time,
+        close_time=row.close_time,
+        now=tx.now,
+    )
 
 
 def _no(tx: Transaction, code: Code, row: Any, why: str) -> Result[CashierTrade]:

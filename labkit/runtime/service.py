@@ -54,10 +54,17 @@ class Runtime:
     """
 
     def __init__(
-        self, service: Service, instance: int, home: Home, settings: Settings, groups: Groups,
-        names: Mapping[type, str], broker: Broker, outside: Mapping[str, Any],
+        self,
+        service: Service,
+        instance: int,
+        home: Home,
+        settings: Settings,
+        groups: Groups,
+        names: Mapping[type, str],
+        broker: Broker,
+        outside: Mapping[str, Any],
         place: Address = LOOPBACK,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.service = service
         self.instance = instance
         self.home = home
@@ -73,15 +80,22 @@ class Runtime:
         process = f"{service.name}-{instance}"
         self._failpoints = Failpoints(home.faults, process, failpoints_of(service))
         self.calls = Calls(
-            service.name, self.registry, home.secret, self._failpoints,
-            settings.call_timeout, settings.queue_limit,
-        )  # fmt: skip
+            service.name,
+            self.registry,
+            home.secret,
+            self._failpoints,
+            settings.call_timeout,
+            settings.queue_limit,
+        )
         for name, known in outside.items():
             setattr(self, name, known)
         for name, contract in service.calls.items():
             client = outside.get(name)
-            stub = (self.calls.outside(contract, name, client) if client
-                    else self.calls.stub(contract, names[contract]))  # fmt: skip
+            stub = (
+                self.calls.outside(contract, name, client)
+                if client
+                else self.calls.stub(contract, names[contract])
+            )
             setattr(self, name, stub)
 
     async def run(self, step: Step[Any, Any], command: Any) -> Any:
@@ -98,9 +112,13 @@ class Runtime:
         Waits for the registry where that is a ZooKeeper which is away.
         """
         relay = Relay(
-            self.service.name, self._broker, self._failpoints, self._desk_of,
-            self.settings.queue_limit, self.settings.audit_delay,
-        )  # fmt: skip
+            self.service.name,
+            self._broker,
+            self._failpoints,
+            self._desk_of,
+            self.settings.queue_limit,
+            self.settings.audit_delay,
+        )
         self._database = Database(
             self.home.database_url(self.service.name), self._context(relay.hand_over)
         )
@@ -138,8 +156,11 @@ class Runtime:
         The question goes the way of every call, to the other's database and back, and changes
         nothing there. It crosses no failpoint, so that nobody counts it.
         """
-        called = {self._names[contract] for name, contract in self.service.calls.items()
-                  if name not in self._outside}  # fmt: skip
+        called = {
+            self._names[contract]
+            for name, contract in self.service.calls.items()
+            if name not in self._outside
+        }
         audited = {group for event in self.service.emits for group in self._groups[event.topic]}
         asked = {name: self._ask_service(name) for name in sorted(called | audited)}
         asked |= {name: client.ask_health() for name, client in self._clients()}
@@ -179,10 +200,12 @@ class Runtime:
         self, hand_over: Callable[[list[outbox.OutboxMessage]], None]
     ) -> TransactionDefaults:
         def committed(emitted: list[tuple[int, Event, str]]) -> None:
-            hand_over([
-                outbox.message_of(event_id, event, self._groups[event.topic], trace)
-                for event_id, event, trace in emitted
-            ])  # fmt: skip
+            hand_over(
+                [
+                    outbox.message_of(event_id, event, self._groups[event.topic], trace)
+                    for event_id, event, trace in emitted
+                ]
+            )
 
         lease = self.registry.lease_worker(int(self.settings.worker_reserve * 1000))
         return TransactionDefaults(

@@ -11,10 +11,18 @@ from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.steps import Event, Flow, Step
 
 _RUNTIME_STEPS = (
-    outbox.claim_unsent, outbox.claim_unsettled, outbox.mark_sent, outbox.mark_settled,
-    outbox.mark_missing, outbox.postpone, outbox.hurry, outbox.readdress, inbox.keep_failure,
-    dead_letters.give_up, dead_letters.take_back,
-)  # fmt: skip
+    outbox.claim_unsent,
+    outbox.claim_unsettled,
+    outbox.mark_sent,
+    outbox.mark_settled,
+    outbox.mark_missing,
+    outbox.postpone,
+    outbox.hurry,
+    outbox.readdress,
+    inbox.keep_failure,
+    dead_letters.give_up,
+    dead_letters.take_back,
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def _further(service: Service) -> Iterator[Step[Any, Any]]:
 
 
 def _boundaries(service: Service) -> Iterator[tuple[str, str]]:
-    steps = {one.name: one for one in service.methods.values() if isinstance(one, Step)}
+    steps = {method.name: method for method in service.methods.values() if isinstance(method, Step)}
     steps |= {one.name: one for one in _further(service)}
     runtime = _RUNTIME_STEPS if service.contract else ()
     crossed = {

@@ -43,10 +43,12 @@ def find_coupon(row: Any, query: FindCoupon) -> Result[CouponFound]:
         return Result[CouponFound].no(Code.COUPON_MISSING, text)
     return Result[CouponFound].ok(
         CouponFound(
-            coupon_id=row.coupon_id, coupon_price=row.coupon_price,
-            user_id=row.user_id, is_used=bool(row.is_used),
+            coupon_id=row.coupon_id,
+            coupon_price=row.coupon_price,
+            user_id=row.user_id,
+            is_used=bool(row.is_used),
         )
-    )  # fmt: skip
+    )
 
 
 @step(failed=Code.COUPON_USE_FAILED)

@@ -36,10 +36,12 @@ def find_goods(row: Any, query: FindGoods) -> Result[GoodsFound]:
         return Result[GoodsFound].no(Code.GOODS_MISSING, text)
     return Result[GoodsFound].ok(
         GoodsFound(
-            goods_id=row.goods_id, goods_name=row.goods_name,
-            goods_number=row.goods_number, goods_price=row.goods_price,
+            goods_id=row.goods_id,
+            goods_name=row.goods_name,
+            goods_number=row.goods_number,
+            goods_price=row.goods_price,
         )
-    )  # fmt: skip
+    )
 
 
 @step(failed=Code.STOCK_DEDUCT_FAILED)

@@ -119,9 +119,9 @@ SERVICES = {
 
 #: topic → the consumer groups that must have its events; a group bears its service's name.
 GROUPS = {
-    event.topic: tuple(one.name for one in SERVICES.values() if event in one.handlers)
+    event.topic: tuple(service.name for service in SERVICES.values() if event in service.handlers)
     for event in (OrderCancelled, OrderReturned, OrderPaid, OrderRefunded, DeadLetter)
 }
 
 #: contract → the service that offers it.
-NAMES = {one.contract: one.name for one in SERVICES.values() if one.contract}
+NAMES = {service.contract: service.name for service in SERVICES.values() if service.contract}

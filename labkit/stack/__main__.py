@@ -18,9 +18,13 @@ def main() -> None:
     gc.enable()
     try:
         Supervisor(
-            Home(spec["home"]).make(), Settings(), check_instances(spec["instances"]),
-            spec["stack"], dies_with_stdin=spec["dies_with_stdin"], lock=spec.get("lock"),
-        ).run()  # fmt: skip
+            Home(spec["home"]).make(),
+            Settings(),
+            check_instances(spec["instances"]),
+            spec["stack"],
+            dies_with_stdin=spec["dies_with_stdin"],
+            lock=spec.get("lock"),
+        ).run()
     except (CannotStart, OSError, ValueError) as error:
         sys.exit(" ".join(str(error).split()))
 

@@ -48,10 +48,16 @@ def make_app(title: str) -> FastAPI:
         title: what the web is called, in its own errors too.
     """
     app = FastAPI(
-        title=title, openapi_url=None, redirect_slashes=False,
-        telemetry={"tracing": tracing.on, "operation_spans": False,
-                   "metrics": False, "logs": False},
-    )  # fmt: skip
+        title=title,
+        openapi_url=None,
+        redirect_slashes=False,
+        telemetry={
+            "tracing": tracing.on,
+            "operation_spans": False,
+            "metrics": False,
+            "logs": False,
+        },
+    )
 
     @app.exception_handler(BadRequest)
     async def bad(_request: Request, error: BadRequest) -> Response:

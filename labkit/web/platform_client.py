@@ -40,9 +40,15 @@ class PlatformClient:
     """
 
     def __init__(
-        self, base_url: str, app_id: str, key: RSAPrivateKey, platform_key: RSAPublicKey,
-        notify_url: str, timeout: float, way: NetworkPath = UNBROKEN,
-    ) -> None:  # fmt: skip
+        self,
+        base_url: str,
+        app_id: str,
+        key: RSAPrivateKey,
+        platform_key: RSAPublicKey,
+        notify_url: str,
+        timeout: float,
+        way: NetworkPath = UNBROKEN,
+    ) -> None:
         self._base_url = base_url
         self._app_id = app_id
         self._key = key
@@ -54,11 +60,13 @@ class PlatformClient:
     async def create_trade(self, command: CreateTrade) -> Result[TradeFound]:
         """Open a trade; asked again with the same amount, the same trade."""
         answer = await self._ask(
-            "create", command,
+            "create",
+            command,
             subject=command.subject.replace("&", "＆"),  # `&` is what parts signed parameters
-            total_amount=str(command.total_amount), time_expire=command.time_expire.isoformat(),
+            total_amount=str(command.total_amount),
+            time_expire=command.time_expire.isoformat(),
             notify_url=self._notify_url,
-        )  # fmt: skip
+        )
         return _trade(command, answer)
 
     async def query_trade(self, query: AskTrade) -> Result[TradeFound]:
@@ -72,15 +80,20 @@ class PlatformClient:
     async def refund_trade(self, command: RefundTrade) -> Result[TradeRefunded]:
         """Give money back, once for each refund id."""
         answer = await self._ask(
-            "refund", command,
-            out_request_no=str(command.refund_id), refund_amount=str(command.amount),
-        )  # fmt: skip
+            "refund",
+            command,
+            out_request_no=str(command.refund_id),
+            refund_amount=str(command.amount),
+        )
         if answer["success"] != "true":
             return Result[TradeRefunded].no(*_refusal(command, answer))
-        return Result[TradeRefunded].ok(TradeRefunded(
-            pay_id=command.pay_id, refund_id=int(answer["out_request_no"]),
-            amount=int(answer["refund_amount"]),
-        ))  # fmt: skip
+        return Result[TradeRefunded].ok(
+            TradeRefunded(
+                pay_id=command.pay_id,
+                refund_id=int(answer["out_request_no"]),
+                amount=int(answer["refund_amount"]),
+            )
+        )
 
     async def ask_health(self) -> None:
         """Ask about a trade that nobody opened, to see whether the platform answers.
@@ -127,10 +140,15 @@ def _trade(about: CreateTrade | AskTrade, answer: dict[str, str]) -> Result[Trad
         return Result[TradeFound].ok(TradeFound(pay_id=about.pay_id, trade_status=TRADE_NOT_EXIST))
     if answer["success"] != "true":
         return Result[TradeFound].no(*_refusal(about, answer))
-    return Result[TradeFound].ok(TradeFound(
-        pay_id=about.pay_id, trade_no=answer["trade_no"], trade_status=answer["trade_status"],
-        total_amount=int(answer["total_amount"]), cashier_url=answer["cashier_url"],
-    ))  # fmt: skip
+    return Result[TradeFound].ok(
+        TradeFound(
+            pay_id=about.pay_id,
+            trade_no=answer["trade_no"],
+            trade_status=answer["trade_status"],
+            total_amount=int(answer["total_amount"]),
+            cashier_url=answer["cashier_url"],
+        )
+    )
 
 
 def _refusal(about: Any, answer: dict[str, str]) -> tuple[Code, str]:

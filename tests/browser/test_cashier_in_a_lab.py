@@ -112,5 +112,9 @@ def test_the_platform_dies_over_the_payment(lab: Lab, open_page: OpenPage) -> No
 def pid(lab: Lab) -> int | None:
     """The platform's process; None while it is down."""
     services = launch.status(lab.home)["services"]
-    up = (one["pid"] for one in services if (one["name"], one["state"]) == ("platform", "up"))
+    up = (
+        service["pid"]
+        for service in services
+        if (service["name"], service["state"]) == ("platform", "up")
+    )
     return next(up, None)

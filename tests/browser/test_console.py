@@ -59,9 +59,12 @@ def test_the_token_opens_it_and_leaves_the_address(open_page: OpenPage, console:
 def test_a_link_on_another_site_opens_it(open_page: OpenPage, console: Console) -> None:
     """As from JupyterLab under another name: though the cookie is strict, one click is enough."""
     page = open_page()
-    page.route("http://lab.example/", lambda route: route.fulfill(
-        content_type="text/html", body=f'<a href="{console.address}">the console</a>'
-    ))  # fmt: skip
+    page.route(
+        "http://lab.example/",
+        lambda route: route.fulfill(
+            content_type="text/html", body=f'<a href="{console.address}">the console</a>'
+        ),
+    )
     page.goto("http://lab.example/")
     page.get_by_role("link").click()
     expect(page.locator("#services")).to_be_visible()

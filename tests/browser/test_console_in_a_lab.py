@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 MEASURED_SECONDS = 5.0
-HEARERS = [one.name for one in SERVICES.values() if OrderCancelled in one.handlers]
+HEARERS = [service.name for service in SERVICES.values() if OrderCancelled in service.handlers]
 RETURN = "goods.return_stock.before_commit"
 
 
@@ -179,8 +179,9 @@ def test_given_up_and_taken_back(lab: Lab, history: History, page: Page) -> None
     sql = (
         "SELECT goods_number FROM trade_goods_number_log WHERE order_id = :order AND direction = 2"
     )
-    returned = history.tables.rows("goods", sql.replace("direction = 2", "direction <> 'deduct'"),
-                                   order=victim.order_id)  # fmt: skip
+    returned = history.tables.rows(
+        "goods", sql.replace("direction = 2", "direction <> 'deduct'"), order=victim.order_id
+    )
     assert [row["goods_number"] for row in returned] == [3]
 
 

@@ -13,8 +13,9 @@ from tests.support.containers.stacks import environment
 
 pytestmark = pytest.mark.timeout(600)
 #: As short as it goes: what is measured says nothing, but all of it is measured.
-MOMENT = Pace(warm=0, load=0.3, floor=0, idle=0.1, ups=1, rounds=1, failing=0, kills=0,
-              orders_before=0)  # fmt: skip
+MOMENT = Pace(
+    warm=0, load=0.3, floor=0, idle=0.1, ups=1, rounds=1, failing=0, kills=0, orders_before=0
+)
 
 
 def test_every_figure_is_measured(
@@ -25,10 +26,10 @@ def test_every_figure_is_measured(
         monkeypatch.setenv(name, value)
     before = _labels(docker)
     figures = list(Bench(tmp_path, MOMENT, lambda _: None).run())
-    names = [one.name for one in figures]
+    names = [figure.name for figure in figures]
     assert len(names) == len(set(names))
-    assert [one.name for one in figures if one.value is None] == []
-    found = {one.name: one for one in figures}
+    assert [figure.name for figure in figures if figure.value is None] == []
+    found = {figure.name: figure for figure in figures}
     assert found["orders, 64 clients"].target == ">=400"
     for process in ("order", "mysql", "kafka", "zookeeper"):
         assert f"CPU of an order, {process}" in found
@@ -43,4 +44,4 @@ def _labels(docker: DockerClient) -> set[str]:
     ours = {"label": OURS}
     made = [*docker.containers.list(all=True, filters=ours), *docker.volumes.list(filters=ours)]
     labels = [one.labels if hasattr(one, "labels") else one.attrs["Labels"] for one in made]
-    return {one[OURS] for one in labels if one[OURS].startswith("labkit-bench")}
+    return {label[OURS] for label in labels if label[OURS].startswith("labkit-bench")}

@@ -48,8 +48,12 @@ def missed(history: History, reach: Reach) -> None:
 def tried_once(history: History) -> None:
     """No message is called poison, or burnt a try, because a server was away."""
     asked = "SELECT tries, status FROM trade_mq_consumer_log"
-    inboxes = [row for name, one in SERVICES.items() if one.handlers
-               for row in history.tables.rows(name, asked)]  # fmt: skip
+    inboxes = [
+        row
+        for name, one in SERVICES.items()
+        if one.handlers
+        for row in history.tables.rows(name, asked)
+    ]
     assert inboxes, "no message was looked at"
     assert all(row["status"] != DEAD and row["tries"] <= 1 for row in inboxes)
 

@@ -62,10 +62,12 @@ def without_zookeeper(history: History, _mine: Answered) -> None:
     [("mysql", without_mysql), ("kafka", without_kafka), ("zookeeper", without_zookeeper)],
 )
 def test_a_server_goes_under_load(
-    history: History, servers: dict[str, Backend], name: str,
+    history: History,
+    servers: dict[str, Backend],
+    name: str,
     is_missed: Callable[[History, Answered], None],
     gone: Callable[[Backend], AbstractContextManager[None]],
-) -> None:  # fmt: skip
+) -> None:
     """Kill −9, or a standstill that outlasts every client: the lab misses it and says so, and when
     it is back orders are placed, cancelled and paid as before."""
     mine = placed(history, **ALL)

@@ -59,5 +59,5 @@ def test_a_service_is_parted_from_its_database(
             }
             cable.join()
             placed(history, coupon_id=5)
-        assert sum(one.placed for one in answers) > 10
+        assert sum(answer.placed for answer in answers) > 10
         lab.settle(timeout=60)

@@ -42,11 +42,17 @@ def place(http: httpx.Client, shop: Shop, key: str) -> dict[str, Any]:
     """Place an order, and say what came of it; the same key is the same order."""
     price = GOODS["goods_price"]
     body = {
-        "user_id": USER["user_id"], "goods_id": GOODS["goods_id"], "goods_number": 1,
-        "goods_price": price, "shipping_fee": shipping_fee(price), "coupon_id": None,
-        "order_amount": price + shipping_fee(price), "money_paid": 0,
-        "address": "北京", "consignee": "刘备",
-    }  # fmt: skip
+        "user_id": USER["user_id"],
+        "goods_id": GOODS["goods_id"],
+        "goods_number": 1,
+        "goods_price": price,
+        "shipping_fee": shipping_fee(price),
+        "coupon_id": None,
+        "order_amount": price + shipping_fee(price),
+        "money_paid": 0,
+        "address": "北京",
+        "consignee": "刘备",
+    }
     try:
         answer = http.post(
             f"{shop.orders}/order/confirm", json=body, headers={"Idempotency-Key": key}
@@ -83,7 +89,9 @@ def held(shop: Shop) -> list[str]:
     """Let everything settle; the invariants that do not hold."""
     order = shop.container("order")
     labkit(order, "settle", "--timeout", "120")
-    return [one["name"] for one in json.loads(labkit(order, "check", "--json")) if not one["held"]]
+    return [
+        load["name"] for load in json.loads(labkit(order, "check", "--json")) if not load["held"]
+    ]
 
 
 def kill(container: Container) -> None:
@@ -120,7 +128,9 @@ def test_a_service_can_do_little(shop: Shop) -> None:
         assert said.split()[-1].strip("0") == ""
         host = container.attrs["HostConfig"]
         assert host["Memory"] == parse_bytes(shop.described[name].mem_limit)
-        bound = [one["HostIp"] for ports in (host["PortBindings"] or {}).values() for one in ports]
+        bound = [
+            port["HostIp"] for ports in (host["PortBindings"] or {}).values() for port in ports
+        ]
         assert bound == (["127.0.0.1"] if name in PUBLISHED else [])
 
 

@@ -43,8 +43,11 @@ def test_what_runs_is_what_the_file_says(
     (mount,) = [one for one in runs["Mounts"] if one["Name"].startswith(stack.containers_name)]
     assert f"{mount['Name'].split('_')[-1]}:{mount['Destination']}" == said["volumes"][0]
     assert runs["Config"]["Healthcheck"]["Retries"] == said["healthcheck"]["retries"]
-    assert runs["Config"]["Healthcheck"]["Interval"] == 5 * 10**9 == runs["Config"][
-        "Healthcheck"]["Timeout"]  # fmt: skip
+    assert (
+        runs["Config"]["Healthcheck"]["Interval"]
+        == 5 * 10**9
+        == runs["Config"]["Healthcheck"]["Timeout"]
+    )
 
 
 def test_each_answers_its_own_clients_at_once(backends: Backends) -> None:
@@ -82,12 +85,20 @@ def test_what_compose_started_is_adopted_and_left(
     settings = own_stack()
     name = settings.containers_name
     theirs = docker.containers.run(
-        settings.zookeeper_image, detach=True, network_mode="host", name=f"{name}-zookeeper-1",
-        environment={"ZOO_SERVERS": f"server.1=localhost:1:2;127.0.0.1:{settings.zookeeper_port}",
-                     "ZOO_ADMINSERVER_ENABLED": "false"},
-        labels={PROJECT: name, SERVICE: "zookeeper",
-                "io.labkit.address": f"127.0.0.1:{settings.zookeeper_port}"},
-    )  # fmt: skip
+        settings.zookeeper_image,
+        detach=True,
+        network_mode="host",
+        name=f"{name}-zookeeper-1",
+        environment={
+            "ZOO_SERVERS": f"server.1=localhost:1:2;127.0.0.1:{settings.zookeeper_port}",
+            "ZOO_ADMINSERVER_ENABLED": "false",
+        },
+        labels={
+            PROJECT: name,
+            SERVICE: "zookeeper",
+            "io.labkit.address": f"127.0.0.1:{settings.zookeeper_port}",
+        },
+    )
     try:
         backends = containers.up(settings, print)
         assert backends.zookeeper == f"127.0.0.1:{settings.zookeeper_port}"

@@ -36,41 +36,66 @@ WHOLE, RANGE, STRING = "valid integer", "than or equal", "valid string"
 # field, its value as JSON, the reason that the message must give
 FIELDS = [
     *((field, value, WHOLE) for field in IDS for value in NO_WHOLE),
-    *((field, value, RANGE) for field in IDS
-      for value in ("0", "-1", '"0"', str(2**63), f'"{2**63}"', str(10**40))),
+    *(
+        (field, value, RANGE)
+        for field in IDS
+        for value in ("0", "-1", '"0"', str(2**63), f'"{2**63}"', str(10**40))
+    ),
     *((field, value, WHOLE) for field in IDS for value in (f'"{10**20}"', '"-1"', '"1_0"', '"٣"')),
     *((field, value, WHOLE) for field in FIGURES for value in (*NO_WHOLE, '"1"')),
     *((field, value, RANGE) for field in FIGURES for value in (str(2**63), str(-(2**63)))),
     *((field, value, STRING) for field in TEXTS for value in NO_TEXT),
     *((field, value, "blank") for field in TEXTS for value in ('""', '"  "', '"\\u3000"')),
-    *((field, value, "control characters") for field in TEXTS
-      for value in ('"a\\u0000"', '"a\\n"', '"\\u001b[1m"', '"a\\u007f"', '"\\u0085a"')),
-    *((field, value, "broken Unicode") for field in TEXTS
-      for value in ('"\\ud800"', '"a\\udfff"', '"\\ude00\\ud83d"')),
-    ("address", json.dumps("x" * 256), "at most 255"), ("address", json.dumps("华" * 256), "255"),
+    *(
+        (field, value, "control characters")
+        for field in TEXTS
+        for value in ('"a\\u0000"', '"a\\n"', '"\\u001b[1m"', '"a\\u007f"', '"\\u0085a"')
+    ),
+    *(
+        (field, value, "broken Unicode")
+        for field in TEXTS
+        for value in ('"\\ud800"', '"a\\udfff"', '"\\ude00\\ud83d"')
+    ),
+    ("address", json.dumps("x" * 256), "at most 255"),
+    ("address", json.dumps("华" * 256), "255"),
     ("consignee", json.dumps("x" * 65), "at most 64"),
     *((field, "null", "valid") for field in (IDS[0], IDS[1], *FIGURES, *TEXTS)),
-    ("surprise", "1", "not permitted"), ("User_id", "1", "not permitted"),
-    ("order_id", "1", "not permitted"), ("", "1", "not permitted"),
-]  # fmt: skip
+    ("surprise", "1", "not permitted"),
+    ("User_id", "1", "not permitted"),
+    ("order_id", "1", "not permitted"),
+    ("", "1", "not permitted"),
+]
 
 # a whole body, the reason that the message must give
 BODIES = [
-    (b"", "not JSON"), (b"   ", "not JSON"), (b"{", "not JSON"), (b"{}}", "not JSON"),
-    (b"{'user_id': 1}", "not JSON"), (b'{"user_id": 1,}', "not JSON"), (b"\xff\xfe", "not JSON"),
-    (b'{"a": "\xff"}', "not JSON"), (b"user_id=1&goods_id=2", "not JSON"),
-    (b'{"user_id": NaN}', "NaN"), (b'{"user_id": Infinity}', "Infinity"),
-    (b'{"money_paid": -Infinity}', "-Infinity"), (b'{"money_paid": 01}', "not JSON"),
-    (b'{"user_id": ' + b"9" * 5000 + b"}", "not JSON"), (b"[" * 60_000, "not JSON"),
+    (b"", "not JSON"),
+    (b"   ", "not JSON"),
+    (b"{", "not JSON"),
+    (b"{}}", "not JSON"),
+    (b"{'user_id': 1}", "not JSON"),
+    (b'{"user_id": 1,}', "not JSON"),
+    (b"\xff\xfe", "not JSON"),
+    (b'{"a": "\xff"}', "not JSON"),
+    (b"user_id=1&goods_id=2", "not JSON"),
+    (b'{"user_id": NaN}', "NaN"),
+    (b'{"user_id": Infinity}', "Infinity"),
+    (b'{"money_paid": -Infinity}', "-Infinity"),
+    (b'{"money_paid": 01}', "not JSON"),
+    (b'{"user_id": ' + b"9" * 5000 + b"}", "not JSON"),
+    (b"[" * 60_000, "not JSON"),
     (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "not JSON"),
-    (b"null", "must be a JSON object"), (b"[]", "must be a JSON object"),
-    (b"[{}]", "must be a JSON object"), (b"7", "must be a JSON object"),
-    (b'"text"', "must be a JSON object"), (b"true", "must be a JSON object"),
+    (b"null", "must be a JSON object"),
+    (b"[]", "must be a JSON object"),
+    (b"[{}]", "must be a JSON object"),
+    (b"7", "must be a JSON object"),
+    (b'"text"', "must be a JSON object"),
+    (b"true", "must be a JSON object"),
     (b'{"user_id": 1, "user_id": 1}', "'user_id' is repeated"),
     (b'{"a": {"b": 1, "b": 2}}', "'b' is repeated"),
     (b'{"a": "' + b"x" * 65_536 + b'"}', "longer than 65536 bytes"),
-    (b" " * 1_000_000, "longer than 65536 bytes"), (b"{}", "user_id: Field required"),
-]  # fmt: skip
+    (b" " * 1_000_000, "longer than 65536 bytes"),
+    (b"{}", "user_id: Field required"),
+]
 
 
 class Shop(History):
@@ -128,8 +153,24 @@ def test_a_bad_body_is_refused_with_its_reason(shop: Shop, body: bytes, reason: 
         assert reason in shop.refuses("POST", path, content=body)
 
 
-@pytest.mark.parametrize("order_id", ["0", "-1", "abc", "1.5", "9" * 20, f"{2**63}", "%00", "٣",
-                                      "1%20", "+1", "0x1", "%2e%2e", "confirm"])  # fmt: skip
+@pytest.mark.parametrize(
+    "order_id",
+    [
+        "0",
+        "-1",
+        "abc",
+        "1.5",
+        "9" * 20,
+        f"{2**63}",
+        "%00",
+        "٣",
+        "1%20",
+        "+1",
+        "0x1",
+        "%2e%2e",
+        "confirm",
+    ],
+)
 def test_a_bad_order_id_in_a_path_is_named(shop: Shop, order_id: str) -> None:
     """To find, cancel and return: the id must be a whole number from 1 to 2^63 - 1."""
     user = {"user_id": shop.answers[0].body["user_id"]}
@@ -153,13 +194,21 @@ def test_cancel_and_return_know_their_fields(shop: Shop, field: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404), ("GET", "/order", 404), ("POST", "/orders/confirm", 404),
-        ("POST", "/order/confirm/", 404), ("GET", "/order/1/", 404), ("GET", "/docs", 404),
-        ("POST", "/order/1/refund", 404), ("PUT", "/order/confirm", 405), ("POST", "/order/1", 405),
-        ("DELETE", "/order/1", 405), ("GET", "/order/1/cancel", 405), ("PATCH", "/order/1", 405),
+        ("GET", "/", 404),
+        ("GET", "/order", 404),
+        ("POST", "/orders/confirm", 404),
+        ("POST", "/order/confirm/", 404),
+        ("GET", "/order/1/", 404),
+        ("GET", "/docs", 404),
+        ("POST", "/order/1/refund", 404),
+        ("PUT", "/order/confirm", 405),
+        ("POST", "/order/1", 405),
+        ("DELETE", "/order/1", 405),
+        ("GET", "/order/1/cancel", 405),
+        ("PATCH", "/order/1", 405),
         ("OPTIONS", "/order/confirm", 405),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_path_or_method_is_a_result_too(
     shop: Shop, method: str, path: str, status: int
 ) -> None:
@@ -171,9 +220,11 @@ def test_query_parameters_are_refused(shop: Shop) -> None:
     """Nothing here takes any, so that a figure in the address is not ignored in silence."""
     order_id = shop.answers[0].order_id
     for method, path in (
-        ("POST", "/order/confirm"), ("GET", f"/order/{order_id}"),
-        ("POST", f"/order/{order_id}/cancel"), ("POST", f"/order/{order_id}/return"),
-    ):  # fmt: skip
+        ("POST", "/order/confirm"),
+        ("GET", f"/order/{order_id}"),
+        ("POST", f"/order/{order_id}/cancel"),
+        ("POST", f"/order/{order_id}/return"),
+    ):
         message = shop.refuses(method, f"{path}?user_id=1")
         assert message == "user_id=1: query parameters are not taken here"
 
@@ -202,11 +253,15 @@ def test_a_body_that_never_comes_is_given_up(shop: Shop) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=80)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=80)
     | st.from_regex(r"-?[0-9]{1,25}", fullmatch=True),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
     max_leaves=5,
-)  # fmt: skip
+)
 VISIBLE = [one for one in range(33, 256) if one != 127]  # others are no HTTP at all
 HEADERS = st.none() | st.lists(st.sampled_from(VISIBLE), max_size=140).map(bytes)
 

@@ -17,13 +17,15 @@ from tests.support.db import Tables, labkit
 
 pytestmark = pytest.mark.timeout(600)  # a whole run, and a machine may do much else
 #: As short as it goes: what is measured says nothing, but all of it is measured.
-MOMENT = Pace(warm=0, load=0.3, floor=0.1, idle=0.1, ups=1, rounds=1, failing=2, kills=1,
-              orders_before=1000)  # fmt: skip
+MOMENT = Pace(
+    warm=0, load=0.3, floor=0.1, idle=0.1, ups=1, rounds=1, failing=2, kills=1, orders_before=1000
+)
 #: What a machine that is no Linux cannot measure.
 LINUX_ONLY = {
-    "memory of the stack, idle (PSS)", "safety: orders/s that it costs, 64 clients",
+    "memory of the stack, idle (PSS)",
+    "safety: orders/s that it costs, 64 clients",
     "safety: share of an order's CPU",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def figures(folder: Path) -> list[Figure]:
 
 def test_every_figure_stands_once_in_the_fixed_shape(figures: list[Figure]) -> None:
     """Name, value, unit, target; each name once; none without a value that can be measured."""
-    found = json.loads(json.dumps([one.as_json() for one in figures]))
+    found = json.loads(json.dumps([figure.as_json() for figure in figures]))
     names = [one["name"] for one in found]
     assert len(names) == len(set(names))
     for one in found:
@@ -61,7 +63,7 @@ def test_every_figure_stands_once_in_the_fixed_shape(figures: list[Figure]) -> N
 
 def test_who_is_slowest_after_a_kill_is_named(figures: list[Figure]) -> None:
     """A process, for each of the three times, which grow; and no acknowledged order is lost."""
-    killed = [one for one in figures if one.name.startswith("kill -9")]
+    killed = [figure for figure in figures if figure.name.startswith("kill -9")]
     assert [one.note in PROCESSES for one in killed] == [True, True, True, False]
     assert killed[0].value <= killed[1].value <= killed[2].value
     assert killed[3].value == 0

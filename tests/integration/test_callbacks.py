@@ -100,8 +100,10 @@ def test_success_is_said_after_the_commit(
     assert payments(history)[0]["is_paid"] == 0
     for when in ("before_commit", "after_commit"):
         lab.faults.arm(f"pay.take_payment.{when}", "crash")
-        answer = until(lambda: said if (said := forger.send(true)).status_code == 200 else None,
-                       "it is told success")  # fmt: skip
+        answer = until(
+            lambda: said if (said := forger.send(true)).status_code == 200 else None,
+            "it is told success",
+        )
         assert (answer.text, payments(history)[0]["is_paid"]) == ("success", 1)
         assert is_over(lab, f"pay.take_payment.{when}")
 

@@ -47,12 +47,14 @@ def test_a_cancelled_order_gives_everything_back(lab: Lab, history: History) -> 
     assert found["cancel_time"] is not None
     number_log = "SELECT direction, goods_number FROM trade_goods_number_log WHERE order_id"
     assert history.tables.rows("goods", number_log) == [
-        {"direction": "deduct", "goods_number": 3}, {"direction": "return", "goods_number": 3},
-    ]  # fmt: skip
+        {"direction": "deduct", "goods_number": 3},
+        {"direction": "return", "goods_number": 3},
+    ]
     money_log = "SELECT money_log_type, use_money FROM trade_user_money_log WHERE order_id"
     assert history.tables.rows("user", money_log) == [
-        {"money_log_type": 1, "use_money": 1_23}, {"money_log_type": 2, "use_money": 1_23},
-    ]  # fmt: skip
+        {"money_log_type": 1, "use_money": 1_23},
+        {"money_log_type": 2, "use_money": 1_23},
+    ]
 
 
 def test_cancelled_16_times_at_once_it_gives_back_once(lab: Lab, history: History) -> None:

@@ -99,7 +99,7 @@ def classroom() -> Iterator[list[Learner]]:
     base.chmod(0o711)
     learners = [enrol(base, number) for number in range(LEARNERS)]
     try:
-        starting = [one.run("-c", UP, str(one.home.folder)) for one in learners]
+        starting = [learner.run("-c", UP, str(learner.home.folder)) for learner in learners]
         said = [one.communicate() for one in starting]
         assert [one.returncode for one in starting] == [0] * LEARNERS, said
         yield learners
@@ -218,9 +218,14 @@ def test_what_a_neighbour_gets_at(classroom: list[Learner]) -> None:
     state = lab.state()
     goods = next(one["endpoint"] for one in state["services"] if one["name"] == "goods")
     ends = state["endpoints"]
-    target = {"home": str(lab.folder), "pid": state["supervisor"], "control": state["control"],
-              "goods": goods, "web": ends["order-web"].removeprefix("http://"),
-              "broker": ends["broker"]}  # fmt: skip
+    target = {
+        "home": str(lab.folder),
+        "pid": state["supervisor"],
+        "control": state["control"],
+        "goods": goods,
+        "web": ends["order-web"].removeprefix("http://"),
+        "broker": ends["broker"],
+    }
     told, errors = neighbour.run("-m", "tests.support.intruder", json.dumps(target)).communicate()
     said = json.loads(told or f'"{errors}"')
     if neighbour.uid:

@@ -22,9 +22,18 @@ ACTIONS = {"crash", "refuse", "delay", "stall", "duplicate"}
 NOTICES = {"reorder", "alter", "wrong_amount", "forge", "early"}
 DATABASES = {"order", "goods", "coupon", "user", "pay", "log", "platform"}
 PROCESSES = [
-    "broker", "coupon", "goods", "goods", "log", "order", "order-web", "pay", "pay-web", "platform",
+    "broker",
+    "coupon",
+    "goods",
+    "goods",
+    "log",
+    "order",
+    "order-web",
+    "pay",
+    "pay-web",
+    "platform",
     "user",
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +187,7 @@ def test_a_home_that_never_ran(tmp_path: Path) -> None:
         (["logs", "nothing"], "there are: "),
         (["tables", "nothing"], "trade_order"),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_told_in_one_line_that_says_what_to_do(
     home: Path, words: list[str], said: str
 ) -> None:

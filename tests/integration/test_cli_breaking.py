@@ -65,7 +65,7 @@ def test_check_sees_what_is_broken(home: Path, history: History) -> None:
     spoilt, said = labkit("check", "--json", home=home), labkit("check", home=home)
     history.tables.write("user", "UPDATE trade_user SET user_money = user_money - 1")
     assert (spoilt.returncode, said.returncode) == (1, 1)
-    (broken,) = [one for one in json.loads(spoilt.stdout) if not one["held"]]
+    (broken,) = [load for load in json.loads(spoilt.stdout) if not load["held"]]
     assert broken["name"] == "balance is conserved"
     assert "89901" in str(broken["broken"])
     assert "balance is conserved is broken by" in said.stdout

@@ -132,7 +132,7 @@ def test_there_is_no_lab(tmp_path: Path, run: Run, command: str) -> None:
 def hanging(home: Path) -> Iterator[None]:
     """Have the webs stand still for a block, those that a command has not ended meanwhile."""
     services = json.loads((home / "lab.json").read_text())["services"]
-    webs = [psutil.Process(one["pid"]) for one in services if one["name"] in WEBS]
+    webs = [psutil.Process(service["pid"]) for service in services if service["name"] in WEBS]
     for web in webs:
         web.suspend()
     try:
@@ -203,9 +203,19 @@ def test_a_state_is_broken_in_any_way(home: Path, run: Run, how: str) -> None:
     must_be_told(run("order", home=home), fails=False)
 
 
-@pytest.mark.parametrize("name", ["settings.json", "schemas.json", "clock.json", "wall.json",
-                                  "faults/armed.json", "faults/rules.json", "standing/1.json",
-                                  "secret"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "settings.json",
+        "schemas.json",
+        "clock.json",
+        "wall.json",
+        "faults/armed.json",
+        "faults/rules.json",
+        "standing/1.json",
+        "secret",
+    ],
+)
 def test_another_file_is_cut(home: Path, run: Run, name: str) -> None:
     """No command makes more of it than a line."""
     file = home / name
@@ -266,8 +276,11 @@ def test_nobody_reads_what_is_said(home: Path, command: str) -> None:
     os.close(reader)
     done = subprocess.run(
         [sys.executable, "-m", "labkit", command, "--home", str(home)],
-        stdout=writer, stderr=subprocess.PIPE, text=True, timeout=240,
-    )  # fmt: skip
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=240,
+    )
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode != 0

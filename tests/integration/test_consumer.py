@@ -72,8 +72,10 @@ def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
     broker, topic = Broker(ground, "counting"), "counted"
     topics.make(ground, [ground.prefix + topic])
     with closing(broker.producer()) as producer:
-        parcels = [OutboxMessage(event_id=one, topic=topic, tag="", key=str(one), body="{}")
-                   for one in range(1, many + 1)]  # fmt: skip
+        parcels = [
+            OutboxMessage(event_id=one, topic=topic, tag="", key=str(one), body="{}")
+            for one in range(1, many + 1)
+        ]
         for sent in [producer.send(parcel) for parcel in parcels]:
             sent.get(10)
     with closing(broker.consumer([topic])) as consumer:

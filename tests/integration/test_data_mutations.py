@@ -50,11 +50,11 @@ class Shop:
         """
         views.prepare(self.mirror)
         told.prepare(self.mirror, self._told)
-        for one in self._invariants:
-            if one.look(self.mirror, self._values).broken:
-                self._invariants.remove(one)
-                self._invariants.insert(0, one)
-                return one.name
+        for invariant in self._invariants:
+            if invariant.look(self.mirror, self._values).broken:
+                self._invariants.remove(invariant)
+                self._invariants.insert(0, invariant)
+                return invariant.name
         return ""
 
     def sees(self, kind: Kind, row: dict[str, int]) -> str:

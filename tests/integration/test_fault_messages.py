@@ -144,8 +144,11 @@ def returned(history: History) -> list[int]:
 
 def poison(history: History, topic: str) -> list[tuple[int, str]]:
     """Status and cause of the poison in each inbox where it is."""
-    return [(row["status"], row["last_error"] or "") for group in GROUPS[topic]
-            for row in history.tables.rows(group, POISON, topic=topic)]  # fmt: skip
+    return [
+        (row["status"], row["last_error"] or "")
+        for group in GROUPS[topic]
+        for row in history.tables.rows(group, POISON, topic=topic)
+    ]
 
 
 def waiting(lab: Lab) -> list[dict[str, object]]:

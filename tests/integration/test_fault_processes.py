@@ -143,6 +143,8 @@ def workers(made: set[int]) -> set[int]:
 
 def pid_of(lab: Lab, process: str) -> int | None:
     """The process that is called so; None where there is none."""
-    named = {f"{one['name']}-{one['instance']}": one["pid"]
-             for one in launch.status(lab.home)["services"]}  # fmt: skip
+    named = {
+        f"{one['name']}-{one['instance']}": one["pid"]
+        for one in launch.status(lab.home)["services"]
+    }
     return named.get(process)

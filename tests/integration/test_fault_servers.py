@@ -39,11 +39,15 @@ def met(history: History, reach: Reach, *, says: str = "") -> None:
 def whole(lab: Lab, history: History) -> None:
     """All settles within 30 s, no message is called poison or was tried twice, orders go on."""
     lab.settle(30)
-    assert {one.status for one in history.answers} <= HONEST
-    assert not [one.message for one in history.answers if "\n" in one.message]
+    assert {answer.status for answer in history.answers} <= HONEST
+    assert not [answer.message for answer in history.answers if "\n" in answer.message]
     asked = "SELECT tries, status FROM trade_mq_consumer_log"
-    inboxes = [row for name, one in SERVICES.items() if one.handlers
-               for row in history.tables.rows(name, asked)]  # fmt: skip
+    inboxes = [
+        row
+        for name, one in SERVICES.items()
+        if one.handlers
+        for row in history.tables.rows(name, asked)
+    ]
     assert inboxes, "no message was looked at"
     assert all(row["status"] != DEAD and row["tries"] <= 1 for row in inboxes)
     placed(history, money_paid=1)
@@ -51,9 +55,15 @@ def whole(lab: Lab, history: History) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "service"),
-    [("away", "goods"), ("away", "order"), ("away", "all"), ("locked", "goods"), ("full", "goods"),
-     ("full", "order")],
-)  # fmt: skip
+    [
+        ("away", "goods"),
+        ("away", "order"),
+        ("away", "all"),
+        ("locked", "goods"),
+        ("full", "goods"),
+        ("full", "order"),
+    ],
+)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all three")
 def test_a_database(lab: Lab, history: History, fault: str, service: str) -> None:
     """It is away, locked or full while an order is placed, and while one is to be given back."""
@@ -165,8 +175,12 @@ def test_a_tool_says_which_database_is_away(
 
 def test_what_an_embedded_lab_has_not_is_said(lab: Lab, history: History) -> None:
     """No container, no such service: one line, and nothing is broken."""
-    for breaks in (lab.faults.server_killed, lab.faults.server_paused, lab.faults.server_slow,
-                   lab.faults.server_cut):  # fmt: skip
+    for breaks in (
+        lab.faults.server_killed,
+        lab.faults.server_paused,
+        lab.faults.server_slow,
+        lab.faults.server_cut,
+    ):
         with pytest.raises(ValueError, match="there is no mysql in an embedded lab") as told:
             breaks("mysql").__enter__()
         assert "\n" not in str(told.value)

@@ -73,9 +73,11 @@ def breaking(lab: Lab, *words: str) -> Iterator["subprocess.Popen[str]"]:
     """`labkit break` as a process, once it says that it is broken; it is gone afterwards."""
     command = subprocess.Popen(
         [sys.executable, "-m", "labkit", "break", *words, "--home", str(lab.home.folder)],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         env={**os.environ, "COLUMNS": "300"},
-    )  # fmt: skip
+    )
     try:
         assert command.stdout
         line = command.stdout.readline()

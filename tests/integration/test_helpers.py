@@ -48,13 +48,13 @@ def family(lab: Lab) -> dict[str, int]:
     """Every process of a lab, whoever is recorded: the supervisor and all that it has started."""
     supervisor = launch.status(lab.home)["supervisor"]
     children = psutil.Process(supervisor).children(recursive=True)
-    return {"supervisor": supervisor, **{str(one.pid): one.pid for one in children}}
+    return {"supervisor": supervisor, **{str(child.pid): child.pid for child in children}}
 
 
 def helper_of(lab: Lab) -> int:
     """The process that seeds: during a reset the supervisor has no other."""
     supervisor = psutil.Process(launch.status(lab.home)["supervisor"])
-    return until(lambda: [one.pid for one in supervisor.children()], "it seeds")[0]
+    return until(lambda: [child.pid for child in supervisor.children()], "it seeds")[0]
 
 
 class Reset:
@@ -155,9 +155,12 @@ def test_up_waits_for_nobody_who_works_on_the_databases(home: Path) -> None:
 
 @pytest.mark.parametrize(
     ("service", "failpoint"),
-    [("goods", "start_process.before_fork"), ("broker", "start_process.before_fork"),
-     ("broker", "start_helper.before_fork")],
-)  # fmt: skip
+    [
+        ("goods", "start_process.before_fork"),
+        ("broker", "start_process.before_fork"),
+        ("broker", "start_helper.before_fork"),
+    ],
+)
 def test_a_fork_that_fails_costs_a_moment(lab: Lab, service: str, failpoint: str) -> None:
     """The system has no process left, three times: who died is back, the rest never notices."""
     before = processes(lab.home.folder)

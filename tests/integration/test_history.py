@@ -13,38 +13,77 @@ from tests.support.history import Answered, History
 # what is spoilt → database, SQL, a word that the complaint must hold
 SPOILT = {
     "an acknowledged order is gone": (
-        "order", "DELETE FROM trade_order WHERE address LIKE '%#1'", "is placed"),
+        "order",
+        "DELETE FROM trade_order WHERE address LIKE '%#1'",
+        "is placed",
+    ),
     "a refused order is confirmed": (
-        "order", "UPDATE trade_order SET confirm_time = add_time WHERE order_status = 2",
-        "was refused with"),
+        "order",
+        "UPDATE trade_order SET confirm_time = add_time WHERE order_status = 2",
+        "was refused with",
+    ),
     "an order stays undecided": (
-        "order", "UPDATE trade_order SET order_status = 0 WHERE order_status = 2", "in state 0"),
+        "order",
+        "UPDATE trade_order SET order_status = 0 WHERE order_status = 2",
+        "in state 0",
+    ),
     "a confirmed order is cancelled": (
-        "order", "UPDATE trade_order SET order_status = 2 WHERE address LIKE '%#1'", "in state 2"),
+        "order",
+        "UPDATE trade_order SET order_status = 2 WHERE address LIKE '%#1'",
+        "in state 2",
+    ),
     "an order was confirmed twice": (
-        "order", "UPDATE trade_order SET address = (SELECT min(address) FROM trade_order)",
-        "several confirmed orders"),
+        "order",
+        "UPDATE trade_order SET address = (SELECT min(address) FROM trade_order)",
+        "several confirmed orders",
+    ),
     "nobody asked for an order": (
-        "order", "UPDATE trade_order SET address = 'x' WHERE order_status = 2", "no client asked"),
+        "order",
+        "UPDATE trade_order SET address = 'x' WHERE order_status = 2",
+        "no client asked",
+    ),
     "another amount was saved": (
-        "order", "UPDATE trade_order SET money_paid = 4 WHERE money_paid = 3", "money_paid is 4"),
+        "order",
+        "UPDATE trade_order SET money_paid = 4 WHERE money_paid = 3",
+        "money_paid is 4",
+    ),
     "a cent too much is to be paid": (
-        "order", "UPDATE trade_order SET pay_amount = pay_amount + 1", "left to pay"),
+        "order",
+        "UPDATE trade_order SET pay_amount = pay_amount + 1",
+        "left to pay",
+    ),
     "stock was sold twice": (
-        "goods", "UPDATE trade_goods SET goods_number = goods_number + 1", "stock is 997"),
+        "goods",
+        "UPDATE trade_goods SET goods_number = goods_number + 1",
+        "stock is 997",
+    ),
     "stock is gone": (
-        "goods", "UPDATE trade_goods SET goods_number = goods_number - 1", "stock is 995"),
+        "goods",
+        "UPDATE trade_goods SET goods_number = goods_number - 1",
+        "stock is 995",
+    ),
     "stock was never taken": (
-        "goods", "DELETE FROM trade_goods_number_log WHERE direction = 'deduct'", "should hold"),
+        "goods",
+        "DELETE FROM trade_goods_number_log WHERE direction = 'deduct'",
+        "should hold",
+    ),
     "a cent is gone": (
-        "user", "UPDATE trade_user SET user_money = user_money - 1", "balance is 89996"),
+        "user",
+        "UPDATE trade_user SET user_money = user_money - 1",
+        "balance is 89996",
+    ),
     "a refund never came": (
-        "user", "DELETE FROM trade_user_money_log WHERE money_log_type = 2", "should hold"),
+        "user",
+        "DELETE FROM trade_user_money_log WHERE money_log_type = 2",
+        "should hold",
+    ),
     "a used coupon is free again": (
-        "coupon", "UPDATE trade_coupon SET is_used = 0, order_id = NULL", "used by None"),
-    "a coupon lost its owner": (
-        "coupon", "UPDATE trade_coupon SET user_id = 0", "lost its owner"),
-}  # fmt: skip
+        "coupon",
+        "UPDATE trade_coupon SET is_used = 0, order_id = NULL",
+        "used by None",
+    ),
+    "a coupon lost its owner": ("coupon", "UPDATE trade_coupon SET user_id = 0", "lost its owner"),
+}
 
 
 @pytest.fixture(scope="module")

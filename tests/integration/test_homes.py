@@ -34,8 +34,14 @@ def test_a_home_in_use_is_left_alone(lab: Lab) -> None:
     before = processes(lab.home.folder)
     told = labkit("up", home=lab.home.folder)
     assert (told.returncode, "is up already" in told.stdout) == (0, True)
-    spec = json.dumps({"home": str(lab.home.folder), "instances": {}, "stack": "embedded",
-                       "dies_with_stdin": False})  # fmt: skip
+    spec = json.dumps(
+        {
+            "home": str(lab.home.folder),
+            "instances": {},
+            "stack": "embedded",
+            "dies_with_stdin": False,
+        }
+    )
     second = subprocess.run(
         [sys.executable, "-m", "labkit.stack", spec], capture_output=True, text=True
     )

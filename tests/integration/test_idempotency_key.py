@@ -22,8 +22,8 @@ def test_sent_16_times_at_once_it_is_one_order(history: History) -> None:
     """All are told the same order id; later the same answer comes again, word for word."""
     body = history.body(coupon=True, money_paid=1_00)
     answers = history.send_all([body] * 16, clients=16, key="k")
-    answers = [until_decided(history, one) for one in answers]
-    assert {(one.status, one.order_id) for one in answers} == {(200, answers[0].order_id)}
+    answers = [until_decided(history, answer) for answer in answers]
+    assert {(answer.status, answer.order_id) for answer in answers} == {(200, answers[0].order_id)}
     assert history.send(body, "k") == answers[0]
     assert len(history.tables.rows("order", "SELECT * FROM trade_order")) == 1
 
@@ -45,11 +45,14 @@ def test_the_key_is_the_users_own(lab: Lab, history: History) -> None:
     lab.reset(users=2)
     history.begin()
     orders = [
-        history.place(key="k", user_id=1), history.place(key="k", user_id=2),
-        history.place(key="K", user_id=1), history.place(user_id=1), history.place(user_id=1),
-    ]  # fmt: skip
-    assert all(one.placed for one in orders)
-    assert len({one.order_id for one in orders}) == 5
+        history.place(key="k", user_id=1),
+        history.place(key="k", user_id=2),
+        history.place(key="K", user_id=1),
+        history.place(user_id=1),
+        history.place(user_id=1),
+    ]
+    assert all(order.placed for order in orders)
+    assert len({order.order_id for order in orders}) == 5
 
 
 def test_any_printable_key_does(history: History) -> None:
@@ -67,8 +70,8 @@ def test_after_the_order_service_was_killed_it_is_the_same_order(
     body = history.body(coupon=True, money_paid=1_00)
     with lab.faults.armed(ASIDE, "crash"):
         answers = history.send_all([body] * 16, clients=16, key="k")
-    answers = [until_decided(history, one) for one in answers]
-    decided = {(one.status, one.code) for one in answers}
+    answers = [until_decided(history, answer) for answer in answers]
+    decided = {(answer.status, answer.code) for answer in answers}
     assert len(decided) == 1, decided  # placed, or cancelled by the sweeper: the same for all
     later = history.send(body, "k")
     lab.faults.kill("order")

@@ -54,7 +54,7 @@ def test_one_of_two_goes_under_load(
 ) -> None:
     """Orders succeed again on the other; no answer is untrue, and none is waited for in vain."""
     with history.buying(clients=4, money_paid=1) as answers:
-        until(lambda: sum(one.placed for one in answers) > 10, "orders are being placed")
+        until(lambda: sum(answer.placed for answer in answers) > 10, "orders are being placed")
         with gone(lab, service):
             until(lambda: succeed(history), "orders succeed again on the other", seconds=10)
     assert placed(history, **ALL)

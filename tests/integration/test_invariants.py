@@ -101,7 +101,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_none_is_without_proof() -> None:
     """Each invariant there is, of orders and payments alike, is proved to see below."""
-    assert [one.name for one in check.INVARIANTS if one.name not in SPOILT] == []
+    assert [invariant.name for invariant in check.INVARIANTS if invariant.name not in SPOILT] == []
     assert len(SPOILT) == len(check.INVARIANTS)
 
 

@@ -68,10 +68,14 @@ def test_a_step_that_comes_after_its_compensation_is_refused(
     before, body, order_id = history.tables.everything(), answered.body, answered.order_id
     late: dict[str, Message] = {
         "goods": DeductStock(order_id=order_id, goods_id=body["goods_id"], goods_number=3),
-        "coupon": UseCoupon(order_id=order_id, coupon_id=body["coupon_id"],
-                            user_id=body["user_id"], coupon_price=20_00),
+        "coupon": UseCoupon(
+            order_id=order_id,
+            coupon_id=body["coupon_id"],
+            user_id=body["user_id"],
+            coupon_price=20_00,
+        ),
         "user": DeductBalance(order_id=order_id, user_id=body["user_id"], money_paid=7_00),
-    }  # fmt: skip
+    }
     assert call(lab, service, late[service]).name == "ORDER_CANCELLED"
     assert history.tables.everything() == before
 
@@ -144,9 +148,11 @@ def test_a_lost_answer_of_the_order_service_is_asked_for(lab: Lab, history: Hist
 
 @pytest.mark.parametrize(
     ("hangs", "goes_on"),
-    [("deduct_stock.after_call", "use_coupon.after_call"),
-     ("deduct_balance.after_call", "confirm_pre_order.after_commit")],
-)  # fmt: skip
+    [
+        ("deduct_stock.after_call", "use_coupon.after_call"),
+        ("deduct_balance.after_call", "confirm_pre_order.after_commit"),
+    ],
+)
 def test_a_flow_that_outlives_its_deadline_loses(
     lab: Lab, history: History, hangs: str, goes_on: str
 ) -> None:

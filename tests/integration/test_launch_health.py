@@ -53,7 +53,7 @@ def states(home: Path) -> dict[str, Any]:
 def test_each_edge_of_the_wiring_is_gone_along(lab: Lab) -> None:
     """Every process answers, and has asked everybody whom the wiring has it call or audit."""
     answers = health.ask(lab.home)
-    assert [one.trouble for one in answers.values() if one.trouble] == []
+    assert [answer.trouble for answer in answers.values() if answer.trouble] == []
     for service in SERVICES.values():
         called = {NAMES.get(contract, name) for name, contract in service.calls.items()}
         audited = {group for event in service.emits for group in GROUPS[event.topic]}

@@ -21,10 +21,20 @@ from tests.support.waiting import until
 CONFIRM = "order.confirm_pre_order.before_commit"
 #: Every way in which something stands broken, once: by a rule, a signal, the supervisor, a link, a
 #: limit, a row, a failpoint, a lock.
-VERBS = ("slow goods 0.1", "paused goods", "killed user", "broker_paused", "database_away coupon",
-         "database_full user", "registry_away", "poison order_cancel", "poison order_cancel 700",
-         "clock_stepped all 0.05", "database_locked log",
-         f"armed {CONFIRM} refuse")  # fmt: skip
+VERBS = (
+    "slow goods 0.1",
+    "paused goods",
+    "killed user",
+    "broker_paused",
+    "database_away coupon",
+    "database_full user",
+    "registry_away",
+    "poison order_cancel",
+    "poison order_cancel 700",
+    "clock_stepped all 0.05",
+    "database_locked log",
+    f"armed {CONFIRM} refuse",
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +50,12 @@ def break_and_end(home: Path, verb: str, number: signal.Signals) -> int:
     """Break something, and end who broke it, as soon as it says that it is broken."""
     breaking = subprocess.Popen(
         [sys.executable, "-m", "labkit", "break", *verb.split(), "--home", str(home)],
-        stdout=subprocess.PIPE, text=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL)
-        if number is not signal.SIGKILL else None,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: (
+            signal.signal(number, signal.SIG_DFL) if number is not signal.SIGKILL else None
+        ),
+    )
     assert breaking.stdout
     assert "it is broken" in breaking.stdout.readline()
     breaking.send_signal(number)
@@ -57,7 +70,9 @@ def assert_mended(lab: Lab) -> None:
     assert not FaultBook(lab.home.faults).standing()
     assert not any(one["armed"] for one in lab.faults.list())
     services = lambda: launch.status(lab.home)["services"]  # noqa: E731  # asked again and again
-    until(lambda: all(one["state"] == "up" for one in services()), "not all are up again", 60)
+    until(
+        lambda: all(service["state"] == "up" for service in services()), "not all are up again", 60
+    )
     history = History(folder)
     until(lambda: history.place(coupon=True, money_paid=1_00).placed, "no order is placed", 60)
     assert_whole(folder)

@@ -38,19 +38,25 @@ def test_a_part_of_the_matrix_holds(tmp_path: Path) -> None:
 def test_a_part_of_the_pairs_holds(tmp_path: Path) -> None:
     """Killed twice in one story: the same."""
     report = run(
-        pairs=PAIRS, only=["cancelled", "paid"], seed=int(SEED) if SEED else None, labs=2,
+        pairs=PAIRS,
+        only=["cancelled", "paid"],
+        seed=int(SEED) if SEED else None,
+        labs=2,
         folder=tmp_path,
-    )  # fmt: skip
+    )
     print("\n".join(report.summary()))
     assert not report.failed, "\n".join(report.summary())
-    assert all(len(one.cell.failpoints) == 2 for one in report.outcomes)
+    assert all(len(outcome.cell.failpoints) == 2 for outcome in report.outcomes)
 
 
 @pytest.mark.parametrize(
     ("action", "failpoint"),
-    [("delay:1.2", "order.deduct_stock.before_call"), ("refuse", "order.use_coupon.after_call"),
-     ("duplicate", "user.deduct_balance.after_commit")],
-)  # fmt: skip
+    [
+        ("delay:1.2", "order.deduct_stock.before_call"),
+        ("refuse", "order.use_coupon.after_call"),
+        ("duplicate", "user.deduct_balance.after_commit"),
+    ],
+)
 def test_other_actions_than_a_crash(tmp_path: Path, action: str, failpoint: str) -> None:
     """Later than a call may be, lost, or twice: the order is placed or cancelled, and whole."""
     (outcome,) = run(cells=[f"accepted:{failpoint}"], action=action, folder=tmp_path).outcomes
@@ -70,7 +76,7 @@ def test_a_bug_that_only_a_crash_shows(
         report = run(
             cells=[SAFE, cell, SAFE], labs=1, seed=3, patient=bug.asks_again, folder=tmp_path
         )
-    assert [one.verdict for one in report.outcomes] == [HELD, BROKEN, HELD], report.rows()
+    assert [outcome.verdict for outcome in report.outcomes] == [HELD, BROKEN, HELD], report.rows()
     assert bug.breaks in report.outcomes[1].why
     assert report.failed
     assert f"  again: labkit matrix --cell {cell} --seed 3" in list(report.summary())

@@ -17,8 +17,9 @@ from tests.support.waiting import until
 
 HANDLERS = {
     service.name: service.handlers[OrderCancelled].name
-    for service in SERVICES.values() if OrderCancelled in service.handlers
-}  # fmt: skip
+    for service in SERVICES.values()
+    if OrderCancelled in service.handlers
+}
 # a client of the broker reads its own schemas in an old way
 pytestmark = pytest.mark.filterwarnings("ignore:.*_text is deprecated:DeprecationWarning")
 ALL = {"coupon": True, "money_paid": 1_00}
@@ -36,9 +37,10 @@ def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def produce(lab: Lab) -> Iterator[Callable[..., None]]:
     """Puts a record into every partition of `order_cancel`, past everything of the lab."""
     producer = KafkaProducer(
-        bootstrap_servers=lab.home.state()["endpoints"]["broker"], acks="all",
+        bootstrap_servers=lab.home.state()["endpoints"]["broker"],
+        acks="all",
         enable_idempotence=False,
-    )  # fmt: skip
+    )
 
     def send(value: bytes | None, key: bytes | None = b"5", **headers: bytes) -> None:
         for partition in PARTITIONS:
@@ -98,7 +100,7 @@ FOREIGN: dict[str, dict[str, Any]] = {
     "a negative event id": {"value": GOOD, "event_id": b"-7", "tag": b"cancelled"},
     "an endless key": {"value": GOOD, "key": b"5" * 5000, "event_id": b"7", "tag": b"cancelled"},
     "an endless body": {"value": GOOD + b" " * 70_000, "event_id": b"7", "tag": b"cancelled"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("foreign", FOREIGN)
@@ -163,8 +165,12 @@ def test_an_event_id_with_another_body_is_kept_out(
     (row,) = before["goods.trade_mq_consumer_log"]
     seen = hits(lab, "goods.order_cancel.after_offset_commit")
     changed = b'{"order_id": %d}' % (stands.order_id or 0)
-    produce(changed, str(stands.order_id).encode(),
-            event_id=str(row["event_id"]).encode(), tag=b"cancelled")  # fmt: skip
+    produce(
+        changed,
+        str(stands.order_id).encode(),
+        event_id=str(row["event_id"]).encode(),
+        tag=b"cancelled",
+    )
     for service in HANDLERS:
         name = f"{service}.order_cancel.after_offset_commit"
         until(lambda name=name: hits(lab, name) >= seen + len(PARTITIONS), "it was handed out")

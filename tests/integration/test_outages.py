@@ -89,7 +89,7 @@ def placing(lab: Lab, history: History, stop: str) -> Iterator["Future[Answered]
     with ThreadPoolExecutor() as pool:
         answered = pool.submit(history.place, **ALL)
         points = lab.faults.list
-        until(lambda: not any(one["armed"] for one in points()), f"the order is at {stop}")
+        until(lambda: not any(point["armed"] for point in points()), f"the order is at {stop}")
         yield answered
 
 

@@ -96,10 +96,12 @@ def test_payments_in_chaos(pay_teller: Teller) -> None:
         paying = pool.submit(history.pay_all, placed, CLIENTS)
         for part, name in enumerate(("pay", "order", "broker"), start=1):
             until(
-                lambda part=part: len(history.opened) - first >= part * len(placed) // 4
-                or paying.done(),
-                "so many are paid", seconds=120,
-            )  # fmt: skip
+                lambda part=part: (
+                    len(history.opened) - first >= part * len(placed) // 4 or paying.done()
+                ),
+                "so many are paid",
+                seconds=120,
+            )
             kill(lab, name)
         for number, order_id in enumerate(placed):
             if number % 10 == 0:

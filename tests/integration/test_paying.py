@@ -163,7 +163,7 @@ def test_a_callback_that_comes_twice_late_or_out_of_turn(
     lab.faults.arm(NOTICE, verb, times=2)
     history.pay_all(orders, clients=4)
     lab.settle()
-    assert {state(history, one) for one in orders} == {(1, 2)}
+    assert {state(history, order) for order in orders} == {(1, 2)}
 
 
 @pytest.mark.parametrize("verb", ["alter", "forge", "wrong_amount"])

@@ -24,41 +24,73 @@ def test_an_order_changes_exactly_what_it_should(history: History) -> None:
 
     operations = {
         name: sorted((row["operation"], row["outcome"], row["amount"]) for row in rows)
-        for name, rows in seen.items() if name.endswith("trade_operation")
-    }  # fmt: skip
+        for name, rows in seen.items()
+        if name.endswith("trade_operation")
+    }
     assert operations == {
-        "order.trade_operation": [("confirm_order", "applied", 0),
-                                  ("save_pre_order", "applied", 10_000_00)],
+        "order.trade_operation": [
+            ("confirm_order", "applied", 0),
+            ("save_pre_order", "applied", 10_000_00),
+        ],
         "goods.trade_operation": [("deduct_stock", "applied", 2)],
         "coupon.trade_operation": [("use_coupon", "applied", 20_00)],
         "user.trade_operation": [("deduct_balance", "applied", 100_00)],
-    }  # fmt: skip
+    }
     (kept,) = seen.pop(KEPT)
     assert (kept["user_id"], kept["idempotency_key"], kept["order_id"]) == (user_id, "k", order_id)
     assert {name: rows for name, rows in seen.items() if name not in operations} == {
-        "order.trade_order": [{
-            **body, "order_id": order_id, "order_status": 1, "pay_status": 0, "shipping_status": 0,
-            "goods_amount": 10_000_00, "coupon_paid": 20_00, "pay_amount": 9_880_00,
-            "add_time": NOW, "confirm_time": NOW, "pay_time": None, "cancel_time": None,
-            "cancel_reason": None, "refund_time": None,
-        }],
+        "order.trade_order": [
+            {
+                **body,
+                "order_id": order_id,
+                "order_status": 1,
+                "pay_status": 0,
+                "shipping_status": 0,
+                "goods_amount": 10_000_00,
+                "coupon_paid": 20_00,
+                "pay_amount": 9_880_00,
+                "add_time": NOW,
+                "confirm_time": NOW,
+                "pay_time": None,
+                "cancel_time": None,
+                "cancel_reason": None,
+                "refund_time": None,
+            }
+        ],
         "goods.trade_goods": [history.goods[goods_id] | {"goods_number": 997}],
-        "goods.trade_goods_number_log": [{
-            "goods_id": goods_id, "order_id": order_id, "direction": "deduct", "goods_number": 2,
-            "log_time": NOW,
-        }],
-        "coupon.trade_coupon": [history.coupons[coupon_id] | {
-            "is_used": 1, "order_id": order_id, "used_time": NOW}],
-        "coupon.trade_coupon_log": [{
-            "coupon_id": coupon_id, "order_id": order_id, "direction": "use", "user_id": user_id,
-            "coupon_price": 20_00, "log_time": NOW,
-        }],
+        "goods.trade_goods_number_log": [
+            {
+                "goods_id": goods_id,
+                "order_id": order_id,
+                "direction": "deduct",
+                "goods_number": 2,
+                "log_time": NOW,
+            }
+        ],
+        "coupon.trade_coupon": [
+            history.coupons[coupon_id] | {"is_used": 1, "order_id": order_id, "used_time": NOW}
+        ],
+        "coupon.trade_coupon_log": [
+            {
+                "coupon_id": coupon_id,
+                "order_id": order_id,
+                "direction": "use",
+                "user_id": user_id,
+                "coupon_price": 20_00,
+                "log_time": NOW,
+            }
+        ],
         "user.trade_user": [history.users[user_id] | {"user_money": 800_00}],
-        "user.trade_user_money_log": [{
-            "user_id": user_id, "order_id": order_id, "money_log_type": 1, "use_money": 100_00,
-            "create_time": NOW,
-        }],
-    }  # fmt: skip
+        "user.trade_user_money_log": [
+            {
+                "user_id": user_id,
+                "order_id": order_id,
+                "money_log_type": 1,
+                "use_money": 100_00,
+                "create_time": NOW,
+            }
+        ],
+    }
 
 
 def test_a_plain_order_touches_neither_coupon_nor_user(history: History) -> None:
@@ -72,8 +104,12 @@ def test_a_plain_order_touches_neither_coupon_nor_user(history: History) -> None
 def test_shipping_is_free_above_100_yuan_and_charged_below(history: History) -> None:
     """Exactly 100.00 of goods pays 10.00, a cent more pays none; and the fee is in the amount."""
     for price, number, fee in (
-        (100_00, 1, 10_00), (100_01, 1, 0), (50_00, 2, 10_00), (50_01, 2, 0), (1, 1, 10_00),
-    ):  # fmt: skip
+        (100_00, 1, 10_00),
+        (100_01, 1, 0),
+        (50_00, 2, 10_00),
+        (50_01, 2, 0),
+        (1, 1, 10_00),
+    ):
         history.tables.write("goods", "UPDATE trade_goods SET goods_price = :price", price=price)
         figures = {"goods_price": price, "goods_number": number}
         wrong = history.place(
@@ -111,8 +147,12 @@ def test_an_order_with_nothing_left_to_pay_is_paid(lab: Lab, history: History) -
     assert paid == (1, 2, 0, START.isoformat())
     (sent,) = history.tables.rows("order", "SELECT topic, body, status FROM trade_mq_producer")
     assert (sent["topic"], sent["status"]) == ("paid", 2)
-    event = {"order_id": answered.order_id, "pay_id": answered.order_id,
-             "user_id": answered.body["user_id"], "pay_amount": 0}  # fmt: skip
+    event = {
+        "order_id": answered.order_id,
+        "pay_id": answered.order_id,
+        "user_id": answered.body["user_id"],
+        "pay_amount": 0,
+    }
     assert json.loads(sent["body"]) == event
     users = history.tables.rows("user", "SELECT user_money, user_score FROM trade_user")
     assert users == [{"user_money": 20_00, "user_score": 100}]

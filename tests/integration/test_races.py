@@ -18,7 +18,7 @@ def race(lab: Lab, history: History, wanted: Row, clients: int, enough: Callable
     """
     for _ in range(ROUNDS):
         answers = history.place_all([wanted] * clients, clients)
-        told = Counter((one.status, one.name) for one in answers)
+        told = Counter((answer.status, answer.name) for answer in answers)
         assert {status for status, _ in told} <= {200, 202, 422, 503}, told
         lab.settle(timeout=40)
         if enough():
@@ -39,7 +39,7 @@ def test_300_buyers_of_the_last_100_pieces(lab: Lab, history: History) -> None:
     assert history.tables.rows("goods", "SELECT goods_number FROM trade_goods") == [
         {"goods_number": 0}
     ]
-    assert sum(one.code == 20003 for one in history.answers) > 0
+    assert sum(answer.code == 20003 for answer in history.answers) > 0
     assert history.check()[200] <= 100
 
 
@@ -49,7 +49,7 @@ def test_64_orders_with_one_coupon(lab: Lab, history: History) -> None:
     (winner,) = confirmed(history)
     (coupon,) = history.tables.rows("coupon", "SELECT * FROM trade_coupon")
     assert (coupon["is_used"], coupon["order_id"]) == (1, winner["order_id"])
-    assert {one.code for one in history.answers if one.status == 422} <= {40004, 10008}
+    assert {answer.code for answer in history.answers if answer.status == 422} <= {40004, 10008}
 
 
 def test_64_orders_spend_one_balance(lab: Lab, history: History) -> None:
@@ -58,4 +58,4 @@ def test_64_orders_spend_one_balance(lab: Lab, history: History) -> None:
     assert len(confirmed(history)) == 12
     (user,) = history.tables.rows("user", "SELECT user_money FROM trade_user")
     assert user["user_money"] == 60_00
-    assert {one.code for one in history.answers if one.status == 422} <= {50002, 10008}
+    assert {answer.code for answer in history.answers if answer.status == 422} <= {50002, 10008}

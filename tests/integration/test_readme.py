@@ -14,9 +14,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def labkit(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the command line in a folder, as a reader does."""
     return subprocess.run(
-        [sys.executable, "-m", "labkit", *words], cwd=folder, capture_output=True, text=True,
-        timeout=100, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "labkit", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
 
 
 def test_the_tour_shows_an_order_to_its_payment_and_leaves_nothing(tmp_path: Path) -> None:

@@ -136,26 +136,31 @@ TRADE = "UPDATE platform_trade SET"
 #: What is spoilt: the database, how, how it is put back, and what is found.
 SPOILT = {
     "another amount": (
-        "platform", f"{TRADE} total_amount = 1", f"{TRADE} total_amount = 500000",
+        "platform",
+        f"{TRADE} total_amount = 1",
+        f"{TRADE} total_amount = 500000",
         [("payment", "amount differs", "needs a person")],
     ),
     "another trade": (
-        "pay", "UPDATE trade_pay SET trade_no = trade_no - 1",
+        "pay",
+        "UPDATE trade_pay SET trade_no = trade_no - 1",
         "UPDATE trade_pay SET trade_no = trade_no + 1",
         [("payment", "state differs", "needs a person")],
     ),
     "not on the bill": (
-        "platform", f"{TRADE} pay_time = replace(pay_time, '-01-', '-02-')",
+        "platform",
+        f"{TRADE} pay_time = replace(pay_time, '-01-', '-02-')",
         f"{TRADE} pay_time = replace(pay_time, '-02-', '-01-')",
         [("payment", "missing there", "needs a person")],
     ),
     "unknown here": (
-        "platform", """INSERT INTO platform_trade SELECT 17, 18, 'token', subject, 1, 0,
+        "platform",
+        """INSERT INTO platform_trade SELECT 17, 18, 'token', subject, 1, 0,
           trade_status, notify_url, time_expire, add_time, pay_time, NULL FROM platform_trade""",
         "DELETE FROM platform_trade WHERE out_trade_no = 17",
         [("payment", "missing here", "needs a person"), MATCHED],
     ),
-}  # fmt: skip
+}
 
 
 def test_what_has_no_right_answer_needs_a_person(lab: Lab, subtests: pytest.Subtests) -> None:
@@ -170,8 +175,10 @@ def test_what_has_no_right_answer_needs_a_person(lab: Lab, subtests: pytest.Subt
         assert done.returncode == 1, done
         assert "amount differs, needs a person" in done.stdout
     with spoilt(lab, *SPOILT["unknown here"][:3]):
-        first, second = (labkit("reconcile", "--limit", "1", "--page", page, home=lab.home.folder)
-                         for page in "12")  # fmt: skip
+        first, second = (
+            labkit("reconcile", "--limit", "1", "--page", page, home=lab.home.folder)
+            for page in "12"
+        )
         assert "needs a person" in first.stdout, first  # what differs comes first
         assert "needs a person" not in second.stdout, second
         assert "rows 2 to 2 of 2" in second.stdout
@@ -241,8 +248,10 @@ def test_a_repair_that_fails_is_told_with_its_cause(lab: Lab) -> None:
     (line,) = said["lines"]
     assert said["day"] == "2026-01-05"
     assert (line["found"], line["done"], line["at the platform"]) == (
-        "missing here", "repaired", 5_000_00
-    )  # fmt: skip
+        "missing here",
+        "repaired",
+        5_000_00,
+    )
     lab.settle()
 
 

@@ -34,13 +34,16 @@ def test_a_returned_order_gives_everything_back(lab: Lab, history: History) -> N
     assert state(history, answered.order_id) == (4, 2)
     assert history.find_payment(one.pay_id)["refund_time"]
     for database, table, opening in (
-        ("goods", "trade_goods", history.goods), ("user", "trade_user", history.users),
+        ("goods", "trade_goods", history.goods),
+        ("user", "trade_user", history.users),
         ("coupon", "trade_coupon", history.coupons),
-    ):  # fmt: skip
+    ):
         assert history.tables.rows(database, f"SELECT * FROM {table}") == [*opening.values()]
     [back] = history.tables.rows("platform", "SELECT * FROM platform_refund")
-    assert (back["out_request_no"], back["amount"]) == (refunds(history)[0]["refund_id"],
-                                                        one.pay_amount)  # fmt: skip
+    assert (back["out_request_no"], back["amount"]) == (
+        refunds(history)[0]["refund_id"],
+        one.pay_amount,
+    )
 
 
 def test_an_order_that_is_cancelled_while_it_is_paid(lab: Lab, history: History) -> None:

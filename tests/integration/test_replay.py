@@ -76,7 +76,7 @@ def replayed(running_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Repl
 def test_a_true_history_has_no_breach(replayed: Replayed) -> None:
     """Every purchase was answered 200 here, and the tables say so."""
     sent, answers, folder = replayed
-    assert [one.status for one in answers] == [200] * LIMIT
+    assert [answer.status for answer in answers] == [200] * LIMIT
     assert told(sent, answers, folder) == []
 
 
@@ -126,7 +126,7 @@ def test_no_answer_proves_nothing(replayed: Replayed) -> None:
     """Who heard nothing, 202 or 503 may have the order or not: that is no breach."""
     sent, answers, folder = replayed
     for status in (0, 202, 503):
-        assert told(sent, [one._replace(status=status) for one in answers], folder) == []
+        assert told(sent, [answer._replace(status=status) for answer in answers], folder) == []
 
 
 def told(sent: list[Purchase], answers: list[Answer], folder: Path) -> list[str]:

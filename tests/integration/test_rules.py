@@ -77,8 +77,10 @@ def test_a_step_that_fails_has_its_code_and_everything_is_given_back(
         users = history.tables.rows("user", "SELECT * FROM trade_user")
         coupons = history.tables.rows("coupon", "SELECT * FROM trade_coupon")
         assert [stock, users, coupons] == [
-            [*history.goods.values()], [*history.users.values()], [*history.coupons.values()]
-        ]  # fmt: skip
+            [*history.goods.values()],
+            [*history.users.values()],
+            [*history.coupons.values()],
+        ]
 
 
 def test_every_refusal_has_a_number_and_a_name_of_its_own() -> None:

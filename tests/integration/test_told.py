@@ -34,8 +34,11 @@ def looked_at(lab: Lab) -> dict[str, int]:
     """How many rows each invariant about it has looked at; all must hold."""
     checks = lab.check()
     assert set(checks["held"]) == {"yes"}, checks[checks["held"] != "yes"].to_string()
-    return {one["invariant"]: one["rows"] for one in checks.to_dict("records")
-            if one["invariant"] in TOLD}  # fmt: skip
+    return {
+        one["invariant"]: one["rows"]
+        for one in checks.to_dict("records")
+        if one["invariant"] in TOLD
+    }
 
 
 def test_nothing_is_kept_unless_asked_for(up: Lab) -> None:

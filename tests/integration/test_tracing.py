@@ -103,14 +103,15 @@ def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 def spans(lab: Lab) -> list[dict[str, Any]]:
     """Every span that the lab's processes have ended."""
-    lines = [line for file in lab.home.traces.glob("*.jsonl")
-             for line in file.read_text().splitlines()]  # fmt: skip
+    lines = [
+        line for file in lab.home.traces.glob("*.jsonl") for line in file.read_text().splitlines()
+    ]
     return [one for one in map(json.loads, lines) if one["ended"]]
 
 
 def trace_of(lab: Lab, order_id: str | None) -> str:
     """The one trace that an order is in."""
-    (trace,) = {one["trace"] for one in spans(lab) if one.get("order_id") == order_id}
+    (trace,) = {span["trace"] for span in spans(lab) if span.get("order_id") == order_id}
     return str(trace)
 
 
@@ -119,7 +120,7 @@ def test_one_trace_through_every_service(lab: Lab) -> None:
     placed = lab.order(coupon=True, money_paid=100_00)
     assert repr(lab.trace(placed.order_id)) == PLACED
     trace = trace_of(lab, placed.order_id)
-    crossed = {one["service"] for one in spans(lab) if one["trace"] == trace}
+    crossed = {span["service"] for span in spans(lab) if span["trace"] == trace}
     assert crossed == {"order-web", "order", "goods", "coupon", "user"}
 
 
@@ -129,7 +130,7 @@ def test_a_cancelled_order_crosses_the_broker(lab: Lab) -> None:
         refused = lab.order()
     assert repr(lab.trace(refused.order_id)) == CANCELLED
     trace = trace_of(lab, refused.order_id)
-    received = [one for one in spans(lab) if one["kind"] == "receive" and one["trace"] == trace]
+    received = [span for span in spans(lab) if span["kind"] == "receive" and span["trace"] == trace]
     assert {one["service"] for one in received} == {"order", "goods", "coupon", "user", "pay"}
 
 
@@ -192,9 +193,9 @@ def test_a_clients_own_trace_is_continued(lab: Lab) -> None:
     for flags, place in (("01", "北京"), ("00", "上海")):
         header = {"traceparent": f"{parent}-{flags}"}
         lab.client.http.post("/order/confirm", json=lab.client.body(address=place), headers=header)
-    request = until(lambda: [one for one in spans(lab) if one["kind"] == "http"], "the request")
+    request = until(lambda: [span for span in spans(lab) if span["kind"] == "http"], "the request")
     assert [(one["trace"], one["parent"]) for one in request] == [(TRACE_ID, PARENT_ID)]
-    assert {one["trace"] for one in spans(lab)} == {TRACE_ID}
+    assert {span["trace"] for span in spans(lab)} == {TRACE_ID}
 
 
 class Collector(ThreadingHTTPServer):
@@ -209,11 +210,15 @@ class _Receiver(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         for process in ExportTraceServiceRequest.FromString(body).resource_spans:
-            (service,) = (one.value.string_value for one in process.resource.attributes
-                          if one.key == "service.name")  # fmt: skip
+            (service,) = (
+                attribute.value.string_value
+                for attribute in process.resource.attributes
+                if attribute.key == "service.name"
+            )
             assert isinstance(self.server, Collector)
-            self.server.seen |= {(service, span.name) for scope in process.scope_spans
-                                 for span in scope.spans}  # fmt: skip
+            self.server.seen |= {
+                (service, span.name) for scope in process.scope_spans for span in scope.spans
+            }
         self.send_response(200)
         self.end_headers()
 
@@ -232,8 +237,11 @@ def collecting() -> Iterator[Collector]:
 @contextmanager
 def labkit_up(home: Path, **environment: str) -> Iterator[Lab]:
     """A lab as the command line starts it, with nothing of OpenTelemetry but what is said here."""
-    own = {name: value for name, value in os.environ.items()
-           if not name.startswith(("OTEL_", "LABKIT_TRACING"))}  # fmt: skip
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OTEL_", "LABKIT_TRACING"))
+    }
     command = [sys.executable, "-m", "labkit", "up", "--home", str(home)]
     subprocess.run(command, env={**own, **environment}, check=True, capture_output=True)
     lab = Lab.up(home)
@@ -246,13 +254,19 @@ def labkit_up(home: Path, **environment: str) -> Iterator[Lab]:
 def test_exporters_by_opentelemetrys_own_variables(tmp_path: Path) -> None:
     """`OTEL_TRACES_EXPORTER=otlp` is enough: every process sends its spans to the endpoint."""
     wanted = {
-        ("order-web", "POST /order/confirm"), ("order", "confirm_order"), ("goods", "deduct_stock"),
-        ("coupon", "use_coupon"), ("user", "deduct_balance"),
-    }  # fmt: skip
+        ("order-web", "POST /order/confirm"),
+        ("order", "confirm_order"),
+        ("goods", "deduct_stock"),
+        ("coupon", "use_coupon"),
+        ("user", "deduct_balance"),
+    }
     with collecting() as collector:
         endpoint = f"http://127.0.0.1:{collector.server_port}"
-        otel = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
-                "OTEL_BSP_SCHEDULE_DELAY": "100"}  # fmt: skip
+        otel = {
+            "OTEL_TRACES_EXPORTER": "otlp",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": endpoint,
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+        }
         with labkit_up(tmp_path / "home", **otel) as lab:
             assert lab.order(coupon=True, money_paid=100_00).status == 200
             until(lambda: wanted <= collector.seen, "all services in what was sent")

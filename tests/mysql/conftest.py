@@ -50,11 +50,14 @@ def open_runner(schema: str, tmp_path: Path) -> Iterator[OpenRunner]:
         for own in mysql_steps.ALL:
             points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
         context = TransactionDefaults(
-            service=service, clock=stores[0].clock, ids=stores[0].ids,
+            service=service,
+            clock=stores[0].clock,
+            ids=stores[0].ids,
             settings=stores[0].settings,
             failpoints=Failpoints(tmp_path, f"{service}-1", points),
-            write_outbox=outbox.writer(GROUPS), committed=lambda _: None,
-        )  # fmt: skip
+            write_outbox=outbox.writer(GROUPS),
+            committed=lambda _: None,
+        )
         opened.append(Database(schema, context))
         return opened[-1], stores[0]
 

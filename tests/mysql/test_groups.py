@@ -104,10 +104,12 @@ def test_a_group_that_has_claimed_nothing_yet_meets_a_compensation(
 def test_two_instances_that_presume_take_no_more_than_there_is(open_runner: OpenRunner) -> None:
     """Groups of two instances deduct at once, more than the stock: each piece goes once."""
     runners = [open_runner("goods") for _ in range(2)]
-    answers = [database.submit(*take(100 * at + number, 1))
-               for number in range(1, STOCK + 1)
-               for at, (database, _) in enumerate(runners)]  # fmt: skip
-    taken = sum(one.result(timeout=60).success for one in answers)
+    answers = [
+        database.submit(*take(100 * at + number, 1))
+        for number in range(1, STOCK + 1)
+        for at, (database, _) in enumerate(runners)
+    ]
+    taken = sum(answer.result(timeout=60).success for answer in answers)
     store = runners[0][1]
     assert (taken, _left(store)) == (STOCK, 0)
     assert len(store.rows("trade_goods_number_log", direction="deduct")) == STOCK

@@ -165,9 +165,11 @@ def test_a_key_that_is_being_inserted_elsewhere(open_runner: OpenRunner, schema:
     """An open transaction has inserted the row of an event: that event waits, another does not."""
     database, store = open_runner("user")
     database.submit(inbox.keep_failure, failure(7)).result(timeout=60)
-    sql = "INSERT INTO trade_mq_consumer_log SELECT group_name, 8, topic, tag, msg_key, body, " \
-          "body_hash, status, tries, next_try, add_time, done_time, last_error, trace " \
-          "FROM trade_mq_consumer_log"  # fmt: skip
+    sql = (
+        "INSERT INTO trade_mq_consumer_log SELECT group_name, 8, topic, tag, msg_key, body, "
+        "body_hash, status, tries, next_try, add_time, done_time, last_error, trace "
+        "FROM trade_mq_consumer_log"
+    )
     with held(schema, sql):
         handled = inbox.guarded(mysql_steps.note, mysql_steps.Noted)
         assert isinstance(database.submit(handled, failure(8).delivery).exception(60), RowHeld)

@@ -57,8 +57,11 @@ def test_every_way_of_an_order(lab: Lab, history: History) -> None:
     history.give_back(returned.order_id)
     lab.settle(timeout=60)
     assert sorted(lab.tables("trade_order")["order_status"]) == [
-        "1 confirmed", "2 cancelled", "2 cancelled", "4 returned",
-    ]  # fmt: skip
+        "1 confirmed",
+        "2 cancelled",
+        "2 cancelled",
+        "4 returned",
+    ]
 
 
 @pytest.mark.parametrize("gone", [killed, paused])
@@ -71,7 +74,7 @@ def test_the_server_goes_under_load(
         return history.place().status in (0, 202, 503)
 
     with history.buying(clients=4, money_paid=1) as answers:
-        until(lambda: sum(one.placed for one in answers) > 10, "orders are being placed")
+        until(lambda: sum(answer.placed for answer in answers) > 10, "orders are being placed")
         with gone(mysql):
             until(refused, "orders are refused", seconds=30)
         until(lambda: history.place().placed, "orders are placed again", seconds=30)

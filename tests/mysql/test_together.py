@@ -103,8 +103,9 @@ def meet(one: Database, other: Database, early: Any, late: Any, schema: str) -> 
 def test_a_deduction_and_its_compensation_meet(open_runner: OpenRunner, schema: str) -> None:
     """Each may come first and be in the midst: nothing is taken in the end."""
     deduct = WRITING["user.deduct_balance"][1]
-    (handler,) = [one for event, one in SERVICES["user"].handlers.items()
-                  if event is OrderCancelled]  # fmt: skip
+    (handler,) = [
+        one for event, one in SERVICES["user"].handlers.items() if event is OrderCancelled
+    ]
     (one, store), (other, _) = open_runner("user"), open_runner("user")
     for order_id, comes_first in ((1, deduct), (2, handler)):
         command = {deduct: _taking(order_id), handler: OrderCancelled(order_id=order_id)}

@@ -246,10 +246,13 @@ def test_checks_tell_right_from_wrong(name: str, tmp_path: Path) -> None:
     cells = code(name, "setup")
     for number, (stub, check) in enumerate(_exercises(name), 1):
         cells += [
-            stub, _cell(source(check), f"Exercise {number} is not solved yet.\n"),
-            _cell(_plain(WRONG[_name(stub)])), _cell(_complaint(check), "the check complains\n"),
-            _cell(solution(name)), _cell(_first_words(check), f"Exercise {number} is solved\n"),
-        ]  # fmt: skip
+            stub,
+            _cell(source(check), f"Exercise {number} is not solved yet.\n"),
+            _cell(_plain(WRONG[_name(stub)])),
+            _cell(_complaint(check), "the check complains\n"),
+            _cell(solution(name)),
+            _cell(_first_words(check), f"Exercise {number} is solved\n"),
+        ]
     cells += code(name, "teardown")
     for at, cell in enumerate(cells, 1):
         cell["execution_count"] = at  # without one, nothing is compared
@@ -264,8 +267,9 @@ def test_every_exercise_is_whole() -> None:
     assert sorted(stubs) == sorted(WRONG)
     for name in NOTEBOOKS:
         assert len(_exercises(name)) >= 2
-        solved = {one.name for one in ast.parse(solution(name)).body
-                  if isinstance(one, ast.FunctionDef)}  # fmt: skip
+        solved = {
+            one.name for one in ast.parse(solution(name)).body if isinstance(one, ast.FunctionDef)
+        }
         assert {_name(stub) for stub, _ in _exercises(name)} <= solved
 
 
@@ -285,17 +289,25 @@ def _plain(text: str) -> str:
 
 def _complaint(check: dict[str, Any]) -> str:
     """The check, where only that it complains counts; and it must say something to a person."""
-    return (f"try:\n    exec({source(check)!r})\nexcept AssertionError as complaint:\n"
-            f"    assert str(complaint)\n    print('the check complains')")  # fmt: skip
+    return (
+        f"try:\n    exec({source(check)!r})\nexcept AssertionError as complaint:\n"
+        f"    assert str(complaint)\n    print('the check complains')"
+    )
 
 
 def _first_words(check: dict[str, Any]) -> str:
-    return (f"from contextlib import redirect_stdout\nfrom io import StringIO\n\n"
-            f"with redirect_stdout(StringIO()) as said:\n    exec({source(check)!r})\n"
-            f"print(said.getvalue()[:len('Exercise 1 is solved')])")  # fmt: skip
+    return (
+        f"from contextlib import redirect_stdout\nfrom io import StringIO\n\n"
+        f"with redirect_stdout(StringIO()) as said:\n    exec({source(check)!r})\n"
+        f"print(said.getvalue()[:len('Exercise 1 is solved')])"
+    )
 
 
 def _cell(text: str, prints: str = "") -> dict[str, Any]:
     stream = {"name": "stdout", "output_type": "stream", "text": prints}
-    return {"cell_type": "code", "metadata": {}, "source": text,
-            "outputs": [stream] if prints else []}  # fmt: skip
+    return {
+        "cell_type": "code",
+        "metadata": {},
+        "source": text,
+        "outputs": [stream] if prints else [],
+    }

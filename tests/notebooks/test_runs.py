@@ -28,12 +28,26 @@ def test_again_in_the_other_order(folder: Path) -> None:
 
 def test_another_output_is_seen(tmp_path: Path) -> None:
     """The comparison is alive: a notebook whose kept output is not what it gives now fails."""
-    kept = {"output_type": "execute_result", "execution_count": 1, "metadata": {},
-            "data": {"text/plain": "3"}}  # fmt: skip
-    cell = {"cell_type": "code", "id": "sum", "metadata": {}, "execution_count": 1,
-            "source": "1 + 1", "outputs": [kept]}  # fmt: skip
-    notebook = {"nbformat": 4, "nbformat_minor": 5, "cells": [cell],
-                "metadata": read(NOTEBOOKS[0])["metadata"]}  # fmt: skip
+    kept = {
+        "output_type": "execute_result",
+        "execution_count": 1,
+        "metadata": {},
+        "data": {"text/plain": "3"},
+    }
+    cell = {
+        "cell_type": "code",
+        "id": "sum",
+        "metadata": {},
+        "execution_count": 1,
+        "source": "1 + 1",
+        "outputs": [kept],
+    }
+    notebook = {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "cells": [cell],
+        "metadata": read(NOTEBOOKS[0])["metadata"],
+    }
     (tmp_path / "sum.ipynb").write_text(json.dumps(notebook))
     with pytest.raises(AssertionError, match="outputs differ"):
         run_strictly(tmp_path, ["sum.ipynb"])

@@ -15,8 +15,11 @@ _FENCED = re.compile(r"(?ms)^```.*?^```")
 
 def test_one_title_and_no_skipped_levels(name: str) -> None:
     """One H1, on top, with the notebook's number; headings never skip a level."""
-    levels = [len(found[1]) for text in prose(name)
-              for found in re.finditer(r"(?m)^(#+) ", _FENCED.sub("", text))]  # fmt: skip
+    levels = [
+        len(found[1])
+        for text in prose(name)
+        for found in re.finditer(r"(?m)^(#+) ", _FENCED.sub("", text))
+    ]
     assert levels.count(1) == 1
     assert levels[0] == 1
     assert prose(name)[0].startswith(f"# {name[:2]} ")
@@ -42,8 +45,9 @@ def test_starts_and_stops_by_itself(name: str) -> None:
 
 def test_cells_are_short_and_prose_is_not(name: str) -> None:
     """Median three lines, fifteen at most; eight words of prose or more for a line of code."""
-    lines = [len([line for line in source(cell).splitlines() if line.strip()])
-             for cell in code(name)]  # fmt: skip
+    lines = [
+        len([line for line in source(cell).splitlines() if line.strip()]) for cell in code(name)
+    ]
     words = len(re.findall(r"\w+", " ".join(_FENCED.sub("", text) for text in prose(name))))
     assert median(lines) <= 3
     assert max(lines) <= 15
@@ -53,8 +57,11 @@ def test_cells_are_short_and_prose_is_not(name: str) -> None:
 def test_outputs_are_kept(name: str) -> None:
     """Every code cell was run, in order, without error and without a warning."""
     assert [cell["execution_count"] for cell in code(name)] == list(range(1, len(code(name)) + 1))
-    kinds = {(output["output_type"], output.get("name")) for cell in code(name)
-             for output in cell["outputs"]}  # fmt: skip
+    kinds = {
+        (output["output_type"], output.get("name"))
+        for cell in code(name)
+        for output in cell["outputs"]
+    }
     assert kinds <= {("execute_result", None), ("stream", "stdout")}
 
 

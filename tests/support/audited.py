@@ -21,8 +21,10 @@ def locked_while_sent(stage: ScenarioContext) -> Script:
     yield
     with stage.lab.faults.database_locked("goods"):
         stage.user.cancel(order)
-        stage.user.wait(lambda: others <= stage.handled(OrderCancelled.topic, order).keys(),
-                        "all others have heard of it")  # fmt: skip
+        stage.user.wait(
+            lambda: others <= stage.handled(OrderCancelled.topic, order).keys(),
+            "all others have heard of it",
+        )
         sent, put_off = stage.hits(again), stage.hits(later)
         stage.user.wait(
             lambda: stage.hits(again) >= sent + 3 or stage.hits(later) >= put_off + 2,
@@ -42,8 +44,10 @@ def wired_later(stage: ScenarioContext) -> Script:
         stage.user.cancel(order)
         stage.user.wait(lambda: _outbox_row(stage, order), "the message is written")
         _address(stage, order, [group for group in groups if group != "user"])
-        stage.user.wait(lambda: "user" in _outbox_row(stage, order).groups.split(","),
-                        "the message is addressed to all who must have it")  # fmt: skip
+        stage.user.wait(
+            lambda: "user" in _outbox_row(stage, order).groups.split(","),
+            "the message is addressed to all who must have it",
+        )
     return {order: IS_CANCELLED}
 
 

@@ -22,7 +22,7 @@ Case = Callable[[Store], Any]
 
 
 def _steps(service: Any) -> list[tuple[Step[Any, Any], type[Event] | None]]:
-    methods = [(one, None) for one in service.methods.values() if isinstance(one, Step)]
+    methods = [(method, None) for method in service.methods.values() if isinstance(method, Step)]
     handlers = [(one, event) for event, one in service.handlers.items()]
     return [
         *methods,

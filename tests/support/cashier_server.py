@@ -58,9 +58,13 @@ class Till:
     def opened(self, subject: str = "华为P30 × 1", cents: int = 88_00) -> CashierTrade:
         """A trade that waits to be paid."""
         opening = OpenTrade(
-            out_trade_no=next(self._numbers), token=secrets.token_urlsafe(32), subject=subject,
-            total_amount=cents, time_expire=self.clock.now() + PAY_WITHIN, notify_url="http://shop",
-        )  # fmt: skip
+            out_trade_no=next(self._numbers),
+            token=secrets.token_urlsafe(32),
+            subject=subject,
+            total_amount=cents,
+            time_expire=self.clock.now() + PAY_WITHIN,
+            notify_url="http://shop",
+        )
         return self._run(create_trade, opening)
 
     def paid(self, **wanted: Any) -> CashierTrade:
@@ -120,11 +124,14 @@ class Till:
 
     def _context(self, folder: Path) -> TransactionDefaults:
         return TransactionDefaults(
-            service=PLATFORM.name, clock=self.clock, settings=Settings(),
+            service=PLATFORM.name,
+            clock=self.clock,
+            settings=Settings(),
             ids=IdMaker(FileWorkerLease(folder / "0.reserved", 0, 60_000), wall_ms),
             failpoints=Failpoints(folder, "platform-1", failpoints_of(PLATFORM)),
-            write_outbox=notices.write, committed=lambda _told: None,
-        )  # fmt: skip
+            write_outbox=notices.write,
+            committed=lambda _told: None,
+        )
 
     def _serve(self, app: FastAPI) -> None:
         listener = socket.create_server(("127.0.0.1", 0))

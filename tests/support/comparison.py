@@ -35,8 +35,8 @@ _BY_MARK = """SELECT t.number, o.order_id FROM told t JOIN "order".trade_order o
 def breaches(history: "History") -> Iterator[str]:
     """Everything in the tables that does not go with what clients asked for and were told."""
     asked: dict[str, list[Answered]] = defaultdict(list)
-    for one in history.answers:
-        asked[one.mark].append(one)
+    for answer in history.answers:
+        asked[answer.mark].append(answer)
     orders: dict[str, list[Row]] = defaultdict(list)
     for row in history.tables.rows("order", "SELECT * FROM trade_order"):
         orders[row["address"]].append(row)
@@ -79,9 +79,9 @@ def _told(history: "History") -> Iterator[str]:
     for rule in told.ACROSS:
         yield from rule.look(mirror, {}).broken
     mirror.close()
-    for one in history.answers:
-        if one.hung:
-            yield f"request {one.mark!r} (key {one.key}) was not answered in time"
+    for answer in history.answers:
+        if answer.hung:
+            yield f"request {answer.mark!r} (key {answer.key}) was not answered in time"
 
 
 def copy(tables: Tables, mirror: sqlite3.Connection, database: str, table: Table) -> None:

@@ -59,18 +59,29 @@ class Console:
 
     def say(self, **services: str) -> None:
         """Have the supervisor's state say which services are how, as `goods="down"`."""
-        said = [{"name": name, "instance": 1, "pid": None, "endpoint": None, "state": state}
-                for name, state in services.items()]  # fmt: skip
+        said = [
+            {"name": name, "instance": 1, "pid": None, "endpoint": None, "state": state}
+            for name, state in services.items()
+        ]
         self.home.state_file.write_text(state_in_json(services=said))
 
     def stick(self, event_id: int, cause: str, *, dead: bool = False, **other: Any) -> None:
         """Put an event into the inbox of goods that could not be handled."""
         row = {
-            "group_name": "goods", "event_id": event_id, "topic": "order_cancel", "tag": "x",
-            "msg_key": "1001", "body": "{}", "body_hash": "h", "tries": 3, "add_time": NOON,
-            "status": DEAD if dead else WAITING, "next_try": wall_ms() + 60_000,
-            "last_error": cause, **other,
-        }  # fmt: skip
+            "group_name": "goods",
+            "event_id": event_id,
+            "topic": "order_cancel",
+            "tag": "x",
+            "msg_key": "1001",
+            "body": "{}",
+            "body_hash": "h",
+            "tries": 3,
+            "add_time": NOON,
+            "status": DEAD if dead else WAITING,
+            "next_try": wall_ms() + 60_000,
+            "last_error": cause,
+            **other,
+        }
         self._write(inbox.insert().values(**row))
 
     def await_shown(self, text: str) -> None:

@@ -34,99 +34,209 @@ def told_twice(topic: str) -> tuple[str, str]:
 
 HEARD = "topic = 'order_cancel' AND msg_key = :cancelled"
 SPOILT: Spoilt = {
-    "amounts add up": (set(), [
-        ("order", "UPDATE trade_order SET shipping_fee = shipping_fee + 1"),
-    ]),
-    "states are legal": (set(), [
-        ("order", "UPDATE trade_order SET order_status = 3 WHERE order_id = :unpaid"),
-    ]),
-    "order states match operations": (set(), [
-        ("order", """DELETE FROM trade_operation
-                     WHERE order_id = :cancelled AND operation = 'cancel_by_user'"""),
-    ]),
+    "amounts add up": (
+        set(),
+        [
+            ("order", "UPDATE trade_order SET shipping_fee = shipping_fee + 1"),
+        ],
+    ),
+    "states are legal": (
+        set(),
+        [
+            ("order", "UPDATE trade_order SET order_status = 3 WHERE order_id = :unpaid"),
+        ],
+    ),
+    "order states match operations": (
+        set(),
+        [
+            (
+                "order",
+                """DELETE FROM trade_operation
+                     WHERE order_id = :cancelled AND operation = 'cancel_by_user'""",
+            ),
+        ],
+    ),
     "an end is told once": (set(), [told_twice("order_cancel")]),
-    "answers are true": (set(), [
-        ("order", """UPDATE trade_order_request SET answer = '{"success":false}'
-                     WHERE order_id = :order"""),
-    ]),
-    "one order a coupon": (set(), [
-        ("order", """UPDATE trade_order SET coupon_id =
+    "answers are true": (
+        set(),
+        [
+            (
+                "order",
+                """UPDATE trade_order_request SET answer = '{"success":false}'
+                     WHERE order_id = :order""",
+            ),
+        ],
+    ),
+    "one order a coupon": (
+        set(),
+        [
+            (
+                "order",
+                """UPDATE trade_order SET coupon_id =
                      (SELECT coupon_id FROM trade_order WHERE order_id = :unpaid)
-                     WHERE order_id = :order"""),
-    ]),
-    "stock is conserved": (set(), [
-        ("goods", "UPDATE trade_goods SET goods_number = goods_number + 1"),
-    ]),
-    "stock log matches operations": (set(), [
-        ("goods", "UPDATE trade_operation SET amount = amount + 1 WHERE order_id = :cancelled"),
-    ]),
-    "coupons match operations": (set(), [
-        ("coupon", """UPDATE trade_coupon SET is_used = 0, order_id = NULL
-                      WHERE order_id = :unpaid"""),
-    ]),
-    "balance is conserved": (set(), [
-        ("user", "UPDATE trade_user SET user_money = user_money + 1"),
-    ]),
-    "money log matches operations": (set(), [
-        ("user", """UPDATE trade_operation SET amount = amount + 1
-                    WHERE order_id = :cancelled AND operation = 'deduct_balance'"""),
-    ]),
-    "points are conserved": (set(), [
-        ("user", "UPDATE trade_user SET user_score = user_score + 1"),
-    ]),
-    "operations have ended": (set(), [
-        ("goods", "UPDATE trade_operation SET result = '' WHERE order_id = :order"),
-    ]),
-    "messages end or say why": (set(), [
-        ("goods", f"UPDATE trade_mq_consumer_log SET done_time = NULL WHERE {HEARD}"),
-    ]),
-    "nothing is given up": (set(), [
-        ("goods", f"""UPDATE trade_mq_consumer_log SET status = 2, done_time = NULL,
-                      last_error = 'it failed' WHERE {HEARD}"""),
-    ]),
-    "every order is decided": (set(), [
-        copied("order", "trade_order", "order_id = :unpaid", order_id=A_MINUTE_AGO,
-               order_status="0", confirm_time="NULL"),
-        copied("order", "trade_operation", "order_id = :unpaid AND operation = 'save_pre_order'",
-               order_id=A_MINUTE_AGO),
-    ]),
-    "confirmed orders are covered": (set(), [
-        ("goods", "UPDATE trade_goods SET goods_number = goods_number - 1"),
-        ("goods", "UPDATE trade_operation SET amount = amount + 1 WHERE order_id = :unpaid"),
-        ("goods", """UPDATE trade_goods_number_log SET goods_number = goods_number + 1
-                     WHERE order_id = :unpaid"""),
-    ]),
-    "cancelled orders hold nothing": (set(), [
-        ("goods", "UPDATE trade_goods SET goods_number = goods_number - 1"),
-        ("goods", "UPDATE trade_operation SET outcome = 'applied' WHERE order_id = :cancelled"),
-        ("goods", """DELETE FROM trade_goods_number_log
-                     WHERE order_id = :cancelled AND direction = 'return'"""),
-    ]),
-    "nothing without an order": (set(), [
-        ("pay", "UPDATE trade_pay SET order_id = 17 WHERE pay_id = :given_up"),
-    ]),
-    "coupons keep their owners": (set(), [
-        ("coupon", "UPDATE trade_coupon SET user_id = 77 WHERE order_id IS NULL"),
-    ]),
-    "settled events arrived": (set(), [
-        ("goods", f"DELETE FROM trade_mq_consumer_log WHERE {HEARD}"),
-    ]),
-    "events come from an outbox": (set(), [
-        copied("goods", "trade_mq_consumer_log", HEARD, event_id="event_id + 1"),
-    ]),
-    "messages arrive as they were told": (set(), [
-        ("goods", f"UPDATE trade_mq_consumer_log SET body = body || ' ' WHERE {HEARD}"),
-    ]),
-    "an order moves what is its user's": (set(), [
-        ("pay", "UPDATE trade_pay SET user_id = 77 WHERE pay_id = :paid"),
-    ]),
-    "messages arrive in time": (set(), [
-        ("order", f"""UPDATE trade_mq_producer SET status = 1, settled_time = NULL
-                      WHERE {HEARD}"""),
-        PUT_OFF, LATER,
-    ]),
+                     WHERE order_id = :order""",
+            ),
+        ],
+    ),
+    "stock is conserved": (
+        set(),
+        [
+            ("goods", "UPDATE trade_goods SET goods_number = goods_number + 1"),
+        ],
+    ),
+    "stock log matches operations": (
+        set(),
+        [
+            ("goods", "UPDATE trade_operation SET amount = amount + 1 WHERE order_id = :cancelled"),
+        ],
+    ),
+    "coupons match operations": (
+        set(),
+        [
+            (
+                "coupon",
+                """UPDATE trade_coupon SET is_used = 0, order_id = NULL
+                      WHERE order_id = :unpaid""",
+            ),
+        ],
+    ),
+    "balance is conserved": (
+        set(),
+        [
+            ("user", "UPDATE trade_user SET user_money = user_money + 1"),
+        ],
+    ),
+    "money log matches operations": (
+        set(),
+        [
+            (
+                "user",
+                """UPDATE trade_operation SET amount = amount + 1
+                    WHERE order_id = :cancelled AND operation = 'deduct_balance'""",
+            ),
+        ],
+    ),
+    "points are conserved": (
+        set(),
+        [
+            ("user", "UPDATE trade_user SET user_score = user_score + 1"),
+        ],
+    ),
+    "operations have ended": (
+        set(),
+        [
+            ("goods", "UPDATE trade_operation SET result = '' WHERE order_id = :order"),
+        ],
+    ),
+    "messages end or say why": (
+        set(),
+        [
+            ("goods", f"UPDATE trade_mq_consumer_log SET done_time = NULL WHERE {HEARD}"),
+        ],
+    ),
+    "nothing is given up": (
+        set(),
+        [
+            (
+                "goods",
+                f"""UPDATE trade_mq_consumer_log SET status = 2, done_time = NULL,
+                      last_error = 'it failed' WHERE {HEARD}""",
+            ),
+        ],
+    ),
+    "every order is decided": (
+        set(),
+        [
+            copied(
+                "order",
+                "trade_order",
+                "order_id = :unpaid",
+                order_id=A_MINUTE_AGO,
+                order_status="0",
+                confirm_time="NULL",
+            ),
+            copied(
+                "order",
+                "trade_operation",
+                "order_id = :unpaid AND operation = 'save_pre_order'",
+                order_id=A_MINUTE_AGO,
+            ),
+        ],
+    ),
+    "confirmed orders are covered": (
+        set(),
+        [
+            ("goods", "UPDATE trade_goods SET goods_number = goods_number - 1"),
+            ("goods", "UPDATE trade_operation SET amount = amount + 1 WHERE order_id = :unpaid"),
+            (
+                "goods",
+                """UPDATE trade_goods_number_log SET goods_number = goods_number + 1
+                     WHERE order_id = :unpaid""",
+            ),
+        ],
+    ),
+    "cancelled orders hold nothing": (
+        set(),
+        [
+            ("goods", "UPDATE trade_goods SET goods_number = goods_number - 1"),
+            ("goods", "UPDATE trade_operation SET outcome = 'applied' WHERE order_id = :cancelled"),
+            (
+                "goods",
+                """DELETE FROM trade_goods_number_log
+                     WHERE order_id = :cancelled AND direction = 'return'""",
+            ),
+        ],
+    ),
+    "nothing without an order": (
+        set(),
+        [
+            ("pay", "UPDATE trade_pay SET order_id = 17 WHERE pay_id = :given_up"),
+        ],
+    ),
+    "coupons keep their owners": (
+        set(),
+        [
+            ("coupon", "UPDATE trade_coupon SET user_id = 77 WHERE order_id IS NULL"),
+        ],
+    ),
+    "settled events arrived": (
+        set(),
+        [
+            ("goods", f"DELETE FROM trade_mq_consumer_log WHERE {HEARD}"),
+        ],
+    ),
+    "events come from an outbox": (
+        set(),
+        [
+            copied("goods", "trade_mq_consumer_log", HEARD, event_id="event_id + 1"),
+        ],
+    ),
+    "messages arrive as they were told": (
+        set(),
+        [
+            ("goods", f"UPDATE trade_mq_consumer_log SET body = body || ' ' WHERE {HEARD}"),
+        ],
+    ),
+    "an order moves what is its user's": (
+        set(),
+        [
+            ("pay", "UPDATE trade_pay SET user_id = 77 WHERE pay_id = :paid"),
+        ],
+    ),
+    "messages arrive in time": (
+        set(),
+        [
+            (
+                "order",
+                f"""UPDATE trade_mq_producer SET status = 1, settled_time = NULL
+                      WHERE {HEARD}""",
+            ),
+            PUT_OFF,
+            LATER,
+        ],
+    ),
     "nothing is forgotten": (set(), [LATER]),
-}  # fmt: skip
+}
 #: More ways to break what a guarantee rests on.
 OTHERS: Spoilt = {
     "stock is taken, and nothing says for whom": (
@@ -135,23 +245,43 @@ OTHERS: Spoilt = {
     ),
     "a balance is given back twice": (
         {"money log matches operations", "cancelled orders hold nothing"},
-        [("user", """UPDATE trade_operation SET outcome = 'applied'
-                     WHERE order_id = :cancelled AND operation = 'deduct_balance'""")],
+        [
+            (
+                "user",
+                """UPDATE trade_operation SET outcome = 'applied'
+                     WHERE order_id = :cancelled AND operation = 'deduct_balance'""",
+            )
+        ],
     ),
     "an order saved with another amount": (
         {"order states match operations"},
-        [("order", """UPDATE trade_operation SET amount = amount + 1
-                      WHERE order_id = :order AND operation = 'save_pre_order'""")],
+        [
+            (
+                "order",
+                """UPDATE trade_operation SET amount = amount + 1
+                      WHERE order_id = :order AND operation = 'save_pre_order'""",
+            )
+        ],
     ),
     "confirmed by no operation": (
         {"order states match operations"},
-        [("order", """UPDATE trade_operation SET outcome = 'refused'
-                      WHERE order_id = :order AND operation = 'confirm_order'""")],
+        [
+            (
+                "order",
+                """UPDATE trade_operation SET outcome = 'refused'
+                      WHERE order_id = :order AND operation = 'confirm_order'""",
+            )
+        ],
     ),
     "dead without a cause": (
         {"nothing is given up", "messages end or say why"},
-        [("goods", f"""UPDATE trade_mq_consumer_log SET status = 2, done_time = NULL
-                       WHERE {HEARD}""")],
+        [
+            (
+                "goods",
+                f"""UPDATE trade_mq_consumer_log SET status = 2, done_time = NULL
+                       WHERE {HEARD}""",
+            )
+        ],
     ),
     "a message that was given up by nobody": (
         {"nothing is given up", "messages end or say why"},
@@ -163,8 +293,13 @@ OTHERS: Spoilt = {
     ),
     "a message that waits and that nobody tries": (
         {"nothing is forgotten"},
-        [("goods", f"""UPDATE trade_mq_consumer_log SET status = 0, done_time = NULL, next_try = 1,
-                       last_error = 'it failed' WHERE {HEARD}""")],
+        [
+            (
+                "goods",
+                f"""UPDATE trade_mq_consumer_log SET status = 0, done_time = NULL, next_try = 1,
+                       last_error = 'it failed' WHERE {HEARD}""",
+            )
+        ],
     ),
     "a coupon that is used changes its owner": (
         {"coupons keep their owners", "an order moves what is its user's"},
@@ -174,4 +309,4 @@ OTHERS: Spoilt = {
         {"an order moves what is its user's", "stock is conserved"},
         [("goods", "UPDATE trade_goods_number_log SET goods_id = 77 WHERE order_id = :order")],
     ),
-}  # fmt: skip
+}

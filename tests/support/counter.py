@@ -91,9 +91,13 @@ def as_handler(add: Handle) -> Handler:
 
 @asynccontextmanager
 async def calling(
-    folder: Path, *, secret: str = SECRET, timeout: float = 30,
-    failpoints: Failpoints | None = None, limit: int = 1000,
-) -> AsyncIterator[Counter]:  # fmt: skip
+    folder: Path,
+    *,
+    secret: str = SECRET,
+    timeout: float = 30,
+    failpoints: Failpoints | None = None,
+    limit: int = 1000,
+) -> AsyncIterator[Counter]:
     """A stub of the contract."""
     calls = Calls("tests", Registry(folder), secret, failpoints, timeout, limit)
     try:

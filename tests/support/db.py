@@ -73,5 +73,7 @@ class Tables:
 
 def _plain(row: Any) -> Row:
     """A row with its times as SQLite keeps them, whatever the database."""
-    return {name: f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value
-            for name, value in row._mapping.items()}  # fmt: skip
+    return {
+        name: f"{value:%Y-%m-%d %H:%M:%S.%f}" if isinstance(value, datetime) else value
+        for name, value in row._mapping.items()
+    }

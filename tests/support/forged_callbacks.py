@@ -34,11 +34,16 @@ class Forger:
             "platform", "SELECT * FROM platform_trade WHERE out_trade_no = :pay_id", pay_id=pay_id
         )
         fields = {
-            "app_id": "2026000100000001", "notify_id": "4711", "notify_time": "2026-01-01 00:00:00",
-            "notify_type": "trade_status_sync", "out_trade_no": str(pay_id),
-            "trade_no": str(trade["trade_no"]), "trade_status": "TRADE_SUCCESS",
-            "total_amount": str(trade["total_amount"]), "subject": trade["subject"],
-        }  # fmt: skip
+            "app_id": "2026000100000001",
+            "notify_id": "4711",
+            "notify_time": "2026-01-01 00:00:00",
+            "notify_type": "trade_status_sync",
+            "out_trade_no": str(pay_id),
+            "trade_no": str(trade["trade_no"]),
+            "trade_status": "TRADE_SUCCESS",
+            "total_amount": str(trade["total_amount"]),
+            "subject": trade["subject"],
+        }
         return self.signed(fields | changed)
 
     def signed(self, fields: Fields, by: str = "platform") -> Fields:
@@ -46,8 +51,11 @@ class Forger:
         key: Any = FOREIGN
         if by != "foreign":
             key = load_pem_private_key((self._keys / f"{by}.pem").read_bytes(), None)
-        pairs = sorted((name, text) for name, text in fields.items()
-                       if text and name not in ("sign", "sign_type"))  # fmt: skip
+        pairs = sorted(
+            (name, text)
+            for name, text in fields.items()
+            if text and name not in ("sign", "sign_type")
+        )
         text = "&".join(f"{name}={value}" for name, value in pairs)
         sign = base64.b64encode(key.sign(text.encode(), PKCS1v15(), SHA256())).decode()
         return {**fields, "sign_type": "RSA2", "sign": sign}

@@ -76,17 +76,21 @@ def _live_through_it(lab: Lab) -> History:
             until(lambda: _kill_unnoticed(lab, before), "the state cannot be written", _SECONDS)
             told = len(answers)
             _watched(
-                before, lambda: any(one.status == 503 for one in answers[told:]), "503 is told"
+                before,
+                lambda: any(answer.status == 503 for answer in answers[told:]),
+                "503 is told",
             )
         _watched(before, lambda: _is_back(lab, before["goods"]), "goods is back when there is room")
         told = len(answers)
         until(
-            lambda: any(one.placed for one in answers[told:]), "orders are placed again", _SECONDS
+            lambda: any(answer.placed for answer in answers[told:]),
+            "orders are placed again",
+            _SECONDS,
         )
     dead = [name for name, pid in before.items() if name != "goods" and not _lives(pid)]
     if dead:
         raise AssertionError(f"{', '.join(dead)} died of the full disk")
-    odd = {one.status for one in history.answers} - {200, 202, 503}
+    odd = {answer.status for answer in history.answers} - {200, 202, 503}
     if odd:
         raise AssertionError(f"answered with {odd} while the disk was full")
     return history
@@ -133,7 +137,8 @@ def _pids(lab: Lab) -> dict[str, int]:
 def _is_back(lab: Lab, before: int) -> bool:
     services: list[dict[str, Any]] = launch.status(lab.home)["services"]
     return any(
-        one["name"] == "goods" and one["state"] == "up" and one["pid"] != before for one in services
+        service["name"] == "goods" and service["state"] == "up" and service["pid"] != before
+        for service in services
     )
 
 

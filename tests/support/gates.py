@@ -164,8 +164,8 @@ class Meeting:
         turn = row["next_check"] and row["next_check"] <= self._world.stores["pay"].wall_ms()
         known = (row["is_paid"], turn, row["tries"], row["last_error"], self.trade)
         actors = [
-            (one.steps, one.is_cut_off, one.answer and one.answer.data.trade_status)
-            for one in self._actors.values()
+            (actor.steps, actor.is_cut_off, actor.answer and actor.answer.data.trade_status)
+            for actor in self._actors.values()
         ]
         return (*self.left, *known, *actors)
 
@@ -202,7 +202,7 @@ class Meeting:
             "cancel_time"
         ]
         refunds = self._world.stores["pay"].rows("trade_refund", pay_id=self.pay_id)
-        made = all(one["state"] == REFUNDED for one in refunds)
+        made = all(refund["state"] == REFUNDED for refund in refunds)
         row = self.row
         closed = self.trade != p.WAIT_BUYER_PAY and row["is_paid"] != PAY_OPEN
         quiet = row["is_paid"] == PAY_OPEN or row["next_check"] is row["last_error"] is None

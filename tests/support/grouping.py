@@ -115,10 +115,14 @@ class Runner:
         self.failpoints = Failpoints(folder, f"{service}-{worker}", points)
         lease = FileWorkerLease(folder / f"{worker}.reserved", worker, 60_000)
         context = TransactionDefaults(
-            service=service, clock=LabClock(folder / "clock.json"), ids=IdMaker(lease, wall_ms),
-            settings=Settings(**settings), failpoints=self.failpoints,
-            write_outbox=outbox.writer(GROUPS), committed=self.told.extend,
-        )  # fmt: skip
+            service=service,
+            clock=LabClock(folder / "clock.json"),
+            ids=IdMaker(lease, wall_ms),
+            settings=Settings(**settings),
+            failpoints=self.failpoints,
+            write_outbox=outbox.writer(GROUPS),
+            committed=self.told.extend,
+        )
         self.database = Database(url_of(folder, service), context)
 
     @contextmanager
@@ -198,8 +202,9 @@ def end_of(future: Future[Any]) -> Any:
 
 def twice_together(
     together: Callable[[list[Asked]], list[Future[Any]]],
-    store: Store, name: str,
-) -> None:  # fmt: skip
+    store: Store,
+    name: str,
+) -> None:
     """Ask for a step twice in one group, and so again: the rows are those of one run, and the
     second answers are the first.
 
@@ -245,10 +250,11 @@ def plain(end: Any) -> Any:
 def tables(store: Store) -> dict[str, list[dict[str, Any]]]:
     """All rows in their order, without what is different each time: event ids and leases."""
     return {
-        name: [{key: row[key] for key in row if key not in ("event_id", "next_try")}
-               for row in rows]
+        name: [
+            {key: row[key] for key in row if key not in ("event_id", "next_try")} for row in rows
+        ]
         for name, rows in store.everything().items()
-    }  # fmt: skip
+    }
 
 
 def in_any_order(store: Store) -> dict[str, list[str]]:

@@ -118,11 +118,17 @@ class History(Payer):
         fee = 0 if amount > 100_00 else 10_00
         mine = [one for one, row in self.coupons.items() if row["user_id"] == user_id]
         body = {
-            "user_id": user_id, "goods_id": goods["goods_id"], "goods_number": 1,
-            "goods_price": goods["goods_price"], "shipping_fee": fee, "order_amount": amount + fee,
-            "money_paid": 0, "coupon_id": mine[0] if coupon else None,
-            "address": "北京", "consignee": "刘备",
-        }  # fmt: skip
+            "user_id": user_id,
+            "goods_id": goods["goods_id"],
+            "goods_number": 1,
+            "goods_price": goods["goods_price"],
+            "shipping_fee": fee,
+            "order_amount": amount + fee,
+            "money_paid": 0,
+            "coupon_id": mine[0] if coupon else None,
+            "address": "北京",
+            "consignee": "刘备",
+        }
         body |= wanted
         return body | {"address": f"{body['address']} #{next(self._marks)}"}
 
@@ -165,8 +171,12 @@ class History(Payer):
 
         def buy() -> None:
             while not stop.is_set():
-                self.place(**{name: next(value) if isinstance(value, count) else value
-                              for name, value in wanted.items()})  # fmt: skip
+                self.place(
+                    **{
+                        name: next(value) if isinstance(value, count) else value
+                        for name, value in wanted.items()
+                    }
+                )
                 first.set()
 
         with ThreadPoolExecutor(clients) as pool:
@@ -213,10 +223,20 @@ class History(Payer):
     def told(self) -> list[Told]:
         """Return all that was told, as labkit's own history would have it."""
         placed = [
-            Told(Ask.PLACE, f"{number} {one.mark}", "", one.key, one.body, one.status, one.code,
-                 one.name, one.message, {"order_id": one.order_id})
+            Told(
+                Ask.PLACE,
+                f"{number} {one.mark}",
+                "",
+                one.key,
+                one.body,
+                one.status,
+                one.code,
+                one.name,
+                one.message,
+                {"order_id": one.order_id},
+            )
             for number, one in enumerate(self.answers)
-        ]  # fmt: skip
+        ]
         return [*placed, *self.asked, *self.told_of_payments()]
 
     def check(self) -> Counter[int]:
@@ -230,7 +250,7 @@ class History(Payer):
         """
         assert self.answers, "the history check looked at no answer: it proves nothing"
         found = list(breaches(self))
-        looked_at = Counter(one.status for one in self.answers)
+        looked_at = Counter(answer.status for answer in self.answers)
         said = ", ".join(f"{number} × {status}" for status, number in sorted(looked_at.items()))
         print(f"history: {len(self.answers)} answers looked at ({said})")
         listed = "\n  ".join(found[:20])
@@ -250,6 +270,10 @@ def read(request: Answered, response: httpx.Response) -> Answered:
     order_id = (result["data"] or {}).get("order_id")
     assert order_id is None or isinstance(order_id, str), "64-bit ids are strings in answers"
     return replace(
-        request, status=response.status_code, code=result["code"], name=result["name"],
-        message=result["message"], order_id=order_id and int(order_id),
-    )  # fmt: skip
+        request,
+        status=response.status_code,
+        code=result["code"],
+        name=result["name"],
+        message=result["message"],
+        order_id=order_id and int(order_id),
+    )

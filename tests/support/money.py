@@ -50,8 +50,11 @@ class Money:
     def standing(self, order_id: int) -> list[Row]:
         """The trades that an order stands paid by: paid at the platform, and not given back."""
         trades = [self.trades[one] for one in self._of_order[order_id] if one in self.trades]
-        return [one for one in trades if one["trade_status"] == SUCCESS
-                and one["out_trade_no"] not in self.went_back]  # fmt: skip
+        return [
+            trade
+            for trade in trades
+            if trade["trade_status"] == SUCCESS and trade["out_trade_no"] not in self.went_back
+        ]
 
 
 def money_breaches(history: "History") -> Iterator[str]:
@@ -90,8 +93,10 @@ def _both_sides(money: Money) -> Iterator[str]:
         if there is None or here is None:
             yield f"refund {refund_id}: at the platform {there}, in the shop {here}"
         elif (there["out_trade_no"], there["amount"], REFUNDED) != (
-            here["pay_id"], here["amount"], here["state"],
-        ):  # fmt: skip
+            here["pay_id"],
+            here["amount"],
+            here["state"],
+        ):
             yield f"refund {refund_id} is {there} at the platform and {here} in the shop"
     given = Counter[int]()
     for row in money.back.values():
@@ -122,8 +127,9 @@ def _of_order(order_id: int, row: Row, money: Money) -> Iterator[str]:
 
 def _logs(money: Money) -> Iterator[str]:
     """The log has a line for each payment that stands, and two or none for one that went back."""
-    standing = {trade["out_trade_no"] for order_id in money.orders
-                for trade in money.standing(order_id)}  # fmt: skip
+    standing = {
+        trade["out_trade_no"] for order_id in money.orders for trade in money.standing(order_id)
+    }
     for pay_id in money.payments.keys() | money.log.keys():
         lines = money.log.get(pay_id, [])
         if pay_id in money.orders:  # nothing was left to pay of it: it is its own payment

@@ -61,8 +61,9 @@ class Server:
                 *(f"--init-file={self._folder / 'init.sql'}", "--innodb-log-file-size=16M"),
                 *(["--user=root"] if os.getuid() == 0 else []),
             ],
-            stdout=subprocess.DEVNULL, stderr=(self._folder / "log").open("ab"),
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL,
+            stderr=(self._folder / "log").open("ab"),
+        )
         until(self._answers, "MariaDB answers")
 
     def kill(self) -> None:
@@ -84,11 +85,18 @@ class Server:
             f"GRANT ALL ON *.* TO '{_USER}'@'%' WITH GRANT OPTION;\n"
         )
         made = subprocess.run(
-            ["mariadb-install-db", "--no-defaults", f"--datadir={self._folder / 'data'}",
-             "--skip-test-db", "--auth-root-authentication-method=socket",
-             *(["--user=root"] if os.getuid() == 0 else [])],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={self._folder / 'data'}",
+                "--skip-test-db",
+                "--auth-root-authentication-method=socket",
+                *(["--user=root"] if os.getuid() == 0 else []),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         assert made.returncode == 0, f"{made.stdout.strip()}\n{_NEEDED}"
 
     def _answers(self) -> bool:

@@ -68,8 +68,9 @@ def _cancel_for_other_user(lab: Lab, history: History) -> None:
         history.cancel(other.order_id, 2)
         until(
             lambda: _has_money_back(lab, other.order_id),
-            "while a row of user 1 is held, user 2 has the money back", _SECONDS,
-        )  # fmt: skip
+            "while a row of user 1 is held, user 2 has the money back",
+            _SECONDS,
+        )
         tries = until(lambda: _waiting(lab), "the event about user 1 waits", _SECONDS)
         assert tries == [0], f"a held row burns a try: {tries}"
         assert not _has_money_back(lab, mine.order_id), "the row of user 1 was not held"

@@ -85,11 +85,17 @@ class Payer:
     def told_of_payments(self) -> list[Told]:
         """Return what was told of payments, as labkit's own history would have it."""
         opened = [
-            Told(Ask.OPEN_PAYMENT, f"opened {number}", str(one.order_id), status=one.status,
-                 code=Code.__members__.get(one.name, 0), name=one.name,
-                 data={"pay_id": one.pay_id, "pay_amount": one.pay_amount})
+            Told(
+                Ask.OPEN_PAYMENT,
+                f"opened {number}",
+                str(one.order_id),
+                status=one.status,
+                code=Code.__members__.get(one.name, 0),
+                name=one.name,
+                data={"pay_id": one.pay_id, "pay_amount": one.pay_amount},
+            )
             for number, one in enumerate(self.opened)
-        ]  # fmt: skip
+        ]
         presses = [(pay_id, *press) for pay_id, made in self.pressed.items() for press in made]
         return opened + [
             Told(Ask(button), f"pressed {number}", status=status, data={"pay_id": pay_id})
@@ -110,5 +116,11 @@ def _read(order_id: int, response: httpx.Response) -> Opened:
     data = result["data"] if result["success"] else {}
     pay_id = data.get("pay_id")
     assert pay_id is None or isinstance(pay_id, str), "64-bit ids are strings in answers"
-    return Opened(order_id, response.status_code, result["name"], pay_id and int(pay_id),
-                  data.get("pay_amount", 0), data.get("cashier_url", ""))  # fmt: skip
+    return Opened(
+        order_id,
+        response.status_code,
+        result["name"],
+        pay_id and int(pay_id),
+        data.get("pay_amount", 0),
+        data.get("cashier_url", ""),
+    )

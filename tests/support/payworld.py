@@ -107,8 +107,13 @@ class PayWorld:
         """A confirmed order with 70.00 left to pay, that holds two pieces and 50.00 of balance."""
         order_id = s.opened(self.stores["order"], f"key {next(self._numbers)}").data.order_id
         request = s.asked(coupon_id=None, money_paid=BALANCE_USED)
-        order = m.PreOrder(order_id=order_id, request=request, goods_amount=2 * PRICE,
-                           coupon_paid=0, pay_amount=AMOUNT)  # fmt: skip
+        order = m.PreOrder(
+            order_id=order_id,
+            request=request,
+            goods_amount=2 * PRICE,
+            coupon_paid=0,
+            pay_amount=AMOUNT,
+        )
         self.run("order", steps.save_pre_order, order)
         stock = m.DeductStock(order_id=order_id, goods_id=1, goods_number=2)
         assert self.run("goods", goods.deduct_stock, stock).success
@@ -152,9 +157,10 @@ class PayWorld:
         if rows:
             answer = self.hear(self.notice(pay_id))
             tried = pm.NoticeTried(
-                notify_id=rows[0]["notify_id"], tries=rows[0]["tries"],
+                notify_id=rows[0]["notify_id"],
+                tries=rows[0]["tries"],
                 error="" if answer.success else answer.message,
-            )  # fmt: skip
+            )
             self.run("platform", notices.mark_notice, tried)
 
     def query(self) -> None:
@@ -237,7 +243,7 @@ class PayWorld:
         return (
             sum(row["total_amount"] for row in trades) - sum(row["amount"] for row in back),
             sum(row["pay_amount"] for row in paid) - sum(row["amount"] for row in refunds),
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Close the loop."""
@@ -297,11 +303,17 @@ class _Platform:
 
     async def create_trade(self, command: p.CreateTrade) -> Result[p.TradeFound]:
         """Open a trade, or give the one that there is."""
-        return self._found(trades.create_trade, pm.OpenTrade(
-            out_trade_no=command.pay_id, token=secrets.token_urlsafe(16), notify_url=NOTIFY,
-            subject=command.subject, total_amount=command.total_amount,
-            time_expire=command.time_expire,
-        ))  # fmt: skip
+        return self._found(
+            trades.create_trade,
+            pm.OpenTrade(
+                out_trade_no=command.pay_id,
+                token=secrets.token_urlsafe(16),
+                notify_url=NOTIFY,
+                subject=command.subject,
+                total_amount=command.total_amount,
+                time_expire=command.time_expire,
+            ),
+        )
 
     async def query_trade(self, query: p.AskTrade) -> Result[p.TradeFound]:
         """What a trade is."""
@@ -313,8 +325,11 @@ class _Platform:
 
     async def refund_trade(self, command: p.RefundTrade) -> Result[p.TradeRefunded]:
         """Give money back."""
-        asked = pm.Refund(out_trade_no=command.pay_id, out_request_no=command.refund_id,
-                          refund_amount=command.amount)  # fmt: skip
+        asked = pm.Refund(
+            out_trade_no=command.pay_id,
+            out_request_no=command.refund_id,
+            refund_amount=command.amount,
+        )
         answer = self._ask(refunds.refund_trade, asked)
         if not answer.success:
             return Result[p.TradeRefunded].no(Code(answer.code), answer.message)
@@ -329,11 +344,15 @@ class _Platform:
         if not answer.success:
             return Result[p.TradeFound].no(Code(answer.code), answer.message)
         trade = answer.data
-        return Result[p.TradeFound].ok(p.TradeFound(
-            pay_id=int(trade.out_trade_no), trade_no=trade.trade_no,
-            trade_status=trade.trade_status, total_amount=trade.total_amount,
-            cashier_url=f"http://platform/cashier/{trade.token}",
-        ))  # fmt: skip
+        return Result[p.TradeFound].ok(
+            p.TradeFound(
+                pay_id=int(trade.out_trade_no),
+                trade_no=trade.trade_no,
+                trade_status=trade.trade_status,
+                total_amount=trade.total_amount,
+                cashier_url=f"http://platform/cashier/{trade.token}",
+            )
+        )
 
     def _ask(self, step: Step[Any, Any], command: Any) -> Result[Any]:
         if self._world.away:

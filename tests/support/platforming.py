@@ -89,9 +89,13 @@ class Bank:
 def asked(clock: LabClock, number: int = 1, amount: int = 5000) -> OpenTrade:
     """What opens a trade that can be paid for a minute."""
     return OpenTrade(
-        out_trade_no=number, token=f"token-{number}", subject="华为P30", total_amount=amount,
-        time_expire=clock.now() + MINUTE, notify_url=AWAY,
-    )  # fmt: skip
+        out_trade_no=number,
+        token=f"token-{number}",
+        subject="华为P30",
+        total_amount=amount,
+        time_expire=clock.now() + MINUTE,
+        notify_url=AWAY,
+    )
 
 
 @dataclass
@@ -158,9 +162,12 @@ class Served:
     def asked(self, number: int = 1, amount: int = 5000) -> CreateTrade:
         """What the shop asks for."""
         return CreateTrade(
-            order_id=number + 100, pay_id=number, subject="华为P30", total_amount=amount,
+            order_id=number + 100,
+            pay_id=number,
+            subject="华为P30",
+            total_amount=amount,
             time_expire=self.clock.now() + MINUTE,
-        )  # fmt: skip
+        )
 
     async def until(self, condition: Any, what: str, seconds: float = 15) -> None:
         """Wait for a condition with a deadline.

@@ -84,9 +84,13 @@ class Proxy:
         )
 
     async def _pass(
-        self, connection: _Connection, reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter, *, up: bool,
-    ) -> None:  # fmt: skip
+        self,
+        connection: _Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        up: bool,
+    ) -> None:
         cut = connection.cut
         left = cut.after if cut and cut.up == up else None
         with suppress(OSError):

@@ -130,9 +130,17 @@ def _refunds_of(stage: ScenarioContext, worker: int) -> Iterator[None]:
 
 def _refund(number: int) -> dict[str, Any]:
     return {
-        "refund_id": number, "pay_id": number, "order_id": 0, "user_id": 0, "amount": 0,
-        "state": REFUNDED, "reason": "", "tries": 0, "next_try": 0, "add_time": as_time(0),
-    }  # fmt: skip
+        "refund_id": number,
+        "pay_id": number,
+        "order_id": 0,
+        "user_id": 0,
+        "amount": 0,
+        "state": REFUNDED,
+        "reason": "",
+        "tries": 0,
+        "next_try": 0,
+        "add_time": as_time(0),
+    }
 
 
 def _event_of(stage: ScenarioContext, order: Placed) -> int:

@@ -13,10 +13,17 @@ USER, STRANGER = 1, 2
 def asked(**changed: Any) -> m.PlaceOrder:
     """A request that keeps all rules: two pieces, a coupon, 50.00 from the balance."""
     wanted: dict[str, Any] = {
-        "user_id": USER, "goods_id": 1, "goods_number": 2, "goods_price": PRICE,
-        "shipping_fee": 0, "order_amount": 2 * PRICE, "money_paid": 50_00, "coupon_id": 1,
-        "address": "成都", "consignee": "刘备",
-    }  # fmt: skip
+        "user_id": USER,
+        "goods_id": 1,
+        "goods_number": 2,
+        "goods_price": PRICE,
+        "shipping_fee": 0,
+        "order_amount": 2 * PRICE,
+        "money_paid": 50_00,
+        "coupon_id": 1,
+        "address": "成都",
+        "consignee": "刘备",
+    }
     return m.PlaceOrder(**wanted | changed)
 
 
@@ -24,9 +31,12 @@ def pre_order(order_id: int, pay_amount: int = 2 * PRICE - 50_00 - COUPON) -> m.
     """The same, checked; the balance pays what the client does not."""
     money_paid = 2 * PRICE - COUPON - pay_amount
     return m.PreOrder(
-        order_id=order_id, request=asked(money_paid=money_paid), goods_amount=2 * PRICE,
-        coupon_paid=COUPON, pay_amount=pay_amount,
-    )  # fmt: skip
+        order_id=order_id,
+        request=asked(money_paid=money_paid),
+        goods_amount=2 * PRICE,
+        coupon_paid=COUPON,
+        pay_amount=pay_amount,
+    )
 
 
 def opened(store: Store, key: str = "key", user_id: int = USER, digest: str = "hash") -> Any:

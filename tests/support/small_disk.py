@@ -29,8 +29,10 @@ def small_disk(folder: Path, megabytes: int = 16) -> Iterator[Path]:
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
     if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
-        raise CannotMount("a full disk is not playable here: mounting a small one takes root "
-                          "(or: unshare --user --map-root-user --mount)")  # fmt: skip
+        raise CannotMount(
+            "a full disk is not playable here: mounting a small one takes root "
+            "(or: unshare --user --map-root-user --mount)"
+        )
     try:
         yield folder
     finally:
@@ -83,7 +85,10 @@ def _run_in_a_namespace(test: str, root: Path) -> None:
     pytest_again = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
     world = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     ended = subprocess.run(
-        [*_OWN_WORLD, *pytest_again], cwd=root, env={**world, _IN_A_NAMESPACE: "1"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [*_OWN_WORLD, *pytest_again],
+        cwd=root,
+        env={**world, _IN_A_NAMESPACE: "1"},
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -32,51 +32,80 @@ PRICE, STOCK, COUPON, BALANCE, POINTS = 60_00, 10, 20_00, 900_00, 100
 
 USERS = [
     {
-        "user_id": number, "user_name": f"user {number}", "user_mobile": "13800000000",
-        "user_score": POINTS, "user_reg_time": NOON, "user_money": BALANCE,
+        "user_id": number,
+        "user_name": f"user {number}",
+        "user_mobile": "13800000000",
+        "user_score": POINTS,
+        "user_reg_time": NOON,
+        "user_money": BALANCE,
     }
     for number in (1, 2)
-]  # fmt: skip
+]
 _OPENING = {"order_id": 0, "create_time": NOON}
 
 #: Goods 1, users 1 and 2, coupon 1 of user 1 and coupon 2 of user 2, with their opening rows.
 ROWS: dict[str, list[dict[str, Any]]] = {
     "trade_goods": [
         {
-            "goods_id": 1, "goods_name": "华为P30", "goods_number": STOCK, "goods_price": PRICE,
-            "goods_desc": "", "add_time": NOON,
+            "goods_id": 1,
+            "goods_name": "华为P30",
+            "goods_number": STOCK,
+            "goods_price": PRICE,
+            "goods_desc": "",
+            "add_time": NOON,
         }
     ],
     "trade_goods_number_log": [
         {
-            "goods_id": 1, "order_id": 0, "direction": OPENING, "goods_number": STOCK,
+            "goods_id": 1,
+            "order_id": 0,
+            "direction": OPENING,
+            "goods_number": STOCK,
             "log_time": NOON,
         }
     ],
     "trade_coupon": [
         {
-            "coupon_id": number, "coupon_price": COUPON, "user_id": number, "order_id": None,
-            "is_used": 0, "used_time": None,
+            "coupon_id": number,
+            "coupon_price": COUPON,
+            "user_id": number,
+            "order_id": None,
+            "is_used": 0,
+            "used_time": None,
         }
         for number in (1, 2)
     ],
     "trade_coupon_log": [
         {
-            "coupon_id": number, "order_id": 0, "direction": OPENING, "user_id": number,
-            "coupon_price": COUPON, "log_time": NOON,
+            "coupon_id": number,
+            "order_id": 0,
+            "direction": OPENING,
+            "user_id": number,
+            "coupon_price": COUPON,
+            "log_time": NOON,
         }
         for number in (1, 2)
     ],
     "trade_user": USERS,
     "trade_user_money_log": [
-        {**_OPENING, "user_id": one["user_id"], "money_log_type": MONEY_OPENING,
-         "use_money": BALANCE} for one in USERS
+        {
+            **_OPENING,
+            "user_id": user["user_id"],
+            "money_log_type": MONEY_OPENING,
+            "use_money": BALANCE,
+        }
+        for user in USERS
     ],
     "trade_user_score_log": [
-        {**_OPENING, "user_id": one["user_id"], "score_log_type": MONEY_OPENING,
-         "use_score": POINTS} for one in USERS
+        {
+            **_OPENING,
+            "user_id": user["user_id"],
+            "score_log_type": MONEY_OPENING,
+            "use_score": POINTS,
+        }
+        for user in USERS
     ],
-}  # fmt: skip
+}
 
 #: service → the tables of its database; the third party's among them.
 TABLES = {**SHOP_TABLES, PLATFORM.name: PLATFORM_TABLES}
@@ -197,10 +226,17 @@ def audited(store: Store, *event_ids: int) -> list[OutboxMessage]:
     """The events of an outbox as an audit takes them now, to ask the groups that they are for."""
     rows = [store.row("trade_mq_producer", event_id=event_id) for event_id in event_ids]
     return [
-        OutboxMessage(row["event_id"], row["topic"], row["tag"], row["msg_key"], row["body"],
-               tuple(filter(None, row["groups"].split(","))), tries=row["tries"])
+        OutboxMessage(
+            row["event_id"],
+            row["topic"],
+            row["tag"],
+            row["msg_key"],
+            row["body"],
+            tuple(filter(None, row["groups"].split(","))),
+            tries=row["tries"],
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 OpenStore = Callable[[str], Store]

@@ -50,9 +50,11 @@ def warm_labkit(*within: str) -> Iterator[Run]:
     """
     loaded = subprocess.Popen(
         [*within, sys.executable, "-c", _LOADED],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
         env=os.environ | {"COLUMNS": "300"},
-    )  # fmt: skip
+    )
     asks, answers = loaded.stdin, loaded.stdout
     assert asks
     assert answers

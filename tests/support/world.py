@@ -23,8 +23,17 @@ from labkit.shop.wiring import NAMES, SERVICES
 from tests.support.shopping import asked, opened
 from tests.support.store import OpenStore, Store
 
-FAULTS = ("none", "never arrives", "answer lost", "arrives late", "dies before", "dies after",
-          "hangs before", "hangs after", "another is faster")  # fmt: skip
+FAULTS = (
+    "none",
+    "never arrives",
+    "answer lost",
+    "arrives late",
+    "dies before",
+    "dies after",
+    "hangs before",
+    "hangs after",
+    "another is faster",
+)
 CALLS = ("find_goods", "deduct_stock", "use_coupon", "deduct_balance")
 
 
@@ -109,9 +118,13 @@ def deliver(event_id: int, event: Event, run: Callable[[str, Step[Any, Any], Any
         handler = service.handlers.get(type(event))
         if handler:
             delivery = Delivery(
-                group=service.name, event_id=event_id, topic=event.topic, tag=event.tag,
-                key=str(event.order_id), body=event.model_dump_json(),
-            )  # fmt: skip
+                group=service.name,
+                event_id=event_id,
+                topic=event.topic,
+                tag=event.tag,
+                key=str(event.order_id),
+                body=event.model_dump_json(),
+            )
             run(service.name, inbox.guarded(handler, type(event)), delivery)
 
 

@@ -14,7 +14,7 @@ a_batch_counts_not_bytes = bug(
     "A hundred calls in one message are few enough.",
     "large-callbacks",
     breaks="RESOURCE_EXHAUSTED",
-)  # fmt: skip
+)
 
 
 @a_batch_counts_not_bytes.replaces("labkit.runtime.rpc.protocol:take_batch")

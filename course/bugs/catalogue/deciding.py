@@ -17,7 +17,7 @@ not_found_by_the_clock = bug(
     "An order that is not there when its time is over never will be, so it is not found.",
     "stalled",
     breaks="404, which is final",
-)  # fmt: skip
+)
 
 
 @not_found_by_the_clock.replaces("labkit.shop.order.queries:find_order")
@@ -37,7 +37,7 @@ saved_by_the_clock = bug(
     "Who is in time may save the order: the deadline is all that can stand against it.",
     "clock-back",
     breaks="404, which is final",
-)  # fmt: skip
+)
 
 
 @saved_by_the_clock.replaces("labkit.shop.order.steps:save_pre_order")

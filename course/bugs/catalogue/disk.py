@@ -13,7 +13,7 @@ counters_are_a_hole = bug(
     "A file is made as long as it must be, and the system sees to the zeros in it.",
     "disk-full",
     breaks="died of the full disk",
-)  # fmt: skip
+)
 
 
 @counters_are_a_hole.replaces("labkit.runtime.injection.counters:Counters.__init__")
@@ -29,7 +29,7 @@ state_must_be_written = bug(
     "A supervisor that cannot say what runs is of no use to anybody.",
     "disk-full",
     breaks="died of the full disk",
-)  # fmt: skip
+)
 
 
 _write_state = Supervisor._write_state

@@ -20,8 +20,9 @@ compensation_without_claim = bug(
     "compensation-without-claim",
     "The log says what was taken for the order, so that is what goes back.",
     "cancelled:goods.return_stock.before_commit",
-    breaks="stock log matches operations", mirrors=4,
-)  # fmt: skip
+    breaks="stock log matches operations",
+    mirrors=4,
+)
 
 
 @compensation_without_claim.replaces("labkit.shop.goods:return_stock")
@@ -37,8 +38,10 @@ empty_compensation = bug(
     "empty-compensation-leaves-nothing",
     "A compensation that finds nothing to undo has nothing to do.",
     "accepted:goods.deduct_stock.before_commit",
-    breaks="cancelled orders hold nothing", mirrors=6, action="delay:4",
-)  # fmt: skip
+    breaks="cancelled orders hold nothing",
+    mirrors=6,
+    action="delay:4",
+)
 
 
 @empty_compensation.replaces("labkit.runtime.db.operations:undo")
@@ -54,8 +57,10 @@ trusts_the_message = bug(
     "compensation-trusts-the-message",
     "The message says what the order had asked for, so nobody has to look it up.",
     "accepted:goods.deduct_stock.before_commit",
-    breaks="stock log matches operations", mirrors=3, action="refuse",
-)  # fmt: skip
+    breaks="stock log matches operations",
+    mirrors=3,
+    action="refuse",
+)
 
 
 @trusts_the_message.replaces("labkit.shop.messages:OrderCancelled")
@@ -91,8 +96,9 @@ coupon_loses_its_owner = bug(
     "coupon-loses-its-owner",
     "A coupon that goes back is as it was when it was made.",
     "cancelled:coupon.return_coupon.before_commit",
-    breaks="coupons keep their owners", mirrors=3,
-)  # fmt: skip
+    breaks="coupons keep their owners",
+    mirrors=3,
+)
 
 
 @coupon_loses_its_owner.replaces("labkit.shop.coupons:_give_back")
@@ -105,8 +111,9 @@ points_of_the_message = bug(
     "points-back-by-the-message",
     "So much money goes back, so many points go back.",
     "returned:user.take_points_back.before_commit",
-    breaks="points match operations", mirrors=3,
-)  # fmt: skip
+    breaks="points match operations",
+    mirrors=3,
+)
 
 
 @points_of_the_message.replaces("labkit.shop.users:take_points_back")
@@ -120,8 +127,9 @@ message_in_a_commit_of_its_own = bug(
     "message-in-a-commit-of-its-own",
     "First the order is cancelled, and when that is saved the others are told.",
     "cancelled:order.cancel_by_user.before_commit",
-    breaks="an end is told once", mirrors=1,
-)  # fmt: skip
+    breaks="an end is told once",
+    mirrors=1,
+)
 
 
 @message_in_a_commit_of_its_own.replaces("labkit.shop.order.steps:_cancel")

@@ -20,7 +20,7 @@ ids_repeat = bug(
     "Whoever takes a worker number sees that its past is over, and needs to know no more of it.",
     "clock-back-at-birth",
     breaks="makes ids of a time that it had used",
-)  # fmt: skip
+)
 
 
 @ids_repeat.replaces("labkit.runtime.registry.files:FileWorkerLease.reserve")
@@ -35,7 +35,7 @@ insert_once_without_target = bug(
     "If the row is refused, it is there already.",
     "refund-id-taken",
     breaks="a payment is accepted or goes back",
-)  # fmt: skip
+)
 
 
 @insert_once_without_target.replaces("labkit.runtime.db.statements:insertion")
@@ -50,11 +50,13 @@ audit_without_hash = bug(
     "A group that has a row under the id has the event.",
     "another-message",
     breaks="goods had another one under its id",
-)  # fmt: skip
+)
 
 
 @audit_without_hash.replaces("labkit.runtime.messaging.inbox:find_missing")
 def _(tx: Transaction, query: MissingQuery) -> Missing:
     known = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(query.fingerprints)
     kept = set(tx.execute(select(inbox.c.event_id).where(known)).scalars())
-    return Missing(lost=tuple(one for one in query.fingerprints if one not in kept))
+    return Missing(
+        lost=tuple(fingerprint for fingerprint in query.fingerprints if fingerprint not in kept)
+    )

@@ -28,8 +28,10 @@ not_sent_again = bug(
     "not-sent-again",
     "The relay is told of each event at its commit, so nobody has to look for what was left.",
     "cancelled:order.cancel_by_user.after_commit",
-    breaks="order_cancel is not sent", mirrors=11, waits=True,
-)  # fmt: skip
+    breaks="order_cancel is not sent",
+    mirrors=11,
+    waits=True,
+)
 
 
 @not_sent_again.replaces("labkit.runtime.messaging.outbox:claim_unsent")
@@ -56,7 +58,7 @@ settled_at_the_acknowledgement = bug(
     "The broker has acknowledged it for all replicas, so it will arrive.",
     "forgotten:order.cancel_by_user.after_commit",
     breaks="settled events arrived",
-)  # fmt: skip
+)
 settled_when_sent(settled_at_the_acknowledgement)
 
 
@@ -64,8 +66,9 @@ marked_before_it_is_sent = bug(
     "marked-before-it-is-sent",
     "Mark it first, so that nobody else sends it too.",
     "cancelled:order.order_cancel.before_send",
-    breaks="settled events arrived", mirrors=2,
-)  # fmt: skip
+    breaks="settled events arrived",
+    mirrors=2,
+)
 settled_when_sent(marked_before_it_is_sent)
 
 
@@ -82,8 +85,10 @@ error_is_printed = bug(
     "send-error-is-printed",
     "If sending fails, the log says so.",
     "cancelled:order.order_cancel.before_send",
-    breaks="settled events arrived", mirrors=1, action="refuse",
-)  # fmt: skip
+    breaks="settled events arrived",
+    mirrors=1,
+    action="refuse",
+)
 settled_when_sent(error_is_printed)
 
 
@@ -101,7 +106,7 @@ offset_first = bug(
     "What was read is taken care of now, so the broker may be told.",
     "cancelled:goods.return_stock.before_commit",
     breaks="settled events arrived",
-)  # fmt: skip
+)
 settled_when_sent(offset_first)
 
 
@@ -123,8 +128,9 @@ processing_for_ever = bug(
     "processing-for-ever",
     "Write down first that the message is being handled, so that no other worker takes it.",
     "cancelled:goods.return_stock.before_commit",
-    breaks="cancelled orders hold nothing", mirrors=4,
-)  # fmt: skip
+    breaks="cancelled orders hold nothing",
+    mirrors=4,
+)
 
 
 @processing_for_ever.replaces("labkit.runtime.messaging.inbox:guarded")
@@ -141,9 +147,13 @@ never_tried_again = bug(
     "failed-row-never-tried-again",
     "A failed message is kept with its cause; somebody will see it.",
     # Of the first message of a lab the audit may send a second one, which is taken.
-    "cancelled:goods.return_stock.before_commit", "confirm-fails:goods.return_stock.before_commit",
-    breaks="order_cancel waits in the inbox of goods", mirrors=4, action="refuse", waits=True,
-)  # fmt: skip
+    "cancelled:goods.return_stock.before_commit",
+    "confirm-fails:goods.return_stock.before_commit",
+    breaks="order_cancel waits in the inbox of goods",
+    mirrors=4,
+    action="refuse",
+    waits=True,
+)
 
 
 @never_tried_again.replaces("labkit.runtime.messaging.inbox:find_due")
@@ -155,8 +165,9 @@ poison_blocks = bug(
     "poison-blocks-its-partition",
     "Messages keep their order: the next one has to wait until this one is done.",
     "neighbour",
-    breaks="though another message fails", waits=True,
-)  # fmt: skip
+    breaks="though another message fails",
+    waits=True,
+)
 
 
 @poison_blocks.replaces("labkit.runtime.messaging.consumer:Inbox._keep")
@@ -185,8 +196,9 @@ no_dedup = bug(
     "points-twice",
     "Kafka delivers exactly once, so nobody has to look whether it came before.",
     "slow-paid:user.add_points.after_commit",
-    breaks="points are conserved", mirrors=4,
-)  # fmt: skip
+    breaks="points are conserved",
+    mirrors=4,
+)
 every_delivery_counts(no_dedup)
 
 
@@ -214,8 +226,10 @@ one_group_for_all = bug(
     "one-group-for-all-services",
     "The shop is the consumer, so its services are of one group.",
     "cancelled:order.cancel_by_user.after_commit",
-    breaks="order_cancel", mirrors=5, waits=True,
-)  # fmt: skip
+    breaks="order_cancel",
+    mirrors=5,
+    waits=True,
+)
 
 
 @one_group_for_all.replaces("labkit.runtime.messaging.kafka:Broker.consumer")
@@ -227,8 +241,9 @@ broadcast = bug(
     "broadcast-compensation",
     "Every process must hear that an order is cancelled, so each is a group of its own.",
     "cancelled:goods.return_stock.after_commit",
-    breaks="stock is conserved", mirrors=5,
-)  # fmt: skip
+    breaks="stock is conserved",
+    mirrors=5,
+)
 every_delivery_counts(broadcast)
 
 

@@ -35,8 +35,10 @@ no_sweeper = bug(
     "no-sweeper",
     "Whoever places an order also ends it: in the same function, whatever fails.",
     "abandoned:order.save_pre_order.after_commit",
-    breaks="order not decided", mirrors=1, waits=True,
-)  # fmt: skip
+    breaks="order not decided",
+    mirrors=1,
+    waits=True,
+)
 
 
 @no_sweeper.replaces("labkit.shop.order.flows:sweep_unconfirmed")
@@ -48,8 +50,10 @@ unpaid_for_ever = bug(
     "no-time-to-pay",
     "Whoever does not want to pay cancels.",
     "unpaid:order.cancel_unpaid.after_commit",
-    breaks="the unpaid order is cancelled", mirrors=11, waits=True,
-)  # fmt: skip
+    breaks="the unpaid order is cancelled",
+    mirrors=11,
+    waits=True,
+)
 
 
 @unpaid_for_ever.replaces("labkit.shop.order.flows:sweep_unpaid")
@@ -61,8 +65,9 @@ sweeper_decides_alone = bug(
     "sweeper-without-compare-and-swap",
     "The sweeper has just looked: the order is unconfirmed.",
     "two-who-cancel",
-    breaks="an end is told once", mirrors=8,
-)  # fmt: skip
+    breaks="an end is told once",
+    mirrors=8,
+)
 
 
 @sweeper_decides_alone.replaces("labkit.shop.order.steps:cancel_expired")
@@ -80,8 +85,9 @@ cancel_overwrites_paid = bug(
     "cancel-overwrites-paid",
     "Who wants to cancel an order may.",
     "cancelled-when-paid",
-    breaks="states are legal", mirrors=8,
-)  # fmt: skip
+    breaks="states are legal",
+    mirrors=8,
+)
 
 
 @cancel_overwrites_paid.replaces("labkit.shop.order.statements:cancel")
@@ -94,8 +100,9 @@ paid_overwrites_cancelled = bug(
     "paid-overwrites-cancelled",
     "The money is there, so the order is paid.",
     "paid-too-late:pay.take_payment.after_commit",
-    breaks="states are legal", mirrors=8,
-)  # fmt: skip
+    breaks="states are legal",
+    mirrors=8,
+)
 
 
 @paid_overwrites_cancelled.replaces("labkit.shop.order.statements:pay")
@@ -108,8 +115,9 @@ key_made_anew = bug(
     "key-made-anew",
     "Each request gets a key of its own, so that no two orders are taken for one.",
     "repeated:order.open_order.after_commit",
-    breaks="the same request was answered", mirrors=6,
-)  # fmt: skip
+    breaks="the same request was answered",
+    mirrors=6,
+)
 
 
 @key_made_anew.replaces("labkit.web.intake:idempotency_key")
@@ -122,7 +130,7 @@ hash_not_compared = bug(
     "The same key is the same request.",
     "repeated:order.open_order.after_commit",
     breaks="another request under the same key",
-)  # fmt: skip
+)
 
 
 @hash_not_compared.replaces("labkit.shop.order.steps:open_order")
@@ -130,9 +138,13 @@ def _(tx: Transaction, command: OpenOrder) -> Any:
     user_id, key = command.user_id, command.idempotency_key
     new_id = tx.ids.next()
     if tx.insert_once(
-        steps.request, user_id=user_id, idempotency_key=key, order_id=new_id,
-        request_hash=command.request_hash, add_time=tx.now,
-    ):  # fmt: skip
+        steps.request,
+        user_id=user_id,
+        idempotency_key=key,
+        order_id=new_id,
+        request_hash=command.request_hash,
+        add_time=tx.now,
+    ):
         return Result[Opening].ok(Opening(order_id=new_id))
     known = tx.one(rows.request_of_key(user_id, key))
     late = known.answer is None and rows.too_late(tx, known.order_id)
@@ -146,8 +158,9 @@ shipping_not_charged = bug(
     "shipping-not-charged",
     "The shipping fee is checked; what is to be paid is the goods.",
     "with-shipping",
-    breaks="amounts add up", mirrors=10,
-)  # fmt: skip
+    breaks="amounts add up",
+    mirrors=10,
+)
 
 
 @shipping_not_charged.replaces("labkit.shop.order.pricing:check")
@@ -170,17 +183,21 @@ def _(
         code, text = broken[0]
         return Result[Any].no(code, f"order {command.order_id}: {text}")
     return PreOrder(
-        order_id=command.order_id, request=asked, goods_amount=goods_amount,
-        coupon_paid=coupon_paid, pay_amount=pay_amount,
-    )  # fmt: skip
+        order_id=command.order_id,
+        request=asked,
+        goods_amount=goods_amount,
+        coupon_paid=coupon_paid,
+        pay_amount=pay_amount,
+    )
 
 
 number_below_one = bug(
     "number-below-one",
     "The page lets nobody order fewer than one.",
     "refused-goods-number-wrong:order.open_order.after_commit",
-    breaks="not 422 GOODS_NUMBER_WRONG", mirrors=3,
-)  # fmt: skip
+    breaks="not 422 GOODS_NUMBER_WRONG",
+    mirrors=3,
+)
 
 
 @number_below_one.replaces("labkit.shop.messages:DeductStock")
@@ -209,8 +226,9 @@ constant_worker = bug(
     "constant-worker",
     "Worker 1, datacenter 1: as in the example of the library.",
     "two-id-makers",
-    breaks="as the same worker", mirrors=10,
-)  # fmt: skip
+    breaks="as the same worker",
+    mirrors=10,
+)
 
 
 @constant_worker.replaces("labkit.runtime.registry.ids:IdMaker.next")

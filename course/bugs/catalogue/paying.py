@@ -34,8 +34,9 @@ without_signature = bug(
     "callback-without-signature",
     "Only the platform knows this address.",
     "forged-callback",
-    breaks="a forged callback was answered", mirrors=9,
-)  # fmt: skip
+    breaks="a forged callback was answered",
+    mirrors=9,
+)
 
 
 @without_signature.replaces("labkit.shop.pay.flows:take_callback")
@@ -43,18 +44,24 @@ async def _(shop: Shop, command: Callback) -> Any:
     fields = dict(command.fields)
     if fields.get("app_id") != APP_ID:
         return flows._refuse(Code.PAYMENT_ERROR, "it is for another merchant")
-    return await shop.run(steps.take_payment, TradeSeen(
-        pay_id=int(fields["out_trade_no"]), total_amount=int(fields["total_amount"]),
-        trade_no=fields.get("trade_no"), trade_status=fields.get("trade_status", ""),
-    ))  # fmt: skip
+    return await shop.run(
+        steps.take_payment,
+        TradeSeen(
+            pay_id=int(fields["out_trade_no"]),
+            total_amount=int(fields["total_amount"]),
+            trade_no=fields.get("trade_no"),
+            trade_status=fields.get("trade_status", ""),
+        ),
+    )
 
 
 without_amount = bug(
     "callback-without-amount",
     "It is signed, so the amount is right.",
     "wrong-amount",
-    breaks="a callback with another amount was answered", mirrors=9,
-)  # fmt: skip
+    breaks="a callback with another amount was answered",
+    mirrors=9,
+)
 
 
 @without_amount.replaces("labkit.shop.pay.steps:_does_not_fit")
@@ -72,8 +79,9 @@ without_state = bug(
     "callback-without-state",
     "The platform calls back when somebody has paid.",
     "given-up-and-left",
-    breaks="platform and shop have the same money", mirrors=9,
-)  # fmt: skip
+    breaks="platform and shop have the same money",
+    mirrors=9,
+)
 
 
 @without_state.replaces("labkit.shop.pay.flows:take_callback")
@@ -83,18 +91,24 @@ async def _(shop: Shop, command: Callback) -> Any:
         return flows._refuse(Code.PAYMENT_ERROR, "the signature is not the platform's")
     if fields.get("app_id") != APP_ID:
         return flows._refuse(Code.PAYMENT_ERROR, "it is for another merchant")
-    return await shop.run(steps.take_payment, TradeSeen(
-        pay_id=int(fields["out_trade_no"]), total_amount=int(fields["total_amount"]),
-        trade_no=fields.get("trade_no"), trade_status=TRADE_SUCCESS,
-    ))  # fmt: skip
+    return await shop.run(
+        steps.take_payment,
+        TradeSeen(
+            pay_id=int(fields["out_trade_no"]),
+            total_amount=int(fields["total_amount"]),
+            trade_no=fields.get("trade_no"),
+            trade_status=TRADE_SUCCESS,
+        ),
+    )
 
 
 pays_another_order = bug(
     "pays-another-order",
     "So much is to be paid in one place only: the amount says which payment it is.",
     "one-of-two",
-    breaks="platform and shop have the same money", mirrors=9,
-)  # fmt: skip
+    breaks="platform and shop have the same money",
+    mirrors=9,
+)
 
 
 @pays_another_order.replaces("labkit.shop.pay.steps:take_payment")
@@ -114,8 +128,9 @@ told_again = bug(
     "duplicate-callback-tells-twice",
     "Setting a paid payment paid once more does no harm.",
     "told-twice:pay.take_payment.after_commit",
-    breaks="paid is told once", mirrors=9,
-)  # fmt: skip
+    breaks="paid is told once",
+    mirrors=9,
+)
 
 
 @told_again.replaces("labkit.shop.pay.statements:take")
@@ -133,17 +148,21 @@ def _(tx: Transaction, row: Any) -> None:
         return steps._give_back(tx, row, "the order has ended, or is paid by another payment")
     if not operation.earlier:
         operation.apply(amount=row.pay_amount)
-    return tx.emit(OrderPaid(
-        order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
-    ))  # fmt: skip
+    return tx.emit(
+        OrderPaid(
+            order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
+        )
+    )
 
 
 paid_and_told_apart = bug(
     "paid-row-and-message-apart",
     "First the payment is saved, and when that is safe the others are told.",
     "paid:pay.take_payment.before_commit",
-    breaks="the order says paid", mirrors=2, waits=True,
-)  # fmt: skip
+    breaks="the order says paid",
+    mirrors=2,
+    waits=True,
+)
 
 
 @paid_and_told_apart.replaces("labkit.shop.pay.steps:_accept_or_give_back")
@@ -154,17 +173,20 @@ def _(tx: Transaction, row: Any) -> None:
     if operation.earlier:
         return steps._give_back(tx, row, "the order has ended, or is paid by another payment")
     operation.apply(amount=row.pay_amount)
-    return tx.emit(OrderPaid(
-        order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
-    ))  # fmt: skip
+    return tx.emit(
+        OrderPaid(
+            order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
+        )
+    )
 
 
 new_payment_each_time = bug(
     "a-new-payment-each-time",
     "Whoever asks for a payment gets one.",
     "seen:pay.open_payment.after_commit",
-    breaks="the payment of order", mirrors=9,
-)  # fmt: skip
+    breaks="the payment of order",
+    mirrors=9,
+)
 
 
 @new_payment_each_time.replaces("labkit.shop.pay.steps:open_payment")
@@ -174,10 +196,17 @@ def _(tx: Transaction, command: OpenPayment) -> Any:
         return steps._ended(command.order_id, ended)
     pay_id = tx.ids.next()
     tx.insert(
-        pay, pay_id=pay_id, order_id=command.order_id, user_id=command.user_id,
-        pay_amount=command.pay_amount, is_paid=PAY_OPEN, open_order_id=pay_id,
-        add_time=tx.now, tries=0, next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
-    )  # fmt: skip
+        pay,
+        pay_id=pay_id,
+        order_id=command.order_id,
+        user_id=command.user_id,
+        pay_amount=command.pay_amount,
+        is_paid=PAY_OPEN,
+        open_order_id=pay_id,
+        add_time=tx.now,
+        tries=0,
+        next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
+    )
     return Result[PaymentFound].ok(steps._found(tx, tx.one(rows.find(pay_id))))
 
 
@@ -185,8 +214,9 @@ late_payment_kept = bug(
     "late-payment-is-kept",
     "A payment for an order that has ended changes nothing any more.",
     "closed-too-late:pay.take_payment.after_commit",
-    breaks="a payment is accepted or goes back", mirrors=11,
-)  # fmt: skip
+    breaks="a payment is accepted or goes back",
+    mirrors=11,
+)
 
 
 @late_payment_kept.replaces("labkit.shop.pay.steps:_accept_or_give_back")
@@ -196,17 +226,21 @@ def _(tx: Transaction, row: Any) -> None:
     if operation.earlier:
         return None
     operation.apply(amount=row.pay_amount)
-    return tx.emit(OrderPaid(
-        order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
-    ))  # fmt: skip
+    return tx.emit(
+        OrderPaid(
+            order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
+        )
+    )
 
 
 refund_under_a_new_id = bug(
     "refund-under-a-new-id",
     "A try that failed is over; the next one is another request.",
     "returned:pay.refund_trade.after_call",
-    breaks="refund", mirrors=11, waits=True,
-)  # fmt: skip
+    breaks="refund",
+    mirrors=11,
+    waits=True,
+)
 
 
 @refund_under_a_new_id.replaces("labkit.shop.pay.retries:claim_refund")
@@ -224,8 +258,10 @@ nobody_asks = bug(
     "nobody-asks-the-platform",
     "The platform calls back, again and again until we have answered.",
     "not-told:pay.open_payment.after_commit",
-    breaks="the order says paid", mirrors=11, waits=True,
-)  # fmt: skip
+    breaks="the order says paid",
+    mirrors=11,
+    waits=True,
+)
 
 
 @nobody_asks.replaces("labkit.shop.pay.polling:check_payments")
@@ -237,8 +273,9 @@ payment_left_open = bug(
     "payment-left-open",
     "Nobody pays for an order that was cancelled.",
     "cancelled-open:pay.stop_payment.after_commit",
-    breaks="an ended order keeps no payment", mirrors=8,
-)  # fmt: skip
+    breaks="an ended order keeps no payment",
+    mirrors=8,
+)
 
 
 @payment_left_open.replaces("labkit.shop.pay.steps:stop_payment")

@@ -28,7 +28,7 @@ row_is_waited_for = bug(
     "A lock is held for a moment, and the database knows best how long to wait for it.",
     "rows-held",
     breaks="orders of goods 2 are placed",
-)  # fmt: skip
+)
 
 
 @row_is_waited_for.replaces("labkit.runtime.db.held_rows:HeldRows.about")
@@ -49,8 +49,9 @@ row_is_an_outage = bug(
     "held-row-is-an-outage",
     "If a row is locked, the database has trouble: wait, and ask again.",
     "rows-held",
-    breaks="user 2 has the money back", waits=True,
-)  # fmt: skip
+    breaks="user 2 has the money back",
+    waits=True,
+)
 
 
 @row_is_an_outage.replaces("labkit.runtime.messaging.consumer:_is_away")
@@ -63,8 +64,9 @@ row_burns_a_try = bug(
     "held-row-burns-a-try",
     "A message that could not be handled was tried, whatever it was that stood in its way.",
     "rows-held",
-    breaks="a held row burns a try", waits=True,
-)  # fmt: skip
+    breaks="a held row burns a try",
+    waits=True,
+)
 
 
 @row_burns_a_try.replaces("labkit.runtime.messaging.consumer:_failure")
@@ -76,8 +78,9 @@ text_without_end = bug(
     "text-without-end",
     "What went wrong is kept in full, since nobody knows which part will be needed.",
     "long-cause",
-    breaks="a record whose cause is long", waits=True,
-)  # fmt: skip
+    breaks="a record whose cause is long",
+    waits=True,
+)
 
 
 @text_without_end.replaces("labkit.runtime.messaging.inbox:Failure")
@@ -99,8 +102,9 @@ thread_ends = bug(
     "thread-that-ends-is-not-noticed",
     "If a thread meets an error, Python prints it.",
     "slow-and-full",
-    breaks="an order is placed after", waits=True,
-)  # fmt: skip
+    breaks="an order is placed after",
+    waits=True,
+)
 
 
 @thread_ends.replaces("labkit.runtime.db.group_commit:GroupCommit._loop")

@@ -16,8 +16,9 @@ no_lifeline = bug(
     "helper-outlives-its-supervisor",
     "Putting the first data in takes a second, and then the process ends by itself.",
     "reset:supervisor.start_helper.after_record",
-    breaks="nothing outlives its supervisor", waits=True,
-)  # fmt: skip
+    breaks="nothing outlives its supervisor",
+    waits=True,
+)
 
 
 @no_lifeline.replaces("labkit.stack.supervisor.spawn:hold_lifeline")
@@ -35,7 +36,7 @@ file_by_file = bug(
     "Each new file takes the place of the old one in one step, so none is ever half there.",
     "reset:helper.fill.after_rename",
     breaks="nothing without an order",
-)  # fmt: skip
+)
 
 
 @file_by_file.replaces("labkit.stack.setup.databases:fill")
@@ -55,8 +56,9 @@ fork_succeeds = bug(
     "fork-always-succeeds",
     "A process was started a thousand times, and it never failed.",
     "all-killed:supervisor.start_process.before_fork",
-    breaks="the supervisor ended, and nobody killed it", action="refuse",
-)  # fmt: skip
+    breaks="the supervisor ended, and nobody killed it",
+    action="refuse",
+)
 
 
 @fork_succeeds.replaces("labkit.stack.supervisor.children:Processes._began")

@@ -18,8 +18,9 @@ key_looked_at_later = bug(
     "key-looked-at-later",
     "The step claims its key, so it is idempotent; what the claim says can be looked at later.",
     "accepted:goods.deduct_stock.after_commit",
-    breaks="stock is conserved", mirrors=6,
-)  # fmt: skip
+    breaks="stock is conserved",
+    mirrors=6,
+)
 
 
 @key_looked_at_later.replaces("labkit.shop.goods:deduct_stock")
@@ -36,8 +37,9 @@ no_operation_row = bug(
     "no-operation-row",
     "The log has a row for each order, which is record enough of what was done.",
     "accepted:user.deduct_balance.after_commit",
-    breaks="money log matches operations", mirrors=4,
-)  # fmt: skip
+    breaks="money log matches operations",
+    mirrors=4,
+)
 
 
 @no_operation_row.replaces("labkit.shop.users:deduct_balance")
@@ -55,8 +57,9 @@ log_row_later = bug(
     "log-row-in-a-commit-of-its-own",
     "The balance is what counts and is saved first; its log is written right after.",
     "accepted:user.deduct_balance.before_commit",
-    breaks="balance is conserved", mirrors=2,
-)  # fmt: skip
+    breaks="balance is conserved",
+    mirrors=2,
+)
 
 
 @log_row_later.replaces("labkit.shop.users:deduct_balance")
@@ -77,8 +80,9 @@ whole_yuan = bug(
     "balance-in-whole-yuan",
     "Balances are whole yuan, as everybody shows them.",
     "some-cents",
-    breaks="confirmed orders are covered", mirrors=10,
-)  # fmt: skip
+    breaks="confirmed orders are covered",
+    mirrors=10,
+)
 
 
 @whole_yuan.replaces("labkit.shop.users:deduct_balance")
@@ -98,8 +102,9 @@ stock_checked_before = bug(
     "stock-checked-before",
     "That enough is left was checked when the order came in.",
     "last-pieces",
-    breaks="stock is conserved", mirrors=7,
-)  # fmt: skip
+    breaks="stock is conserved",
+    mirrors=7,
+)
 
 
 @stock_checked_before.replaces("labkit.shop.goods:_take")
@@ -113,8 +118,9 @@ coupon_checked_before = bug(
     "coupon-checked-before",
     "That the coupon is unused was checked when the order came in.",
     "one-coupon",
-    breaks="one order a coupon", mirrors=7,
-)  # fmt: skip
+    breaks="one order a coupon",
+    mirrors=7,
+)
 
 
 @coupon_checked_before.replaces("labkit.shop.coupons:_use")
@@ -132,8 +138,9 @@ balance_checked_before = bug(
     "balance-checked-before",
     "That the user has so much was checked when the order came in.",
     "one-balance",
-    breaks="balance is conserved", mirrors=7,
-)  # fmt: skip
+    breaks="balance is conserved",
+    mirrors=7,
+)
 
 
 @balance_checked_before.replaces("labkit.shop.users:_take")
@@ -147,8 +154,9 @@ stock_written_back = bug(
     "stock-written-back",
     "Read the goods, subtract, and save them.",
     "rush",
-    breaks="stock is conserved", mirrors=7,
-)  # fmt: skip
+    breaks="stock is conserved",
+    mirrors=7,
+)
 
 
 @stock_written_back.replaces("labkit.shop.goods:deduct_stock")
@@ -172,8 +180,9 @@ balance_written_back = bug(
     "balance-written-back",
     "Read the user, subtract, and save it.",
     "rush",
-    breaks="balance is conserved", mirrors=7,
-)  # fmt: skip
+    breaks="balance is conserved",
+    mirrors=7,
+)
 
 
 @balance_written_back.replaces("labkit.shop.users:deduct_balance")

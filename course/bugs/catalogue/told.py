@@ -15,7 +15,7 @@ refused_and_forgotten = bug(
     "A refused order has changed nothing, so there is nothing to write.",
     "refused-for-good",
     breaks="a final no stays no",
-)  # fmt: skip
+)
 
 
 @refused_and_forgotten.replaces("labkit.shop.order.steps:refuse_order")
@@ -30,7 +30,7 @@ unsaved_and_forgotten = bug(
     "What could not be saved is not there, and whoever asks again begins anew.",
     "unsaved",
     breaks="a final no stays no",
-)  # fmt: skip
+)
 
 
 @unsaved_and_forgotten.replaces("labkit.shop.order.flows:_refuse")

@@ -38,10 +38,10 @@ class Seen:
     @property
     def changed(self) -> list[str]:
         """Names of the tables that the step changed."""
-        return [one.table for one in self.differences if one.changed]
+        return [difference.table for difference in self.differences if difference.changed]
 
     def __getitem__(self, table: str) -> Difference:
-        return next(one for one in self.differences if one.table == table)
+        return next(difference for difference in self.differences if difference.table == table)
 
     def only(self, *tables: str) -> "Seen":
         """The same step, in these tables alone."""
@@ -50,7 +50,7 @@ class Seen:
         return part
 
     def __repr__(self) -> str:
-        return "\n\n".join(one.text() for one in self.differences)
+        return "\n\n".join(difference.text() for difference in self.differences)
 
     def _repr_html_(self) -> str:
-        return "".join(one.html() for one in self.differences)
+        return "".join(difference.html() for difference in self.differences)

@@ -2,8 +2,18 @@
 
 #: table → the columns that say what holds. The others are one argument away (`raw=True`).
 SHOWN = {
-    "trade_order": ("order_id", "user_id", "order_status", "pay_status", "goods_number",
-                    "order_amount", "coupon_paid", "money_paid", "pay_amount", "cancel_time"),
+    "trade_order": (
+        "order_id",
+        "user_id",
+        "order_status",
+        "pay_status",
+        "goods_number",
+        "order_amount",
+        "coupon_paid",
+        "money_paid",
+        "pay_amount",
+        "cancel_time",
+    ),
     "trade_order_request": ("user_id", "order_id", "add_time"),
     "trade_goods": ("goods_id", "goods_name", "goods_number", "goods_price"),
     "trade_goods_number_log": ("goods_id", "order_id", "direction", "goods_number", "log_time"),
@@ -15,14 +25,21 @@ SHOWN = {
     "trade_pay": ("pay_id", "order_id", "pay_amount", "is_paid", "trade_no", "pay_time"),
     "trade_refund": ("refund_id", "pay_id", "order_id", "amount", "state", "reason", "refund_time"),
     "trade_pay_log": ("pay_id", "direction", "order_id", "user_id", "amount", "log_time"),
-    "platform_trade": ("out_trade_no", "trade_no", "subject", "total_amount", "refunded_amount",
-                       "trade_status", "pay_time"),
+    "platform_trade": (
+        "out_trade_no",
+        "trade_no",
+        "subject",
+        "total_amount",
+        "refunded_amount",
+        "trade_status",
+        "pay_time",
+    ),
     "platform_refund": ("out_request_no", "out_trade_no", "amount", "refund_time"),
     "platform_notice": ("notify_id", "out_trade_no", "tries", "answer_time", "next_try"),
     "trade_operation": ("service", "order_id", "operation", "outcome", "amount"),
     "trade_mq_producer": ("service", "event_id", "topic", "msg_key", "groups", "status"),
     "trade_mq_consumer_log": ("service", "event_id", "topic", "msg_key", "status"),
-}  # fmt: skip
+}
 WORDS = {
     "order_status": {0: "unconfirmed", 1: "confirmed", 2: "cancelled", 4: "returned"},
     "pay_status": {0: "unpaid", 2: "paid"},
@@ -59,9 +76,22 @@ KEYS = {
 }
 #: Rows are shown in the order of their key; these parts of it in the order of the story.
 STORY = {
-    "operation": ("save_pre_order", "deduct_stock", "use_coupon", "deduct_balance", "confirm_order",
-                  "accept_payment", "record_paid", "add_points", "log_payment", "cancel_failed",
-                  "cancel_expired", "cancel_unpaid", "cancel_by_user", "return_order"),
+    "operation": (
+        "save_pre_order",
+        "deduct_stock",
+        "use_coupon",
+        "deduct_balance",
+        "confirm_order",
+        "accept_payment",
+        "record_paid",
+        "add_points",
+        "log_payment",
+        "cancel_failed",
+        "cancel_expired",
+        "cancel_unpaid",
+        "cancel_by_user",
+        "return_order",
+    ),
     "service": ("order", "goods", "coupon", "user", "pay", "log"),
     "direction": ("opening", "deduct", "use", "return", "paid", "refunded"),
-}  # fmt: skip
+}

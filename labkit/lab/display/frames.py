@@ -14,8 +14,17 @@ from labkit.lab.display.columns import KEYS, SHOWN, STATUS, STORY, WORDS
 from labkit.printable import printable
 
 Rows = list[dict[str, Any]]
-_LETTERS = {"order_id": "O", "goods_id": "G", "user_id": "U", "coupon_id": "C", "event_id": "E",
-            "pay_id": "P", "refund_id": "R", "trade_no": "T", "notify_id": "N"}  # fmt: skip
+_LETTERS = {
+    "order_id": "O",
+    "goods_id": "G",
+    "user_id": "U",
+    "coupon_id": "C",
+    "event_id": "E",
+    "pay_id": "P",
+    "refund_id": "R",
+    "trade_no": "T",
+    "notify_id": "N",
+}
 #: What the platform calls what has a name in the shop already.
 _SAME = {"out_trade_no": "pay_id", "out_request_no": "refund_id"}
 _KIND = {column: column for column in _LETTERS} | _SAME
@@ -37,8 +46,12 @@ class Aliases:
 
     def learn(self, rows: Iterable[dict[str, Any]]) -> None:
         """Name ids that have no name yet; ids grow with time, so sorting them gives birth order."""
-        found = {(_KIND[column], int(value)) for row in rows for column, value in row.items()
-                 if value and column in _KIND}  # fmt: skip
+        found = {
+            (_KIND[column], int(value))
+            for row in rows
+            for column, value in row.items()
+            if value and column in _KIND
+        }
         for column, number in sorted(found, key=lambda one: (one[1], one[0])):
             if self._find(column, number) is None:
                 letter = _LETTERS[column]
@@ -76,8 +89,10 @@ def frame(table: str, rows: Sequence[dict[str, Any]], aliases: Aliases) -> "Tabl
     """
     aliases.learn(rows)
     ordered = sorted(rows, key=lambda row: [_place(part, row[part]) for part in KEYS[table]])
-    shown = [{column: _show(table, column, row[column], aliases) for column in SHOWN[table]}
-             for row in ordered]  # fmt: skip
+    shown = [
+        {column: _show(table, column, row[column], aliases) for column in SHOWN[table]}
+        for row in ordered
+    ]
     return Table.of(shown, SHOWN[table])
 
 
@@ -198,8 +213,10 @@ class Difference:
         return [_compare(old.get(key), new.get(key)) for key in (*gone, *new)]
 
     def _keyed(self, table: pd.DataFrame) -> dict[tuple[str, ...], list[str]]:
-        rows = [{str(column): printable(str(value)) for column, value in row.items()}
-                for row in table.to_dict("records")]  # fmt: skip
+        rows = [
+            {str(column): printable(str(value)) for column, value in row.items()}
+            for row in table.to_dict("records")
+        ]
         return {tuple(row[part] for part in KEYS[self.table]): list(row.values()) for row in rows}
 
 
@@ -208,13 +225,19 @@ def _compare(old: list[str] | None, new: list[str] | None) -> tuple[str, list[st
         return "-", old or []
     if old is None:
         return "+", new
-    cells = [after if before == after else f"{before} → {after}"
-             for before, after in zip(old, new, strict=True)]  # fmt: skip
+    cells = [
+        after if before == after else f"{before} → {after}"
+        for before, after in zip(old, new, strict=True)
+    ]
     return ("~" if old != new else "", cells)
 
 
 def _aligned(lines: list[list[str]]) -> list[str]:
     widths = [max(cell_len(line[at]) for line in lines) for at in range(len(lines[0]))]
-    return ["  ".join(cell + " " * (width - cell_len(cell))  # Chinese letters are two wide
-                      for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines]  # fmt: skip
+    return [
+        "  ".join(
+            cell + " " * (width - cell_len(cell))  # Chinese letters are two wide
+            for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    ]

@@ -41,11 +41,21 @@ class Interleaving:
         self._shop = shop
         self._order, self._pay = shop.services["order"], shop.services["pay"]
         self.order_id, self.pay_amount = order_id, opened.pay_amount
-        self._callback = p.Callback(fields=tuple(signed(shop.key, {
-            "app_id": keys.APP_ID, "notify_id": "1", "out_trade_no": str(opened.pay_id),
-            "total_amount": str(opened.pay_amount), "trade_no": "1",
-            "trade_status": p.TRADE_SUCCESS,
-        }).items()))  # fmt: skip
+        self._callback = p.Callback(
+            fields=tuple(
+                signed(
+                    shop.key,
+                    {
+                        "app_id": keys.APP_ID,
+                        "notify_id": "1",
+                        "out_trade_no": str(opened.pay_id),
+                        "total_amount": str(opened.pay_amount),
+                        "trade_no": "1",
+                        "trade_status": p.TRADE_SUCCESS,
+                    },
+                ).items()
+            )
+        )
         self.events: Mapping[str, Callable[[], Awaitable[Any]]] = {
             "callback": self._call_back,
             "second callback": self._call_back,
@@ -121,8 +131,10 @@ class Interleaving:
         accepted = self._row("pay", "trade_operation WHERE operation = 'accept_payment'")
         log = self._shop.services["log"].query("SELECT direction, amount FROM trade_pay_log")
         return {
-            "order": ", ".join(f"{order[code]} {WORDS[code][order[code]]}"
-                               for code in ("order_status", "pay_status")),
+            "order": ", ".join(
+                f"{order[code]} {WORDS[code][order[code]]}"
+                for code in ("order_status", "pay_status")
+            ),
             "accept_payment": accepted["outcome"],
             "money": self.pay_amount - sum(refunds),
             "refunds": len(refunds),
@@ -131,7 +143,7 @@ class Interleaving:
             "stock": self._row("goods", "trade_goods")["goods_number"],
             "coupon": WORDS["is_used"][self._row("coupon", "trade_coupon")["is_used"]],
             "balance": user["user_money"],
-        }  # fmt: skip
+        }
 
     def _row(self, service: str, table: str) -> Any:
         [row] = self._shop.services[service].query(f"SELECT * FROM {table}")
@@ -140,15 +152,21 @@ class Interleaving:
 
 def tally(ends: Iterable[Mapping[str, Any]]) -> Table:
     """Equal ends as one row, with how many there are of them (`times`), the most frequent first."""
-    found = Counter(tuple(one.items()) for one in ends)
+    found = Counter(tuple(end.items()) for end in ends)
     return Table.of([{**dict(end), "times": times} for end, times in found.most_common()])
 
 
 def _request() -> m.PlaceOrder:
     price = _GOODS["goods_price"]
     return m.PlaceOrder(
-        user_id=_BUYER["user_id"], goods_id=_GOODS["goods_id"], goods_number=1, goods_price=price,
-        shipping_fee=shipping_fee(price), order_amount=price + shipping_fee(price),
-        money_paid=_FROM_BALANCE, coupon_id=_COUPON["coupon_id"], address="北京",
+        user_id=_BUYER["user_id"],
+        goods_id=_GOODS["goods_id"],
+        goods_number=1,
+        goods_price=price,
+        shipping_fee=shipping_fee(price),
+        order_amount=price + shipping_fee(price),
+        money_paid=_FROM_BALANCE,
+        coupon_id=_COUPON["coupon_id"],
+        address="北京",
         consignee=_BUYER["user_name"],
-    )  # fmt: skip
+    )

@@ -72,9 +72,12 @@ class InProcessShop:
         Returns:
             How many messages there were.
         """
-        found = [row for service in self.services.values()
-                 for row in service.query("SELECT * FROM trade_mq_producer")
-                 if row["event_id"] not in self._carried]  # fmt: skip
+        found = [
+            row
+            for service in self.services.values()
+            for row in service.query("SELECT * FROM trade_mq_producer")
+            if row["event_id"] not in self._carried
+        ]
         for row in sorted(found, key=itemgetter("event_id"), reverse=newest_first):
             self._carried.add(row["event_id"])
             for group in row["groups"].split(","):
@@ -125,11 +128,15 @@ class _Service:
 
     async def hear(self, row: sqlite3.Row) -> None:
         """Handle a message, through the inbox."""
-        event = next(one for one in self._wired.handlers if one.topic == row["topic"])
+        event = next(handler for handler in self._wired.handlers if handler.topic == row["topic"])
         delivery = Delivery(
-            group=self._wired.name, event_id=row["event_id"], topic=row["topic"], tag=row["tag"],
-            key=row["msg_key"], body=row["body"],
-        )  # fmt: skip
+            group=self._wired.name,
+            event_id=row["event_id"],
+            topic=row["topic"],
+            tag=row["tag"],
+            key=row["msg_key"],
+            body=row["body"],
+        )
         await self.run(guarded(self._wired.handlers[event], event), delivery)
 
 
@@ -170,12 +177,19 @@ class _Platform:
 
     async def refund_trade(self, command: p.RefundTrade) -> Result[p.TradeRefunded]:
         self.refunds[command.refund_id] = command.amount
-        return Result[p.TradeRefunded].ok(p.TradeRefunded(
-            pay_id=command.pay_id, refund_id=command.refund_id, amount=command.amount
-        ))  # fmt: skip
+        return Result[p.TradeRefunded].ok(
+            p.TradeRefunded(
+                pay_id=command.pay_id, refund_id=command.refund_id, amount=command.amount
+            )
+        )
 
     def _trade(self, pay_id: int, status: str) -> Result[p.TradeFound]:
-        return Result[p.TradeFound].ok(p.TradeFound(
-            pay_id=pay_id, trade_no="1", trade_status=status,
-            total_amount=self._amounts[pay_id], cashier_url="",
-        ))  # fmt: skip
+        return Result[p.TradeFound].ok(
+            p.TradeFound(
+                pay_id=pay_id,
+                trade_no="1",
+                trade_status=status,
+                total_amount=self._amounts[pay_id],
+                cashier_url="",
+            )
+        )

@@ -68,8 +68,11 @@ def check(reader: Reader) -> list[dict[str, Any]]:
     """
     findings = _look(reader, INVARIANTS)
     for _ in range(_LOOKS - 1):
-        doubtful = [one for one in INVARIANTS
-                    if isinstance(one, Across) and findings[one.name].broken]  # fmt: skip
+        doubtful = [
+            invariant
+            for invariant in INVARIANTS
+            if isinstance(invariant, Across) and findings[invariant.name].broken
+        ]
         if not doubtful:
             break
         time.sleep(_BETWEEN_LOOKS)
@@ -79,9 +82,14 @@ def check(reader: Reader) -> list[dict[str, Any]]:
                 again.looked_at, [one for one in again.broken if one in before]
             )
     return [
-        {"name": name, "held": not found.broken, "looked_at": found.looked_at,
-         "broken": found.broken[:_SHOWN]} for name, found in findings.items()
-    ]  # fmt: skip
+        {
+            "name": name,
+            "held": not found.broken,
+            "looked_at": found.looked_at,
+            "broken": found.broken[:_SHOWN],
+        }
+        for name, found in findings.items()
+    ]
 
 
 def clocks(reader: Reader) -> dict[str, Any]:

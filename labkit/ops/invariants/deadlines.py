@@ -90,6 +90,6 @@ ACROSS: tuple[Across, ...] = (
         "nothing is of the future",
         "No time that is noted anywhere is a day or more ahead of both clocks.",
         f"SELECT {sum(len(columns) for _, _, columns in _MOMENTS)}",
-        "\nUNION ALL\n".join(_is_ahead(*one) for one in _MOMENTS),
+        "\nUNION ALL\n".join(_is_ahead(*moment) for moment in _MOMENTS),
     ),
 )

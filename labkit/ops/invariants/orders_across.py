@@ -40,10 +40,13 @@ _WITH_ORDERS = (
     ),
 )
 _IDS = (
-    '"order".trade_order_request.order_id', "pay.trade_pay.pay_id", "pay.trade_refund.refund_id",
-    "platform.platform_trade.trade_no", "platform.platform_notice.notify_id",
+    '"order".trade_order_request.order_id',
+    "pay.trade_pay.pay_id",
+    "pay.trade_refund.refund_id",
+    "platform.platform_trade.trade_no",
+    "platform.platform_notice.notify_id",
     "outbox.event_id",
-)  # fmt: skip
+)
 _ORDERS = 'SELECT count(*) FROM "order".trade_order'
 
 
@@ -56,39 +59,49 @@ ACROSS = (
         "confirmed orders are covered",
         "A confirmed order has its stock, its coupon and its balance, to the piece and the cent.",
         f"{_ORDERS} WHERE order_status = 1",
-        _union([
-            f"""SELECT 'order ' || o.order_id || ': {service} took ' || coalesce(p.amount, 'none')
+        _union(
+            [
+                f"""SELECT 'order ' || o.order_id || ': {service} took '
+                || coalesce(p.amount, 'none')
                 || ', the order says ' || coalesce({amount}, 'none') AS breach
                 FROM "order".trade_order o
                 LEFT JOIN "{service}".trade_operation p ON p.order_id = o.order_id
                  AND p.operation = '{name}' AND p.outcome = 'applied'
                 WHERE o.order_status = 1 AND p.amount IS NOT {amount}"""
-            for service, (name, amount) in _TAKEN.items()
-        ]),
+                for service, (name, amount) in _TAKEN.items()
+            ]
+        ),
     ),
     across(
         "cancelled orders hold nothing",
         "An order that was cancelled or returned, and whose message went round, keeps nothing.",
         f"{_ORDERS} WHERE order_status IN (2, 4)",
-        _union([
-            f"""SELECT 'order ' || o.order_id || ': {service} still holds what it took' AS breach
-                FROM "order".trade_order o
+        _union(
+            [
+                f"""SELECT 'order ' || o.order_id || ': {service} still holds what it took'
+                AS breach FROM "order".trade_order o
                 JOIN "{service}".trade_operation p ON p.order_id = o.order_id
                  AND p.operation = '{name}' AND p.outcome = 'applied'
                 WHERE o.order_status IN (2, 4) AND o.order_id NOT IN undecided"""
-            for service, (name, _) in _TAKEN.items()
-        ]),
+                for service, (name, _) in _TAKEN.items()
+            ]
+        ),
     ),
     across(
         "nothing without an order",
         "Everything that was ever taken was taken for an order that exists.",
-        f"""SELECT {' + '.join(f"(SELECT count(*) FROM {table} WHERE {key} <> 0)"
-                               for table, key in _WITH_ORDERS)}""",
-        _union([
-            f"""SELECT 'order ' || {key} || ' does not exist' AS breach FROM {table}
+        f"""SELECT {
+            " + ".join(
+                f"(SELECT count(*) FROM {table} WHERE {key} <> 0)" for table, key in _WITH_ORDERS
+            )
+        }""",
+        _union(
+            [
+                f"""SELECT 'order ' || {key} || ' does not exist' AS breach FROM {table}
                 WHERE {key} <> 0 AND {key} NOT IN (SELECT order_id FROM "order".trade_order)"""
-            for table, key in _WITH_ORDERS
-        ]),
+                for table, key in _WITH_ORDERS
+            ]
+        ),
     ),
     across(
         "coupons keep their owners",
@@ -104,36 +117,47 @@ ACROSS = (
     across(
         "an order moves what is its user's",
         "What an order moves (balance, points, coupon, payment, goods) is its own and its user's.",
-        f"""SELECT {' + '.join(f"(SELECT count(*) FROM {table})" for table, *_ in _MOVED)}""",
-        _union([
-            f"""SELECT 'order ' || m.order_id || ': {table.replace('"', '')} has {owner} '
+        f"""SELECT {" + ".join(f"(SELECT count(*) FROM {table})" for table, *_ in _MOVED)}""",
+        _union(
+            [
+                f"""SELECT 'order ' || m.order_id || ': {table.replace('"', "")} has {owner} '
                 || m.{owner} || ', {amount} ' || m.{amount} AS breach FROM {table} m
                 JOIN "order".trade_order o ON o.order_id = m.order_id
                 WHERE m.{owner} <> o.{owner} OR m.{amount} IS NOT o.{amount}"""
-            for table, owner, amount in _MOVED
-        ]),
+                for table, owner, amount in _MOVED
+            ]
+        ),
     ),
     across(
         "refusals are of what was asked",
         "What a service refused to an order is what the order asked for, to the letter.",
         "SELECT count(*) FROM operation WHERE outcome = 'refused'",
-        _union([
-            f"""SELECT 'order ' || o.order_id || ' never asked {service} for that' AS breach
+        _union(
+            [
+                f"""SELECT 'order ' || o.order_id || ' never asked {service} for that' AS breach
                 FROM (SELECT order_id, {command} AS body FROM "order".trade_order) o
                 JOIN "{service}".trade_operation p ON p.order_id = o.order_id
                  AND p.operation = '{_TAKEN[service][0]}' AND p.outcome = 'refused'
                 WHERE p.body_hash IS NOT sha256(coalesce(o.body, ''))"""
-            for service, command in _COMMANDS.items()
-        ]),
+                for service, command in _COMMANDS.items()
+            ]
+        ),
     ),
     across(
         "ids are unique",
         "No two orders, payments, refunds, events, trades or notices of any service share an id.",
-        f"""SELECT {' + '.join(f"(SELECT count(*) FROM {one.rpartition('.')[0]})"
-                               for one in _IDS)}""",
+        f"""SELECT {
+            " + ".join(f"(SELECT count(*) FROM {id_.rpartition('.')[0]})" for id_ in _IDS)
+        }""",
         f"""SELECT 'id ' || id || ' was given ' || count(*) || ' times' AS breach FROM
-            ({_union([f"SELECT {column} AS id FROM {table}"
-                      for table, _, column in (one.rpartition('.') for one in _IDS)])})
+            ({
+            _union(
+                [
+                    f"SELECT {column} AS id FROM {table}"
+                    for table, _, column in (id_.rpartition(".") for id_ in _IDS)
+                ]
+            )
+        })
             GROUP BY id HAVING count(*) > 1""",
     ),
-)  # fmt: skip
+)

@@ -69,7 +69,8 @@ ACROSS = (
         "An order has brought one point for each whole yuan of the payment that stands, or none.",
         _PAID,
         _differences(
-            "order", "points",
+            "order",
+            "points",
             f"SELECT order_id AS id, pay_amount / 100 AS n FROM {_STANDING}",
             """SELECT order_id AS id, CASE score_log_type WHEN 1 THEN use_score
                  ELSE -use_score END AS n FROM "user".trade_user_score_log WHERE order_id <> 0""",
@@ -80,7 +81,8 @@ ACROSS = (
         "The payment log holds each payment that stands; one that went back comes to nothing.",
         _PAID,
         _differences(
-            "payment", "cents in the log",
+            "payment",
+            "cents in the log",
             f"SELECT pay_id AS id, pay_amount AS n FROM {_STANDING}",
             """SELECT pay_id AS id, CASE direction WHEN 'paid' THEN amount ELSE -amount END AS n
                FROM log.trade_pay_log WHERE order_id NOT IN undecided""",
@@ -91,7 +93,8 @@ ACROSS = (
         "Each payment has the same cents at the platform and in the shop, refunds taken off.",
         "SELECT count(*) FROM platform.platform_trade",
         _differences(
-            "payment", "cents at the platform",
+            "payment",
+            "cents at the platform",
             f"SELECT pay_id AS id, pay_amount AS n FROM {_STANDING}",
             """SELECT out_trade_no AS id, total_amount AS n FROM platform.platform_trade
                WHERE trade_status = 'TRADE_SUCCESS'
@@ -158,4 +161,4 @@ ACROSS = (
            JOIN "order".trade_order o ON o.order_id = y.order_id
            WHERE o.confirm_time IS NULL OR o.pay_amount = 0""",
     ),
-)  # fmt: skip
+)

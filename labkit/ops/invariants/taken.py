@@ -26,17 +26,44 @@ class _Taking:
 
 
 _STOCK = _Taking(
-    "goods", "piece", "deduct_stock", DeductStock, "trade_goods_number_log", "goods_id",
-    "goods_number", "direction", "'deduct'", "'return'", "log_time",
-)  # fmt: skip
+    "goods",
+    "piece",
+    "deduct_stock",
+    DeductStock,
+    "trade_goods_number_log",
+    "goods_id",
+    "goods_number",
+    "direction",
+    "'deduct'",
+    "'return'",
+    "log_time",
+)
 _COUPON = _Taking(
-    "coupon", "coupon", "use_coupon", UseCoupon, "trade_coupon_log", "coupon_id",
-    "coupon_price", "direction", "'use'", "'return'", "log_time",
-)  # fmt: skip
+    "coupon",
+    "coupon",
+    "use_coupon",
+    UseCoupon,
+    "trade_coupon_log",
+    "coupon_id",
+    "coupon_price",
+    "direction",
+    "'use'",
+    "'return'",
+    "log_time",
+)
 _MONEY = _Taking(
-    "user", "cent", "deduct_balance", DeductBalance, "trade_user_money_log", "user_id",
-    "use_money", "money_log_type", "1", "2", "create_time",
-)  # fmt: skip
+    "user",
+    "cent",
+    "deduct_balance",
+    DeductBalance,
+    "trade_user_money_log",
+    "user_id",
+    "use_money",
+    "money_log_type",
+    "1",
+    "2",
+    "create_time",
+)
 
 
 def _matches(name: str, of: _Taking) -> Local:

@@ -40,11 +40,22 @@ def prepare(mirror: sqlite3.Connection, told: Iterable[Told], made: str = _BY_KE
         mirror.execute(statement)
     rows = [
         (
-            one.number, one.ask, one.request, one.key, one.user_id, one.request_hash, one.status,
-            one.code, one.name, one.message, one.order_id, one.pay_id, json.dumps(one.data),
+            one.number,
+            one.ask,
+            one.request,
+            one.key,
+            one.user_id,
+            one.request_hash,
+            one.status,
+            one.code,
+            one.name,
+            one.message,
+            one.order_id,
+            one.pay_id,
+            json.dumps(one.data),
         )
         for one in told
-    ]  # fmt: skip
+    ]
     mirror.executemany(f"INSERT INTO told VALUES ({', '.join('?' * 13)})", rows)
     mirror.execute(f"INSERT OR IGNORE INTO made {made}")
 

@@ -14,15 +14,21 @@ from labkit.shop.wiring import GROUPS
 #: service → the operations that its steps claim.
 OPERATIONS = {
     "order": (
-        "save_pre_order", "confirm_order", "cancel_failed", "cancel_expired", "cancel_unpaid",
-        "cancel_by_user", "return_order", "record_paid",
+        "save_pre_order",
+        "confirm_order",
+        "cancel_failed",
+        "cancel_expired",
+        "cancel_unpaid",
+        "cancel_by_user",
+        "return_order",
+        "record_paid",
     ),
     "goods": ("deduct_stock",),
     "coupon": ("use_coupon",),
     "user": ("deduct_balance", "add_points"),
     "pay": ("accept_payment",),
     "log": ("log_payment",),
-}  # fmt: skip
+}
 #: topic → the services that send its events, and their tag.
 EVENTS: dict[type[Event], tuple[str, ...]] = {
     OrderCancelled: ("order",),
@@ -67,7 +73,7 @@ def prepare(mirror: sqlite3.Connection) -> None:
     mirror.executemany("INSERT INTO catalogue VALUES (?, ?, ?)", codes)
     operations = [(service, name) for service, names in OPERATIONS.items() for name in names]
     mirror.executemany("INSERT INTO known_operation VALUES (?, ?)", operations)
-    sent = [(one, event.topic, event.tag) for event, names in EVENTS.items() for one in names]
+    sent = [(name, event.topic, event.tag) for event, names in EVENTS.items() for name in names]
     mirror.executemany("INSERT INTO sends VALUES (?, ?, ?)", sent)
     handled = [(group, topic) for topic, groups in GROUPS.items() for group in groups]
     mirror.executemany("INSERT INTO handles VALUES (?, ?)", handled)

@@ -41,19 +41,28 @@ class Diagram:
     @property
     def mermaid(self) -> str:
         """The diagram in Mermaid's language."""
-        named = [f"participant {_id(one)} as {one}" for one in self.participants]
-        drawn = [f"{_id(one.start)}{one.arrow}{_id(one.end)}: {_safe(one.text)}"
-                 for one in self.lines]  # fmt: skip
-        said = "; ".join(f"{one.start} to {one.end}: {one.text}" for one in self.lines)
+        named = [
+            f"participant {_id(participant)} as {participant}" for participant in self.participants
+        ]
+        drawn = [
+            f"{_id(line.start)}{line.arrow}{_id(line.end)}: {_safe(line.text)}"
+            for line in self.lines
+        ]
+        said = "; ".join(f"{line.start} to {line.end}: {line.text}" for line in self.lines)
         about = [f"accTitle: {_safe(self.title)}", f"accDescr: {_safe(said)}"]
         return "\n  ".join([f"{_LAYOUT}\nsequenceDiagram", *about, "autonumber", *named, *drawn])
 
     def __repr__(self) -> str:
         numbered = enumerate(self.lines, 1)
-        return "\n".join([self.title, *(
-            f"{number:3}. {one.start} {one.arrow} {one.end}: {printable(one.text)}"
-            for number, one in numbered
-        )])  # fmt: skip
+        return "\n".join(
+            [
+                self.title,
+                *(
+                    f"{number:3}. {one.start} {one.arrow} {one.end}: {printable(one.text)}"
+                    for number, one in numbered
+                ),
+            ]
+        )
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/markdown": f"```mermaid\n{self.mermaid}\n```", "text/plain": repr(self)}

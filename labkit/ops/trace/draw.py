@@ -38,11 +38,17 @@ def draw(folder: Path, order_id: str, alias: Callable[[str], str]) -> Diagram:
     changing = [root for root in roots if not root.name.startswith("GET ")]
     told = [line for root in without_idle_questions(changing) for line in tell(root)]
     if not told:
-        raise NotTraced(f"{alias(order_id)} left no trace: is it an order of this lab, "
-                        f"and was the lab started with LABKIT_TRACING=on?")  # fmt: skip
+        raise NotTraced(
+            f"{alias(order_id)} left no trace: is it an order of this lab, "
+            f"and was the lab started with LABKIT_TRACING=on?"
+        )
     seen = {name for line in told for name in (line.start, line.end)}
     lines = [Line(one.start, one.arrow, one.end, alias(one.text)) for one in told]
-    return Diagram(f"Order {alias(order_id)}", [one for one in PARTICIPANTS if one in seen], lines)
+    return Diagram(
+        f"Order {alias(order_id)}",
+        [participant for participant in PARTICIPANTS if participant in seen],
+        lines,
+    )
 
 
 def _read_ended(folder: Path, order_id: str) -> list[Span]:
@@ -50,7 +56,7 @@ def _read_ended(folder: Path, order_id: str) -> list[Span]:
     deadline = time.monotonic() + _ENDED_WITHIN_SECONDS
     while True:
         spans = _read(folder, order_id)
-        under_way = any(not one["ended"] and psutil.pid_exists(one["pid"]) for one in spans)
+        under_way = any(not span["ended"] and psutil.pid_exists(span["pid"]) for span in spans)
         if not under_way or time.monotonic() > deadline:
             return spans
         time.sleep(_POLL_SECONDS)

@@ -21,14 +21,18 @@ def without_idle_questions(roots: list[Node]) -> list[Node]:
             so that each thing it does is one of these.
     """
     asked = [root for root in roots if root.name == _TAKE]
-    heard = [node for root in roots if root.name == CALLBACK for node in _all(root)
-             if node.name == _TAKE]  # fmt: skip
+    heard = [
+        node for root in roots if root.name == CALLBACK for node in _all(root) if node.name == _TAKE
+    ]
     for one in asked if heard else ():
         heard[0].parts += one.parts
         one.parts = []
     learned = any(one.parts for one in asked)
-    return [root for root in roots if (root.parts or root.name != _TAKE)
-            and (learned or root.name != _ASK)]  # fmt: skip
+    return [
+        root
+        for root in roots
+        if (root.parts or root.name != _TAKE) and (learned or root.name != _ASK)
+    ]
 
 
 def _all(node: Node) -> Iterator[Node]:

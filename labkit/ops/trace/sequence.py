@@ -15,8 +15,11 @@ CLIENT, BROKER = "client", "broker"
 #: From left to right: who asks, the webs, the services, the payment platform, the broker. What the
 #: platform does inside is not ours, and not traced.
 PARTICIPANTS = (
-    CLIENT, *sorted(SERVICES, key=lambda name: not name.endswith("-web")), PLATFORM.name, BROKER,
-)  # fmt: skip
+    CLIENT,
+    *sorted(SERVICES, key=lambda name: not name.endswith("-web")),
+    PLATFORM.name,
+    BROKER,
+)
 CALLBACK = "POST /pay/callback"
 
 
@@ -49,7 +52,7 @@ def tell(root: Node) -> list[Line]:
 
 def _came_last(late: Node, messages: list[Node]) -> bool:
     """A late step and the handlers of messages meet in one database: one of them is the first."""
-    heard = (one for message in messages for one in message.parts)
+    heard = (part for message in messages for part in message.parts)
     return any(one.service == late.service and one.ended < late.ended for one in heard)
 
 

@@ -61,7 +61,7 @@ def trees(spans: Iterable[Span]) -> list[Node]:
     Args:
         spans: in any order.
     """
-    known = {one["span"]: one for one in spans}
+    known = {span["span"]: span for span in spans}
     parts: _Parts = defaultdict(list)
     for one in sorted(known.values(), key=_began):
         parts[one["parent"] if one["parent"] in known else ""].append(one)

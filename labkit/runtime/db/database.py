@@ -37,9 +37,13 @@ class Database:
         return await self.ask(step, command)
 
     def ask(
-        self, step: Step[Any, A], command: Any, expires: float = float("inf"),
-        *, behind_writes: bool = False,
-    ) -> "asyncio.Future[A]":  # fmt: skip
+        self,
+        step: Step[Any, A],
+        command: Any,
+        expires: float = float("inf"),
+        *,
+        behind_writes: bool = False,
+    ) -> "asyncio.Future[A]":
         """Have a step run and committed.
 
         Args:

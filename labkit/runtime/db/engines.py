@@ -35,8 +35,29 @@ _NO_SUCH_THREAD = 1094
 _LOST = {0, 1053, 1152, 1158, 1159, 1160, 1161, 1180, 1317, 1927, 2006, 2013, 2055, 4031}
 #: The server cannot be reached, lets nobody in (the account is locked: 3118 in MySQL, 4151 in
 #: MariaDB) or cannot work: its disk or a table is full.
-_AWAY = {3, 1021, 1030, 1040, 1041, 1044, 1045, 1049, 1114, 1129, 1130, 1135, 1203, 1226, 1290,
-         1836, 2002, 2003, 2005, 3118, 4151}  # fmt: skip
+_AWAY = {
+    3,
+    1021,
+    1030,
+    1040,
+    1041,
+    1044,
+    1045,
+    1049,
+    1114,
+    1129,
+    1130,
+    1135,
+    1203,
+    1226,
+    1290,
+    1836,
+    2002,
+    2003,
+    2005,
+    3118,
+    4151,
+}
 
 
 class RowHeld(Exception):
@@ -131,9 +152,11 @@ def _open_sqlite(url: str, begin: str) -> Engine:
     @event.listens_for(engine, "connect")
     def _settle(connection: Any, _record: Any) -> None:
         for pragma in (
-            "journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}",
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            f"busy_timeout={_BUSY_MS}",
             f"journal_size_limit={LOG_BYTES}",
-        ):  # fmt: skip
+        ):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -145,10 +168,12 @@ def _open_sqlite(url: str, begin: str) -> Engine:
 
 def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Engine:
     connect_args = {
-        "charset": "utf8mb4", "connect_timeout": _REACH_SECONDS,
-        "read_timeout": _ANSWER_SECONDS, "write_timeout": _ANSWER_SECONDS,
+        "charset": "utf8mb4",
+        "connect_timeout": _REACH_SECONDS,
+        "read_timeout": _ANSWER_SECONDS,
+        "write_timeout": _ANSWER_SECONDS,
         "client_flag": CLIENT.FOUND_ROWS | CLIENT.MULTI_STATEMENTS,
-    }  # fmt: skip
+    }
     engine = create_engine(
         url, isolation_level=isolation, connect_args=connect_args, pool_size=1, paramstyle="format"
     )

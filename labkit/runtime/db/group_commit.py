@@ -228,9 +228,17 @@ class GroupCommit:
             apart = bool(self._held) and len(group) > 1
             for work in group:
                 tx = Transaction(
-                    connection, now, wall, context.ids, context.settings, cursor, work.trace,
-                    pending, found, held=self._held,
-                )  # fmt: skip
+                    connection,
+                    now,
+                    wall,
+                    context.ids,
+                    context.settings,
+                    cursor,
+                    work.trace,
+                    pending,
+                    found,
+                    held=self._held,
+                )
                 try:
                     with _undoing(connection, connection.begin_nested() if apart else None):
                         ends.append((work, work.step.function(tx, work.command)))

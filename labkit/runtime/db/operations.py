@@ -132,9 +132,14 @@ def claim(tx: Transaction, name: str, command: Command, about: int | None = None
         The operation. Where its `earlier` is set there is nothing to do but answer with that.
     """
     row: dict[str, Any] = {
-        "order_id": about or command.order_id, "operation": name, "outcome": APPLIED, "amount": 0,
-        "body_hash": body_hash(command), "result": "", "add_time": tx.now,
-    }  # fmt: skip
+        "order_id": about or command.order_id,
+        "operation": name,
+        "outcome": APPLIED,
+        "amount": 0,
+        "body_hash": body_hash(command),
+        "result": "",
+        "add_time": tx.now,
+    }
     # where a group presumes that, one insert at the operation's end is both claim and outcome
     fresh = tx.presumes or tx.insert_once(table, **row)
     return Operation(tx, row, None if fresh else _earlier(tx, row))

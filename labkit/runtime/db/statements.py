@@ -145,18 +145,26 @@ class CompiledStatement:
         self._text = str(compiled)
         self._joins = dialect.name != "sqlite" and not compiled.isinsert
         self._error: Any = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine's has one
-        into = {name: bind.type.dialect_impl(dialect).bind_processor(dialect)
-                for name, bind in compiled.binds.items()}  # fmt: skip
+        into = {
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+            for name, bind in compiled.binds.items()
+        }
         self._binds = [
-            (name[len(prefix):] if name.startswith(prefix) else None, compiled.params[name],
-             into[name])
+            (
+                name[len(prefix) :] if name.startswith(prefix) else None,
+                compiled.params[name],
+                into[name],
+            )
             for name in compiled.positiontup
-        ]  # fmt: skip
+        ]
         selected = list(getattr(compiled.statement, "selected_columns", ()))
         self._row: Any = namedtuple("Row", [one.name for one in selected]) if selected else None
         kinds = [one.type.dialect_impl(dialect) for one in selected]
-        self._out_of = [(at, process) for at, kind in enumerate(kinds)
-                        if (process := kind.result_processor(dialect, None))]  # fmt: skip
+        self._out_of = [
+            (at, process)
+            for at, kind in enumerate(kinds)
+            if (process := kind.result_processor(dialect, None))
+        ]
 
     def row_key(self, values: Mapping[str, Any]) -> RowKey | None:
         """Return which row it is about, with these values; None if its text does not tell."""

@@ -39,7 +39,14 @@ BOUNDARIES = {
     "before_offset_commit": ("crash", "refuse", "delay"),
     "after_offset_commit": ("crash", "delay"),
     "before_notify": (
-        "crash", "refuse", "delay", "duplicate", "reorder", "alter", "wrong_amount", "forge",
+        "crash",
+        "refuse",
+        "delay",
+        "duplicate",
+        "reorder",
+        "alter",
+        "wrong_amount",
+        "forge",
     ),
     "after_notify": ("crash", "delay"),
     "before_answer": ("crash", "delay", "early"),
@@ -54,7 +61,7 @@ BOUNDARIES = {
     "after_fill": ("crash", "delay"),
     "before_work": ("crash", "refuse", "delay"),
     "after_work": ("crash", "delay"),
-}  # fmt: skip
+}
 
 #: what is crossed → the boundaries around it.
 KINDS = {
@@ -154,8 +161,9 @@ class FailpointStore:
         """Disarm all failpoints but those of some services."""
         with locked(self._lock):
             armed = self.armed()
-            self._write({name: fault for name, fault in armed.items()
-                         if name.partition(".")[0] in services})  # fmt: skip
+            self._write(
+                {name: fault for name, fault in armed.items() if name.partition(".")[0] in services}
+            )
 
     def armed(self) -> dict[str, dict[str, str | int]]:
         """What is armed: name → action and how many times still."""

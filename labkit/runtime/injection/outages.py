@@ -28,8 +28,8 @@ def count(kind: str) -> None:
 
     Or that a step did not get a row of a database, because somebody else held it.
     """
-    for one in _counters:
-        one.add(_KINDS.index(kind))
+    for counter in _counters:
+        counter.add(_KINDS.index(kind))
 
 
 def total(folder: Path, kind: str, service: str = "*") -> int:

@@ -82,7 +82,7 @@ class FaultBook:
 
     def _write(self, rules: list[Rule]) -> None:
         if rules:
-            write_whole(self._file, json.dumps([asdict(one) for one in rules]))
+            write_whole(self._file, json.dumps([asdict(rule) for rule in rules]))
         else:  # on a full disk too
             self._file.unlink(missing_ok=True)
         self.turn.add(0)

@@ -50,9 +50,13 @@ class Inbox:
     """
 
     def __init__(
-        self, group: str, handlers: Handlers, broker: Broker, database: Database,
+        self,
+        group: str,
+        handlers: Handlers,
+        broker: Broker,
+        database: Database,
         failpoints: Failpoints,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._group = group
         self._first = {topic: inbox.guarded(step, kind) for topic, (kind, step) in handlers.items()}
         self._again = {topic: inbox.retried(step, kind) for topic, (kind, step) in handlers.items()}

@@ -222,10 +222,16 @@ def _first_time(tx: Transaction, delivery: Delivery) -> bool:
 
 def _values(tx: Transaction, delivery: Delivery) -> dict[str, Any]:
     return {
-        "group_name": delivery.group, "event_id": delivery.event_id, "topic": delivery.topic,
-        "tag": delivery.tag, "msg_key": delivery.key, "body": delivery.body, "add_time": tx.now,
-        "body_hash": _hash(delivery.body), "trace": delivery.trace or None,
-    }  # fmt: skip
+        "group_name": delivery.group,
+        "event_id": delivery.event_id,
+        "topic": delivery.topic,
+        "tag": delivery.tag,
+        "msg_key": delivery.key,
+        "body": delivery.body,
+        "add_time": tx.now,
+        "body_hash": _hash(delivery.body),
+        "trace": delivery.trace or None,
+    }
 
 
 def _is_same(row: Any, delivery: Delivery) -> bool:
@@ -256,9 +262,13 @@ def dead_letter(failure: Failure) -> DeadLetter:
     """What tells of a delivery that is given up."""
     kept = failure.delivery
     return DeadLetter(
-        order_id=int(kept.key) if kept.key.isdecimal() else 0, group=kept.group,
-        event_id=kept.event_id, source=kept.topic, body=kept.body, error=failure.error,
-    )  # fmt: skip
+        order_id=int(kept.key) if kept.key.isdecimal() else 0,
+        group=kept.group,
+        event_id=kept.event_id,
+        source=kept.topic,
+        body=kept.body,
+        error=failure.error,
+    )
 
 
 def _row(delivery: Delivery) -> Any:
@@ -268,6 +278,12 @@ def _row(delivery: Delivery) -> Any:
 def delivery_of(row: Any) -> Delivery:
     """A kept row as the broker had handed it out."""
     return Delivery(
-        group=row.group_name, event_id=row.event_id, topic=row.topic, tag=row.tag,
-        key=row.msg_key, body=row.body, trace=row.trace or "", tries=row.tries,
-    )  # fmt: skip
+        group=row.group_name,
+        event_id=row.event_id,
+        topic=row.topic,
+        tag=row.tag,
+        key=row.msg_key,
+        body=row.body,
+        trace=row.trace or "",
+        tries=row.tries,
+    )

@@ -59,8 +59,10 @@ class Ground:
 
     def topics(self, group: str, topics: Iterable[str]) -> list[str]:
         """The names of topics as the broker has them; each group has dead letters of its own."""
-        return [self.prefix + (f"{one}.{group}" if one == DeadLetter.topic else one)
-                for one in topics]  # fmt: skip
+        return [
+            self.prefix + (f"{topic}.{group}" if topic == DeadLetter.topic else topic)
+            for topic in topics
+        ]
 
     @property
     def common(self) -> dict[str, Any]:
@@ -84,10 +86,14 @@ class Broker:
     def producer(self) -> "Producer":
         """A producer that waits for all replicas."""
         client = make_client(
-            KafkaProducer, **self._ground.common, acks="all",
-            enable_idempotence=self._ground.keeps, linger_ms=2,
-            max_block_ms=2000, delivery_timeout_ms=4000,
-        )  # fmt: skip
+            KafkaProducer,
+            **self._ground.common,
+            acks="all",
+            enable_idempotence=self._ground.keeps,
+            linger_ms=2,
+            max_block_ms=2000,
+            delivery_timeout_ms=4000,
+        )
         return Producer(client, lambda topic: self._ground.topics(self._group, [topic])[0])
 
     def consumer(self, topics: Iterable[str]) -> "Consumer":
@@ -95,12 +101,17 @@ class Broker:
         session_ms = int(self._ground.session * 1000)
         group = self._ground.prefix + self._group + (f".{self._lost}" if self._lost else "")
         client = make_client(
-            KafkaConsumer, **self._ground.common, group_id=group,
-            client_id=f"{self._group}-{os.getpid()}", enable_auto_commit=False,
-            auto_offset_reset="earliest", max_poll_records=200,
+            KafkaConsumer,
+            **self._ground.common,
+            group_id=group,
+            client_id=f"{self._group}-{os.getpid()}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_records=200,
             fetch_max_wait_ms=_WAIT_MS if self._ground.keeps else _EMBEDDED_WAIT_MS,
-            session_timeout_ms=session_ms, heartbeat_interval_ms=session_ms // 3,
-        )  # fmt: skip
+            session_timeout_ms=session_ms,
+            heartbeat_interval_ms=session_ms // 3,
+        )
         membership = Membership()
         client.subscribe(self._ground.topics(self._group, topics), listener=membership)
         patience = math.inf if self._ground.keeps else _PATIENCE + 2 * self._ground.session
@@ -149,9 +160,11 @@ class Producer:
         if parcel.trace:
             headers.append(("traceparent", parcel.trace.encode()))
         return self._client.send(
-            self._named(parcel.topic), value=parcel.body.encode(), key=parcel.key.encode(),
+            self._named(parcel.topic),
+            value=parcel.body.encode(),
+            key=parcel.key.encode(),
             headers=headers,
-        )  # fmt: skip
+        )
 
     def close(self) -> None:
         """Let go without waiting for what cannot be sent."""
@@ -263,10 +276,14 @@ class Consumer:
         if len(record.value) > _LARGEST:
             raise ValueError(f"its body of {len(record.value)} bytes fits no inbox")
         return Delivery(
-            group=self._group, event_id=event_id, topic=record.topic.removeprefix(self._prefix),
-            tag=tag, key=key, body=record.value.decode(),
+            group=self._group,
+            event_id=event_id,
+            topic=record.topic.removeprefix(self._prefix),
+            tag=tag,
+            key=key,
+            body=record.value.decode(),
             trace=_trace(headers.get("traceparent", b"")),
-        )  # fmt: skip
+        )
 
 
 def _trace(header: bytes) -> str:

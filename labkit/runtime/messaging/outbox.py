@@ -31,8 +31,16 @@ _TRIES = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
 _DOUBLED = case((outbox.c.tries == 10, 20), (outbox.c.tries == 11, 40), else_=60)
 #: topic → the consumer groups that must have its events.
 Groups = Mapping[str, tuple[str, ...]]
-_ROW = select(outbox.c.event_id, outbox.c.topic, outbox.c.tag, outbox.c.msg_key, outbox.c.body,
-              outbox.c.groups, outbox.c.trace, outbox.c.tries)  # fmt: skip
+_ROW = select(
+    outbox.c.event_id,
+    outbox.c.topic,
+    outbox.c.tag,
+    outbox.c.msg_key,
+    outbox.c.body,
+    outbox.c.groups,
+    outbox.c.trace,
+    outbox.c.tries,
+)
 _OPEN = outbox.c.status.in_((UNSENT, SENT, GIVEN_UP))  # not `!=`, so that an index finds them
 #: What a group lacked, it may lack still: only the next audit knows.
 _LACKED = outbox.c.last_error.endswith(_MISSING)
@@ -123,11 +131,19 @@ def writer(groups: Groups) -> Callable[[Transaction], None]:
         lease = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
         for event_id, event in tx.emitted:
             tx.insert(
-                outbox, event_id=event_id, topic=event.topic, tag=event.tag,
-                msg_key=str(event.order_id), body=event.model_dump_json(),
-                groups=",".join(groups[event.topic]), status=UNSENT, tries=0,
-                next_try=lease, add_time=tx.now, trace=tx.trace or None,
-            )  # fmt: skip
+                outbox,
+                event_id=event_id,
+                topic=event.topic,
+                tag=event.tag,
+                msg_key=str(event.order_id),
+                body=event.model_dump_json(),
+                groups=",".join(groups[event.topic]),
+                status=UNSENT,
+                tries=0,
+                next_try=lease,
+                add_time=tx.now,
+                trace=tx.trace or None,
+            )
 
     return write
 
@@ -137,9 +153,14 @@ def message_of(
 ) -> OutboxMessage:
     """What is sent for an event that was just committed, without reading it back."""
     return OutboxMessage(
-        event_id, event.topic, event.tag, str(event.order_id), event.model_dump_json(), groups,
+        event_id,
+        event.topic,
+        event.tag,
+        str(event.order_id),
+        event.model_dump_json(),
+        groups,
         trace,
-    )  # fmt: skip
+    )
 
 
 @step(reads=True)
@@ -204,9 +225,13 @@ def postpone(tx: Transaction, command: Postpone) -> None:
     """Sending or auditing failed: try again later, and keep the cause for people to see."""
     later = tx.wall_ms + int(command.delay * 1000) * (1 + _TRIES)
     _move(
-        tx, command.event_ids, command.status,
-        tries=outbox.c.tries + 1, next_try=later, last_error=command.error,
-    )  # fmt: skip
+        tx,
+        command.event_ids,
+        command.status,
+        tries=outbox.c.tries + 1,
+        next_try=later,
+        last_error=command.error,
+    )
 
 
 @step()
@@ -279,5 +304,12 @@ def _not_held(tx: Transaction, event_ids: Any) -> list[int]:
 def _parcel(row: Row[Any]) -> OutboxMessage:
     groups = tuple(group for group in row.groups.split(",") if group)
     return OutboxMessage(
-        row.event_id, row.topic, row.tag, row.msg_key, row.body, groups, row.trace or "", row.tries,
-    )  # fmt: skip
+        row.event_id,
+        row.topic,
+        row.tag,
+        row.msg_key,
+        row.body,
+        groups,
+        row.trace or "",
+        row.tries,
+    )

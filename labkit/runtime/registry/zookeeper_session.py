@@ -48,9 +48,12 @@ class ZooKeeperSession:
         self._wake = threading.Event()
         self._closing = False
         self.client = KazooClient(
-            address, timeout=SESSION_SECONDS, handler=_Handler(self._before_connecting),
-            connection_retry=_RETRY, logger=_QUIET,
-        )  # fmt: skip
+            address,
+            timeout=SESSION_SECONDS,
+            handler=_Handler(self._before_connecting),
+            connection_retry=_RETRY,
+            logger=_QUIET,
+        )
         self.client.add_listener(self._hear)
         self.client.start_async()
         self._thread = critical.VitalThread(self._keep, "zookeeper")

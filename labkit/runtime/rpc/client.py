@@ -43,9 +43,14 @@ class Calls:
     """
 
     def __init__(
-        self, caller: str, registry: Registry, secret: str, failpoints: Failpoints | None,
-        timeout: float, limit: int = 1000,
-    ) -> None:  # fmt: skip
+        self,
+        caller: str,
+        registry: Registry,
+        secret: str,
+        failpoints: Failpoints | None,
+        timeout: float,
+        limit: int = 1000,
+    ) -> None:
         self._caller = caller
         self._registry = registry
         self._secret = secret
@@ -93,8 +98,10 @@ class Calls:
         def asking(name: str) -> Ask:
             return lambda command, _expires: getattr(client, name)(command)
 
-        methods = {name: self._crossing(service, name, asking(name), self._timeout)
-                   for name in methods_of(cast(type, contract))}  # fmt: skip
+        methods = {
+            name: self._crossing(service, name, asking(name), self._timeout)
+            for name in methods_of(cast(type, contract))
+        }
         return cast(C, type(f"{contract.__name__}Client", (), methods)())
 
     def _method(self, service: str, name: str, method: Method, timeout: float) -> Any:
@@ -152,7 +159,7 @@ class Calls:
     def _pick(self, service: str, fresh: float) -> Connection | None:
         """The line to the instance with the least to do, of those that are well if any is."""
         instances = self._registry.instances(service, fresh)
-        links = [self._link(one.endpoint, service) for one in instances]
+        links = [self._link(instance.endpoint, service) for instance in instances]
         if len(links) == 1:
             return links[0]
         well = [link for link in links if link.well] or links
@@ -178,11 +185,12 @@ class Calls:
 
     def _forget_gone(self, service: str) -> None:
         """Let go of broken lines to endpoints of a service where nobody serves any more."""
-        serving = {one.endpoint for one in self._registry.instances(service, _FRESH)}
+        serving = {instance.endpoint for instance in self._registry.instances(service, _FRESH)}
         self._links = {
-            endpoint: link for endpoint, link in self._links.items()
+            endpoint: link
+            for endpoint, link in self._links.items()
             if not link.broken or link.service != service or endpoint in serving
-        }  # fmt: skip
+        }
 
     def _way(self, service: str) -> NetworkPath:
         rules = self._failpoints and self._failpoints.rules

@@ -73,9 +73,14 @@ class Connection:
     """
 
     def __init__(
-        self, endpoint: str, service: str, secret: str, limit: int,
-        silent: "Callable[[Connection], None]", way: NetworkPath,
-    ) -> None:  # fmt: skip
+        self,
+        endpoint: str,
+        service: str,
+        secret: str,
+        limit: int,
+        silent: "Callable[[Connection], None]",
+        way: NetworkPath,
+    ) -> None:
         self.service = service
         self._silent = silent
         self.well = True

@@ -74,8 +74,11 @@ def _record(span: ReadableSpan) -> dict[str, Any]:
         "trace": format_trace_id(span.context.trace_id),
         "span": format_span_id(span.context.span_id),
         "parent": format_span_id(span.parent.span_id) if span.parent else "",
-        "name": span.name, "kind": "http",
+        "name": span.name,
+        "kind": "http",
         "status": about.get("http.response.status_code", 0),
         "failed": span.status.status_code is StatusCode.ERROR,
-        "began": span.start_time, "ended": span.end_time, **own,
-    }  # fmt: skip
+        "began": span.start_time,
+        "ended": span.end_time,
+        **own,
+    }

@@ -80,8 +80,11 @@ class Tracer:
     """Makes the spans of one process; see `tracing.start`."""
 
     def __init__(self, folder: Path, service: str, instance: int, share: float) -> None:
-        who = {"service.namespace": "labkit", "service.name": service,
-               "service.instance.id": f"{service}-{instance}"}  # fmt: skip
+        who = {
+            "service.namespace": "labkit",
+            "service.name": service,
+            "service.instance.id": f"{service}-{instance}",
+        }
         by_environment = "OTEL_TRACES_SAMPLER" in os.environ
         sampler = None if by_environment else sampling.ParentBasedTraceIdRatio(share)
         self._provider = TracerProvider(sampler, Resource.create(who), shutdown_on_exit=False)
@@ -100,10 +103,12 @@ class Tracer:
         known = {f"labkit.{key}": str(value) for key, value in about.items() if value}
         return Span(
             self._tracer.start_span(
-                name, otel.set_span_in_context(parent._span), _KINDS[kind],
+                name,
+                otel.set_span_in_context(parent._span),
+                _KINDS[kind],
                 {"labkit.kind": kind, **known},
             )
-        )  # fmt: skip
+        )
 
     def current(self) -> Span:
         """The span that this coroutine is in, whoever made it."""

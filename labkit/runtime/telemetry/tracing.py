@@ -92,9 +92,13 @@ def span(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Iter
 
 
 async def within(
-    work: Callable[[], Awaitable[A]], name: str, kind: Kind, command: Any,
-    trace: str | None = None, peer: str = "",
-) -> A:  # fmt: skip
+    work: Callable[[], Awaitable[A]],
+    name: str,
+    kind: Kind,
+    command: Any,
+    trace: str | None = None,
+    peer: str = "",
+) -> A:
     """Begin and await work that answers a command, in a span that says what came of it."""
     order_id = getattr(command, "order_id", None)
     with span(name, kind, trace, peer=peer, order_id=order_id) as one:

@@ -91,10 +91,12 @@ async def _take(shop: Shop, order: PreOrder) -> Result[Any]:
     if taken.success and asked.coupon_id is not None:
         taken = await shop.coupons.use_coupon(
             UseCoupon(
-                order_id=order_id, coupon_id=asked.coupon_id,
-                user_id=asked.user_id, coupon_price=order.coupon_paid,
+                order_id=order_id,
+                coupon_id=asked.coupon_id,
+                user_id=asked.user_id,
+                coupon_price=order.coupon_paid,
             )
-        )  # fmt: skip
+        )
     if taken.success and asked.money_paid:
         taken = await shop.users.deduct_balance(
             DeductBalance(order_id=order_id, user_id=asked.user_id, money_paid=asked.money_paid)

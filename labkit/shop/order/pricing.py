@@ -41,9 +41,12 @@ def check(
         code, text = broken[0]
         return Result[Any].no(code, f"order {command.order_id}: {text}")
     return PreOrder(
-        order_id=command.order_id, request=asked, goods_amount=goods_amount,
-        coupon_paid=coupon_paid, pay_amount=pay_amount,
-    )  # fmt: skip
+        order_id=command.order_id,
+        request=asked,
+        goods_amount=goods_amount,
+        coupon_paid=coupon_paid,
+        pay_amount=pay_amount,
+    )
 
 
 def _goods(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str]]:

@@ -45,9 +45,13 @@ def open_order(tx: Transaction, command: OpenOrder) -> Result[Opening]:
     user_id, key = command.user_id, command.idempotency_key
     new_id = tx.ids.next()
     if tx.insert_once(
-        request, user_id=user_id, idempotency_key=key, order_id=new_id,
-        request_hash=command.request_hash, add_time=tx.now,
-    ):  # fmt: skip
+        request,
+        user_id=user_id,
+        idempotency_key=key,
+        order_id=new_id,
+        request_hash=command.request_hash,
+        add_time=tx.now,
+    ):
         return Result[Opening].ok(Opening(order_id=new_id))
     known = tx.one(rows.request_of_key(user_id, key))
     if known.request_hash != command.request_hash:

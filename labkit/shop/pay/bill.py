@@ -87,11 +87,17 @@ def read_bill(text: str) -> list[BillLine]:
     rows = csv.DictReader(StringIO(text), strict=True)
     if rows.fieldnames != _COLUMNS:
         raise ValueError(f"this is no bill: its columns are {rows.fieldnames}")
-    return [BillLine(
-        kind=row["kind"], out_trade_no=int(row["out_trade_no"]), trade_no=row["trade_no"],
-        out_request_no=int(row["out_request_no"]) if row["out_request_no"] else None,
-        amount=int(row["amount"]), time=datetime.fromisoformat(row["time"]),
-    ) for row in rows]  # fmt: skip
+    return [
+        BillLine(
+            kind=row["kind"],
+            out_trade_no=int(row["out_trade_no"]),
+            trade_no=row["trade_no"],
+            out_request_no=int(row["out_request_no"]) if row["out_request_no"] else None,
+            amount=int(row["amount"]),
+            time=datetime.fromisoformat(row["time"]),
+        )
+        for row in rows
+    ]
 
 
 def compare(
@@ -161,11 +167,22 @@ def _missing_there(key: Key, row: Row) -> Line:
 
 
 def _line(
-    key: Key, pay_id: int, order_id: int | None, there: int | None, here: int | None, found: str,
+    key: Key,
+    pay_id: int,
+    order_id: int | None,
+    there: int | None,
+    here: int | None,
+    found: str,
     repairable: bool = False,
-) -> Line:  # fmt: skip
+) -> Line:
     kind, number = key
     return Line(
-        kind=kind, order_id=order_id, pay_id=pay_id, refund_id=number if kind == REFUND else None,
-        there=there, here=here, found=found, repairable=repairable,
-    )  # fmt: skip
+        kind=kind,
+        order_id=order_id,
+        pay_id=pay_id,
+        refund_id=number if kind == REFUND else None,
+        there=there,
+        here=here,
+        found=found,
+        repairable=repairable,
+    )

@@ -42,9 +42,10 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
         return _not_payable(order)
 
     # 2. save the payment, unpaid: a callback that is quicker than we are finds it
-    opened = await shop.run(steps.open_payment, OpenPayment(
-        order_id=order.order_id, user_id=order.user_id, pay_amount=order.pay_amount
-    ))  # fmt: skip
+    opened = await shop.run(
+        steps.open_payment,
+        OpenPayment(order_id=order.order_id, user_id=order.user_id, pay_amount=order.pay_amount),
+    )
     if opened.data is None:
         return Result[PaymentOpened].no(Code(opened.code), opened.message)
 
@@ -61,10 +62,14 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
     still_open = await shop.run(steps.note_trade, trade.data)
     if not still_open.success:
         return Result[PaymentOpened].no(Code(still_open.code), still_open.message)
-    return Result[PaymentOpened].ok(PaymentOpened(
-        pay_id=opened.data.pay_id, pay_amount=opened.data.pay_amount,
-        cashier_url=str(trade.data.cashier_url),
-    ), f"payment {opened.data.pay_id}: is open, to be paid at the cashier")  # fmt: skip
+    return Result[PaymentOpened].ok(
+        PaymentOpened(
+            pay_id=opened.data.pay_id,
+            pay_amount=opened.data.pay_amount,
+            cashier_url=str(trade.data.cashier_url),
+        ),
+        f"payment {opened.data.pay_id}: is open, to be paid at the cashier",
+    )
 
 
 @flow
@@ -86,10 +91,15 @@ async def take_callback(shop: Shop, command: Callback) -> Result[Any]:
     status = fields.get("trade_status", "")
     if status not in STATES_THERE:
         return _refuse(Code.BAD_REQUEST, f"{status!r} is no state of a trade"[:100])
-    return await shop.run(steps.take_payment, TradeSeen(
-        pay_id=int(numbers[0]), total_amount=int(numbers[1]),
-        trade_no=fields.get("trade_no"), trade_status=status,
-    ))  # fmt: skip
+    return await shop.run(
+        steps.take_payment,
+        TradeSeen(
+            pay_id=int(numbers[0]),
+            total_amount=int(numbers[1]),
+            trade_no=fields.get("trade_no"),
+            trade_status=status,
+        ),
+    )
 
 
 def _refuse(code: Code, why: str) -> Result[Any]:
@@ -99,10 +109,12 @@ def _refuse(code: Code, why: str) -> Result[Any]:
 async def _trade_for(shop: Shop, order: OrderFound, payment: PaymentFound) -> CreateTrade:
     assert order.confirm_time  # a confirmed order has one
     return CreateTrade(
-        order_id=order.order_id, pay_id=payment.pay_id, total_amount=payment.pay_amount,
+        order_id=order.order_id,
+        pay_id=payment.pay_id,
+        total_amount=payment.pay_amount,
         subject=f"{await _name_of(shop, order.goods_id)} × {order.goods_number}",
         time_expire=order.confirm_time + timedelta(seconds=shop.settings.unpaid_order_ttl),
-    )  # fmt: skip
+    )
 
 
 async def _name_of(shop: Shop, goods_id: int) -> str:

@@ -53,9 +53,11 @@ def find_standing(order_id: int) -> Any:
 def take(pay_id: int, trade_no: str, now: datetime) -> Any:
     """Open or closed → paid: where the platform has the money, our closing came too late."""
     not_paid = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_PAID)
-    return update(pay).where(not_paid).values(
-        is_paid=PAY_PAID, trade_no=trade_no, pay_time=now, **_NOTHING_TO_ASK
-    )  # fmt: skip
+    return (
+        update(pay)
+        .where(not_paid)
+        .values(is_paid=PAY_PAID, trade_no=trade_no, pay_time=now, **_NOTHING_TO_ASK)
+    )
 
 
 @statement

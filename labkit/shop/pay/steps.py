@@ -37,11 +37,18 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
     if ended:
         return _ended(command.order_id, ended)
     fresh = tx.insert_once(
-        pay, (pay.c.open_order_id,), pay_id=tx.ids.next(), order_id=command.order_id,
-        user_id=command.user_id, pay_amount=command.pay_amount, is_paid=PAY_OPEN,
-        open_order_id=command.order_id, add_time=tx.now, tries=0,
+        pay,
+        (pay.c.open_order_id,),
+        pay_id=tx.ids.next(),
+        order_id=command.order_id,
+        user_id=command.user_id,
+        pay_amount=command.pay_amount,
+        is_paid=PAY_OPEN,
+        open_order_id=command.order_id,
+        add_time=tx.now,
+        tries=0,
         next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
-    )  # fmt: skip
+    )
     # With row locks an order may end between the look and the insert, and see neither.
     if fresh and (ended := outcome_of(tx, "accept_payment", command.order_id, wait=True)):
         tx.change(rows.take_back(command.order_id))
@@ -109,10 +116,15 @@ def finish_refund(tx: Transaction, done: TradeRefunded) -> None:
     """The platform has given the money back: tell all whom the payment had brought something."""
     if tx.change(rows.finish_refund(done.refund_id, tx.now)):
         row = tx.run(rows.find_refund(done.refund_id)).one()
-        tx.emit(OrderRefunded(
-            order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id,
-            refund_id=row.refund_id, amount=row.amount,
-        ))  # fmt: skip
+        tx.emit(
+            OrderRefunded(
+                order_id=row.order_id,
+                user_id=row.user_id,
+                pay_id=row.pay_id,
+                refund_id=row.refund_id,
+                amount=row.amount,
+            )
+        )
 
 
 @step(reads=True)
@@ -144,18 +156,29 @@ def _accept_or_give_back(tx: Transaction, row: Any) -> None:
     if operation.earlier:
         return _give_back(tx, row, "the order has ended, or is paid by another payment")
     operation.apply(amount=row.pay_amount)
-    return tx.emit(OrderPaid(
-        order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
-    ))  # fmt: skip
+    return tx.emit(
+        OrderPaid(
+            order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount
+        )
+    )
 
 
 def _give_back(tx: Transaction, row: Any, reason: str) -> None:
     """Have a paid payment refunded, once: its refund has an id of its own."""
     tx.insert_once(
-        refund, (refund.c.pay_id,), refund_id=tx.ids.next(), pay_id=row.pay_id,
-        order_id=row.order_id, user_id=row.user_id, amount=row.pay_amount, state=REFUND_OPEN,
-        reason=reason, tries=0, next_try=tx.wall_ms, add_time=tx.now,
-    )  # fmt: skip
+        refund,
+        (refund.c.pay_id,),
+        refund_id=tx.ids.next(),
+        pay_id=row.pay_id,
+        order_id=row.order_id,
+        user_id=row.user_id,
+        amount=row.pay_amount,
+        state=REFUND_OPEN,
+        reason=reason,
+        tries=0,
+        next_try=tx.wall_ms,
+        add_time=tx.now,
+    )
 
 
 def _ended(order_id: int, outcome: str) -> Result[Any]:
@@ -169,8 +192,14 @@ def _ended(order_id: int, outcome: str) -> Result[Any]:
 def _found(tx: Transaction, row: Any) -> PaymentFound:
     back = tx.one(rows.find_refund_of(row.pay_id)) if row.is_paid == PAY_PAID else None
     return PaymentFound(
-        pay_id=row.pay_id, order_id=row.order_id, user_id=row.user_id, is_paid=row.is_paid,
-        pay_amount=row.pay_amount, trade_no=row.trade_no, add_time=row.add_time,
-        pay_time=row.pay_time, refund_id=back and back.refund_id,
+        pay_id=row.pay_id,
+        order_id=row.order_id,
+        user_id=row.user_id,
+        is_paid=row.is_paid,
+        pay_amount=row.pay_amount,
+        trade_no=row.trade_no,
+        add_time=row.add_time,
+        pay_time=row.pay_time,
+        refund_id=back and back.refund_id,
         refund_time=back and back.refund_time,
-    )  # fmt: skip
+    )

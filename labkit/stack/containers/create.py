@@ -63,15 +63,19 @@ class Maker:
             name=self.container_name(name),
             command=service.command,
             environment=service.environment,
-            labels=self._labels | service.labels | {
-                SERVICE: name, "com.docker.compose.container-number": "1",
-                "com.docker.compose.oneoff": "False", MADE_FROM: self.made_from(service),
+            labels=self._labels
+            | service.labels
+            | {
+                SERVICE: name,
+                "com.docker.compose.container-number": "1",
+                "com.docker.compose.oneoff": "False",
+                MADE_FROM: self.made_from(service),
             },
             healthcheck=_health(service),
             ports=[] if self._network == "host" else [service.port],
             host_config=self._host_config(service),
             networking_config=self._networking(name),
-        )  # fmt: skip
+        )
         return self._docker.containers.get(made["Id"])
 
     def made_from(self, service: Service) -> str:

@@ -54,11 +54,15 @@ def choose(stack: Stack, progress: Callable[[str], None]) -> Ground:
     except containers.Unusable as error:
         raise RuntimeError(str(error)) from None
     why = "auto: a Docker engine has the images" if stack is Stack.auto else ""
-    return Ground(Stack.containers, why, {
-        "LABKIT_MYSQL": settings.mysql or found.mysql,
-        "LABKIT_BROKER": settings.broker or found.broker,
-        "LABKIT_ZOOKEEPER": settings.zookeeper or found.zookeeper,
-    })  # fmt: skip
+    return Ground(
+        Stack.containers,
+        why,
+        {
+            "LABKIT_MYSQL": settings.mysql or found.mysql,
+            "LABKIT_BROKER": settings.broker or found.broker,
+            "LABKIT_ZOOKEEPER": settings.zookeeper or found.zookeeper,
+        },
+    )
 
 
 def remove(*, volumes: bool) -> list[str]:

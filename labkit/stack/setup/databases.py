@@ -123,8 +123,10 @@ def _make(connection: Connection, url: URL) -> bool:
 
 def full_triggers(connection: Connection, schema: str) -> list[str]:
     """The triggers that a fault has in a schema, or left there."""
-    asked = ("SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = :schema "
-             "AND trigger_name LIKE :names")  # fmt: skip
+    asked = (
+        "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = :schema "
+        "AND trigger_name LIKE :names"
+    )
     named = {"schema": schema, "names": f"{FULL_TRIGGER}%"}
     return list(connection.execute(text(asked), named).scalars())
 
@@ -133,8 +135,9 @@ def _check(connection: Connection) -> None:
     asked = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"
     flush, logs, sync = connection.exec_driver_sql(asked).one()
     for right, setting in (
-        (flush == 1, "innodb_flush_log_at_trx_commit"), (not logs or sync == 1, "sync_binlog"),
-    ):  # fmt: skip
+        (flush == 1, "innodb_flush_log_at_trx_commit"),
+        (not logs or sync == 1, "sync_binlog"),
+    ):
         if not right:
             raise CannotUse(
                 "the MySQL server answers before a commit is on disk, so that it may lose money: "
@@ -143,8 +146,9 @@ def _check(connection: Connection) -> None:
 
 
 def _note(home: Home, urls: Any, *, filled: bool, used: bool = True) -> None:
-    shown = {name: make_url(url).render_as_string(hide_password=False)
-             for name, url in urls.items()}  # fmt: skip
+    shown = {
+        name: make_url(url).render_as_string(hide_password=False) for name, url in urls.items()
+    }
     write_whole(
         home.schemas_file, json.dumps({"urls": shown, "filled": filled, "used": used}), durable=True
     )

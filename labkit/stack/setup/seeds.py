@@ -51,10 +51,12 @@ def first_data(name: str) -> list[dict[str, Any]]:
     folder = folder if folder.exists() else _HERE / "_data"
     with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return [
-            {field: int(value) if value.isdecimal() and field != "user_mobile" else value
-             for field, value in row.items()}
+            {
+                field: int(value) if value.isdecimal() and field != "user_mobile" else value
+                for field, value in row.items()
+            }
             for row in csv.DictReader(file)
-        ]  # fmt: skip
+        ]
 
 
 def files(folder: Path) -> dict[str, str]:
@@ -114,28 +116,50 @@ def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 def _rows(seeds: Seeds, now: datetime) -> dict[str, list[dict[str, Any]]]:
     goods, users = _goods(seeds, now), _users(seeds, now)
     opening = {"order_id": 0, "direction": t.OPENING, "log_time": now}
-    stock = [{**opening, "goods_id": one["goods_id"], "goods_number": one["goods_number"]}
-             for one in goods]  # fmt: skip
+    stock = [
+        {**opening, "goods_id": good["goods_id"], "goods_number": good["goods_number"]}
+        for good in goods
+    ]
     log = {"order_id": 0, "create_time": now}
-    money = [{**log, "user_id": one["user_id"], "money_log_type": t.MONEY_OPENING,
-              "use_money": one["user_money"]} for one in users]  # fmt: skip
-    score = [{**log, "user_id": one["user_id"], "score_log_type": t.MONEY_OPENING,
-              "use_score": one["user_score"]} for one in users]  # fmt: skip
+    money = [
+        {
+            **log,
+            "user_id": user["user_id"],
+            "money_log_type": t.MONEY_OPENING,
+            "use_money": user["user_money"],
+        }
+        for user in users
+    ]
+    score = [
+        {
+            **log,
+            "user_id": user["user_id"],
+            "score_log_type": t.MONEY_OPENING,
+            "use_score": user["user_score"],
+        }
+        for user in users
+    ]
     coupons = _coupons(seeds, users)
     kept = ("coupon_id", "user_id", "coupon_price")
-    coupon_log = [{**opening, **{column: one[column] for column in kept}} for one in coupons]
+    coupon_log = [{**opening, **{column: coupon[column] for column in kept}} for coupon in coupons]
     return {
-        "trade_goods": goods, "trade_goods_number_log": stock, "trade_user": users,
-        "trade_user_money_log": money, "trade_user_score_log": score,
-        "trade_coupon": coupons, "trade_coupon_log": coupon_log,
-    }  # fmt: skip
+        "trade_goods": goods,
+        "trade_goods_number_log": stock,
+        "trade_user": users,
+        "trade_user_money_log": money,
+        "trade_user_score_log": score,
+        "trade_coupon": coupons,
+        "trade_coupon_log": coupon_log,
+    }
 
 
 def _goods(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
     case = first_data("goods")
     if seeds.goods is not None:
-        case = [{**case[0], "goods_id": number, "goods_name": f"goods {number}"}
-                for number in range(1, seeds.goods + 1)]  # fmt: skip
+        case = [
+            {**case[0], "goods_id": number, "goods_name": f"goods {number}"}
+            for number in range(1, seeds.goods + 1)
+        ]
     stock = {} if seeds.stock is None else {"goods_number": seeds.stock}
     return [{**one, **stock, "add_time": now} for one in case]
 
@@ -143,8 +167,10 @@ def _goods(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
 def _users(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
     case = first_data("users")
     if seeds.users is not None:
-        case = [{**case[0], "user_id": number, "user_name": f"user {number}",
-                 "user_mobile": _MOBILE} for number in range(1, seeds.users + 1)]  # fmt: skip
+        case = [
+            {**case[0], "user_id": number, "user_name": f"user {number}", "user_mobile": _MOBILE}
+            for number in range(1, seeds.users + 1)
+        ]
     balance = {} if seeds.balance is None else {"user_money": seeds.balance}
     return [{**one, **balance, "user_reg_time": now} for one in case]
 
@@ -152,9 +178,14 @@ def _users(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
 def _coupons(seeds: Seeds, users: list[dict[str, Any]]) -> list[dict[str, Any]]:
     case = first_data("coupons")
     if seeds.coupons is not None:
-        ids = [one["user_id"] for one in users]
-        case = [{**case[0], "coupon_id": number, "user_id": ids[(number - 1) % len(ids)]}
-                for number in range(1, seeds.coupons + 1)]  # fmt: skip
-    owners = {one["user_id"] for one in users}
-    return [{**one, "order_id": None, "is_used": 0, "used_time": None}
-            for one in case if one["user_id"] in owners]  # fmt: skip
+        ids = [user["user_id"] for user in users]
+        case = [
+            {**case[0], "coupon_id": number, "user_id": ids[(number - 1) % len(ids)]}
+            for number in range(1, seeds.coupons + 1)
+        ]
+    owners = {user["user_id"] for user in users}
+    return [
+        {**one, "order_id": None, "is_used": 0, "used_time": None}
+        for one in case
+        if one["user_id"] in owners
+    ]

@@ -17,9 +17,12 @@ def ground_of(home: Home) -> Ground:
     state = home.state()
     settings = Settings.model_validate_json(home.settings_file.read_text())
     return Ground(
-        address=state["endpoints"]["broker"], prefix=state["topic_prefix"],
-        keeps=bool(settings.broker), partitions=settings.partitions, session=settings.group_session,
-    )  # fmt: skip
+        address=state["endpoints"]["broker"],
+        prefix=state["topic_prefix"],
+        keeps=bool(settings.broker),
+        partitions=settings.partitions,
+        session=settings.group_session,
+    )
 
 
 def prefix_of(home: Home, generation: int) -> str:
@@ -35,8 +38,12 @@ def broker_of(home: Home, service: str) -> Broker:
 def topics_of(ground: Ground) -> list[str]:
     """All topics of a lab, as the broker has them."""
     shared = [topic for topic in GROUPS if topic != DeadLetter.topic]
-    own = [name for service in SERVICES.values() if service.handlers
-           for name in ground.topics(service.name, [DeadLetter.topic])]  # fmt: skip
+    own = [
+        name
+        for service in SERVICES.values()
+        if service.handlers
+        for name in ground.topics(service.name, [DeadLetter.topic])
+    ]
     return [*ground.topics("", shared), *own]
 
 

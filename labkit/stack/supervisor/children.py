@@ -93,8 +93,13 @@ class Child:
         """What `labkit status` says of it."""
         alive = "up" if self.endpoint else "starting"
         state = alive if self.pid else "held" if self.held else "down"
-        return {"name": self.name, "instance": self.instance, "pid": self.pid or None,
-                "endpoint": self.endpoint or None, "state": state}  # fmt: skip
+        return {
+            "name": self.name,
+            "instance": self.instance,
+            "pid": self.pid or None,
+            "endpoint": self.endpoint or None,
+            "state": state,
+        }
 
 
 @dataclass
@@ -198,14 +203,14 @@ class Processes:
         """Learn from the registry who serves now; whether anything is new."""
         registry, new = Registry(self.home.registry), False
         for child in self.starting():
-            for one in registry.instances(child.name):
-                if one.pid == child.pid:
-                    child.endpoint, new = one.endpoint, True
+            for instance in registry.instances(child.name):
+                if instance.pid == child.pid:
+                    child.endpoint, new = instance.endpoint, True
         return new
 
     def starting(self) -> list[Child]:
         """Who is alive and does not serve yet."""
-        return [one for one in self.children.values() if one.pid and not one.endpoint]
+        return [child for child in self.children.values() if child.pid and not child.endpoint]
 
     def called(self, name: str) -> Child:
         """A child by its label, or by its service's name.

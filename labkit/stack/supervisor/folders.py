@@ -9,8 +9,23 @@ from pathlib import Path
 
 import psutil
 
-_FOREIGN = ("nfs", "cifs", "smb", "9p", "virtiofs", "fuse.sshfs", "fuse.glusterfs", "vboxsf",
-            "drvfs", "prl_fs", "afs", "ceph", "lustre", "osxfs", "grpcfuse")  # fmt: skip
+_FOREIGN = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "virtiofs",
+    "fuse.sshfs",
+    "fuse.glusterfs",
+    "vboxsf",
+    "drvfs",
+    "prl_fs",
+    "afs",
+    "ceph",
+    "lustre",
+    "osxfs",
+    "grpcfuse",
+)
 
 
 def doubt(folder: Path) -> str | None:
@@ -26,5 +41,8 @@ def doubt(folder: Path) -> str | None:
 
 def _kind_of(folder: Path) -> str:
     """Return the kind of file system that a folder lies on, or would."""
-    mounts = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
+    mounts = {
+        Path(partition.mountpoint): partition.fstype
+        for partition in psutil.disk_partitions(all=True)
+    }
     return next((mounts[place] for place in (folder, *folder.parents) if place in mounts), "")

@@ -110,7 +110,7 @@ def await_whole(
 
 async def _ask_all(home: Home, services: list[dict[str, Any]]) -> list[Answer]:
     async with httpx.AsyncClient(timeout=_AROUND_SECONDS, trust_env=False) as http:
-        return await asyncio.gather(*(_ask(home, http, one) for one in services))
+        return await asyncio.gather(*(_ask(home, http, service) for service in services))
 
 
 async def _ask(home: Home, http: httpx.AsyncClient, one: dict[str, Any]) -> Answer:

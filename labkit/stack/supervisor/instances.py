@@ -17,8 +17,9 @@ def parse_instances(text: str) -> dict[str, int]:
         ValueError: an unknown service, or no number from 1 to 9; says what there is.
     """
     pairs = [part.partition("=") for part in text.split(",") if part]
-    return check_instances({name: int(number) if number.isdecimal() else number
-                  for name, _, number in pairs})  # fmt: skip
+    return check_instances(
+        {name: int(number) if number.isdecimal() else number for name, _, number in pairs}
+    )
 
 
 def check_instances(instances: Mapping[str, Any]) -> dict[str, int]:

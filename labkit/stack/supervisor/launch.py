@@ -67,8 +67,13 @@ def up(
         lock = _lock_or_join(home, progress)
         if lock is None:
             return None
-        spec = {"home": str(home.folder), "instances": dict(instances or {}), "lock": lock,
-                "dies_with_stdin": dies_with_us, "stack": ground.stack}  # fmt: skip
+        spec = {
+            "home": str(home.folder),
+            "instances": dict(instances or {}),
+            "lock": lock,
+            "dies_with_stdin": dies_with_us,
+            "stack": ground.stack,
+        }
         environment = {**_environment(traced), **ground.servers}
         began, supervisor = _start(home, spec, lock, dies_with_us, environment)
         try:
@@ -201,7 +206,7 @@ def _wait(
         if time.monotonic() > deadline:
             raise _NotUp("the lab did not come up in time")
         services = state.get("services", []) if ours else []
-        waiting = [one["name"] for one in services if one["state"] != "up"]
+        waiting = [service["name"] for service in services if service["state"] != "up"]
         progress(f"waiting for {', '.join(waiting)}" if waiting else "loading the services")
         time.sleep(_LOOK_SECONDS)
 

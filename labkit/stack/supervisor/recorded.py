@@ -21,10 +21,14 @@ def status(home: Home) -> dict[str, Any]:
     """
     state, holder = home.state(), holder_of(home)
     if not holder or not holder.wrote(state):
-        stopped = [{**one, "pid": None, "endpoint": None, "state": "down"}
-                   for one in state.get("services", [])]  # fmt: skip
+        stopped = [
+            {**one, "pid": None, "endpoint": None, "state": "down"}
+            for one in state.get("services", [])
+        ]
         gone = {"endpoints": dict.fromkeys(ENDPOINTS), "services": stopped, "supervisor": None}
         state = {**NOTHING, **state, **gone}
     state = {**state, "home": str(home.folder)}
-    return {key: state[key] for key in ("stack", "home", "endpoints", "databases", "services",
-                                        "supervisor")}  # fmt: skip
+    return {
+        key: state[key]
+        for key in ("stack", "home", "endpoints", "databases", "services", "supervisor")
+    }

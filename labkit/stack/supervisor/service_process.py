@@ -90,14 +90,25 @@ def serve(
 
 
 async def _run_service(
-    home: Home, settings: Settings, name: str, instance: int, listener: socket.socket | None,
+    home: Home,
+    settings: Settings,
+    name: str,
+    instance: int,
+    listener: socket.socket | None,
     place: Address,
-) -> None:  # fmt: skip
+) -> None:
     outside = _platform(home, settings, name) if name == "pay" else {}
     runtime = Runtime(
-        SERVICES[name], instance, home, settings, GROUPS, NAMES, broker_of(home, name),
-        outside, place,
-    )  # fmt: skip
+        SERVICES[name],
+        instance,
+        home,
+        settings,
+        GROUPS,
+        NAMES,
+        broker_of(home, name),
+        outside,
+        place,
+    )
     if listener:
         await _serve_web(runtime, listener, place)
     else:
@@ -110,10 +121,14 @@ def _platform(home: Home, settings: Settings, name: str) -> dict[str, Any]:
     """What the pay service knows of the payment platform: the way there, and its public key."""
     ends, platform_key = home.state()["endpoints"], keys.public(home.keys, keys.PLATFORM)
     client = PlatformClient(
-        ends["platform"], keys.APP_ID, keys.private(home.keys, keys.MERCHANT), platform_key,
-        notify_url=f"{ends['pay-web']}/pay/callback", timeout=settings.call_timeout,
+        ends["platform"],
+        keys.APP_ID,
+        keys.private(home.keys, keys.MERCHANT),
+        platform_key,
+        notify_url=f"{ends['pay-web']}/pay/callback",
+        timeout=settings.call_timeout,
         way=NetworkPath(Rules(home.faults), name, PLATFORM.name),
-    )  # fmt: skip
+    )
     return {"platform": client, "platform_key": platform_key}
 
 

@@ -198,9 +198,13 @@ def _popen(command: list[str], log: Path, keep: tuple[int, ...]) -> Started:
     try:
         with log.open("ab") as output:
             pid = subprocess.Popen(
-                command, stdin=reader, stdout=output, stderr=output, pass_fds=keep,
+                command,
+                stdin=reader,
+                stdout=output,
+                stderr=output,
+                pass_fds=keep,
                 preexec_fn=(lambda: _die_with(parent)) if FORKS else None,  # we have one thread
-            ).pid  # fmt: skip
+            ).pid
     except OSError:
         os.close(gate)
         raise

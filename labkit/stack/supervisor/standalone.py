@@ -85,19 +85,30 @@ def serve(home: Home, name: str, instance: int, place: Address) -> None:
 
 def _number(home: Home, name: str) -> int:
     """The first number that is free; its lock goes with this process."""
-    return next(number for number in itertools.count(1)
-                if try_lock(home.registry / f"{name}.{number}.taken") is not None)  # fmt: skip
+    return next(
+        number
+        for number in itertools.count(1)
+        if try_lock(home.registry / f"{name}.{number}.taken") is not None
+    )
 
 
 def _note(home: Home, settings: Settings) -> None:
     """Write down what every service looks up, in the shape in which a supervisor does."""
     generation = home.state().get("generation", 0)
-    ends = {"pay-web": settings.pay_web, "platform": settings.platform,
-            "broker": settings.broker, "registry": settings.zookeeper}  # fmt: skip
+    ends = {
+        "pay-web": settings.pay_web,
+        "platform": settings.platform,
+        "broker": settings.broker,
+        "registry": settings.zookeeper,
+    }
     state = {
-        "stack": "containers", "phase": FOUNDED, "supervisor": None, "generation": generation,
+        "stack": "containers",
+        "phase": FOUNDED,
+        "supervisor": None,
+        "generation": generation,
         "topic_prefix": topics.prefix_of(home, generation),
         "endpoints": {name: ends.get(name) for name in ENDPOINTS},
-        "databases": {name: home.database_url(name) for name in DATABASES}, "services": [],
-    }  # fmt: skip
+        "databases": {name: home.database_url(name) for name in DATABASES},
+        "services": [],
+    }
     write_whole(home.state_file, json.dumps(state, indent=1))

@@ -68,9 +68,15 @@ class Supervisor:
     """
 
     def __init__(
-        self, home: Home, settings: Settings, instances: dict[str, int], stack: str,
-        *, dies_with_stdin: bool, lock: int | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        home: Home,
+        settings: Settings,
+        instances: dict[str, int],
+        stack: str,
+        *,
+        dies_with_stdin: bool,
+        lock: int | None = None,
+    ) -> None:
         self.home = home
         self._settings = settings
         self._instances = instances
@@ -254,8 +260,11 @@ class Supervisor:
         self._topics = None
 
     def _all_serve(self) -> bool:
-        dying = [one.label for one in self._processes.children.values()
-                 if one.quick_deaths >= _MAX_QUICK_DEATHS]  # fmt: skip
+        dying = [
+            child.label
+            for child in self._processes.children.values()
+            if child.quick_deaths >= _MAX_QUICK_DEATHS
+        ]
         if dying:
             raise CannotStart(f"{', '.join(dying)} dies at start: see labkit logs")
         return all(child.endpoint for child in self._processes.children.values())
@@ -280,9 +289,11 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         at_once = {"ping": self._ping}
         in_turn: dict[str, Callable[..., None]] = {
-            "reset": self._reset, "scale": self._scale,
-            "hold": self._processes.hold, "release": self._processes.release,
-        }  # fmt: skip
+            "reset": self._reset,
+            "scale": self._scale,
+            "hold": self._processes.hold,
+            "release": self._processes.release,
+        }
         self._desk = Listener(self._selector, self.home.secret, at_once, in_turn)
         self._selector.register(self._signals, selectors.EVENT_READ, self._drain)
         if stdin:
@@ -375,8 +386,11 @@ class Supervisor:
     def _scale(self, **wanted: int) -> None:
         """Have so many of each service from now on; wait until the new serve and the old went."""
         self._instances |= check_instances(wanted)
-        changed = [child for name, number in wanted.items()
-                   for child in self._processes.scale(name, number)]  # fmt: skip
+        changed = [
+            child
+            for name, number in wanted.items()
+            for child in self._processes.scale(name, number)
+        ]
         self._write_state(self._phase)
         if any(one.leaves_by for one in changed):
             self._failpoints.cross("supervisor.scale.after_stop")
@@ -449,16 +463,21 @@ class Supervisor:
     def _write_state(self, phase: str) -> None:
         self._phase = phase if self._phase != "stopping" else self._phase
         working = [helper.pid for helper in self._helpers]
-        alive = [one.pid for one in self._processes.children.values() if one.pid] + working
+        alive = [child.pid for child in self._processes.children.values() if child.pid] + working
         state = {
-            "stack": self._stack, "home": str(self.home.folder), "phase": phase,
-            "supervisor": os.getpid(), "supervisor_birth": spawn.birth(os.getpid()),
-            "control": self._desk.port, "topic_prefix": self._topic_prefix(),
-            "generation": self._generation, "endpoints": self._endpoints(),
+            "stack": self._stack,
+            "home": str(self.home.folder),
+            "phase": phase,
+            "supervisor": os.getpid(),
+            "supervisor_birth": spawn.birth(os.getpid()),
+            "control": self._desk.port,
+            "topic_prefix": self._topic_prefix(),
+            "generation": self._generation,
+            "endpoints": self._endpoints(),
             "databases": {name: self.home.database_url(name) for name in DATABASES},
             "services": [child.status() for child in self._in_order()],
             "processes": [{"pid": pid, "birth": spawn.birth(pid)} for pid in alive],
-        }  # fmt: skip
+        }
         self._failpoints.cross("supervisor.write_state.before_rename")
         try:
             write_whole(self.home.state_file, json.dumps(state, indent=1))
@@ -477,13 +496,17 @@ class Supervisor:
         """All that makes up the shop, those of one service together however they came."""
         order = [BROKER, *service_process.PROCESSES]
         shop = [
-            one for one in self._processes.children.values() if one.name != service_process.CONSOLE
+            child
+            for child in self._processes.children.values()
+            if child.name != service_process.CONSOLE
         ]
         return sorted(shop, key=lambda one: order.index(one.name))
 
     def _endpoints(self) -> dict[str, Any]:
-        webs = {name: "http://{}:{}".format(*listener.getsockname())
-                for name, listener in self._webs.items()}  # fmt: skip
+        webs = {
+            name: "http://{}:{}".format(*listener.getsockname())
+            for name, listener in self._webs.items()
+        }
         webs[service_process.CONSOLE] += f"/?token={self.home.console_token_file.read_text()}"
         registry = self._settings.zookeeper or str(self.home.registry)
         known = {**webs, "broker": self._broker, "registry": registry}

@@ -49,7 +49,7 @@ def serving(
 
 
 def ports_of(registry: Registry) -> list[int]:
-    return [int(one.endpoint.partition(":")[2]) for one in registry.instances("goods")]
+    return [int(instance.endpoint.partition(":")[2]) for instance in registry.instances("goods")]
 
 
 def finds(registry: Registry, *ports: int, seconds: float = 15) -> float:
@@ -89,9 +89,10 @@ def test_a_dead_process_vanishes_with_its_session(
 
 def test_who_closes_is_gone_at_once(open_registry: OpenRegistry, home: Home) -> None:
     """A session that is closed is not waited for."""
-    looker, one, two = open_registry(), *(
-        ZooKeeperRegistry(home, open_registry()._ensemble.address) for _ in range(2)
-    )  # fmt: skip
+    looker, one, two = (
+        open_registry(),
+        *(ZooKeeperRegistry(home, open_registry()._ensemble.address) for _ in range(2)),
+    )
     one.announce(Instance("goods", 1, "127.0.0.1:1", os.getpid()))
     two.announce(Instance("goods", 2, "127.0.0.1:2", os.getpid()))
     finds(looker, 1, 2)

@@ -19,7 +19,7 @@ def load(history: History) -> Iterator[Callable[[], int]]:
     """
 
     def ordered() -> int:
-        return sum(one.placed for one in answers)
+        return sum(answer.placed for answer in answers)
 
     with history.buying(CLIENTS, money_paid=1, coupon_id=count(2)) as answers:
         until(lambda: ordered() > 10, "orders are being placed", seconds=30)

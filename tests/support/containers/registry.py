@@ -32,9 +32,13 @@ def _image() -> tuple[bytes, dict[str, bytes]]:
         for kind, blob in ((_CONFIG, config), (_LAYER, layer))
     ]
     manifest = json.dumps(
-        {"schemaVersion": 2, "mediaType": _MANIFEST, "config": described[0],
-         "layers": described[1:]}
-    ).encode()  # fmt: skip
+        {
+            "schemaVersion": 2,
+            "mediaType": _MANIFEST,
+            "config": described[0],
+            "layers": described[1:],
+        }
+    ).encode()
     return manifest, {_digest(config): config, _digest(layer): layer}
 
 

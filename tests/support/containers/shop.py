@@ -60,12 +60,19 @@ class Shop:
         self.orders, self.payments, self.cashier = (
             f"http://127.0.0.1:{port}" for port in range(first, first + 3)
         )
-        said = compose_file._fill_in(yaml.safe_load(compose_file._text()), {
-            **compose_file._values(settings), **IMAGES, "LABKIT_ORDER_WEB_PORT": str(first),
-            "LABKIT_PAY_WEB_PORT": str(first + 1), "LABKIT_CASHIER_PORT": str(first + 2),
-        })["services"]  # fmt: skip
-        self.described = {name: Described.model_validate(one) for name, one in said.items()
-                          if "profiles" in one}  # fmt: skip
+        said = compose_file._fill_in(
+            yaml.safe_load(compose_file._text()),
+            {
+                **compose_file._values(settings),
+                **IMAGES,
+                "LABKIT_ORDER_WEB_PORT": str(first),
+                "LABKIT_PAY_WEB_PORT": str(first + 1),
+                "LABKIT_CASHIER_PORT": str(first + 2),
+            },
+        )["services"]
+        self.described = {
+            name: Described.model_validate(one) for name, one in said.items() if "profiles" in one
+        }
 
     def init(self) -> Container:
         """Run what comes before the services, to its end."""
@@ -88,11 +95,15 @@ class Shop:
         """Have some files of the home in another volume, as on another machine."""
         shared = self.described["init"].volumes[0]
         self._docker.containers.run(
-            self.described["init"].image, [f"cd /from; cp -r {' '.join(names)} /home/shop/lab"],
-            entrypoint=["bash", "-c"], remove=True,
-            volumes=[f"{self._project}_{shared.partition(':')[0]}:/from:ro",
-                     f"{self.volume(volume)}:/home/shop/lab"],
-        )  # fmt: skip
+            self.described["init"].image,
+            [f"cd /from; cp -r {' '.join(names)} /home/shop/lab"],
+            entrypoint=["bash", "-c"],
+            remove=True,
+            volumes=[
+                f"{self._project}_{shared.partition(':')[0]}:/from:ro",
+                f"{self.volume(volume)}:/home/shop/lab",
+            ],
+        )
 
     def volume(self, name: str) -> str:
         """Make a volume of this project's, where it is not there; its full name."""
@@ -106,15 +117,25 @@ class Shop:
         network = f"{self._project}_default"
         alias = self._docker.api.create_endpoint_config(aliases=[name])
         return self._docker.containers.create(
-            said.image, said.command, name=f"{self._project}-{name}-{number}",
+            said.image,
+            said.command,
+            name=f"{self._project}-{name}-{number}",
             labels={OURS: self._project, PROJECT: self._project, SERVICE: name},
-            network=network, networking_config={network: alias}, environment=said.environment,
-            init=said.init, user=said.user, read_only=said.read_only, cap_drop=said.cap_drop,
-            security_opt=said.security_opt, tmpfs=dict.fromkeys(said.tmpfs, ""),
+            network=network,
+            networking_config={network: alias},
+            environment=said.environment,
+            init=said.init,
+            user=said.user,
+            read_only=said.read_only,
+            cap_drop=said.cap_drop,
+            security_opt=said.security_opt,
+            tmpfs=dict.fromkeys(said.tmpfs, ""),
             volumes=[f"{self._project}_{volume}" for volume in said.volumes],
-            mem_limit=said.mem_limit, restart_policy={"Name": said.restart},
-            ports=_published(said), healthcheck=_health(said),
-        )  # fmt: skip
+            mem_limit=said.mem_limit,
+            restart_policy={"Name": said.restart},
+            ports=_published(said),
+            healthcheck=_health(said),
+        )
 
 
 @contextmanager
@@ -152,6 +173,9 @@ def _health(said: Described) -> dict[str, Any] | None:
     check = said.healthcheck
     if check is None:
         return None
-    return {"test": check.test, "retries": check.retries,
-            "interval": int(check.interval.rstrip("s")) * _SECOND,
-            "timeout": int(check.timeout.rstrip("s")) * _SECOND}  # fmt: skip
+    return {
+        "test": check.test,
+        "retries": check.retries,
+        "interval": int(check.interval.rstrip("s")) * _SECOND,
+        "timeout": int(check.timeout.rstrip("s")) * _SECOND,
+    }

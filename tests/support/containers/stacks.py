@@ -30,10 +30,13 @@ def own_settings() -> Settings:
     first = ports.free(5)
     images = {name.removeprefix("LABKIT_").lower(): image for name, image in IMAGES.items()}
     return Settings(
-        containers_name=f"{_PREFIX}-{os.getpid()}-{next(_NUMBERS)}", containers_network="host",
-        mysql_port=first, zookeeper_port=first + 1, kafka_port=first + 2,
+        containers_name=f"{_PREFIX}-{os.getpid()}-{next(_NUMBERS)}",
+        containers_network="host",
+        mysql_port=first,
+        zookeeper_port=first + 1,
+        kafka_port=first + 2,
         **{name: image for name, image in images.items() if name in Settings.model_fields},
-    )  # fmt: skip
+    )
 
 
 def environment(stack: Settings) -> dict[str, str]:
@@ -68,10 +71,19 @@ class Backend(Server):
         container = self.container
         assert container.status == "exited"
         project = container.labels[PROJECT]
-        (folder,) = [one["Destination"] for one in container.attrs["Mounts"]
-                     if one["Name"].startswith(f"{project}_")]  # fmt: skip
+        (folder,) = [
+            one["Destination"]
+            for one in container.attrs["Mounts"]
+            if one["Name"].startswith(f"{project}_")
+        ]
         told = self._docker.containers.run(
-            container.image, [script, folder, *words], entrypoint=["/bin/sh", "-c"], user="root",
-            volumes_from=[container.id], network_mode="none", remove=True, stderr=True,
-        )  # fmt: skip
+            container.image,
+            [script, folder, *words],
+            entrypoint=["/bin/sh", "-c"],
+            user="root",
+            volumes_from=[container.id],
+            network_mode="none",
+            remove=True,
+            stderr=True,
+        )
         return told.decode()

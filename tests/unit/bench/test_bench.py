@@ -45,11 +45,16 @@ def rows(home: Home, service: str, sql: str) -> list[tuple[object, ...]]:
 @pytest.mark.parametrize(
     ("value", "target", "met"),
     [
-        (600.0, ">=600", True), (599.9, ">=600", False), (0.15, "<0.15", False),
-        (0.1, "<0.15", True), (0.0, "<=0", True), (1.0, "<=0", False), (1.0, None, None),
+        (600.0, ">=600", True),
+        (599.9, ">=600", False),
+        (0.15, "<0.15", False),
+        (0.1, "<0.15", True),
+        (0.0, "<=0", True),
+        (1.0, "<=0", False),
+        (1.0, None, None),
         (None, "<4", None),
     ],
-)  # fmt: skip
+)
 def test_a_figure_knows_whether_it_meets_its_target(
     value: float | None, target: str | None, met: bool | None
 ) -> None:
@@ -98,8 +103,8 @@ def test_the_sample_order_fits_the_first_goods() -> None:
     """Its price is the one that the goods have; its coupon is dealt to its user."""
     assert first_data("goods")[0]["goods_price"] == PRICE
     orders = [sample(number) for number in range(1, 2 * USERS)]
-    assert {one["user_id"] for one in orders} == set(range(1, USERS + 1))
-    assert [one["coupon_id"] for one in orders] == list(range(1, 2 * USERS))
+    assert {order["user_id"] for order in orders} == set(range(1, USERS + 1))
+    assert [order["coupon_id"] for order in orders] == list(range(1, 2 * USERS))
 
 
 def test_the_floor_does_all_that_an_order_does(tmp_path: Path) -> None:

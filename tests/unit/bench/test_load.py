@@ -69,9 +69,13 @@ def test_every_failure_is_counted_under_its_name() -> None:
 
     async def serve(number: int, writer: Writer) -> None:
         kinds = [
-            answer(200), answer(422, refusal("STOCK_SHORT")), answer(503, b"<html>"),
-            answer(200, b"whole")[:-2], b"nonsense\r\n\r\n", b"",
-        ]  # fmt: skip
+            answer(200),
+            answer(422, refusal("STOCK_SHORT")),
+            answer(503, b"<html>"),
+            answer(200, b"whole")[:-2],
+            b"nonsense\r\n\r\n",
+            b"",
+        ]
         writer.write(kinds[number % 6])
         if number % 6 > 2:
             writer.close()
@@ -79,9 +83,12 @@ def test_every_failure_is_counted_under_its_name() -> None:
     answers = put(60, 4, serve)
     told = summary(answers, 10)
     assert told["outcomes"] == {
-        "200": 10, "422 STOCK_SHORT": 10, "503 (no Result)": 10, "ConnectionResetError": 20,
+        "200": 10,
+        "422 STOCK_SHORT": 10,
+        "503 (no Result)": 10,
+        "ConnectionResetError": 20,
         "ConnectionError": 10,
-    }  # fmt: skip
+    }
     assert (told["sent"], told["placed"], told["orders_per_s"]) == (60, 10, 1.0)
     assert sorted(one.number for one in answers) == list(range(1, 61))
 
@@ -171,6 +178,10 @@ def test_the_histogram_holds_every_answer() -> None:
     """Each latency is in the line between whose edges it lies."""
     lines = [line.split() for line in histogram([0.5, 1, 3, 3.9, 4, 1000])]
     assert [(line[0], line[2], line[-1]) for line in lines if line[-1] != "0"] == [
-        ("0", "1", "1"), ("1", "2", "1"), ("2", "4", "2"), ("4", "8", "1"), ("512", "1024", "1"),
-    ]  # fmt: skip
+        ("0", "1", "1"),
+        ("1", "2", "1"),
+        ("2", "4", "2"),
+        ("4", "8", "1"),
+        ("512", "1024", "1"),
+    ]
     assert histogram([]) == []

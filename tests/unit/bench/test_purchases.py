@@ -41,10 +41,12 @@ def test_the_shop_takes_every_one_of_them() -> None:
         checked = pricing.check(
             m.ConfirmOrder(order_id=1, request=request),
             GoodsFound(
-                goods_id=1, goods_name="", goods_price=request.goods_price,
+                goods_id=1,
+                goods_name="",
+                goods_price=request.goods_price,
                 goods_number=seeded.stock or 0,
             ),
             UserFound(user_id=one.customer, user_name="", user_money=2000_00),
             coupon if one.first else None,
-        )  # fmt: skip
+        )
         assert isinstance(checked, m.PreOrder), checked

@@ -14,8 +14,15 @@ ID = 383_026_413_512_351_744
 #: Each means something to what shows it: Rich, an emoji code, HTML, Mermaid.
 BRACKETS = ("[/]", "[red]3号楼", "a[b]", "[/x]", "[link=x]y[/link]", ":warning:", "<b>&amp;")
 #: Text → as it is shown: a terminal would clear its screen, write on its title, turn the line.
-OBEYED = {"\x1b[2J": r"\x1b[2J", "\x9b0m": r"\x9b0m", "a\u202eb": r"a\u202eb", "\r\x08": r"\r\x08",
-          "\x1b]0;x\x07": r"\x1b]0;x\x07", "\u2028": r"\u2028", "\ud800": r"\ud800"}  # fmt: skip
+OBEYED = {
+    "\x1b[2J": r"\x1b[2J",
+    "\x9b0m": r"\x9b0m",
+    "a\u202eb": r"a\u202eb",
+    "\r\x08": r"\r\x08",
+    "\x1b]0;x\x07": r"\x1b]0;x\x07",
+    "\u2028": r"\u2028",
+    "\ud800": r"\ud800",
+}
 
 
 def screen(width: int) -> Console:

@@ -81,9 +81,17 @@ def test_the_token_becomes_a_cookie(stranger: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["/", "/?token=", f"/?token={TOKEN[:-1]}", f"/?token={TOKEN}x", f"/?token={TOKEN}&token=x",
-     "/?token=%C3%A9", "/trace/1001", "/no/such/page"],
-)  # fmt: skip
+    [
+        "/",
+        "/?token=",
+        f"/?token={TOKEN[:-1]}",
+        f"/?token={TOKEN}x",
+        f"/?token={TOKEN}&token=x",
+        "/?token=%C3%A9",
+        "/trace/1001",
+        "/no/such/page",
+    ],
+)
 def test_without_the_token_nothing_is_shown(stranger: httpx.Client, address: str) -> None:
     """No token, a wrong one, or half of it: 403, no cookie, and a page that says where it is."""
     told = stranger.get(address)
@@ -107,9 +115,19 @@ def test_the_token_itself_is_no_cookie(console: Console, stranger: httpx.Client)
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "0.0.0.0:{port}",
-             "[::1]:{port}", "localhost.evil.example:{port}", "127.0.0.1:{port}.evil.example", ""],
-)  # fmt: skip
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "0.0.0.0:{port}",
+        "[::1]:{port}",
+        "localhost.evil.example:{port}",
+        "127.0.0.1:{port}.evil.example",
+        "",
+    ],
+)
 def test_another_name_is_refused(
     console: Console, friend: httpx.Client, driven: list[Any], host: str
 ) -> None:
@@ -232,15 +250,15 @@ def test_every_answer_is_protected(
     answers += [friend.post(f"/retry/{ID}", data=body) for body in (csrf, {})]
     answers += [friend.get("/", params={"token": TOKEN}), friend.get(f"/retry/{ID}")]
     assert driven == [("retry", ID)]
-    for one in answers:
-        policy = one.headers["content-security-policy"]
+    for answer in answers:
+        policy = answer.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self';")
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
-        assert one.headers["cache-control"] == "no-store"
-        assert one.headers["x-content-type-options"] == "nosniff"
-        assert "access-control-allow-origin" not in one.headers
-        assert not re.search(r"<script>|<style>| on\w+=| style=", one.text)
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in answer.headers
+        assert not re.search(r"<script>|<style>| on\w+=| style=", answer.text)
 
 
 def test_a_token_is_kept_to_its_owner(tmp_path: Path) -> None:

@@ -43,8 +43,10 @@ def test_a_rule_of_a_killed_tool_is_taken_up(home: Home) -> None:
     """While the tool lives its rule stands, whoever looks; killed with -9, it goes at a look."""
     tool = subprocess.Popen(
         [sys.executable, "-c", _BREAKS, str(home.folder)],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert tool.stdout
     assert tool.stdout.readline() == "broken\n"
     assert mend(home) == []
@@ -148,8 +150,12 @@ def test_what_cannot_be_undone_is_said_and_keeps_no_other(home: Home) -> None:
     rule = FaultBook(home.faults).lay(Rule("slow", "goods", 1.0))
     folder = home.folder / "standing"
     folder.mkdir()
-    for number, undo in enumerate(({"undo": "take_up", "arguments": {"rules": [rule.number]}},
-                                   {"undo": "fly", "arguments": {}})):  # fmt: skip
+    for number, undo in enumerate(
+        (
+            {"undo": "take_up", "arguments": {"rules": [rule.number]}},
+            {"undo": "fly", "arguments": {}},
+        )
+    ):
         (folder / f"{number}.json").write_text(json.dumps(undo))
     said = mend(home)
     assert [("not mended" in one) for one in said] == [True, False]

@@ -124,8 +124,11 @@ def test_new_changed_and_gone_rows_are_marked() -> None:
     seen = difference(users(u1=1, u2=2, u3=3), users(u1=1, u2=20, u4=4))
     by_user = {line[1]: line for line in seen.lines()[1:]}
     assert {user: line[0].strip() for user, line in by_user.items()} == {
-        "U1": "", "U2": "~", "U3": "-", "U4": "+",
-    }  # fmt: skip
+        "U1": "",
+        "U2": "~",
+        "U3": "-",
+        "U4": "+",
+    }
     assert by_user["U2"][3] == "2 → 20"
     assert seen.changed
 

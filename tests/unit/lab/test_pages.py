@@ -55,11 +55,16 @@ def test_pages_are_the_table_in_parts(reader: Reader, name: str) -> None:
 def test_the_rows_of_one_order_are_found_by_its_id_and_its_key(reader: Reader) -> None:
     """Operations bear its id, messages its key; what bears neither has none of it."""
     order_id = reader.page("trade_order", 1, 5)[0]["order_id"]
-    counts = {name: reader.count(name, order_id) for name in (
-        "trade_order", "trade_operation", "trade_mq_consumer_log", "trade_goods")}  # fmt: skip
+    counts = {
+        name: reader.count(name, order_id)
+        for name in ("trade_order", "trade_operation", "trade_mq_consumer_log", "trade_goods")
+    }
     assert counts == {
-        "trade_order": 1, "trade_operation": 8, "trade_mq_consumer_log": 3, "trade_goods": 0,
-    }  # fmt: skip
+        "trade_order": 1,
+        "trade_operation": 8,
+        "trade_mq_consumer_log": 3,
+        "trade_goods": 0,
+    }
     assert {row["msg_key"] for row in reader.page("trade_mq_consumer_log", 9, 0, order_id)} == {
         str(order_id)
     }
@@ -68,11 +73,11 @@ def test_the_rows_of_one_order_are_found_by_its_id_and_its_key(reader: Reader) -
 def test_the_command_shows_a_page_and_says_of_how_many(home: Home) -> None:
     """The first page, the last, and one in between."""
     said = {
-        " ".join(wanted): CliRunner().invoke(
-            app, ["tables", "trade_order", "--home", str(home.folder), *wanted]
-        ).output
+        " ".join(wanted): CliRunner()
+        .invoke(app, ["tables", "trade_order", "--home", str(home.folder), *wanted])
+        .output
         for wanted in ([], ["--last"], ["--page", "2", "--limit", "10"])
-    }  # fmt: skip
+    }
     assert "rows 1 to 50 of 300, page 1 of 6" in said[""]
     assert "rows 251 to 300 of 300" in said["--last"]
     assert "rows 11 to 20 of 300, page 2 of 30" in said["--page 2 --limit 10"]
@@ -84,7 +89,7 @@ def test_what_has_a_name_is_not_read_again(reader: Reader) -> None:
     births = Births(reader, aliases)
     births.learn()
     ids = [row["order_id"] for row in reader.table("trade_order")]
-    assert [aliases.show("order_id", one) for one in ids[:3]] == ["O1", "O2", "O3"]
+    assert [aliases.show("order_id", id_) for id_ in ids[:3]] == ["O1", "O2", "O3"]
     assert calls(births.learn) < calls(Births(reader, Aliases()).learn) / 3
 
 

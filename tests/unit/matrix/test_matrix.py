@@ -75,14 +75,22 @@ def test_a_run_fails_where_a_cell_is_broken_or_a_failpoint_not_reached() -> None
 def test_the_grid_shows_the_worst_of_a_crossing() -> None:
     """A sign for each scenario, in a line for both boundaries of a commit, 100 columns at most."""
     before = OPEN.replace("after", "before")
-    shown = [line.plain for line in grid([
-        outcome(HELD), outcome(BROKEN, before), outcome(HELD, scenario="accepted"),
-        outcome(NOT_REACHED, SEND),
-    ])]  # fmt: skip
+    shown = [
+        line.plain
+        for line in grid(
+            [
+                outcome(HELD),
+                outcome(BROKEN, before),
+                outcome(HELD, scenario="accepted"),
+                outcome(NOT_REACHED, SEND),
+            ]
+        )
+    ]
     assert [line.split() for line in shown[:3]] == [
-        ["order", "ab"], ["order.open_order", "commit", "●✗"],
+        ["order", "ab"],
+        ["order.open_order", "commit", "●✗"],
         ["order.order_cancel", "send", "·○"],
-    ]  # fmt: skip
+    ]
     assert shown[4].startswith("a  accepted: ")
     whole = [outcome(HELD, name, scenario=story) for name in catalogue() for story in SCENARIOS]
     assert max(len(line.plain) for line in grid(whole) if "●" in line.plain) <= 100
@@ -130,8 +138,9 @@ def test_the_frame_draws_itself() -> None:
     """A sign and a colour for each verdict, a legend, and a dot where nothing was played."""
     heat = report(outcome(HELD, SEND), outcome(BROKEN, scenario="accepted")).heat()
     assert [line.split() for line in repr(heat).splitlines()[2:4]] == [
-        [OPEN, "✗", "·"], [SEND, "·", "●"],
-    ]  # fmt: skip
+        [OPEN, "✗", "·"],
+        [SEND, "·", "●"],
+    ]
     drawn = heat._repr_html_()
     assert "✗ broken  ○ not reached  ● held  · not played" in drawn
     colours = [part.partition('"')[0] for part in drawn.split("background:")[1:]]
@@ -141,5 +150,5 @@ def test_the_frame_draws_itself() -> None:
 def test_the_frame_stands_in_the_order_of_the_lists() -> None:
     """Failpoints as the list has them, two in a cell by the first, however the cells came in."""
     names = [OPEN, f"{OPEN}+{SEND}", SEND, "goods.return_stock.after_commit"]
-    cells = [Outcome(Cell("cancelled", tuple(one.split("+"))), HELD, "", 1, 1) for one in names]
+    cells = [Outcome(Cell("cancelled", tuple(name.split("+"))), HELD, "", 1, 1) for name in names]
     assert list(report(*cells[::-1]).heat().index) == names

@@ -60,15 +60,32 @@ def test_what_a_wrong_clock_put_off_is_stuck(console: Console) -> None:
 
 def closed(pay_id: int) -> dict[str, Any]:
     """A payment that is over in the shop: nobody asks about it any more."""
-    return {"pay_id": pay_id, "order_id": pay_id, "user_id": 1, "pay_amount": 1,
-            "is_paid": PAY_CLOSED, "tries": 0, "add_time": NOW, "close_time": NOW}  # fmt: skip
+    return {
+        "pay_id": pay_id,
+        "order_id": pay_id,
+        "user_id": 1,
+        "pay_amount": 1,
+        "is_paid": PAY_CLOSED,
+        "tries": 0,
+        "add_time": NOW,
+        "close_time": NOW,
+    }
 
 
 def trade_of(pay_id: int, status: str) -> dict[str, Any]:
     """The same payment at the platform."""
-    return {"out_trade_no": pay_id, "trade_no": pay_id, "token": str(pay_id), "subject": "",
-            "total_amount": 1, "refunded_amount": 0, "trade_status": status, "notify_url": "",
-            "time_expire": NOW, "add_time": NOW}  # fmt: skip
+    return {
+        "out_trade_no": pay_id,
+        "trade_no": pay_id,
+        "token": str(pay_id),
+        "subject": "",
+        "total_amount": 1,
+        "refunded_amount": 0,
+        "trade_status": status,
+        "notify_url": "",
+        "time_expire": NOW,
+        "add_time": NOW,
+    }
 
 
 def write(home: Home, service: str, table: Table, rows: list[dict[str, Any]]) -> None:
@@ -87,9 +104,16 @@ def test_of_payments_only_those_are_read_that_are_not_over(tmp_path: Path) -> No
     seed(files(home.databases), Seeds(), as_time(wall_ms()))
     payable, untold, *over = range(1, OVER + 3)
     write(home, "pay", pay, [closed(one) for one in (payable, untold, *over)])
-    write(home, "platform", trade, [
-        trade_of(payable, WAIT_BUYER_PAY), trade_of(untold, TRADE_SUCCESS),
-        *(trade_of(one, TRADE_CLOSED) for one in over)])  # fmt: skip
+    write(
+        home,
+        "platform",
+        trade,
+        [
+            trade_of(payable, WAIT_BUYER_PAY),
+            trade_of(untold, TRADE_SUCCESS),
+            *(trade_of(one, TRADE_CLOSED) for one in over),
+        ],
+    )
     of_trade = {"out_trade_no": untold, "notify_id": 1, "tries": 0, "next_try": NOW}
     write(home, "platform", notice, [{**of_trade, "add_time": NOW}])
     with closing(Counting(home)) as reader:

@@ -25,12 +25,20 @@ class Process:
 
     def begin(self, kind: str, service: str, name: str, parent: Any = None, **about: Any) -> Any:
         span = {
-            "trace": parent["trace"] if parent else f"{len(self.spans):032x}", "kind": kind,
+            "trace": parent["trace"] if parent else f"{len(self.spans):032x}",
+            "kind": kind,
             "span": f"{self._pace.getrandbits(64):016x}",
             "parent": parent["span"] if parent else "",
-            "service": service, "instance": f"{service}-1", "pid": 2**22 + 1, "name": name,
-            "status": 0, "failed": False, "began": self.tick(), "ended": None, **about,
-        }  # fmt: skip
+            "service": service,
+            "instance": f"{service}-1",
+            "pid": 2**22 + 1,
+            "name": name,
+            "status": 0,
+            "failed": False,
+            "began": self.tick(),
+            "ended": None,
+            **about,
+        }
         self.spans.append(span)
         return span
 
@@ -154,7 +162,7 @@ def test_a_flow_that_is_run_again_is_told_once(tmp_path: Path) -> None:
 def test_a_message_that_came_twice_is_drawn_once(tmp_path: Path) -> None:
     """Sent again, and handled again, it is one message and one handler a group."""
     told = cancelled(random.Random(3))
-    cancel = next(one for one in told.spans if one["name"] == "cancel_failed")
+    cancel = next(span for span in told.spans if span["name"] == "cancel_failed")
     told.message(cancel, ("user", "return_balance"), ("goods", "return_stock"))
     assert lines(told, tmp_path) == CANCELLED
 
@@ -303,9 +311,12 @@ def test_the_picture_in_mermaid(tmp_path: Path) -> None:
     assert shown["text/plain"].splitlines() == CANCELLED
     assert shown["text/markdown"].startswith("```mermaid\n%%{init")
     for line in (
-        "sequenceDiagram", "accTitle: Order O1", "participant order_web as order-web",
-        "order_web->>order: open_order", "broker-)user: return_balance",
-    ):  # fmt: skip
+        "sequenceDiagram",
+        "accTitle: Order O1",
+        "participant order_web as order-web",
+        "order_web->>order: open_order",
+        "broker-)user: return_balance",
+    ):
         assert f"\n  {line}\n" in f"{picture.mermaid}\n" or line == "sequenceDiagram"
     assert "accDescr: client to order-web: POST /order/confirm" in picture.mermaid
     assert picture.participants == ["client", "order-web", "order", "goods", "user", "broker"]

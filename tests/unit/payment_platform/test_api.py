@@ -30,9 +30,12 @@ from tests.support.platforming import (
 )
 
 CREATE = {
-    "out_trade_no": "1", "total_amount": "5000", "subject": "华为P30",
-    "time_expire": (NOON + MINUTE).isoformat(), "notify_url": "http://127.0.0.1:9/callback",
-}  # fmt: skip
+    "out_trade_no": "1",
+    "total_amount": "5000",
+    "subject": "华为P30",
+    "time_expire": (NOON + MINUTE).isoformat(),
+    "notify_url": "http://127.0.0.1:9/callback",
+}
 REQUESTS = {
     "create": {**CREATE, "out_trade_no": "3"},
     "query": {"out_trade_no": "2"},  # which is over, so that asking would close it
@@ -139,13 +142,22 @@ def _untold(platform: Served) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("total_amount", "0"), ("total_amount", "-1"), ("total_amount", "1.5"),
-        ("total_amount", "1e3"), ("total_amount", " 1"), ("subject", ""), ("subject", "x" * 256),
-        ("time_expire", "tomorrow"), ("time_expire", "2026-01-01T12:00:00+08:00"),
-        ("time_expire", "1767268800"), ("notify_url", "https://x/"), ("notify_url", "file:///x"),
-        ("notify_url", "http://x/\r\nHost: y"), ("notify_url", "http://user@x/"),
+        ("total_amount", "0"),
+        ("total_amount", "-1"),
+        ("total_amount", "1.5"),
+        ("total_amount", "1e3"),
+        ("total_amount", " 1"),
+        ("subject", ""),
+        ("subject", "x" * 256),
+        ("time_expire", "tomorrow"),
+        ("time_expire", "2026-01-01T12:00:00+08:00"),
+        ("time_expire", "1767268800"),
+        ("notify_url", "https://x/"),
+        ("notify_url", "file:///x"),
+        ("notify_url", "http://x/\r\nHost: y"),
+        ("notify_url", "http://user@x/"),
     ],
-)  # fmt: skip
+)
 def test_what_a_trade_cannot_have_is_refused(tmp_path: Path, name: str, value: str) -> None:
     """Amounts are whole cents above zero, times are business times, addresses plain HTTP; the
     refusal names the parameter."""
@@ -169,8 +181,9 @@ def test_every_answer_is_signed_and_names_its_request(tmp_path: Path) -> None:
             assert answer.status_code == status
             assert verify(PLATFORM_KEY.public_key(), params)
             assert (params["request_id"], params["out_trade_no"]) == (
-                "r1", REQUESTS[method]["out_trade_no"],
-            )  # fmt: skip
+                "r1",
+                REQUESTS[method]["out_trade_no"],
+            )
             assert "token" not in params
 
     run(tmp_path, scenario)
@@ -181,11 +194,19 @@ def test_nothing_else_is_served(tmp_path: Path) -> None:
 
     async def scenario(platform: Served) -> None:
         for path, status in {
-            "/": 404, "/docs": 404, "/openapi.json": 404, "/keys/platform.pem": 404,
-            "/api/trade/create": 405, "/bill": 400, "/bill?day=2026-13-01": 400,
-            "/bill?day=2026-01-01&day=2026-01-02": 400, "/bill?day=20260101": 400,
-            "/bill?day=2026-01-01&x=1": 400, "/bill?a=1&b=2&c=3": 400, "/bill?day=2026-01-01": 200,
-        }.items():  # fmt: skip
+            "/": 404,
+            "/docs": 404,
+            "/openapi.json": 404,
+            "/keys/platform.pem": 404,
+            "/api/trade/create": 405,
+            "/bill": 400,
+            "/bill?day=2026-13-01": 400,
+            "/bill?day=2026-01-01&day=2026-01-02": 400,
+            "/bill?day=20260101": 400,
+            "/bill?day=2026-01-01&x=1": 400,
+            "/bill?a=1&b=2&c=3": 400,
+            "/bill?day=2026-01-01": 200,
+        }.items():
             answer = await platform.http.get(path)
             assert answer.status_code == status, path
             assert status == 200 or answer.json()["success"] is False
@@ -285,10 +306,16 @@ def _whole(body: bytes) -> bytes:
 
 def _paid(sent: Body, key: Any = PLATFORM_KEY, **other: str) -> bytes:
     params = {
-        "success": "true", "code": "1", "message": "done", "trade_status": "TRADE_SUCCESS",
-        "trade_no": "5", "total_amount": "5000", "cashier_url": "http://x/cashier/t",
-        "out_trade_no": sent["out_trade_no"], "request_id": sent["request_id"],
-    }  # fmt: skip
+        "success": "true",
+        "code": "1",
+        "message": "done",
+        "trade_status": "TRADE_SUCCESS",
+        "trade_no": "5",
+        "total_amount": "5000",
+        "cashier_url": "http://x/cashier/t",
+        "out_trade_no": sent["out_trade_no"],
+        "request_id": sent["request_id"],
+    }
     return _whole(json.dumps(signed(key, params | other)).encode())
 
 

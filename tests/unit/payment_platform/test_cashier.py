@@ -119,11 +119,19 @@ def test_the_languages_have_the_same_words() -> None:
 @pytest.mark.parametrize(
     ("accepted", "language"),
     [
-        ("", "en"), ("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("en-GB,zh;q=0.5", "en"), ("ZH-Hant", "zh"),
-        ("de,fr;q=0.9", "en"), ("de,zh;q=0.3", "zh"), ("en;q=0.2, zh;q=0.9", "zh"), ("*", "en"),
-        ("zh;q=0", "en"), ("zh;q=many,;;=,en", "en"), ("zh;q=nan", "en"),
+        ("", "en"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
+        ("en-GB,zh;q=0.5", "en"),
+        ("ZH-Hant", "zh"),
+        ("de,fr;q=0.9", "en"),
+        ("de,zh;q=0.3", "zh"),
+        ("en;q=0.2, zh;q=0.9", "zh"),
+        ("*", "en"),
+        ("zh;q=0", "en"),
+        ("zh;q=many,;;=,en", "en"),
+        ("zh;q=nan", "en"),
     ],
-)  # fmt: skip
+)
 def test_the_browser_says_which_language(accepted: str, language: str) -> None:
     """By its Accept-Language header, however odd; English where it wants neither."""
     assert choose_language(accepted) == language
@@ -167,8 +175,9 @@ def test_a_button_answers_others_with_a_result(till: Till, http: httpx.Client) -
     """200 as often as what was asked for holds, 409 where the other has happened."""
     paid, closed = till.opened(), till.opened()
     for trade, button, other, status in (
-        (paid, "pay", "give-up", TRADE_SUCCESS), (closed, "give-up", "pay", TRADE_CLOSED),
-    ):  # fmt: skip
+        (paid, "pay", "give-up", TRADE_SUCCESS),
+        (closed, "give-up", "pay", TRADE_CLOSED),
+    ):
         for _ in range(2):
             answered = press(http, till, trade, button)
             found = result_of(answered)
@@ -296,7 +305,9 @@ def test_a_database_that_is_away_is_said(till: Till, http: httpx.Client) -> None
     with till.away():
         page = http.get(till.address(trade, "en"))
         answers = [page, *(press(http, till, trade, headers=how) for how in ({}, BROWSER))]
-    assert [(one.status_code, one.headers["retry-after"]) for one in answers] == [(503, "1")] * 3
+    assert [(answer.status_code, answer.headers["retry-after"]) for answer in answers] == [
+        (503, "1")
+    ] * 3
     assert result_of(answers[1]).code == Code.DEPENDENCY_AWAY
     assert WORDS["en"]["away_text"] in page.text
     assert till.status(trade) == WAIT_BUYER_PAY
@@ -316,10 +327,14 @@ def test_every_answer_is_guarded(till: Till, http: httpx.Client) -> None:
     trade = till.opened()
     address = till.address(trade)
     for answered in (
-        http.get(address), http.head(address), http.get(f"{till.base}/cashier/nobodys"),
-        http.put(address), http.post(f"{address}/pay", headers={"Origin": "null"}),
-        http.post(f"{address}/pay", headers=BROWSER), http.post(f"{address}/give-up"),
-    ):  # fmt: skip
+        http.get(address),
+        http.head(address),
+        http.get(f"{till.base}/cashier/nobodys"),
+        http.put(address),
+        http.post(f"{address}/pay", headers={"Origin": "null"}),
+        http.post(f"{address}/pay", headers=BROWSER),
+        http.post(f"{address}/give-up"),
+    ):
         headers = answered.headers
         assert headers["cache-control"] == "no-store"
         assert headers["referrer-policy"] == "no-referrer"

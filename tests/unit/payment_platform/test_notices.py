@@ -89,10 +89,15 @@ def test_the_merchant_is_told_at_once(tmp_path: Path, button: str, status: str) 
         assert verify(PUBLIC, params)
         [trade] = rows_at(platform.home)["platform_trade"]
         told = {
-            "app_id": keys.APP_ID, "trade_status": status, "out_trade_no": "1",
-            "total_amount": "5000", "trade_no": str(trade["trade_no"]), "subject": "华为P30",
-            "notify_id": str(notice(platform)["notify_id"]), "notify_time": "2026-01-01 12:00:00",
-        }  # fmt: skip
+            "app_id": keys.APP_ID,
+            "trade_status": status,
+            "out_trade_no": "1",
+            "total_amount": "5000",
+            "trade_no": str(trade["trade_no"]),
+            "subject": "华为P30",
+            "notify_id": str(notice(platform)["notify_id"]),
+            "notify_time": "2026-01-01 12:00:00",
+        }
         assert told.items() <= params.items()
 
     run(tmp_path, scenario)
@@ -301,7 +306,15 @@ def test_everything_that_can_go_wrong_has_a_name() -> None:
     points = {point.name: point.actions for point in failpoints_of(PLATFORM)}
     assert {"crash", "delay"} <= set(points["platform.pay_trade.after_commit"])
     assert {"crash", "delay"} <= set(points["platform.create_trade.after_commit"])
-    assert {"crash", "refuse", "delay", "duplicate", "reorder", "alter", "wrong_amount",
-            "forge"} == set(points[NOTIFY])  # fmt: skip
+    assert {
+        "crash",
+        "refuse",
+        "delay",
+        "duplicate",
+        "reorder",
+        "alter",
+        "wrong_amount",
+        "forge",
+    } == set(points[NOTIFY])
     assert "early" in points[EARLY]
     assert not [name for name in points if "find_" in name]

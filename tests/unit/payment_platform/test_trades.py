@@ -50,8 +50,10 @@ def test_a_trade_is_opened_paid_and_found(bank: Bank) -> None:
     """From opening to paid: each step says what holds, in the lab's time."""
     opened = bank.open()
     assert (opened.trade_status, opened.total_amount, opened.subject) == (
-        WAIT_BUYER_PAY, 5000, "华为P30",
-    )  # fmt: skip
+        WAIT_BUYER_PAY,
+        5000,
+        "华为P30",
+    )
     bank.clock.advance(timedelta(seconds=5))
     paid = bank.run(trades.pay_trade, FIRST).data
     assert (paid.trade_status, paid.pay_time) == (TRADE_SUCCESS, NOON + timedelta(seconds=5))
@@ -65,20 +67,26 @@ CASES: dict[str, tuple[Callable[[Bank], Any], Any, Any]] = {
     "give up": (Bank.open, trades.give_up_trade, FIRST),
     "close": (Bank.open, trades.close_trade, NUMBER),
     "query of one that is over": (
-        lambda bank: (bank.open(), bank.clock.advance(MINUTE)), trades.query_trade, NUMBER,
+        lambda bank: (bank.open(), bank.clock.advance(MINUTE)),
+        trades.query_trade,
+        NUMBER,
     ),
     "pay of one that is over": (
-        lambda bank: (bank.open(), bank.clock.advance(MINUTE)), trades.pay_trade, FIRST,
+        lambda bank: (bank.open(), bank.clock.advance(MINUTE)),
+        trades.pay_trade,
+        FIRST,
     ),
     "refund": (
         lambda bank: (bank.open(), bank.run(trades.pay_trade, FIRST)),
-        refunds.refund_trade, refund_of(1),
+        refunds.refund_trade,
+        refund_of(1),
     ),
     "mark": (
         lambda bank: (bank.open(), bank.run(trades.pay_trade, FIRST)),
-        notices.mark_notice, None,
+        notices.mark_notice,
+        None,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -150,9 +158,13 @@ def test_a_close_of_a_paid_trade_says_that_it_is_paid(bank: Bank) -> None:
 def test_what_does_not_exist_is_not_found(bank: Bank) -> None:
     """An unknown number or token changes nothing; no answer repeats the token."""
     steps = {
-        trades.query_trade: NUMBER, trades.close_trade: NUMBER, trades.find_cashier: FIRST,
-        trades.pay_trade: FIRST, trades.give_up_trade: FIRST, refunds.refund_trade: refund_of(1),
-    }  # fmt: skip
+        trades.query_trade: NUMBER,
+        trades.close_trade: NUMBER,
+        trades.find_cashier: FIRST,
+        trades.pay_trade: FIRST,
+        trades.give_up_trade: FIRST,
+        refunds.refund_trade: refund_of(1),
+    }
     for step, command in steps.items():
         answer = bank.run(step, command)
         assert answer.code == Code.PAYMENT_NOT_FOUND
@@ -209,12 +221,17 @@ def test_two_processes_on_one_database_have_one_winner(tmp_path: Path) -> None:
             command = asked(LabClock(home.clock_file), number)
             await both[0].run(trades.create_trade, command)
             token = CashierToken(token=command.token)
-            answers = await asyncio.gather(*(
-                one.run(step, what) for one in both for step, what in (
-                    (trades.pay_trade, token), (trades.give_up_trade, token),
-                    (trades.close_trade, FindTrade(out_trade_no=number)),
+            answers = await asyncio.gather(
+                *(
+                    one.run(step, what)
+                    for one in both
+                    for step, what in (
+                        (trades.pay_trade, token),
+                        (trades.give_up_trade, token),
+                        (trades.close_trade, FindTrade(out_trade_no=number)),
+                    )
                 )
-            ))  # fmt: skip
+            )
             assert len({answer.data.trade_status for answer in answers}) == 1
         assert len(rows_at(home)["platform_notice"]) == 20
         for one in both:
@@ -227,9 +244,14 @@ def _database(home: Home, instance: int) -> Database:
     failpoints = Failpoints(home.faults, f"platform-{instance}", failpoints_of(PLATFORM))
     lease = Registry(home.registry).lease_worker(1000)
     context = TransactionDefaults(
-        "platform", LabClock(home.clock_file), IdMaker(lease, wall_ms), Settings(), failpoints,
-        notices.write, lambda _: None,
-    )  # fmt: skip
+        "platform",
+        LabClock(home.clock_file),
+        IdMaker(lease, wall_ms),
+        Settings(),
+        failpoints,
+        notices.write,
+        lambda _: None,
+    )
     return Database(home.database_url("platform"), context)
 
 
@@ -240,14 +262,17 @@ def test_never_more_is_refunded_than_was_paid(bank: Bank) -> None:
     assert bank.run(refunds.refund_trade, refund_of(1, 3000, 1)).success
     too_much = bank.run(refunds.refund_trade, refund_of(1, 2001, 2))
     assert (too_much.code, "2000 cents left" in too_much.message) == (
-        Code.MONEY_MORE_THAN_AMOUNT, True,
-    )  # fmt: skip
+        Code.MONEY_MORE_THAN_AMOUNT,
+        True,
+    )
     assert bank.run(refunds.refund_trade, refund_of(1, 2000, 2)).success
     assert bank.run(refunds.refund_trade, refund_of(1, 1, 3)).code == Code.MONEY_MORE_THAN_AMOUNT
     [row] = bank.rows()["platform_trade"]
-    assert row["refunded_amount"] == sum(
-        one["amount"] for one in bank.rows()["platform_refund"]
-    ) == 5000  # fmt: skip
+    assert (
+        row["refunded_amount"]
+        == sum(one["amount"] for one in bank.rows()["platform_refund"])
+        == 5000
+    )
 
 
 def test_a_refund_number_stands_for_one_refund(bank: Bank) -> None:

@@ -12,8 +12,28 @@ from labkit.stack.setup.seeds import files
 from labkit.stack.supervisor import launch
 
 #: Each holds what means something to a URL, a shell, a pattern or a format.
-NAMES = ("a b", "what next?", "a%41b", "100%", "%s", "a#b", "a@b:c", "[x]", "中文", "'q\"", "{0}",
-         "-x", "trail ", "a&b=c;d", "*", "~", "$HOME", "a\\b", "n\nl", "x" * 200)  # fmt: skip
+NAMES = (
+    "a b",
+    "what next?",
+    "a%41b",
+    "100%",
+    "%s",
+    "a#b",
+    "a@b:c",
+    "[x]",
+    "中文",
+    "'q\"",
+    "{0}",
+    "-x",
+    "trail ",
+    "a&b=c;d",
+    "*",
+    "~",
+    "$HOME",
+    "a\\b",
+    "n\nl",
+    "x" * 200,
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,8 +12,9 @@ from labkit.lab.clock import Clock
 from labkit.runtime.clock import LabClock
 from labkit.settings import CannotSet, Settings, bounds_of
 
-NUMBERS = {name: field for name, field in Settings.model_fields.items()
-           if field.annotation in (int, float)}  # fmt: skip
+NUMBERS = {
+    name: field for name, field in Settings.model_fields.items() if field.annotation in (int, float)
+}
 ODD = ("nan", "inf", "-inf", "-1", "0", "1e300", "1e12", "", "many")
 
 

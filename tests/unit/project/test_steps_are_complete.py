@@ -29,9 +29,12 @@ def test_every_writing_step_has_a_case() -> None:
 
 def test_every_step_of_the_business_is_wired() -> None:
     """A step that writes and is not in the wiring would have no failpoints: there is none."""
-    modules = [import_module(one.name) for one in walk_packages(shop.__path__, f"{shop.__name__}.")]
-    every = [one for module in modules for one in vars(module).values() if isinstance(one, Step)]
-    assert {one for one in every if not one.reads} == {step for _, step, _ in WRITING.values()}
+    modules = [
+        import_module(package.name) for package in walk_packages(shop.__path__, f"{shop.__name__}.")
+    ]
+    values = [value for module in modules for value in vars(module).values()]
+    steps = {value for value in values if isinstance(value, Step)}
+    assert {step for step in steps if not step.reads} == {step for _, step, _ in WRITING.values()}
 
 
 @each_step

@@ -36,9 +36,9 @@ def keys_of(table: Table) -> list[set[str]]:
     """The primary key and the unique constraints."""
     constraints = [table.primary_key, *table.constraints]
     return [
-        {column.name for column in one.columns}
-        for one in constraints
-        if one is table.primary_key or isinstance(one, UniqueConstraint)
+        {column.name for column in constraint.columns}
+        for constraint in constraints
+        if constraint is table.primary_key or isinstance(constraint, UniqueConstraint)
     ]
 
 
@@ -67,7 +67,10 @@ def test_its_key_is_unique(table: Table) -> None:
 @each_table
 def test_its_key_fits_an_index(table: Table) -> None:
     """MySQL's indexes hold 3,072 bytes, four a letter: every key and index fits."""
-    indexed = [*keys_of(table), *({column.name for column in one.columns} for one in table.indexes)]
+    indexed = [
+        *keys_of(table),
+        *({column.name for column in index.columns} for index in table.indexes),
+    ]
     for names in indexed:
         lengths = [getattr(table.c[name].type, "length", None) or 2 for name in names]
         assert sum(lengths) * 4 <= 3072

@@ -44,8 +44,8 @@ class Group:
         self.asked_twice += query.fingerprints
         if self._behind_s is None:
             raise Unknown("goods gave no answer to find_lost")
-        for one in self._comes:
-            self._store.run(FIRST, one)
+        for come in self._comes:
+            self._store.run(FIRST, come)
         return Reading(missing=await self.find_missing(query), behind_s=self._behind_s)
 
 

@@ -311,7 +311,7 @@ def test_every_contract_is_served_and_callable() -> None:
             assert contract is PaymentPlatform or NAMES[contract] in SERVICES
 
 
-@pytest.mark.parametrize("service", [one for one in SERVICES.values() if one.contract])
+@pytest.mark.parametrize("service", [service for service in SERVICES.values() if service.contract])
 def test_what_is_behind_a_contract_answers_as_it_says(service: Service) -> None:
     """A stub reads answers as the contract says; a step that answers otherwise is not understood.
 

@@ -50,8 +50,9 @@ _failing = st.builds(lambda order_id: (tell_and_fail, Mark(order_id=order_id)), 
 _groups = st.lists(
     st.lists(_harmless, min_size=1, max_size=6)
     | st.lists(_harmless | _failing, min_size=1, max_size=6),
-    min_size=1, max_size=4,
-)  # fmt: skip
+    min_size=1,
+    max_size=4,
+)
 
 
 def commits_of(group: list[Asked]) -> int:
@@ -90,9 +91,11 @@ def test_a_group_is_bounded(tmp_path: Path) -> None:
 
 MARK = mark(100)
 FAULTS = [
-    ("before_commit", "refuse"), ("before_commit", "delay:0.05"),
-    ("after_commit", "delay:0.05"), ("after_commit", "duplicate"),
-]  # fmt: skip
+    ("before_commit", "refuse"),
+    ("before_commit", "delay:0.05"),
+    ("after_commit", "delay:0.05"),
+    ("after_commit", "duplicate"),
+]
 
 
 def among(neighbours: list[Asked], at: int) -> tuple[list[Asked], int]:
@@ -105,9 +108,13 @@ def among(neighbours: list[Asked], at: int) -> tuple[list[Asked], int]:
 @settings(max_examples=10)
 @given(neighbours=st.lists(_stock, min_size=1, max_size=5), at=st.integers(0, 5))
 def test_a_fault_of_one_is_its_own(
-    open_store: OpenStore, tmp_path: Path, boundary: str, action: str,
-    neighbours: list[Asked], at: int,
-) -> None:  # fmt: skip
+    open_store: OpenStore,
+    tmp_path: Path,
+    boundary: str,
+    action: str,
+    neighbours: list[Asked],
+    at: int,
+) -> None:
     """A failpoint refuses, delays or doubles one of a group: it ends as that says, and its
     neighbours have the answers and the rows that they have without it."""
     alone, folder = open_store("goods"), tmp_path / f"faults-{next(NUMBER)}"
@@ -140,8 +147,13 @@ def test_nobody_waits_for_a_delayed_one(tmp_path: Path, boundary: str) -> None:
         assert not delayed.done()
 
 
-RAISED = [ZeroDivisionError("a defect"), StopIteration("of an iterator"), KeyError(1),
-          RecursionError("too deep"), asyncio.InvalidStateError("odd")]  # fmt: skip
+RAISED = [
+    ZeroDivisionError("a defect"),
+    StopIteration("of an iterator"),
+    KeyError(1),
+    RecursionError("too deep"),
+    asyncio.InvalidStateError("odd"),
+]
 
 
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
@@ -162,8 +174,13 @@ def test_whatever_a_step_raises_is_its_own(tmp_path: Path, error: Exception) -> 
 
 # crashes
 
-KILLED = [("in_step", 0), ("in_step", 3), ("before_commit", 2), ("after_commit", 0),
-          ("after_commit", 5)]  # fmt: skip
+KILLED = [
+    ("in_step", 0),
+    ("in_step", 3),
+    ("before_commit", 2),
+    ("after_commit", 0),
+    ("after_commit", 5),
+]
 
 
 @pytest.mark.parametrize(("where", "at"), KILLED)

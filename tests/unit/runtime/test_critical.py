@@ -39,8 +39,11 @@ def test_its_process_ends(how: str) -> None:
     """With a status of its own, and a word to the log, though the main thread would go on."""
     ended = subprocess.run(
         [sys.executable, "-c", f"{_BEGIN}\n{how}\nthreading.Event().wait()"],
-        cwd=ROOT, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert ended.returncode == 70
     assert "has ended, and so does this process" in ended.stderr
 

@@ -50,10 +50,14 @@ def open_database(tmp_path: Path) -> Iterator[OpenDatabase]:
         for own in (move, spend, tell_and_fail, locked_once, broken):
             points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
         context = TransactionDefaults(
-            service=service, clock=store.clock, ids=store.ids, settings=store.settings,
+            service=service,
+            clock=store.clock,
+            ids=store.ids,
+            settings=store.settings,
             failpoints=Failpoints(tmp_path, f"{service}-1", points),
-            write_outbox=outbox.writer(GROUPS), committed=TOLD.extend,
-        )  # fmt: skip
+            write_outbox=outbox.writer(GROUPS),
+            committed=TOLD.extend,
+        )
         opened.append(Database(url, context))
         return opened[-1], store
 

@@ -193,8 +193,14 @@ def test_inbox_and_outbox_of_one_service_are_two_things(open_store: OpenStore) -
     """The order service hears its own events: giving up one way leaves the other as it is."""
     store = open_store("goods")
     thing = told(store)
-    mine = Delivery(group="goods", event_id=thing.number, topic="order_cancel", tag="cancelled",
-                    key="1001", body=OrderCancelled(order_id=1001).model_dump_json())  # fmt: skip
+    mine = Delivery(
+        group="goods",
+        event_id=thing.number,
+        topic="order_cancel",
+        tag="cancelled",
+        key="1001",
+        body=OrderCancelled(order_id=1001).model_dump_json(),
+    )
     fail(store, mine)
     assert store.run(dead_letters.give_up, StuckItem(number=thing.number)).success
     assert store.row(OUTBOX, event_id=thing.number)["status"] == UNSENT

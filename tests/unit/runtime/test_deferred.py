@@ -55,8 +55,13 @@ def look_by_statement(tx: Transaction) -> Any:
 
 def _row(order_id: int) -> dict[str, Any]:
     direction = DEDUCT if order_id else OPENING
-    return {"goods_id": 1, "order_id": order_id, "direction": direction, "goods_number": 1,
-            "log_time": NOON}  # fmt: skip
+    return {
+        "goods_id": 1,
+        "order_id": order_id,
+        "direction": direction,
+        "goods_number": 1,
+        "log_time": NOON,
+    }
 
 
 @pytest.mark.parametrize("look", [look_by_core, look_by_statement])
@@ -131,9 +136,11 @@ def test_what_does_not_hold_is_found_out(
     monkeypatch.setattr(DeferredWrites, "flush", watched)
     alone = open_store("goods")
     groups = [
-        deductions(1, STOCK, 2), deductions(STOCK, 1, first=11), deductions(1, 1, first=21),
+        deductions(1, STOCK, 2),
+        deductions(STOCK, 1, first=11),
+        deductions(1, 1, first=21),
         [*deductions(1, first=31), give_back(21)],
-    ]  # fmt: skip
+    ]
     with running(tmp_path / "a") as (runner, store):
         for group in groups:
             assert [end_of(one) for one in runner.together(group)] == one_by_one(alone, group)
@@ -143,8 +150,10 @@ def test_what_does_not_hold_is_found_out(
 
 def deductions(*pieces: int, first: int = 1) -> list[Asked]:
     """A group of deductions, each for an order of its own."""
-    return [(deduct_stock, DeductStock(order_id=order_id, goods_id=1, goods_number=number))
-            for order_id, number in enumerate(pieces, first)]  # fmt: skip
+    return [
+        (deduct_stock, DeductStock(order_id=order_id, goods_id=1, goods_number=number))
+        for order_id, number in enumerate(pieces, first)
+    ]
 
 
 def test_lookups_of_a_group_ask_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

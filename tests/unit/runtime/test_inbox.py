@@ -66,9 +66,14 @@ def delivery(
 ) -> Delivery:
     body = body or OrderCancelled(order_id=order_id).model_dump_json()
     return Delivery(
-        group="goods", event_id=event_id, topic="order_cancel", tag="cancelled",
-        key=str(order_id), body=body, tries=tries,
-    )  # fmt: skip
+        group="goods",
+        event_id=event_id,
+        topic="order_cancel",
+        tag="cancelled",
+        key=str(order_id),
+        body=body,
+        tries=tries,
+    )
 
 
 def fail(store: Store, one: Delivery, error: str = "ZeroDivisionError: poison") -> dict[str, Any]:
@@ -247,8 +252,10 @@ def test_the_audit_hears_what_is_missing(store: Store) -> None:
 
 OTHERS = {
     "body": OrderCancelled(order_id=ORDER + 1).model_dump_json(),
-    "key": str(ORDER + 1), "topic": "order_return", "tag": "returned",
-}  # fmt: skip
+    "key": str(ORDER + 1),
+    "topic": "order_return",
+    "tag": "returned",
+}
 
 
 @pytest.mark.parametrize("differs", OTHERS)
@@ -295,9 +302,14 @@ def running(tmp_path: Path) -> Iterator[tuple[Inbox, Store, Database]]:
     points += [Failpoint("goods", "give_one", boundary) for boundary in KINDS["commit"]]
     failpoints = Failpoints(tmp_path, "goods-1", points)
     context = TransactionDefaults(
-        service="goods", clock=store.clock, ids=store.ids, settings=store.settings,
-        failpoints=failpoints, write_outbox=outbox.writer(GROUPS), committed=lambda _: None,
-    )  # fmt: skip
+        service="goods",
+        clock=store.clock,
+        ids=store.ids,
+        settings=store.settings,
+        failpoints=failpoints,
+        write_outbox=outbox.writer(GROUPS),
+        committed=lambda _: None,
+    )
     database = Database(url, context)
     handlers = {"order_cancel": (OrderCancelled, give_one)}
     broker = Broker(Ground("127.0.0.1:1", "", keeps=False, partitions=4, session=3), "goods")

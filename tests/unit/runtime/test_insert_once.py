@@ -78,8 +78,10 @@ def test_another_key_is_an_error_in_a_group_too(tmp_path: Path) -> None:
         assert last.result(SECONDS)
         assert isinstance(repeats.exception(SECONDS), IntegrityError)
         assert [row["idempotency_key"] for row in store.rows("trade_order_request")] == [
-            "k", "a", "c",
-        ]  # fmt: skip
+            "k",
+            "a",
+            "c",
+        ]
 
 
 def test_an_order_id_that_comes_twice_is_no_earlier_request(open_store: OpenStore) -> None:
@@ -107,9 +109,17 @@ def test_a_refund_id_that_comes_twice_is_not_silent(open_store: OpenStore) -> No
     pay_id = paying.opened(store)
     paying.end(store)
     taken = {
-        "refund_id": ORDER, "pay_id": 1, "order_id": 1, "user_id": 1, "amount": 1, "state": 0,
-        "reason": "", "tries": 0, "next_try": 0, "add_time": NOON,
-    }  # fmt: skip
+        "refund_id": ORDER,
+        "pay_id": 1,
+        "order_id": 1,
+        "user_id": 1,
+        "amount": 1,
+        "state": 0,
+        "reason": "",
+        "tries": 0,
+        "next_try": 0,
+        "add_time": NOON,
+    }
     with store.engine.begin() as connection:
         connection.execute(refund.insert(), taken)
     store.ids = SameId()

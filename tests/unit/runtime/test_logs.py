@@ -113,8 +113,9 @@ def test_a_database_that_is_away_is_one_line(log: Log) -> None:
         log.logger.exception("the relay of order will look again")
     away = "OperationalError: unable to open database file"
     assert [line.partition("relay: ")[2] for line in log.lines()] == [
-        f"retries of goods pause: {away}", f"the relay of order will look again: {away}",
-    ]  # fmt: skip
+        f"retries of goods pause: {away}",
+        f"the relay of order will look again: {away}",
+    ]
 
 
 def test_a_thousand_different_troubles_are_bounded(log: Log) -> None:

@@ -49,25 +49,31 @@ PAIRS = {
     pair.service: pair
     for pair in (
         Pair(
-            "goods", goods.deduct_stock, goods.return_stock,
+            "goods",
+            goods.deduct_stock,
+            goods.return_stock,
             DeductStock(order_id=ORDER, goods_id=1, goods_number=3),
             DeductStock(order_id=ORDER, goods_id=1, goods_number=4),
             DeductStock(order_id=ORDER, goods_id=1, goods_number=STOCK + 1),
         ),
         Pair(
-            "coupon", coupons.use_coupon, coupons.return_coupon,
+            "coupon",
+            coupons.use_coupon,
+            coupons.return_coupon,
             UseCoupon(order_id=ORDER, coupon_id=1, user_id=1, coupon_price=COUPON),
             UseCoupon(order_id=ORDER, coupon_id=2, user_id=2, coupon_price=COUPON),
             UseCoupon(order_id=ORDER, coupon_id=2, user_id=1, coupon_price=COUPON),
         ),
         Pair(
-            "user", users.deduct_balance, users.return_balance,
+            "user",
+            users.deduct_balance,
+            users.return_balance,
             DeductBalance(order_id=ORDER, user_id=1, money_paid=100_00),
             DeductBalance(order_id=ORDER, user_id=1, money_paid=200_00),
             DeductBalance(order_id=ORDER, user_id=1, money_paid=BALANCE + 1),
         ),
     )
-}  # fmt: skip
+}
 each_pair = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS.keys())
 CANCELLED = OrderCancelled(order_id=ORDER)
 
@@ -77,9 +83,11 @@ def test_every_compensation_is_among_the_pairs() -> None:
     pay service does then, in test_payments.py."""
     wired = {
         service.handlers[event]
-        for service in SERVICES.values() if service.name not in ("order", "pay")
-        for event in (OrderCancelled, OrderReturned) if event in service.handlers
-    }  # fmt: skip
+        for service in SERVICES.values()
+        if service.name not in ("order", "pay")
+        for event in (OrderCancelled, OrderReturned)
+        if event in service.handlers
+    }
     assert wired == {pair.compensation for pair in PAIRS.values()}
 
 

@@ -43,7 +43,7 @@ def serving(folder: Path, instance: int, port: int = 1) -> Iterator[subprocess.P
 
 def goods(folder: Path) -> list[int]:
     """The numbers of the living instances, looked at now."""
-    return [one.instance for one in Registry(folder).instances("goods")]
+    return [instance.instance for instance in Registry(folder).instances("goods")]
 
 
 def test_who_announced_is_found(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_looking_does_not_keep_anybody_from_announcing(tmp_path: Path) -> None:
     with serving(tmp_path, 1):
         pass
     lookers = [Registry(tmp_path) for _ in range(20)]
-    assert [one.instances("goods") for one in lookers] == [[]] * 20
+    assert [looker.instances("goods") for looker in lookers] == [[]] * 20
     with serving(tmp_path, 1):
         assert goods(tmp_path) == [1]
 

@@ -88,9 +88,13 @@ def test_what_is_lost_in_vain_is_counted_while_another_group_is_away(tmp_path: P
 
         async def audit() -> None:
             relay = Relay(
-                "goods", cast(Broker, StandsStill()), runner.failpoints,
-                lambda group: cast(AdminService, Desks(group)), _ROOM, 1,
-            )  # fmt: skip
+                "goods",
+                cast(Broker, StandsStill()),
+                runner.failpoints,
+                lambda group: cast(AdminService, Desks(group)),
+                _ROOM,
+                1,
+            )
             relay._database = runner.database
             for _ in range(3):
                 await runner.database.run(outbox.mark_sent, [event_id])

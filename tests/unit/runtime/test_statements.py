@@ -188,8 +188,11 @@ def test_many_at_once_are_one_after_the_other(build: Any, data: st.DataObject) -
         return sum(ours(connection, build, one)[1] for one in many)
 
     def at_once(connection: Connection) -> int:
-        compiled = (insertion(parcel, COLUMNS, connection.dialect, ())
-                    if build == "insert" else BUILT[build].on(connection.dialect))  # fmt: skip
+        compiled = (
+            insertion(parcel, COLUMNS, connection.dialect, ())
+            if build == "insert"
+            else BUILT[build].on(connection.dialect)
+        )
         return compiled.execute_many(cursor_of(connection), many)
 
     assert changed_by(at_once) == changed_by(each)

@@ -104,7 +104,7 @@ def test_the_context_crosses_a_thread(folder: Path) -> None:
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert {one["parent"] for one in spans(folder).values()} == {trace[36:52] for trace in traces}
+    assert {span["parent"] for span in spans(folder).values()} == {trace[36:52] for trace in traces}
 
 
 def test_an_answer_that_did_not_come(folder: Path) -> None:

@@ -197,7 +197,7 @@ def a_refund_of_another_payment(day: Day, number: int) -> None:
 
 def found(day: Day) -> list[Expected]:
     lines = compare(day.bill, day.payments, day.refunds, day.earlier)
-    return [(one.kind, one.found, one.repairable) for one in lines]
+    return [(line.kind, line.found, line.repairable) for line in lines]
 
 
 @pytest.mark.parametrize("put", CASES, ids=lambda put: put.__name__)
@@ -222,9 +222,9 @@ def test_differences_do_not_touch_each_other(puts: list[Any], chance: Any) -> No
         chance.shuffle(rows)
     lines = compare(day.bill, day.payments, day.refunds, day.earlier)
     assert sorted(found(day)) == sorted(expected)
-    assert [one.pay_id for one in lines] == sorted(one.pay_id for one in lines)
+    assert [line.pay_id for line in lines] == sorted(line.pay_id for line in lines)
     before = {line.key for line in day.earlier}
-    told = [one.there for one in lines if one.there is not None and one.key not in before]
+    told = [line.there for line in lines if line.there is not None and line.key not in before]
     assert sorted(told) == sorted(line.amount for line in day.bill)
 
 

@@ -28,8 +28,11 @@ def test_a_pre_order_is_saved_unconfirmed(store: Store) -> None:
     row = store.row("trade_order", order_id=order_id)
     assert (row["order_status"], row["pay_status"]) == (UNCONFIRMED, UNPAID)
     assert (row["order_amount"], row["coupon_paid"], row["money_paid"], row["pay_amount"]) == (
-        2 * PRICE, COUPON, 50_00, 2 * PRICE - COUPON - 50_00,
-    )  # fmt: skip
+        2 * PRICE,
+        COUPON,
+        50_00,
+        2 * PRICE - COUPON - 50_00,
+    )
     assert (row["add_time"], row["confirm_time"]) == (NOON, None)
     assert store.emitted() == []
 
@@ -212,7 +215,10 @@ def test_any_order_of_moves(open_store: OpenStore, moves: list[str], pay_amount:
 
     assert len(set(answers)) <= 1
     status, paid = s.state(store, order_id)
-    expected = {"order_cancel": status == CANCELLED, "order_return": status == RETURNED,
-                "paid": paid == PAID}  # fmt: skip
+    expected = {
+        "order_cancel": status == CANCELLED,
+        "order_return": status == RETURNED,
+        "paid": paid == PAID,
+    }
     told = [topic for topic, _ in store.emitted()]
     assert sorted(told) == sorted(topic for topic, true in expected.items() if true)

@@ -109,11 +109,15 @@ class Play:
         refund = stores["pay"].rows("trade_refund", pay_id=self.pay_id)
         row = stores["order"].row("trade_order", **mine)
         return (
-            row["order_status"], row["pay_status"], pay["is_paid"], pay["next_check"] is None,
-            *(one["outcome"] for one in accepted), *(f"refund {one['state']}" for one in refund),
+            row["order_status"],
+            row["pay_status"],
+            pay["is_paid"],
+            pay["next_check"] is None,
+            *(one["outcome"] for one in accepted),
+            *(f"refund {one['state']}" for one in refund),
             self.world.trade(self.pay_id)["trade_status"],
             *(event.topic for _, event in self.world.undelivered()),
-        )  # fmt: skip
+        )
 
     def outcome(self) -> Row:
         """Everything that is left of the order in all databases, without ids and times."""
@@ -122,7 +126,9 @@ class Play:
         pay = stores["pay"].row("trade_pay", pay_id=self.pay_id)
         refunds = stores["pay"].rows("trade_refund", pay_id=self.pay_id)
         made = stores["platform"].rows("platform_refund", out_trade_no=self.pay_id)
-        assert [one["refund_id"] for one in refunds] == [one["out_request_no"] for one in made]
+        assert [refund["refund_id"] for refund in refunds] == [
+            one["out_request_no"] for one in made
+        ]
         assert pay["trade_no"] in (None, str(trade["trade_no"]))
 
         def logged(service: str, table: str, *columns: str) -> list[tuple[Any, ...]]:
@@ -132,8 +138,10 @@ class Play:
         return {
             "order": (row["order_status"], row["pay_status"]),
             "refund noted": row["refund_time"] is not None,
-            "pay": pay["is_paid"], "open": pay["open_order_id"], "next": pay["next_check"],
-            "refunds": [(one["state"], one["amount"]) for one in refunds],
+            "pay": pay["is_paid"],
+            "open": pay["open_order_id"],
+            "next": pay["next_check"],
+            "refunds": [(refund["state"], refund["amount"]) for refund in refunds],
             "trade": (trade["trade_status"], trade["refunded_amount"]),
             "platform refunds": [one["amount"] for one in made],
             "points": logged("user", "trade_user_score_log", "score_log_type", "use_score"),
@@ -141,42 +149,81 @@ class Play:
             "stock": logged("goods", "trade_goods_number_log", "direction", "goods_number"),
             "log": logged("log", "trade_pay_log", "direction", "amount"),
             "told": sorted(self.world.topics(self.order_id)),
-        }  # fmt: skip
+        }
 
 
 BALANCE_LOG, STOCK_LOG = (1, BALANCE_USED), ("deduct", 2)
 #: The order stands, and was paid once.
 STANDS = {
-    "order": (CONFIRMED, PAID), "refund noted": False, "pay": PAY_PAID, "open": None, "next": None,
-    "refunds": [], "trade": ("TRADE_SUCCESS", 0), "platform refunds": [], "points": [(1, YUAN)],
-    "balance": [BALANCE_LOG], "stock": [STOCK_LOG], "log": [("paid", AMOUNT)], "told": ["paid"],
-}  # fmt: skip
+    "order": (CONFIRMED, PAID),
+    "refund noted": False,
+    "pay": PAY_PAID,
+    "open": None,
+    "next": None,
+    "refunds": [],
+    "trade": ("TRADE_SUCCESS", 0),
+    "platform refunds": [],
+    "points": [(1, YUAN)],
+    "balance": [BALANCE_LOG],
+    "stock": [STOCK_LOG],
+    "log": [("paid", AMOUNT)],
+    "told": ["paid"],
+}
 _CANCELLED = {
-    "order": (CANCELLED, UNPAID), "open": None, "next": None,
-    "balance": [BALANCE_LOG, (2, BALANCE_USED)], "stock": [STOCK_LOG, ("return", 2)],
-}  # fmt: skip
+    "order": (CANCELLED, UNPAID),
+    "open": None,
+    "next": None,
+    "balance": [BALANCE_LOG, (2, BALANCE_USED)],
+    "stock": [STOCK_LOG, ("return", 2)],
+}
 _BACK = {
-    "refund noted": True, "pay": PAY_PAID, "refunds": [(REFUNDED, AMOUNT)],
-    "trade": ("TRADE_SUCCESS", AMOUNT), "platform refunds": [AMOUNT],
-}  # fmt: skip
+    "refund noted": True,
+    "pay": PAY_PAID,
+    "refunds": [(REFUNDED, AMOUNT)],
+    "trade": ("TRADE_SUCCESS", AMOUNT),
+    "platform refunds": [AMOUNT],
+}
 #: It was cancelled before the money came, which went back.
-CAME_TOO_LATE = _CANCELLED | _BACK | {
-    "points": [], "log": [], "told": ["order_cancel", "refunded"],
-}  # fmt: skip
+CAME_TOO_LATE = (
+    _CANCELLED
+    | _BACK
+    | {
+        "points": [],
+        "log": [],
+        "told": ["order_cancel", "refunded"],
+    }
+)
 _TWICE = {"told": ["order_cancel", "paid", "refunded"]}
 #: It was paid and cancelled at once: what the payment had brought went back with the money.
-UNDONE = _CANCELLED | _BACK | _TWICE | {
-    "points": [(1, YUAN), (2, YUAN)], "log": [("paid", AMOUNT), ("refunded", AMOUNT)],
-}  # fmt: skip
+UNDONE = (
+    _CANCELLED
+    | _BACK
+    | _TWICE
+    | {
+        "points": [(1, YUAN), (2, YUAN)],
+        "log": [("paid", AMOUNT), ("refunded", AMOUNT)],
+    }
+)
 #: The same, where a consumer heard of the refund before it heard of the payment.
 NEVER_BROUGHT = UNDONE | {"points": [], "log": []}
 #: Nobody paid in time.
 NOT_PAID = _CANCELLED | {
-    "refund noted": False, "pay": PAY_CLOSED, "refunds": [], "trade": ("TRADE_CLOSED", 0),
-    "platform refunds": [], "points": [], "log": [], "told": ["order_cancel"],
-}  # fmt: skip
-OUTCOMES = {"stands": STANDS, "came too late": CAME_TOO_LATE, "undone": UNDONE,
-            "never brought": NEVER_BROUGHT, "not paid": NOT_PAID}  # fmt: skip
+    "refund noted": False,
+    "pay": PAY_CLOSED,
+    "refunds": [],
+    "trade": ("TRADE_CLOSED", 0),
+    "platform refunds": [],
+    "points": [],
+    "log": [],
+    "told": ["order_cancel"],
+}
+OUTCOMES = {
+    "stands": STANDS,
+    "came too late": CAME_TOO_LATE,
+    "undone": UNDONE,
+    "never brought": NEVER_BROUGHT,
+    "not paid": NOT_PAID,
+}
 
 
 def name_of(outcome: Row) -> str:

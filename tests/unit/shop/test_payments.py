@@ -149,7 +149,7 @@ def test_a_second_payment_of_an_order_goes_back(store: Store) -> None:
     assert (refund["pay_id"], refund["amount"], refund["state"]) == (first, AMOUNT, REFUND_OPEN)
 
     s.end(store, event=m.OrderReturned)  # and now the order itself goes back
-    assert [one["pay_id"] for one in store.rows("trade_refund")] == [first, second]
+    assert [row["pay_id"] for row in store.rows("trade_refund")] == [first, second]
 
 
 @pytest.mark.parametrize("event", [m.OrderCancelled, m.OrderReturned])
@@ -222,8 +222,10 @@ def test_a_refund_is_told_once_the_platform_has_answered(store: Store) -> None:
     assert store.emitted() == [("paid", str(ORDER)), ("refunded", str(ORDER))]
     event = m.OrderRefunded.model_validate_json(store.rows("trade_mq_producer")[1]["body"])
     assert (event.pay_id, event.refund_id, event.amount) == (
-        refund["pay_id"], refund["refund_id"], AMOUNT,
-    )  # fmt: skip
+        refund["pay_id"],
+        refund["refund_id"],
+        AMOUNT,
+    )
 
 
 def test_a_payment_is_found_with_its_refund(store: Store) -> None:
@@ -441,7 +443,10 @@ def _make(store: Store, move: str, which: int, opened: list[int]) -> None:
         for row in store.rows("trade_refund")[which : which + 1]:
             store.run(steps.finish_refund, s.answered(row))
     elif opened:
-        status = {"success": p.TRADE_SUCCESS, "closed": p.TRADE_CLOSED,
-                  "waiting": p.WAIT_BUYER_PAY}[move]  # fmt: skip
+        status = {
+            "success": p.TRADE_SUCCESS,
+            "closed": p.TRADE_CLOSED,
+            "waiting": p.WAIT_BUYER_PAY,
+        }[move]
         pay_id = opened[which % len(opened)]
         assert s.take(store, pay_id, status, trade_no=str(pay_id)).success

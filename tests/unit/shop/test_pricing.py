@@ -99,8 +99,12 @@ whole = (
 )
 requests = st.builds(
     asked,
-    goods_number=whole, goods_price=whole, shipping_fee=whole, order_amount=whole, money_paid=whole,
-)  # fmt: skip
+    goods_number=whole,
+    goods_price=whole,
+    shipping_fee=whole,
+    order_amount=whole,
+    money_paid=whole,
+)
 
 
 @st.composite
@@ -109,9 +113,11 @@ def honest_requests(draw: st.DrawFn) -> m.PlaceOrder:
     number = draw(st.integers(1, 12))
     fee = 0 if number * PRICE > 100_00 else 10_00
     figures = {
-        "goods_number": number, "shipping_fee": fee, "order_amount": number * PRICE + fee,
+        "goods_number": number,
+        "shipping_fee": fee,
+        "order_amount": number * PRICE + fee,
         "money_paid": draw(st.integers(0, 900_00)),
-    }  # fmt: skip
+    }
     figures |= draw(st.dictionaries(st.sampled_from(sorted(figures)), whole, max_size=1))
     return asked(**figures)
 

@@ -87,8 +87,9 @@ def test_a_child_whose_parent_died_at_once() -> None:
     """It asks the kernel to end it with its parent, and then looks whether that was too late."""
     code = "import os; from labkit.stack.supervisor.spawn import _die_with; {}; print('lives')"
     for call, told in (
-        ("_die_with(os.getppid())", (0, "lives\n")), ("_die_with(os.getppid() + 1)", (1, "")),
-    ):  # fmt: skip
+        ("_die_with(os.getppid())", (0, "lives\n")),
+        ("_die_with(os.getppid() + 1)", (1, "")),
+    ):
         command = [sys.executable, "-c", code.format(call)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == told, done.stderr

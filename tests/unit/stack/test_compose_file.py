@@ -21,8 +21,11 @@ SERVICES = compose_file.read(Settings()).services
 OF_HOST_NETWORK = {"LABKIT_LISTEN", "LABKIT_KAFKA_INSIDE_PORT", "LABKIT_KAFKA_CONTROLLER_PORT"}
 #: Of the profile `shop`, which Compose alone starts: for people.
 OF_THE_SHOP = {
-    "LABKIT_SHOP_IMAGE", "LABKIT_ORDER_WEB_PORT", "LABKIT_PAY_WEB_PORT", "LABKIT_CASHIER_PORT",
-}  # fmt: skip
+    "LABKIT_SHOP_IMAGE",
+    "LABKIT_ORDER_WEB_PORT",
+    "LABKIT_PAY_WEB_PORT",
+    "LABKIT_CASHIER_PORT",
+}
 SHOP = {name: one for name, one in FILE["services"].items() if "profiles" in one}
 
 

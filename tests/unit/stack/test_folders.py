@@ -14,8 +14,10 @@ def test_a_foreign_file_system_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """The mount nearest above counts, also for a home that is not made yet."""
-    mounts = [SimpleNamespace(mountpoint="/", fstype="ext4"),
-              SimpleNamespace(mountpoint=str(tmp_path), fstype=kind)]  # fmt: skip
+    mounts = [
+        SimpleNamespace(mountpoint="/", fstype="ext4"),
+        SimpleNamespace(mountpoint=str(tmp_path), fstype=kind),
+    ]
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: mounts)
     said = doubt(tmp_path / "class" / ".lab")
     assert (said is None) == (kind in ("ext4", "tmpfs"))

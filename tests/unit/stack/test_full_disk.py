@@ -68,8 +68,10 @@ def test_counting_on_a_full_disk(disk: Path) -> None:
     """The first count comes when there is no room any more; no signal kills who counts."""
     counting = subprocess.Popen(
         [sys.executable, "-c", _COUNT, str(disk / "order.misses")],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert counting.stdout
     assert counting.stdout.readline() == "made\n"
     fill(disk)

@@ -21,10 +21,11 @@ class Ear:
         self.done: list[str] = []
         self._selector = selector
         self.listener = Listener(
-            selector, SECRET,
+            selector,
+            SECRET,
             {"ping": lambda: self.done.append("ping")},
             {"reset": self._reset, "scale": lambda **wanted: self.done.append(f"scale {wanted}")},
-        )  # fmt: skip
+        )
 
     def _reset(self) -> None:
         raise RuntimeError("there is\nno room")

@@ -19,8 +19,9 @@ PYTHONS = SpecifierSet(
 TESTED = {
     one["python"]
     for one in yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))[
-        "jobs"]["test"]["strategy"]["matrix"]["include"]
-}  # fmt: skip
+        "jobs"
+    ]["test"]["strategy"]["matrix"]["include"]
+}
 
 
 def fits(version: str) -> bool:

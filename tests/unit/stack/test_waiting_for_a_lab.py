@@ -26,9 +26,13 @@ def test_an_earlier_supervisor_of_the_same_pid_is_not_this_one(tmp_path: Path) -
     """In a container the pids begin again with each start, and the state of before says `up`."""
     home = Home(tmp_path / "home").make()
     left: dict[str, Any] = {
-        **NOTHING, "phase": "up", "supervisor": Dead.pid, "supervisor_birth": "another boot/1",
-        "generation": 0, "topic_prefix": "",
-    }  # fmt: skip
+        **NOTHING,
+        "phase": "up",
+        "supervisor": Dead.pid,
+        "supervisor_birth": "another boot/1",
+        "generation": 0,
+        "topic_prefix": "",
+    }
     home.state_file.write_text(json.dumps(left))
     with pytest.raises(launch._NotUp, match="died"):
         launch._wait(home, cast(Any, Dead()), lambda _: None)

@@ -105,13 +105,26 @@ class Payment:
 
     def signed(self, **changed: str | None) -> Fields:
         """The callback, changed, and then signed by the platform itself."""
-        fields = {name: value for name, value in (self.fields | changed).items()
-                  if value is not None and name not in ("sign", "sign_type")}  # fmt: skip
+        fields = {
+            name: value
+            for name, value in (self.fields | changed).items()
+            if value is not None and name not in ("sign", "sign_type")
+        }
         return signed(self.world.key, fields)
 
 
-NAMES = ("app_id", "notify_id", "out_trade_no", "trade_no", "trade_status", "total_amount",
-         "notify_time", "subject", "sign", "sign_type")  # fmt: skip
+NAMES = (
+    "app_id",
+    "notify_id",
+    "out_trade_no",
+    "trade_no",
+    "trade_status",
+    "total_amount",
+    "notify_time",
+    "subject",
+    "sign",
+    "sign_type",
+)
 _text = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
@@ -155,8 +168,10 @@ def test_any_other_signature_is_not_believed(world: PayWorld, sign: str) -> None
     payment.is_refused(payment.fields | {"sign": sign})
 
 
-@pytest.mark.parametrize("spelling", ["foreign key", "merchant's request", "newline", "url-safe",
-                                      "no sign_type", "RSA", "nothing"])  # fmt: skip
+@pytest.mark.parametrize(
+    "spelling",
+    ["foreign key", "merchant's request", "newline", "url-safe", "no sign_type", "RSA", "nothing"],
+)
 def test_a_forged_signature_is_not_believed(world: PayWorld, spelling: str) -> None:
     """Signed with another key, with the right one over other parameters, or spelled otherwise."""
     payment = Payment(world)
@@ -248,10 +263,23 @@ def test_a_body_that_is_no_form_is_refused(world: PayWorld, body: bytes) -> None
     Payment(world).is_refused(body)
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"&", b"=", b"a", b"{}", b"a=%ff", b"a=%00&sign=x", b"\xff=1", b"a=" + b"x" * 70_000,
-    b"&".join(b"a%d=1" % number for number in range(100)), b"sign=%ED%A0%80&sign_type=RSA2",
-], ids=lambda body: repr(body)[:20])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"&",
+        b"=",
+        b"a",
+        b"{}",
+        b"a=%ff",
+        b"a=%00&sign=x",
+        b"\xff=1",
+        b"a=" + b"x" * 70_000,
+        b"&".join(b"a%d=1" % number for number in range(100)),
+        b"sign=%ED%A0%80&sign_type=RSA2",
+    ],
+    ids=lambda body: repr(body)[:20],
+)
 def test_a_broken_form_is_refused(world: PayWorld, body: bytes) -> None:
     """Empty, no pairs, no UTF-8, too long, too many parameters, half a surrogate."""
     Payment(world).is_refused(body)
@@ -319,8 +347,10 @@ def test_refused_callbacks_are_bounded(world: PayWorld, monkeypatch: pytest.Monk
 def test_percent_encoding_is_the_senders_choice(world: PayWorld) -> None:
     """However its parameters are spelled and ordered, the genuine callback is the genuine one."""
     payment = Payment(world)
-    pairs = [f"{quote_plus(name)}={quote_plus(value, safe='')}"
-             for name, value in sorted(payment.fields.items(), reverse=True)]  # fmt: skip
+    pairs = [
+        f"{quote_plus(name)}={quote_plus(value, safe='')}"
+        for name, value in sorted(payment.fields.items(), reverse=True)
+    ]
     answer = payment.post("&".join(pairs).replace("+", "%20").encode())
     assert (answer.status_code, answer.text) == (200, "success")
 

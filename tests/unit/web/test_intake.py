@@ -15,9 +15,17 @@ from labkit.web.orders import order_web
 
 INT64 = 2**63 - 1
 GOOD: dict[str, Any] = {
-    "user_id": 1, "goods_id": 1, "goods_number": 1, "goods_price": 1, "shipping_fee": 0,
-    "order_amount": 1, "money_paid": 0, "coupon_id": None, "address": "成都", "consignee": "刘备",
-}  # fmt: skip
+    "user_id": 1,
+    "goods_id": 1,
+    "goods_number": 1,
+    "goods_price": 1,
+    "shipping_fee": 0,
+    "order_amount": 1,
+    "money_paid": 0,
+    "coupon_id": None,
+    "address": "成都",
+    "consignee": "刘备",
+}
 
 
 class Orders:
@@ -82,13 +90,22 @@ def test_a_missing_field_is_named(field: str) -> None:
 
 IDS, AMOUNTS = ("user_id", "goods_id", "coupon_id"), ("goods_number", "order_amount", "money_paid")
 WRONG = [
-    *((field, value) for field in IDS
-      for value in (0, -1, INT64 + 1, 1.0, True, "", "1.0", "-1", " 1", "1e3", "٣", "x", [1], {})),
-    *((field, value) for field in AMOUNTS
-      for value in (INT64 + 1, -INT64 - 2, 1.5, True, "1", None, [], 10**400)),
-    *((field, value) for field in ("address", "consignee")
-      for value in ("", "  ", "x" * 256, "a\x00b", "a\nb", "\ud800", 1, None, [])),
-]  # fmt: skip
+    *(
+        (field, value)
+        for field in IDS
+        for value in (0, -1, INT64 + 1, 1.0, True, "", "1.0", "-1", " 1", "1e3", "٣", "x", [1], {})
+    ),
+    *(
+        (field, value)
+        for field in AMOUNTS
+        for value in (INT64 + 1, -INT64 - 2, 1.5, True, "1", None, [], 10**400)
+    ),
+    *(
+        (field, value)
+        for field in ("address", "consignee")
+        for value in ("", "  ", "x" * 256, "a\x00b", "a\nb", "\ud800", 1, None, [])
+    ),
+]
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG, ids=lambda value: repr(value)[:20])

@@ -54,15 +54,30 @@ def test_a_payment_is_opened(order_id: Any) -> None:
     assert answer.status_code == 200
     assert payments.reached == [p.CreatePayment(order_id=INT64)]
     assert answer.json()["data"] == {
-        "pay_id": str(INT64), "pay_amount": 70_00, "cashier_url": OPENED.cashier_url,
-    }  # fmt: skip
+        "pay_id": str(INT64),
+        "pay_amount": 70_00,
+        "cashier_url": OPENED.cashier_url,
+    }
 
 
-@pytest.mark.parametrize("body", [
-    b"", b"{}", b"[]", b"null", b'{"order_id": 0}', b'{"order_id": "x"}', b'{"order_id": 1.5}',
-    b'{"order_id": 9223372036854775808}', b'{"order_id": 1, "order_id": 2}',
-    b'{"order_id": 1, "pay_amount": 1}', b'{"order_id": 1, "user_id": 1}', b"x" * 70_000,
-], ids=lambda body: repr(body)[:30])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b'{"order_id": 0}',
+        b'{"order_id": "x"}',
+        b'{"order_id": 1.5}',
+        b'{"order_id": 9223372036854775808}',
+        b'{"order_id": 1, "order_id": 2}',
+        b'{"order_id": 1, "pay_amount": 1}',
+        b'{"order_id": 1, "user_id": 1}',
+        b"x" * 70_000,
+    ],
+    ids=lambda body: repr(body)[:30],
+)
 def test_a_malformed_request_reaches_nobody(body: bytes) -> None:
     """400 with a word why; what is to be paid is never the client's to say."""
     payments = Payments(Result[Any].ok(OPENED))
@@ -71,10 +86,17 @@ def test_a_malformed_request_reaches_nobody(body: bytes) -> None:
     assert payments.reached == []
 
 
-@pytest.mark.parametrize(("code", "status"), [
-    (Code.ORDER_NOT_FOUND, 404), (Code.PAYMENT_NOT_FOUND, 404), (Code.PAYMENT_ALREADY_PAID, 409),
-    (Code.ORDER_NOT_PAYABLE, 409), (Code.PAYMENT_ERROR, 422), (Code.DEPENDENCY_AWAY, 503),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (Code.ORDER_NOT_FOUND, 404),
+        (Code.PAYMENT_NOT_FOUND, 404),
+        (Code.PAYMENT_ALREADY_PAID, 409),
+        (Code.ORDER_NOT_PAYABLE, 409),
+        (Code.PAYMENT_ERROR, 422),
+        (Code.DEPENDENCY_AWAY, 503),
+    ],
+)
 def test_a_refusal_has_its_status(code: Code, status: int) -> None:
     """Each code has one HTTP status, and the body is the refusal itself."""
     payments = Payments(Result[Any].no(code, "a reason"))
@@ -112,8 +134,10 @@ def test_too_many_at_once_are_told_to_come_again() -> None:
             waiting = [asyncio.create_task(client.post(path, json=body)) for _ in range(2)]
             while len(payments.reached) < 2:
                 await asyncio.sleep(0)
-            refused = [await client.post(path, json=body),
-                       await client.post("/pay/callback", data={"a": "b"})]  # fmt: skip
+            refused = [
+                await client.post(path, json=body),
+                await client.post("/pay/callback", data={"a": "b"}),
+            ]
             payments.go_on.set()
             return [*refused, *await asyncio.gather(*waiting)]
 
