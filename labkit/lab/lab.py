@@ -1,7 +1,6 @@
 """The lab as a notebook sees it: start, order, look before and after, break, settle, check."""
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import date, datetime
@@ -35,6 +34,7 @@ from labkit.shop.wiring import SERVICES
 from labkit.stack.setup.backends import Stack, choose
 from labkit.stack.supervisor import control, launch, ports
 from labkit.stack.supervisor.instances import BROKER
+from labkit.waiting import wait_until
 
 _POLL_SECONDS = 0.05
 #: So many rows of a table are read at once: where there are more, the last.
@@ -295,11 +295,7 @@ class Lab:
         Raises:
             TimeoutError: it was not within `timeout` seconds.
         """
-        deadline = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"it did not come true within {timeout:.0f} s")
-            time.sleep(_POLL_SECONDS)
+        wait_until(condition, "the condition is true", timeout, _POLL_SECONDS)
 
     def check(self) -> Table:
         """The invariants: whether each holds, how many rows were looked at, what must be true."""

@@ -28,6 +28,7 @@ from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.steps import Step
 from labkit.settings import Settings
 from labkit.shop.pay_messages import CreateTrade
+from labkit.waiting import wait_until_async
 from labkit.web.platform_client import PlatformClient
 
 NOON = datetime(2026, 1, 1, 12)
@@ -173,12 +174,9 @@ class Served:
         """Wait for a condition with a deadline.
 
         Raises:
-            AssertionError: it stayed false; names what should have been.
+            TimeoutError: it stayed false; names what should have been.
         """
-        deadline = asyncio.get_running_loop().time() + seconds
-        while not condition():
-            assert asyncio.get_running_loop().time() < deadline, f"still not: {what}"
-            await asyncio.sleep(0.02)
+        await wait_until_async(condition, what, seconds)
 
 
 def make_home(folder: Path) -> Home:

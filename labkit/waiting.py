@@ -1,0 +1,61 @@
+"""Waits for a condition with a deadline: instead of a fixed sleep or a hand-written loop."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+#: Seconds after which a wait gives up, where the caller names no other time.
+TIMEOUT_S = 15.0
+#: Seconds between two looks at a condition.
+POLL_S = 0.02
+
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T], what: str, timeout: float = TIMEOUT_S, poll: float = POLL_S
+) -> T:
+    """Wait until a condition is true and return its value.
+
+    Args:
+        condition: called until it returns something true.
+        what: the awaited state in words, such as "goods-1 is back"; for the error message.
+        timeout: seconds after which the wait fails.
+        poll: seconds between two calls of the condition.
+
+    Raises:
+        TimeoutError: the condition was not true in time; names the awaited state.
+    """
+    value = poll_until(condition, timeout, poll)
+    if not value:
+        raise _too_late(what, timeout)
+    return value
+
+
+def poll_until(condition: Callable[[], T], timeout: float, poll: float = POLL_S) -> T:
+    """Wait until a condition is true; return its value then, or its last value at the timeout.
+
+    For callers that can go on without it, or that raise an error of their own.
+    """
+    deadline = time.monotonic() + timeout
+    while not (value := condition()) and time.monotonic() < deadline:
+        time.sleep(poll)
+    return value
+
+
+async def wait_until_async(
+    condition: Callable[[], T], what: str, timeout: float = TIMEOUT_S, poll: float = POLL_S
+) -> T:
+    """Wait as `wait_until` does, while the event loop runs on."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout
+    while not (value := condition()):
+        if loop.time() >= deadline:
+            raise _too_late(what, timeout)
+        await asyncio.sleep(poll)
+    return value
+
+
+def _too_late(what: str, timeout: float) -> TimeoutError:
+    return TimeoutError(f"not within {timeout:g} s: {what}")
