@@ -4,16 +4,20 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL
 
-from labkit.files import broken, is_state, read_object
+from labkit.files import broken, is_state, making_sense_of, read_object
+from labkit.settings import Settings
 
 _LOOKING_SECONDS = 1.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -25,11 +29,29 @@ FOUNDED = "founded"
 ENDPOINTS = ("order-web", "pay-web", "platform", "console", "broker", "registry")
 DATABASES = ("order", "goods", "coupon", "user", "pay", "log", "platform")
 #: What a system puts into a folder that nobody uses.
-_NOBODYS = {"lost+found", ".DS_Store"}
+_OF_THE_SYSTEM = {"lost+found", ".DS_Store"}
+#: What a secret or a token may consist of: it travels in headers and in addresses.
+_SECRET = re.compile(r"[A-Za-z0-9_-]+")
+_SECRET_BYTES = 32
 
 
 class NotAHome(ValueError):
     """A folder holds what no lab has put there; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class SchemaNotes:
+    """The notes of a home about its schemas on a MySQL server.
+
+    Attributes:
+        urls: service → URL of its schema, the password included.
+        filled: whether all of them hold the first data, or what became of it.
+        used: whether the lab uses them now; else each service has a file.
+    """
+
+    urls: Mapping[str, str] = field(default_factory=dict)
+    filled: bool = False
+    used: bool = False
 
 
 class Home:
@@ -53,7 +75,7 @@ class Home:
         self.clock_file = self.folder / "clock.json"
         self.wall_file = self.folder / WALL_FILE
         self.secret_file = self.folder / "secret"
-        #: What clients asked and were told, where that is kept.
+        #: What clients asked and were answered, where that is kept.
         self.history_file = self.folder / "history.jsonl"
         self.console_token_file = self.folder / "console-token"
         #: What a fault fills the disk with.
@@ -73,64 +95,99 @@ class Home:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.secret_file.exists():  # it comes first: what lies beside it is a lab's
             self._refuse_if_foreign()
-            write_whole(self.secret_file, secrets.token_urlsafe(32))
+            write_whole(self.secret_file, secrets.token_urlsafe(_SECRET_BYTES))
         for folder in (self.databases, self.registry, self.faults, self.logs, self.traces):
             if not folder.is_symlink():  # a fault has put it out of reach
                 folder.mkdir(mode=0o700, exist_ok=True)
         return self
 
     def _refuse_if_foreign(self) -> None:
-        draft = f"{self.secret_file.name}.*.draft"  # of who was killed
-        found = [
+        draft = f"{self.secret_file.name}.*.draft"  # a killed `make` leaves it
+        foreign = [
             path.name
             for path in self.folder.iterdir()
-            if path.name not in _NOBODYS and not path.match(draft)
+            if path.name not in _OF_THE_SYSTEM and not path.match(draft)
         ]
-        if found:
-            text = f"{self.folder} holds {min(found)} and is no lab's"
+        if foreign:
+            text = f"{self.folder} holds {min(foreign)} and is no lab's"
             raise NotAHome(f"{text}: name another home with --home")
 
     @property
+    def option(self) -> str:
+        """The option of a command that names this home, as it can be typed into a shell."""
+        return f"--home {shlex.quote(str(self.folder))}"
+
+    @property
     def secret(self) -> str:
-        """What calls between this lab's processes carry; calls without it are refused."""
-        return self.secret_file.read_text()
+        """The secret that calls between this lab's processes carry; others are refused.
+
+        Raises:
+            ValueError: somebody else wrote to its file; says which file, and what to do.
+        """
+        text = self.secret_file.read_bytes().decode(errors="replace")
+        if not _SECRET.fullmatch(text):
+            raise broken(self.secret_file)
+        return text
 
     @property
     def mark(self) -> str:
-        """Tells what is this lab's from what is another's, where they share a server."""
+        """The prefix that tells this lab's data from another's, where they share a server."""
         return hashlib.sha256(self.secret.encode()).hexdigest()[:8]
 
+    def settings(self) -> Settings:
+        """Read the settings of the lab, as `labkit up` or `labkit init` wrote them down.
+
+        Raises:
+            ValueError: somebody else wrote to their file; says which file, and what to do.
+        """
+        with making_sense_of(self.settings_file):
+            return Settings.model_validate_json(self.settings_file.read_bytes())
+
+    def console_token(self) -> str:
+        """Return the token of the operator console; make one where none, or a spoilt one, is there.
+
+        It outlives a restart, so that the page that an operator has open stays good.
+        """
+        with suppress(FileNotFoundError):
+            text = self.console_token_file.read_bytes().decode(errors="replace")
+            if _SECRET.fullmatch(text) and len(text) >= _SECRET_BYTES:
+                return text
+        token = secrets.token_urlsafe(_SECRET_BYTES)
+        write_whole(self.console_token_file, token)
+        return token
+
     def database_url(self, service: str) -> str:
-        """SQLAlchemy URL of a service's own database."""
+        """Return the SQLAlchemy URL of a service's own database."""
         return self.schemas().get(service) or sqlite_url(self.databases, service)
 
-    def schemas(self) -> dict[str, str]:
-        """Service → URL of its schema on a MySQL server; empty where each has a file."""
-        known = self.known_schemas()
-        urls: dict[str, str] = known["urls"] if known["used"] else {}
-        return urls
+    def schemas(self) -> Mapping[str, str]:
+        """Map each service to the URL of its MySQL schema; empty where each has a file."""
+        notes = self.schema_notes()
+        return notes.urls if notes.used else {}
 
     def filled(self) -> bool:
-        """Whether all databases are there, with their first data or what became of it."""
-        if self.schemas():
-            return bool(self.known_schemas()["filled"])
+        """Return True if all databases are there, with their first data or what became of it."""
+        notes = self.schema_notes()
+        if notes.used and notes.urls:
+            return notes.filled
         files = (self.databases / f"{name}.sqlite" for name in DATABASES)
         return all(os.path.lexists(file) for file in files)  # one may be out of reach
 
-    def known_schemas(self) -> dict[str, Any]:
-        """What was noted about schemas: their `urls`, whether they are `filled`, and `used` now."""
-        return {"urls": {}, "filled": False, "used": False} | (read_object(self.schemas_file) or {})
+    def schema_notes(self) -> SchemaNotes:
+        """Read the notes about schemas on a MySQL server; blank ones where there are none."""
+        with making_sense_of(self.schemas_file):
+            return SchemaNotes(**(read_object(self.schemas_file) or {}))
 
     def state(self) -> dict[str, Any]:
-        """What the supervisor last wrote about itself; empty where no lab ever ran.
+        """Read the state that the supervisor last wrote; empty where no lab ever ran.
 
         Raises:
             ValueError: somebody else wrote to it; says which file, and what to do.
         """
-        found = read_object(self.state_file)
-        if found is not None and not is_state(found, ENDPOINTS, DATABASES):
+        state = read_object(self.state_file)
+        if state is not None and not is_state(state, ENDPOINTS, DATABASES):
             raise broken(self.state_file)
-        return found or {}
+        return state or {}
 
 
 def sqlite_url(folder: Path, service: str) -> str:
@@ -147,7 +204,7 @@ def write_whole(path: Path, text: str, *, durable: bool = False) -> None:
 
     Args:
         path: the file; its owner alone can read it.
-        text: all that it shall hold.
+        text: the whole new content.
         durable: whether the text must be on disk before this returns.
 
     Raises:
@@ -185,7 +242,7 @@ def try_lock(path: Path, *, only_look: bool = False) -> int | None:
     """Take a file lock, which the system drops when this process dies, however it dies.
 
     Args:
-        path: the lock file, made where there is none.
+        path: the lock file; it is created where there is none.
         only_look: take it shared, so that two who look at once do not see each other.
 
     Returns:
@@ -205,11 +262,11 @@ def try_lock(path: Path, *, only_look: bool = False) -> int | None:
 
 
 def take_lock(path: Path, seconds: float = _LOOKING_SECONDS) -> int | None:
-    """Take a file lock as `try_lock` does, but let who only looks at it finish looking.
+    """Take a file lock as `try_lock` does, but wait for a process that only looks at it.
 
     Args:
-        path: the lock file, made where there is none.
-        seconds: how long whoever holds it is waited for.
+        path: the lock file; it is created where there is none.
+        seconds: how long to wait for whoever holds it.
     """
     deadline = time.monotonic() + seconds
     while (descriptor := try_lock(path)) is None and time.monotonic() < deadline:

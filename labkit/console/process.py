@@ -22,7 +22,7 @@ async def serve(home: Home, listener: socket.socket) -> None:
         home: where the lab lives.
         listener: the socket to serve HTTP on, of the loopback.
     """
-    guard = Guard(home.console_token_file.read_text(), listener.getsockname()[1])
+    guard = Guard(home.console_token(), listener.getsockname()[1])
     watch = Watch(home)
     config = uvicorn.Config(make_app(home, guard, watch), **http_limits.options())
     await uvicorn.Server(config).serve(sockets=[listener])

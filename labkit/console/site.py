@@ -23,7 +23,6 @@ from labkit.ops import drive
 from labkit.ops.trace import draw
 from labkit.payment_api.signing import read_form
 from labkit.payment_platform.texts import choose_language
-from labkit.settings import Settings
 
 _SHOWN = 50
 _REMEMBERED = 8
@@ -68,7 +67,7 @@ class _Site:
         self._home, self._guard, self._watch = home, guard, watch
         self._pages = Pages(guard.csrf)
         self._done: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
-        settings = Settings.model_validate_json(home.settings_file.read_text())
+        settings = home.settings()
         self._traced = settings.tracing > 0
 
     def add(

@@ -13,7 +13,6 @@ from kafka.errors import KafkaError
 
 from labkit.home import Home
 from labkit.runtime.registry import zookeeper_session
-from labkit.settings import Settings
 from labkit.stack.containers import compose_file, engine
 from labkit.stack.containers.compose_file import ADDRESS
 from labkit.stack.containers.create import find
@@ -145,7 +144,7 @@ def server_of(home: Home, name: str) -> Iterator[Server]:
             f"there is no {name} in an {stack} lab, whose own are database_away, broker_away "
             "and registry_away; labkit up --stack containers has it"
         )
-    settings = Settings.model_validate_json(home.settings_file.read_text())
+    settings = home.settings()
     try:
         with engine.connect() as docker:
             yield Server(docker, compose_file.read(settings).name, name)

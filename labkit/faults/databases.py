@@ -15,7 +15,6 @@ from labkit.faults.standing import ends_with, standing, undoes
 from labkit.home import DATABASES, Home
 from labkit.payment_platform.tables import trade
 from labkit.runtime.db.engines import is_no_thread
-from labkit.settings import Settings
 from labkit.shop.tables import TABLES
 from labkit.stack.setup import hide
 from labkit.stack.setup.databases import FULL_TRIGGER, full_triggers
@@ -58,7 +57,7 @@ def databases_of(home: Home, service: str) -> list[Database]:
         raise ValueError(f"{service} has no database; {', '.join(DATABASES)} have, or say: all")
     if not (urls := home.schemas()):
         return [File(home, name) for name in names]
-    server = Settings.model_validate_json(home.settings_file.read_text()).mysql
+    server = home.settings().mysql
     return [Schema(home, server, name, urls[name], _TABLES[name]) for name in names]
 
 

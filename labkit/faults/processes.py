@@ -18,7 +18,6 @@ from labkit.faults.standing import standing
 from labkit.faults.verb import NotReached, Reach, verb
 from labkit.runtime.registry.zookeeper_session import SESSION_SECONDS
 from labkit.runtime.rpc.connection import OPTIONS
-from labkit.settings import Settings
 from labkit.stack.supervisor import control, fencing, launch, spawn
 
 _LONGEST = 3600.0
@@ -140,7 +139,7 @@ class Processes(OnLab):
 
     def _longest_lease(self) -> float:
         """Seconds until whatever a process that hangs has leased is another's."""
-        settings = Settings.model_validate_json(self._home.settings_file.read_text())
+        settings = self._home.settings()
         session = SESSION_SECONDS if settings.zookeeper else 0.0
         leases = settings.outbox_lease, settings.group_session, settings.worker_reserve, session
         return max(leases)

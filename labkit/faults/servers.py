@@ -273,4 +273,4 @@ class Servers(OnLab):
 
     @property
     def _settings(self) -> Settings:
-        return Settings.model_validate_json(self._home.settings_file.read_text())
+        return self._home.settings()

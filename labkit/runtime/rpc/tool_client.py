@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 from labkit.home import Home
 from labkit.runtime.registry.open import open_registry
 from labkit.runtime.rpc.client import Calls
-from labkit.settings import Settings
 
 A = TypeVar("A")
 _one_at_a_time = threading.Lock()  # or two threads would make a loop each
@@ -25,7 +24,7 @@ async def calls_from(tool: str, home: Home, timeout: float) -> AsyncIterator[Cal
         home: of a running lab, whose settings say where the services are found.
         timeout: seconds that a call has, with all its tries.
     """
-    settings = Settings.model_validate_json(home.settings_file.read_text())
+    settings = home.settings()
     registry = open_registry(home, settings)
     calls = Calls(tool, registry, home.secret, None, timeout)
     try:

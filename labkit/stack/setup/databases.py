@@ -35,8 +35,8 @@ def prepare(home: Home, server: str) -> None:
         CannotUse: the server is away, does not let this user in or make what is needed, or does
             not put each commit on disk.
     """
-    admin, known = _parse(server), home.known_schemas()
-    urls = {name: _url(home, admin, name, known["urls"].get(name)) for name in DATABASES}
+    admin, notes = _parse(server), home.schema_notes()
+    urls = {name: _url(home, admin, name, notes.urls.get(name)) for name in DATABASES}
     engine = open_engine(server)
     try:
         with engine.connect() as connection:
@@ -47,14 +47,14 @@ def prepare(home: Home, server: str) -> None:
         raise CannotUse(f"{where}, which LABKIT_MYSQL names, says: {error.orig}") from None
     finally:
         engine.dispose()
-    _note(home, urls, filled=known["filled"] and not any(made))
+    _note(home, urls, filled=notes.filled and not any(made))
 
 
 def put_aside(home: Home) -> None:
-    """Use files from now on; what lies on a server stays there, and known."""
-    known = home.known_schemas()
-    if known["used"]:
-        _note(home, known["urls"], filled=known["filled"], used=False)
+    """Use files from now on; the schemas on a server stay there, and their URLs in the notes."""
+    notes = home.schema_notes()
+    if notes.used:
+        _note(home, notes.urls, filled=notes.filled, used=False)
 
 
 def fill(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:

@@ -4,7 +4,6 @@ from labkit.home import Home
 from labkit.runtime.messaging import topics
 from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.runtime.messaging.kafka import Broker, Ground
-from labkit.settings import Settings
 from labkit.shop.wiring import GROUPS, SERVICES
 
 
@@ -15,7 +14,7 @@ class CannotUse(Exception):
 def ground_of(home: Home) -> Ground:
     """The broker of a lab, as its state file names it."""
     state = home.state()
-    settings = Settings.model_validate_json(home.settings_file.read_text())
+    settings = home.settings()
     return Ground(
         address=state["endpoints"]["broker"],
         prefix=state["topic_prefix"],

@@ -77,7 +77,7 @@ def serve(
     if name == CONSOLE:
         assert listener  # it serves HTTP and nothing else
         return uvloop.run(console.serve(home, listener))
-    settings = Settings.model_validate_json(home.settings_file.read_text())
+    settings = home.settings()
     outages.start(home.faults, f"{name}-{instance}")
     tracing.start(home.traces, name, instance, settings.tracing)
     if name == PLATFORM.name:

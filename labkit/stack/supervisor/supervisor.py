@@ -9,7 +9,6 @@ import errno
 import json
 import logging
 import os
-import secrets
 import selectors
 import signal
 import socket
@@ -100,8 +99,7 @@ class Supervisor:
         known = before.get("endpoints", {})
         port, self._port_keeper = ports.reserve(ports.of(known.get(BROKER)))
         self._broker = settings.broker or f"127.0.0.1:{port}"
-        if not home.console_token_file.exists():  # the page that an operator has open stays good
-            write_whole(home.console_token_file, secrets.token_urlsafe(32))
+        home.console_token()  # so that a full disk is noticed now
         webs = (*service_process.WEBS, service_process.CONSOLE)
         self._webs = {name: ports.listen(ports.of(known.get(name))) for name in webs}
         self._lifeline, self._our_end_of_it = os.pipe()
@@ -507,7 +505,7 @@ class Supervisor:
             name: "http://{}:{}".format(*listener.getsockname())
             for name, listener in self._webs.items()
         }
-        webs[service_process.CONSOLE] += f"/?token={self.home.console_token_file.read_text()}"
+        webs[service_process.CONSOLE] += f"/?token={self.home.console_token()}"
         registry = self._settings.zookeeper or str(self.home.registry)
         known = {**webs, "broker": self._broker, "registry": registry}
         return {name: known.get(name) for name in ENDPOINTS}

@@ -8,6 +8,7 @@ from sqlalchemy import create_engine, text
 
 from labkit.cli.base import at
 from labkit.home import DATABASES, Home, NotAHome
+from labkit.settings import Settings
 from labkit.stack.setup.seeds import files
 from labkit.stack.supervisor import launch
 
@@ -55,6 +56,43 @@ def test_a_message_names_a_home_as_a_shell_reads_it() -> None:
     """What to type next can be copied: a space in a folder's name is quoted."""
     assert at(Path("my lab")) == " --home 'my lab'"
     assert at(Path(".lab")) == ""
+
+
+@pytest.mark.parametrize("text", ["", "two\nlines", "a secret", "geheimnüs", "\0"])
+def test_a_secret_that_no_call_can_carry_is_named(tmp_path: Path, text: str) -> None:
+    """The line says which file is wrong, long before a header is refused with it."""
+    home = Home(tmp_path).make()
+    assert home.make().secret == home.secret_file.read_text()
+    home.secret_file.write_text(text)
+    with pytest.raises(ValueError, match=f"the file {home.secret_file} is broken"):
+        _ = home.secret
+    with pytest.raises(ValueError, match=f"the file {home.secret_file} is broken"):
+        _ = home.mark
+
+
+@pytest.mark.parametrize("text", ["", "short", "x" * 43 + "\n", "é" * 43])
+def test_a_spoilt_console_token_is_replaced(tmp_path: Path, text: str) -> None:
+    """Nobody is let in with an empty or guessable token; a good one stays over restarts."""
+    home = Home(tmp_path).make()
+    token = home.console_token()
+    assert len(token) == 43
+    assert home.console_token() == token == home.console_token_file.read_text()
+    home.console_token_file.write_text(text)
+    renewed = home.console_token()
+    assert len(renewed) == 43
+    assert renewed not in (token, text)
+    assert home.console_token_file.read_text() == renewed
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"tracing": "much"}'])
+def test_settings_are_read_or_their_file_is_named(tmp_path: Path, text: str) -> None:
+    """There is one reader of them, which says where they are broken."""
+    home = Home(tmp_path).make()
+    home.settings_file.write_text(Settings(tracing=1, partitions=7).model_dump_json())
+    assert home.settings() == Settings(tracing=1, partitions=7)
+    home.settings_file.write_text(text)
+    with pytest.raises(ValueError, match=f"the file {home.settings_file} is broken"):
+        home.settings()
 
 
 def test_a_folder_of_somebody_elses_databases_is_no_home(tmp_path: Path) -> None:
