@@ -21,7 +21,6 @@ from bench.sample import sample
 from labkit.faults import points
 from labkit.home import Home
 from labkit.ops.reader import Reader
-from labkit.results import Code
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.db.operations import UNDONE
 from labkit.runtime.db.tables import operation, outbox
@@ -29,6 +28,7 @@ from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.rpc.tool_client import calls_from
 from labkit.shop import contracts
 from labkit.shop import messages as m
+from labkit.shop.codes import Code
 from labkit.stack.setup.backends import Stack
 from labkit.stack.supervisor import launch
 

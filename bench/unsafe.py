@@ -19,9 +19,10 @@ from typing import Any
 
 from bench.ground import Ground
 from labkit.home import Home
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.transaction import Transaction
 from labkit.shop import coupons, goods, users
+from labkit.shop.codes import Code
 from labkit.shop.order import steps
 from labkit.stack import __main__ as program
 from labkit.stack.supervisor import launch, spawn
@@ -40,7 +41,7 @@ class _Unclaimed:
 
     def refuse(self, code: Code, message: str) -> Result[Any]:
         """A rule refused."""
-        return Result[Any].no(code, message)
+        return Result[Any].refused(code, message)
 
     def answer_with(self, result: Result[Any]) -> Result[Any]:
         """Somebody else's answer."""

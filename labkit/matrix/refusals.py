@@ -6,7 +6,7 @@ from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.labs import BALANCE, STOCK
 from labkit.matrix.scenario import IS_ABSENT, IS_PLACED, Script, scenario
 from labkit.matrix.stage import ScenarioContext
-from labkit.results import Code
+from labkit.shop.codes import Code
 
 _MISSING = 999_999_999
 #: What is asked for → the refusal.

@@ -18,6 +18,7 @@ from labkit.runtime.db import tables as rt
 from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.runtime.rpc.tool_client import run_beside
 from labkit.shop import tables as t
+from labkit.shop.codes import Code
 from labkit.shop.tables import TABLES
 from labkit.stack.supervisor import launch
 
@@ -163,7 +164,7 @@ class ScenarioContext:
         ]
 
     def _answered(self, verb: str, id: str) -> bool:
-        return bool(run_beside(drive.drive(self.lab.home, verb, id)).status != 503)
+        return bool(run_beside(drive.drive(self.lab.home, verb, id)).code != Code.DEPENDENCY_AWAY)
 
     def _serving(self) -> dict[str, int]:
         return {

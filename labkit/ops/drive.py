@@ -7,12 +7,13 @@ from typing import Any
 from labkit.home import Home
 from labkit.ops import payments_in_flight
 from labkit.ops.reader import Reader
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.messaging.admin import AdminService
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.tool_client import calls_from, run_beside
+from labkit.shop.codes import Code
 from labkit.shop.contracts import PayService
 from labkit.shop.pay_messages import FindPayment
 from labkit.shop.tables import TABLES
@@ -44,13 +45,13 @@ async def drive(home: Home, verb: str, id: str) -> Result[Any]:
     service, kind, number = found[1], found[2], int(found[3])
     if kind == "order.":
         text = f"order {number} is decided by the order service itself, at its deadline"
-        return Result[Any].no(Code.BAD_REQUEST, f"{text}: nobody can hurry or stop that")
+        return Result[Any].refused(Code.BAD_REQUEST, f"{text}: nobody can hurry or stop that")
     thing = StuckItem(number=number, outbox=kind is not None)
     async with calls_from("desk", home, _SECONDS) as calls:
         try:
             return await _drive(home, calls, verb, service, thing)
         except Unknown as unknown:
-            return Result[Any].no(Code.DEPENDENCY_AWAY, f"{id}: {unknown}")
+            return Result[Any].refused(Code.DEPENDENCY_AWAY, f"{id}: {unknown}")
 
 
 def drive_now(home: Home, verb: str, id: str) -> Result[Any]:

@@ -9,9 +9,10 @@ from starlette.exceptions import HTTPException
 
 from labkit.payment_platform.forms import BadForm, Forbidden
 from labkit.payment_platform.messages import CashierTrade, Refunded
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.failpoints import Refused
+from labkit.shop.codes import Code
 
 _OF_TRADE = ("out_trade_no", "trade_no", "trade_status", "total_amount")
 
@@ -48,7 +49,7 @@ def add_refusals(app: FastAPI) -> None:
 
     def refuse(status: int, text: str) -> Response:
         code = Code.DEPENDENCY_AWAY if status == 503 else Code.BAD_REQUEST
-        return json(Result[Any].no(code, text).model_dump(mode="json"), status)
+        return json(Result[Any].refused(code, text).model_dump(mode="json"), status)
 
     @app.exception_handler(BadForm)
     async def bad(_request: Request, error: BadForm) -> Response:

@@ -30,6 +30,7 @@ from labkit.results import Result
 from labkit.runtime.db.database import Database
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.steps import Step
+from labkit.shop.codes import Code
 
 _STEP_SECONDS = 10.0
 _EARLY_SECONDS = 5.0
@@ -96,7 +97,7 @@ class Api:
             name = forms.take_name(params)
             result = await do(params)
             return answers.json(
-                signed(self.key, answers.flat(result, self.url) | name), result.status
+                signed(self.key, answers.flat(result, self.url) | name), Code(result.code).status
             )
 
         return endpoint

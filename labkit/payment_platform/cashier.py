@@ -18,11 +18,12 @@ from labkit.payment_platform.messages import CashierToken, CashierTrade
 from labkit.payment_platform.page import Page
 from labkit.payment_platform.texts import WORDS, choose_language
 from labkit.payment_platform.trades import find_cashier, give_up_trade, pay_trade
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.database import Database
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.failpoints import Refused
 from labkit.runtime.steps import Step
+from labkit.shop.codes import Code
 
 _ANSWER_SECONDS = 10  # a user waits no longer to be told something
 _BODY_SECONDS = 5
@@ -116,17 +117,17 @@ class _Cashier:
     ) -> Result[CashierTrade]:
         token = request.path_params["token"]
         if not _TOKEN.fullmatch(token):
-            return Result[CashierTrade].no(Code.PAYMENT_NOT_FOUND, "there is no such trade")
+            return Result[CashierTrade].refused(Code.PAYMENT_NOT_FOUND, "there is no such trade")
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await self._database.run(step, CashierToken(token=token))
         except (SQLAlchemyError, Overloaded, Refused, TimeoutError) as error:
             text = f"the platform did not answer in time ({type(error).__name__}); ask again"
-            return Result[CashierTrade].no(Code.DEPENDENCY_AWAY, text)
+            return Result[CashierTrade].refused(Code.DEPENDENCY_AWAY, text)
 
 
 def _bad(text: str) -> Result[CashierTrade]:
-    return Result[CashierTrade].no(Code.BAD_REQUEST, text)
+    return Result[CashierTrade].refused(Code.BAD_REQUEST, text)
 
 
 def _retry(status: int) -> dict[str, str]:

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from labkit.payment_platform.messages import CashierTrade
 from labkit.payment_platform.tables import TRADE_SUCCESS, WAIT_BUYER_PAY
 from labkit.payment_platform.texts import PLATFORM, WORDS, moment, yuan
-from labkit.results import Code, Result
+from labkit.results import Result
+from labkit.shop.codes import Code
 
 _FOLDER = Path(__file__).parent / "pages"
 _PROBLEMS = {Code.PAYMENT_NOT_FOUND: "unknown", Code.DEPENDENCY_AWAY: "away"}

@@ -6,10 +6,11 @@ from sqlalchemy import select, update
 
 from labkit.payment_platform.messages import Refund, Refunded
 from labkit.payment_platform.tables import TRADE_SUCCESS, refund, trade
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
+from labkit.shop.codes import Code
 
 
 @statement
@@ -56,18 +57,20 @@ def _again(command: Refund, earlier: Any) -> Result[Refunded]:
         f"refund {command.out_request_no}: it was of {earlier.amount} cents"
         f" of trade {earlier.out_trade_no}; take another number"
     )
-    return Result[Refunded].no(Code.IDEMPOTENCY_KEY_REUSED, text)
+    return Result[Refunded].refused(Code.IDEMPOTENCY_KEY_REUSED, text)
 
 
 def _refuse(command: Refund, row: Any) -> Result[Refunded]:
     about = f"refund {command.out_request_no}: trade {command.out_trade_no}"
     if row is None:
-        return Result[Refunded].no(Code.PAYMENT_NOT_FOUND, f"{about} does not exist")
+        return Result[Refunded].refused(Code.PAYMENT_NOT_FOUND, f"{about} does not exist")
     if row.trade_status != TRADE_SUCCESS:
-        return Result[Refunded].no(Code.PAYMENT_ERROR, f"{about} is {row.trade_status}, not paid")
+        return Result[Refunded].refused(
+            Code.PAYMENT_ERROR, f"{about} is {row.trade_status}, not paid"
+        )
     left = row.total_amount - row.refunded_amount
     text = f"{about} has {left} cents left, {command.refund_amount} were asked for"
-    return Result[Refunded].no(Code.MONEY_MORE_THAN_AMOUNT, text)
+    return Result[Refunded].refused(Code.MONEY_MORE_THAN_AMOUNT, text)
 
 
 def _done(command: Refund) -> Result[Refunded]:

@@ -17,10 +17,11 @@ from labkit.payment_platform.messages import (
     TradeEnded,
 )
 from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY, trade
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
+from labkit.shop.codes import Code
 
 
 @statement
@@ -151,9 +152,9 @@ def _view(tx: Transaction, row: Any, trade_status: str = "") -> CashierTrade:
 
 def _no(tx: Transaction, code: Code, row: Any, why: str) -> Result[CashierTrade]:
     text = f"trade {row.trade_no}: {why}"
-    return Result[CashierTrade].no(code, text, _view(tx, row))
+    return Result[CashierTrade].refused(code, text, _view(tx, row))
 
 
 def _missing(asked: FindTrade | CashierToken) -> Result[CashierTrade]:
     number = f" {asked.out_trade_no}" if isinstance(asked, FindTrade) else ""  # no token in a text
-    return Result[CashierTrade].no(Code.PAYMENT_NOT_FOUND, f"there is no trade{number}")
+    return Result[CashierTrade].refused(Code.PAYMENT_NOT_FOUND, f"there is no trade{number}")

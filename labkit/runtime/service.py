@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from labkit.home import Home
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import critical
 from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints
@@ -254,7 +255,7 @@ class Runtime:
         if await self.run(outbox.hurry, thing.number):
             return Result[None].ok(message=f"event {thing.number} is sent again now")
         text = f"event {thing.number} is settled, or was never in the outbox of {self.service.name}"
-        return Result[None].no(Code.BAD_REQUEST, text)
+        return Result[None].refused(RuntimeCode.BAD_REQUEST, text)
 
     def _by_hand(self, step: Step[Any, Result[None]]) -> Handler:
         """What a person does with an event, or with what this service has of its own."""

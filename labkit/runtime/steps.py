@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 from sqlalchemy import Column
 
-from labkit.results import Code, Message
+from labkit.results import Message, ResultCode
 
 A = TypeVar("A")
 P = ParamSpec("P")
@@ -46,7 +46,7 @@ class Step(Generic[P, A]):
     function: Callable[P, A]
     name: str
     reads: bool = False
-    failed: Code | None = None
+    failed: ResultCode | None = None
     key: Column[Any] | None = None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
@@ -74,7 +74,7 @@ class Flow(Generic[P, A]):
 
 
 def step(
-    *, reads: bool = False, failed: Code | None = None
+    *, reads: bool = False, failed: ResultCode | None = None
 ) -> Callable[[Callable[P, A]], Step[P, A]]:
     """Mark a function `(tx, command) -> answer` as a step."""
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
+from labkit.shop.codes import Code
 from labkit.shop.messages import CouponFound, FindCoupon, UseCoupon
 from labkit.shop.tables import RETURN, USE, coupon, coupon_log
 
@@ -40,7 +41,7 @@ def find_coupon(row: Any, query: FindCoupon) -> Result[CouponFound]:
     """Look a coupon up; another order may use it a moment later."""
     if row is None:
         text = f"coupon_id {query.coupon_id}: there is no such coupon"
-        return Result[CouponFound].no(Code.COUPON_MISSING, text)
+        return Result[CouponFound].refused(Code.COUPON_MISSING, text)
     return Result[CouponFound].ok(
         CouponFound(
             coupon_id=row.coupon_id,

@@ -4,8 +4,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
+from labkit.shop.codes import Code
 from labkit.shop.messages import DeductStock, FindGoods, GoodsFound
 from labkit.shop.tables import DEDUCT, RETURN, goods, number_log
 
@@ -33,7 +34,7 @@ def find_goods(row: Any, query: FindGoods) -> Result[GoodsFound]:
     """Look goods up; what is found may be sold a moment later."""
     if row is None:
         text = f"goods_id {query.goods_id}: there are no such goods"
-        return Result[GoodsFound].no(Code.GOODS_MISSING, text)
+        return Result[GoodsFound].refused(Code.GOODS_MISSING, text)
     return Result[GoodsFound].ok(
         GoodsFound(
             goods_id=row.goods_id,

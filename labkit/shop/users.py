@@ -4,8 +4,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
+from labkit.shop.codes import Code
 from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, OrderRefunded, UserFound
 from labkit.shop.tables import MONEY_PAID, MONEY_REFUNDED, money_log, score_log, user
 
@@ -47,7 +48,7 @@ def find_user(row: Any, query: FindUser) -> Result[UserFound]:
     """Look a user up; another order may spend the balance a moment later."""
     if row is None:
         text = f"user_id {query.user_id}: there is no such user"
-        return Result[UserFound].no(Code.USER_MISSING, text)
+        return Result[UserFound].refused(Code.USER_MISSING, text)
     return Result[UserFound].ok(
         UserFound(user_id=row.user_id, user_name=row.user_name, user_money=row.user_money)
     )

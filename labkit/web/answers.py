@@ -8,32 +8,33 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.telemetry import tracing
+from labkit.shop.codes import Code
 from labkit.web.intake import BadRequest
 
 _RETRY_AFTER_SECONDS = "1"
 
 
 class Limiter:
-    """How many requests may be on their way at once; who finds none comes again later.
+    """A bound on the requests that are served at once; a client that finds it full comes again.
 
     Args:
-        most: of them.
+        most: requests at once.
     """
 
     def __init__(self, most: int) -> None:
         self._left = most
 
     @property
-    def none(self) -> bool:
-        """Whether no more may come in now."""
+    def is_full(self) -> bool:
+        """Return True if no more requests may come in now."""
         return self._left <= 0
 
     @contextmanager
-    def taken(self) -> Iterator[None]:
-        """Be one of them for a block."""
+    def slot(self) -> Iterator[None]:
+        """Occupy one of the slots for a block."""
         self._left -= 1
         try:
             yield
@@ -61,20 +62,20 @@ def make_app(title: str) -> FastAPI:
 
     @app.exception_handler(BadRequest)
     async def bad(_request: Request, error: BadRequest) -> Response:
-        return answer(Result[Any].no(Code.BAD_REQUEST, str(error)))
+        return answer(Result[Any].refused(Code.BAD_REQUEST, str(error)))
 
     @app.exception_handler(HTTPException)
     async def unknown_path(_request: Request, error: HTTPException) -> Response:
-        return answer(Result[Any].no(Code.BAD_REQUEST, str(error.detail)), error.status_code)
+        return answer(Result[Any].refused(Code.BAD_REQUEST, str(error.detail)), error.status_code)
 
     @app.exception_handler(Unknown)
     async def away(_request: Request, error: Unknown) -> Response:
-        return answer(Result[Any].no(Code.DEPENDENCY_AWAY, f"{error}; ask again"))
+        return answer(Result[Any].refused(Code.DEPENDENCY_AWAY, f"{error}; ask again"))
 
     @app.exception_handler(Exception)
     async def defect(_request: Request, error: Exception) -> Response:
         text = f"{type(error).__name__} in the {title}: see its log; ask again"
-        return answer(Result[Any].no(Code.DEPENDENCY_AWAY, text))
+        return answer(Result[Any].refused(Code.DEPENDENCY_AWAY, text))
 
     return app
 
@@ -87,7 +88,7 @@ def answer(result: Result[Any], status: int | None = None) -> Response:
     for field, value in (body["data"] or {}).items():
         if field.endswith("_id") and value is not None:
             body["data"][field] = str(value)
-    status = status or result.status
+    status = status or Code(result.code).status
     headers = {"Retry-After": _RETRY_AFTER_SECONDS} if status in (202, 503) else None
     text = json.dumps(body, ensure_ascii=False)
     return Response(text, status, headers, media_type="application/json")

@@ -6,9 +6,10 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.shop import messages as m
+from labkit.shop.codes import Code
 from labkit.shop.contracts import OrderService
 from labkit.shop.order.answers import undecided
 from labkit.web.answers import Limiter, answer, make_app
@@ -54,13 +55,13 @@ def order_web(orders: OrderService, limit: int) -> FastAPI:
         limit: how many orders may be on their way; the next is told to come again.
     """
     app = make_app("order web")
-    room = Limiter(limit)
+    limiter = Limiter(limit)
 
     async def confirm(request: Request) -> Response:
-        if room.none:  # before anything is begun: this answer costs nothing
+        if limiter.is_full:  # before anything is begun: this answer costs nothing
             text = f"{limit} orders are on their way already; ask again"
-            return answer(Result[Any].no(Code.DEPENDENCY_AWAY, text))
-        with room.taken():
+            return answer(Result[Any].refused(Code.DEPENDENCY_AWAY, text))
+        with limiter.slot():
             return await _place(orders, request)
 
     async def find(request: Request) -> Response:

@@ -7,9 +7,10 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from labkit.payment_api import signing
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.shop import pay_messages as p
+from labkit.shop.codes import Code
 from labkit.shop.contracts import PayService
 from labkit.web.answers import Limiter, answer, make_app
 from labkit.web.intake import BadRequest, Body, Id, parse_id, read_body, read_bytes, refuse_query
@@ -35,8 +36,8 @@ class RateLimiter:
     def __init__(self) -> None:
         self._left, self._at = _REFUSED_AT_ONCE, time.monotonic()
 
-    def too_many(self) -> bool:
-        """Whether the bucket is empty now."""
+    def is_exhausted(self) -> bool:
+        """Return True if the bucket is empty now."""
         now = time.monotonic()
         self._left = min(_REFUSED_AT_ONCE, self._left + (now - self._at) * _REFUSED_A_SECOND)
         self._at = now
@@ -55,13 +56,13 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
         limit: how many payments and callbacks may be on their way; the next is told to come again.
     """
     app = make_app("pay web")
-    room, refusals = Limiter(limit), RateLimiter()
+    limiter, refusals = Limiter(limit), RateLimiter()
 
     async def create(request: Request) -> Response:
-        if room.none:
+        if limiter.is_full:
             text = f"{limit} payments are on their way already; ask again"
-            return answer(Result[p.PaymentOpened].no(Code.DEPENDENCY_AWAY, text))
-        with room.taken():
+            return answer(Result[p.PaymentOpened].refused(Code.DEPENDENCY_AWAY, text))
+        with limiter.slot():
             asked = await read_body(request, CreatePaymentBody)
             command = p.CreatePayment(order_id=asked.order_id)
             return answer(await payments.create_payment(command))
@@ -72,13 +73,13 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
         return answer(await payments.find_payment(p.FindPayment(pay_id=pay_id)))
 
     async def callback(request: Request) -> Response:
-        if refusals.too_many() or room.none:
+        if refusals.is_exhausted() or limiter.is_full:
             return PlainTextResponse("fail", 429, {"Retry-After": "1"})
-        with room.taken():
+        with limiter.slot():
             taken = await _take(payments, request)
         if not taken.success:
             refusals.note()
-        return PlainTextResponse("success" if taken.success else "fail", taken.status)
+        return PlainTextResponse("success" if taken.success else "fail", Code(taken.code).status)
 
     app.add_route("/pay/createPayment", create, ["POST"])
     app.add_route("/pay/callback", callback, ["POST"])
@@ -92,8 +93,8 @@ async def _take(payments: PayService, request: Request) -> Result[Any]:
         refuse_query(request)
         fields = signing.read_form(await read_bytes(request))
     except (BadRequest, ValueError) as error:  # no form, or not as a form is written
-        return Result[Any].no(Code.BAD_REQUEST, f"callback: {error}")
+        return Result[Any].refused(Code.BAD_REQUEST, f"callback: {error}")
     try:
         return await payments.take_callback(p.Callback(fields=tuple(fields.items())))
     except Unknown as unknown:
-        return Result[Any].no(Code.DEPENDENCY_AWAY, str(unknown))
+        return Result[Any].refused(Code.DEPENDENCY_AWAY, str(unknown))

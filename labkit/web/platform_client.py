@@ -8,9 +8,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 
 from labkit.payment_api.http import open_session, post
 from labkit.payment_api.signing import signed, verify
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import UNBROKEN, NetworkPath
+from labkit.shop.codes import Code
 from labkit.shop.pay_messages import (
     TRADE_NOT_EXIST,
     AskTrade,
@@ -86,7 +87,7 @@ class PlatformClient:
             refund_amount=str(command.amount),
         )
         if answer["success"] != "true":
-            return Result[TradeRefunded].no(*_refusal(command, answer))
+            return Result[TradeRefunded].refused(*_refusal(command, answer))
         return Result[TradeRefunded].ok(
             TradeRefunded(
                 pay_id=command.pay_id,
@@ -139,7 +140,7 @@ def _trade(about: CreateTrade | AskTrade, answer: dict[str, str]) -> Result[Trad
     if int(answer["code"]) == Code.PAYMENT_NOT_FOUND:
         return Result[TradeFound].ok(TradeFound(pay_id=about.pay_id, trade_status=TRADE_NOT_EXIST))
     if answer["success"] != "true":
-        return Result[TradeFound].no(*_refusal(about, answer))
+        return Result[TradeFound].refused(*_refusal(about, answer))
     return Result[TradeFound].ok(
         TradeFound(
             pay_id=about.pay_id,

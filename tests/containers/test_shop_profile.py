@@ -10,7 +10,7 @@ from docker import DockerClient
 from docker.models.containers import Container
 from docker.utils import parse_bytes
 
-from labkit.results import Code
+from labkit.shop.codes import Code
 from labkit.shop.order.pricing import shipping_fee
 from labkit.stack.setup.seeds import first_data
 from labkit.stack.supervisor.service_process import PROCESSES

@@ -12,8 +12,8 @@ from labkit.faults.processes import answers
 from labkit.home import Home
 from labkit.lab import Lab
 from labkit.ops import drive
-from labkit.results import Code
 from labkit.runtime.rpc.tool_client import run_beside
+from labkit.shop.codes import Code
 from labkit.stack.supervisor import launch
 
 NOBODY = "http://127.0.0.1:9"

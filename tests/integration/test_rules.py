@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from labkit.lab import Lab
-from labkit.results import Code
+from labkit.shop.codes import Code
 from tests.support.history import History
 from tests.support.row_diff import KEPT, changes
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from labkit.results import Code
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
+from labkit.shop.codes import Code
 from labkit.shop.goods import deduct_stock, find_goods
 from labkit.shop.messages import DeductStock, FindGoods
 from tests.mysql.conftest import OpenRunner

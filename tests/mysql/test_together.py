@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
+from labkit.shop.codes import Code
 from labkit.shop.messages import DeductBalance, OpenOrder, OrderCancelled, RefuseOrder
 from labkit.shop.order import steps as orders
 from labkit.shop.pay import retries

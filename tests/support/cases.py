@@ -7,11 +7,11 @@ a step says how it is run, and all that is proven of every step is proven of it.
 from collections.abc import Callable
 from typing import Any
 
-from labkit.results import Code
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.steps import Event, Step
 from labkit.shop import messages as m
 from labkit.shop import pay_messages as p
+from labkit.shop.codes import Code
 from labkit.shop.wiring import SERVICES
 from tests.support import paying
 from tests.support import shopping as s

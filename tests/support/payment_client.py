@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from labkit.ops.history import Ask, Told
-from labkit.results import Code
+from labkit.shop.codes import Code
 
 
 @dataclass(frozen=True)

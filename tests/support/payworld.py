@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from labkit.payment_api.signing import signed
 from labkit.payment_platform import messages as pm
 from labkit.payment_platform import notice_request, notices, refunds, trades
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.steps import Event, Flow, Step
@@ -24,6 +24,7 @@ from labkit.settings import Settings
 from labkit.shop import goods, tables, users
 from labkit.shop import messages as m
 from labkit.shop import pay_messages as p
+from labkit.shop.codes import Code
 from labkit.shop.order import flows as placing
 from labkit.shop.order import steps
 from labkit.shop.pay import flows, polling
@@ -332,7 +333,7 @@ class _Platform:
         )
         answer = self._ask(refunds.refund_trade, asked)
         if not answer.success:
-            return Result[p.TradeRefunded].no(Code(answer.code), answer.message)
+            return Result[p.TradeRefunded].refused(Code(answer.code), answer.message)
         done = {"pay_id": command.pay_id, "refund_id": command.refund_id}
         return Result[p.TradeRefunded].ok(p.TradeRefunded(**done, amount=command.amount))
 
@@ -342,7 +343,7 @@ class _Platform:
             missing = p.TradeFound(pay_id=command.out_trade_no, trade_status=p.TRADE_NOT_EXIST)
             return Result[p.TradeFound].ok(missing)
         if not answer.success:
-            return Result[p.TradeFound].no(Code(answer.code), answer.message)
+            return Result[p.TradeFound].refused(Code(answer.code), answer.message)
         trade = answer.data
         return Result[p.TradeFound].ok(
             p.TradeFound(

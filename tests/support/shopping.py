@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.shop import messages as m
+from labkit.shop.codes import Code
 from labkit.shop.order import steps
 from tests.support.store import COUPON, PRICE, Store
 

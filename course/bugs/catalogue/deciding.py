@@ -3,9 +3,10 @@
 from typing import Any
 
 from course.bugs.bug import bug
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.operations import claim
 from labkit.runtime.db.transaction import Transaction
+from labkit.shop.codes import Code
 from labkit.shop.messages import FindOrder, OrderFound, PreOrder
 from labkit.shop.order import queries
 from labkit.shop.order import statements as rows
@@ -26,7 +27,7 @@ def _(tx: Transaction, query: FindOrder) -> Any:
     may_come = queries.may_come(tx, query.order_id) and not rows.too_late(tx, query.order_id)
     if row is None and not may_come:
         text = f"order {query.order_id}: there is no such order"
-        return Result[OrderFound].no(Code.ORDER_NOT_FOUND, text)
+        return Result[OrderFound].refused(Code.ORDER_NOT_FOUND, text)
     if row is None or row.order_status == UNCONFIRMED:
         return undecided(query.order_id)
     return Result[OrderFound].ok(OrderFound.model_validate(row._asdict()))

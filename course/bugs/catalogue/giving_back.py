@@ -6,11 +6,11 @@ from sqlalchemy import select, update
 
 from course.bugs.bug import bug
 from course.bugs.sessions import commit
-from labkit.results import Code
 from labkit.runtime.db.operations import APPLIED, _find, _undo, claim, undo
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Event
 from labkit.shop import coupons, goods, users
+from labkit.shop.codes import Code
 from labkit.shop.messages import CancelOrder, OrderCancelled, OrderPlaced, OrderRefunded
 from labkit.shop.order import statements as rows
 from labkit.shop.order import steps

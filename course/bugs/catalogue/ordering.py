@@ -9,9 +9,10 @@ from fastapi import Request
 from sqlalchemy import update
 
 from course.bugs.bug import bug
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.registry.ids import first_of
+from labkit.shop.codes import Code
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import (
     CancelOrder,
@@ -181,7 +182,7 @@ def _(
         broken.append((Code.MONEY_MORE_THAN_AMOUNT, f"{text} {asked.order_amount}"))
     if broken:
         code, text = broken[0]
-        return Result[Any].no(code, f"order {command.order_id}: {text}")
+        return Result[Any].refused(code, f"order {command.order_id}: {text}")
     return PreOrder(
         order_id=command.order_id,
         request=asked,

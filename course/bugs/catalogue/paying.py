@@ -8,10 +8,11 @@ from sqlalchemy import select, update
 from course.bugs.bug import bug
 from course.bugs.sessions import commit
 from labkit.payment_api.keys import APP_ID
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.operations import claim, outcome_of, undo
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Event
+from labkit.shop.codes import Code
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import OrderPaid
 from labkit.shop.pay import flows, retries, steps

@@ -7,10 +7,11 @@ from sqlalchemy import select, update
 
 from course.bugs.bug import bug
 from course.bugs.sessions import commit, read_apart
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.operations import claim
 from labkit.runtime.db.transaction import Transaction
 from labkit.shop import coupons, goods, users
+from labkit.shop.codes import Code
 from labkit.shop.messages import DeductBalance, DeductStock
 from labkit.shop.tables import DEDUCT, MONEY_PAID
 
@@ -45,7 +46,9 @@ no_operation_row = bug(
 @no_operation_row.replaces("labkit.shop.users:deduct_balance")
 def _(tx: Transaction, command: DeductBalance) -> Any:
     if not tx.change(users._take(command.user_id, command.money_paid)):
-        return Result[Any].no(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: too little")
+        return Result[Any].refused(
+            Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: too little"
+        )
     row = {"user_id": command.user_id, "order_id": command.order_id, "create_time": tx.now}
     log = users.money_log
     once = (log.c.user_id, log.c.order_id, log.c.money_log_type)

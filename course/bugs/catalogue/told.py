@@ -3,8 +3,9 @@
 from typing import Any
 
 from course.bugs.bug import bug
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.transaction import Transaction
+from labkit.shop.codes import Code
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import RefuseOrder
 from labkit.shop.order import statements as rows
@@ -22,7 +23,7 @@ refused_and_forgotten = bug(
 def _(tx: Transaction, command: RefuseOrder) -> Result[Any]:
     if rows.exists(tx, command.order_id):
         return rows.kept_answer(tx, command.order_id)
-    return Result[Any].no(Code(command.code), command.message)
+    return Result[Any].refused(Code(command.code), command.message)
 
 
 unsaved_and_forgotten = bug(

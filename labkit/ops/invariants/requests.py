@@ -1,7 +1,7 @@
 """What must be true within the order database, of requests, their keys and their answers."""
 
 from labkit.ops.invariants.kinds import Local, as_json, from_json
-from labkit.results import Code
+from labkit.shop.codes import Code
 from labkit.shop.messages import CancelOrder, ConfirmPreOrder, PlaceOrder, PreOrder, UserOrder
 from labkit.shop.order.statements import NOT_SAVED
 

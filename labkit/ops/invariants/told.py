@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from labkit.ops.history import Told
 from labkit.ops.invariants.kinds import across, from_json
 from labkit.ops.invariants.requests import PLACED
-from labkit.results import Code
+from labkit.shop.codes import Code
 
 _TABLES = """
 CREATE TEMP TABLE told (

@@ -3,10 +3,10 @@
 import sqlite3
 
 from labkit.ops.invariants.kinds import MESSAGES, VIEWS
-from labkit.results import HTTP_STATUS, Code
 from labkit.runtime.db.tables import POISON
 from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.runtime.steps import Event
+from labkit.shop.codes import Code
 from labkit.shop.messages import OrderCancelled, OrderPaid, OrderRefunded, OrderReturned
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS
@@ -69,7 +69,7 @@ def prepare(mirror: sqlite3.Connection) -> None:
     """Make the tables and views beside a mirror's own, as its snapshots are."""
     for statement in filter(str.strip, _TABLES.split(";")):
         mirror.execute(statement)
-    codes = [(code, code.name, HTTP_STATUS.get(code, 422) in (200, 422)) for code in Code]
+    codes = [(code, code.name, code.is_final) for code in Code]
     mirror.executemany("INSERT INTO catalogue VALUES (?, ?, ?)", codes)
     operations = [(service, name) for service, names in OPERATIONS.items() for name in names]
     mirror.executemany("INSERT INTO known_operation VALUES (?, ?)", operations)

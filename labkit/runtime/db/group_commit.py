@@ -338,7 +338,7 @@ def _failure(work: Job, error: Exception) -> Any:
         return error
     order_id = getattr(work.command, "order_id", None)
     text = f"order {order_id}: {error}" if order_id else str(error)
-    return Result[Any].no(work.step.failed, text)
+    return Result[Any].refused(work.step.failed, text)
 
 
 def _waits_until(work: Job) -> float:

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import delete, select, update
 
-from labkit.results import Code, Message, Result
+from labkit.results import Message, Result, ResultCode
+from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import operation as table
 from labkit.runtime.db.transaction import Transaction
@@ -91,14 +92,14 @@ class Operation:
         """The change was made; `amount` (pieces, cents) is what was really taken."""
         return self._end(APPLIED, amount, Result[Any].ok(data))
 
-    def refuse(self, code: Code, message: str) -> Result[Any]:
+    def refuse(self, code: ResultCode, message: str) -> Result[Any]:
         """A business rule refused; nothing but this row is written.
 
         A refusal that may pass (a wrong state, an absent dependency) is not kept, so that the
         same command may be tried again.
         """
-        result = Result[Any].no(code, message)
-        if result.final:
+        result = Result[Any].refused(code, message)
+        if code.is_final:
             return self._end(REFUSED, 0, result)
         return self.answer_with(result)
 
@@ -188,9 +189,11 @@ def _earlier(tx: Transaction, row: Mapping[str, Any]) -> Result[Any]:
     found = tx.run(_find(**_key_of(row))).one()
     what = f"order {row['order_id']}: {row['operation']}"
     if found.outcome in (BLOCKED, UNDONE):
-        return Result[Any].no(Code.ORDER_CANCELLED, f"{what} was compensated; it is not done again")
+        return Result[Any].refused(
+            RuntimeCode.ORDER_CANCELLED, f"{what} was compensated; it is not done again"
+        )
     if found.body_hash != row["body_hash"]:
-        return Result[Any].no(
-            Code.IDEMPOTENCY_KEY_REUSED, f"{what} was asked for before with another content"
+        return Result[Any].refused(
+            RuntimeCode.IDEMPOTENCY_KEY_REUSED, f"{what} was asked for before with another content"
         )
     return Result[Any].model_validate_json(found.result)

@@ -9,8 +9,9 @@ from concurrent.futures import Future
 from contextlib import closing
 from typing import Any
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import critical
+from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.engines import is_away, is_held
 from labkit.runtime.errors import Overloaded
@@ -104,10 +105,12 @@ class Inbox:
         delivery = await self._database.run(inbox.find_delivery, thing.number)
         if delivery is None:
             text = f"event {thing.number} waits nowhere in {self._group}"
-            return Result[None].no(Code.BAD_REQUEST, text)
+            return Result[None].refused(RuntimeCode.BAD_REQUEST, text)
         error = await self._try_again(self._by_hand, delivery)
         if error:
-            return Result[None].no(Code.MQ_SEND_FAILED, f"event {thing.number}: {error}")
+            return Result[None].refused(
+                RuntimeCode.MQ_SEND_FAILED, f"event {thing.number}: {error}"
+            )
         return Result[None].ok(message=f"event {thing.number} is done in {self._group}")
 
     async def _try_again(

@@ -9,7 +9,8 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from labkit.results import Code, Message, Result
+from labkit.results import Message, Result
+from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.tables import DEAD, DONE, GIVEN_UP, SENT, UNSENT, WAITING, inbox, outbox
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging import inbox as letterbox
@@ -80,4 +81,4 @@ def _told(thing: StuckItem, row: Any, *fits: Any) -> Result[None]:
         return Result[None].ok(message=f"event {thing.number} {done}")
     over = row is not None and (thing.outbox or row.status == DONE)
     text = "is done already" if over else "is not here"
-    return Result[None].no(Code.BAD_REQUEST, f"event {thing.number} {text}")
+    return Result[None].refused(RuntimeCode.BAD_REQUEST, f"event {thing.number} {text}")

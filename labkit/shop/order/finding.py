@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import looking_flow
+from labkit.shop.codes import Code
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import FindOrder
 from labkit.shop.order import queries, steps

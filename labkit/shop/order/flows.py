@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import Unknown, flow, run_each
+from labkit.shop.codes import Code
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import (
     CancelOrder,
@@ -49,7 +50,7 @@ async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced
         if taken.success:
             taken = await shop.run(steps.confirm_pre_order, confirmation(checked))
     except Unknown as unknown:
-        taken = Result[Any].no(Code.DEPENDENCY_AWAY, str(unknown))
+        taken = Result[Any].refused(Code.DEPENDENCY_AWAY, str(unknown))
     if taken.success:
         return Result[OrderPlaced].ok(OrderPlaced(order_id=order_id), f"order {order_id} is placed")
 
@@ -67,7 +68,7 @@ async def _check(shop: Shop, command: ConfirmOrder) -> PreOrder | Result[Any]:
             _find_coupon(shop, asked.coupon_id),
         )
     except Unknown as unknown:
-        return Result[Any].no(Code.DEPENDENCY_AWAY, f"order {command.order_id}: {unknown}")
+        return Result[Any].refused(Code.DEPENDENCY_AWAY, f"order {command.order_id}: {unknown}")
     for found in (goods, user, coupon):
         if not found.success:
             return found
@@ -119,7 +120,7 @@ async def _refuse(shop: Shop, order_id: int, why: Result[Any]) -> Result[Any]:
 
 async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[OrderPlaced]:
     """Cancel the order and say why. An absent dependency is told as 503 now, as final 422 later."""
-    final = cause.code if cause.final else Code.ORDER_CANCELLED
+    final = cause.code if Code(cause.code).is_final else Code.ORDER_CANCELLED
     reason = cause.message.removeprefix(f"order {order_id}: ")
     command = CancelOrder(order_id=order_id, code=final, reason=reason[:255])
     cancelled = await shop.run(steps.cancel_failed, command)

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from labkit.results import Code, Result
+from labkit.results import Result
+from labkit.shop.codes import Code
 from labkit.shop.messages import ConfirmOrder, CouponFound, GoodsFound, PreOrder, UserFound
 
 FREE_SHIPPING_ABOVE = 100_00
@@ -39,7 +40,7 @@ def check(
         broken.append((Code.MONEY_MORE_THAN_AMOUNT, f"{text} {asked.order_amount}"))
     if broken:
         code, text = broken[0]
-        return Result[Any].no(code, f"order {command.order_id}: {text}")
+        return Result[Any].refused(code, f"order {command.order_id}: {text}")
     return PreOrder(
         order_id=command.order_id,
         request=asked,

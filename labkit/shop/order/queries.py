@@ -5,8 +5,9 @@ from typing import Any
 
 from sqlalchemy import select
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import Transaction, statement, step
+from labkit.shop.codes import Code
 from labkit.shop.messages import FindOrder, OrderFound, PlaceOrder, PreOrder
 from labkit.shop.order.answers import undecided
 from labkit.shop.order.statements import deadline, exists, find, kept_answer, may_come, too_late
@@ -36,7 +37,7 @@ def find_order(tx: Transaction, query: FindOrder) -> Result[Any]:
     row = tx.one(find(query.order_id))
     if row is None and not may_come(tx, query.order_id):
         text = f"order {query.order_id}: there is no such order"
-        return Result[OrderFound].no(Code.ORDER_NOT_FOUND, text)
+        return Result[OrderFound].refused(Code.ORDER_NOT_FOUND, text)
     if row is None or row.order_status == UNCONFIRMED:
         return undecided(query.order_id)
     return Result[OrderFound].ok(OrderFound.model_validate(row._asdict()))

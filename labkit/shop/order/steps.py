@@ -6,8 +6,9 @@ cancel and a user's cancel that meet, exactly one wins.
 
 from typing import Any
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, step, undo
+from labkit.shop.codes import Code
 from labkit.shop.messages import (
     CancelOrder,
     ConfirmPreOrder,
@@ -56,7 +57,9 @@ def open_order(tx: Transaction, command: OpenOrder) -> Result[Opening]:
     known = tx.one(rows.request_of_key(user_id, key))
     if known.request_hash != command.request_hash:
         text = f"Idempotency-Key {command.idempotency_key!r} was used for another request"
-        return Result[Opening].no(Code.IDEMPOTENCY_KEY_REUSED, f"{text} (order {known.order_id})")
+        return Result[Opening].refused(
+            Code.IDEMPOTENCY_KEY_REUSED, f"{text} (order {known.order_id})"
+        )
     late = known.answer is None and rows.too_late(tx, known.order_id)
     if late and not rows.exists(tx, known.order_id):
         # nothing was saved under the old id, and nothing ever will be: start afresh
@@ -80,7 +83,7 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
     if not tx.change(rows.hold_unanswered(command.order_id)):
         kept = rows.kept_answer(tx, command.order_id)
-        if kept.final:  # the same request, run at the same time, was refused
+        if Code(kept.code).is_final:  # the same request, run at the same time, was refused
             return operation.answer_with(kept)
         text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
@@ -162,14 +165,14 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
     """
     if tx.one(rows.hold_request(command.order_id)) is None:
         text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
-        return Result[Any].no(Code.DEPENDENCY_AWAY, text)  # whose answer is the final one
+        return Result[Any].refused(Code.DEPENDENCY_AWAY, text)  # whose answer is the final one
     if rows.exists(tx, command.order_id):
         return rows.kept_answer(tx, command.order_id)
-    refusal = Result[Any].no(Code(command.code), command.message)
+    refusal = Result[Any].refused(Code(command.code), command.message)
     keep = rows.keep_first_answer(command.order_id, refusal.model_dump_json())
-    if refusal.final and not tx.change(keep):
+    if Code(refusal.code).is_final and not tx.change(keep):
         earlier = rows.kept_answer(tx, command.order_id)
-        return earlier if earlier.final else refusal
+        return earlier if Code(earlier.code).is_final else refusal
     return refusal
 
 
@@ -216,7 +219,7 @@ def cancelled_answer(command: CancelOrder) -> Result[OrderPlaced]:
     """What the client of a cancelled order is told, now and whenever it asks under its key."""
     text = f"order {command.order_id}: was cancelled: {command.reason}; nothing is kept of it"
     placed = OrderPlaced(order_id=command.order_id)
-    return Result[OrderPlaced].no(Code(command.code), text, placed)
+    return Result[OrderPlaced].refused(Code(command.code), text, placed)
 
 
 def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Result[Any]:
@@ -249,5 +252,5 @@ def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:
             return undecided(command.order_id)
     if row is None or row.user_id != command.user_id:
         text = f"order {command.order_id}: user_id {command.user_id} has no such order"
-        return Result[Any].no(Code.ORDER_NOT_FOUND, text)
+        return Result[Any].refused(Code.ORDER_NOT_FOUND, text)
     return undecided(command.order_id) if row.order_status == UNCONFIRMED else None

@@ -6,8 +6,9 @@ from typing import Any
 
 from labkit.payment_api import signing
 from labkit.payment_api.keys import APP_ID
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import Unknown, flow
+from labkit.shop.codes import Code
 from labkit.shop.contracts import Shop
 from labkit.shop.messages import FindGoods, FindOrder, OrderFound
 from labkit.shop.pay import steps
@@ -37,7 +38,7 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
     found = await shop.orders.find_order(FindOrder(order_id=command.order_id))
     order = found.data
     if not isinstance(order, OrderFound):
-        return Result[PaymentOpened].no(Code(found.code), found.message)
+        return Result[PaymentOpened].refused(Code(found.code), found.message)
     if order.order_status != CONFIRMED or order.pay_status != UNPAID:
         return _not_payable(order)
 
@@ -47,21 +48,21 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
         OpenPayment(order_id=order.order_id, user_id=order.user_id, pay_amount=order.pay_amount),
     )
     if opened.data is None:
-        return Result[PaymentOpened].no(Code(opened.code), opened.message)
+        return Result[PaymentOpened].refused(Code(opened.code), opened.message)
 
     # 3. have the platform open the trade: asked again under the same pay id, it is the same one
     trade = await shop.platform.create_trade(await _trade_for(shop, order, opened.data))
     if trade.data is None:
-        return Result[PaymentOpened].no(Code(trade.code), trade.message)
+        return Result[PaymentOpened].refused(Code(trade.code), trade.message)
 
     # 4. perhaps it was paid or given up, and we have not heard of it yet; or the order has ended
     if trade.data.trade_status in (TRADE_CLOSED, *PAID_THERE):
         taken = await shop.run(steps.take_payment, TradeSeen.of(trade.data))
         if not taken.success:
-            return Result[PaymentOpened].no(Code(taken.code), taken.message)
+            return Result[PaymentOpened].refused(Code(taken.code), taken.message)
     still_open = await shop.run(steps.note_trade, trade.data)
     if not still_open.success:
-        return Result[PaymentOpened].no(Code(still_open.code), still_open.message)
+        return Result[PaymentOpened].refused(Code(still_open.code), still_open.message)
     return Result[PaymentOpened].ok(
         PaymentOpened(
             pay_id=opened.data.pay_id,
@@ -103,7 +104,7 @@ async def take_callback(shop: Shop, command: Callback) -> Result[Any]:
 
 
 def _refuse(code: Code, why: str) -> Result[Any]:
-    return Result[Any].no(code, f"callback: {why}")
+    return Result[Any].refused(code, f"callback: {why}")
 
 
 async def _trade_for(shop: Shop, order: OrderFound, payment: PaymentFound) -> CreateTrade:
@@ -128,6 +129,8 @@ async def _name_of(shop: Shop, goods_id: int) -> str:
 
 def _not_payable(order: OrderFound) -> Result[Any]:
     if order.order_status == CONFIRMED and order.pay_status == PAID:
-        return Result[Any].no(Code.PAYMENT_ALREADY_PAID, f"order {order.order_id}: is paid already")
+        return Result[Any].refused(
+            Code.PAYMENT_ALREADY_PAID, f"order {order.order_id}: is paid already"
+        )
     text = f"order {order.order_id}: was cancelled or returned, and cannot be paid"
-    return Result[Any].no(Code.ORDER_NOT_PAYABLE, text)
+    return Result[Any].refused(Code.ORDER_NOT_PAYABLE, text)

@@ -6,8 +6,9 @@ about, and a callback that comes after all is taken.
 
 from typing import Any
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import StuckItem, Transaction, given_up, step
+from labkit.shop.codes import Code
 from labkit.shop.pay import statements as rows
 from labkit.shop.tables import PAY_PAID, REFUND_GIVEN_UP, REFUND_OPEN
 
@@ -62,4 +63,4 @@ def _name(thing: StuckItem, refund: Any) -> str:
 
 
 def _no(thing: StuckItem) -> Result[None]:
-    return Result[None].no(Code.BAD_REQUEST, f"{thing.number} waits for nobody in pay")
+    return Result[None].refused(Code.BAD_REQUEST, f"{thing.number} waits for nobody in pay")

@@ -7,8 +7,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import Step, StuckItem, Unknown, flow
+from labkit.shop.codes import Code
 from labkit.shop.contracts import Shop
 from labkit.shop.pay import manual, retries, steps
 from labkit.shop.pay_messages import (
@@ -39,16 +40,16 @@ async def look_after_payment(shop: Shop, command: FindPayment) -> Result[Any]:
     """Ask the platform about a payment, and send its refund, now: for who reconciles by hand."""
     found = await shop.run(steps.find_payment, command)
     if found.data is None:
-        return Result[Any].no(Code(found.code), found.message)
+        return Result[Any].refused(Code(found.code), found.message)
     await shop.run(manual.take_back_payment, StuckItem(number=command.pay_id))
     try:
         await _ask(shop, await shop.run(retries.find_check, command))
     except Unknown as unknown:
-        return Result[Any].no(Code.DEPENDENCY_AWAY, str(unknown))
+        return Result[Any].refused(Code.DEPENDENCY_AWAY, str(unknown))
     refund = await shop.run(retries.find_refund_of, command)
     if refund and (problem := await _send_refund(shop, refund)):
         text = f"payment {command.pay_id}: its refund {refund.refund_id} is not made: {problem}"
-        return Result[Any].no(Code.DEPENDENCY_AWAY, text)
+        return Result[Any].refused(Code.DEPENDENCY_AWAY, text)
     return Result[Any].ok(message=f"payment {command.pay_id}: the platform was asked")
 
 

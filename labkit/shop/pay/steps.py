@@ -7,8 +7,9 @@ payment has claimed it, the money goes back: only this database can hold both fa
 
 from typing import Any
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime import APPLIED, Event, Transaction, claim, outcome_of, step, undo
+from labkit.shop.codes import Code
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay_messages import (
@@ -72,7 +73,7 @@ def note_trade(tx: Transaction, trade: TradeFound) -> Result[Any]:
     if ended := outcome_of(tx, "accept_payment", row.order_id):
         return _ended(row.order_id, ended)
     text = f"order {row.order_id}: its payment {row.pay_id} was given up or ran out"
-    return Result[Any].no(Code.PAYMENT_ERROR, f"{text}; ask for another")
+    return Result[Any].refused(Code.PAYMENT_ERROR, f"{text}; ask for another")
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
@@ -86,10 +87,10 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
     row = tx.one(rows.find(seen.pay_id))
     if row is None:
         text = f"payment {seen.pay_id}: there is no such payment"
-        return Result[Any].no(Code.PAYMENT_NOT_FOUND, text)
+        return Result[Any].refused(Code.PAYMENT_NOT_FOUND, text)
     problem = _does_not_fit(row, seen)
     if problem:
-        return Result[Any].no(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
+        return Result[Any].refused(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
     if seen.trade_status == TRADE_CLOSED:
         if seen.trade_no:  # the answer that was to bring it may have been lost
             tx.change(rows.note_trade(seen.pay_id, seen.trade_no))
@@ -133,7 +134,7 @@ def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
     row = tx.one(rows.find(query.pay_id))
     if row is None:
         text = f"payment {query.pay_id}: there is no such payment"
-        return Result[PaymentFound].no(Code.PAYMENT_NOT_FOUND, text)
+        return Result[PaymentFound].refused(Code.PAYMENT_NOT_FOUND, text)
     return Result[PaymentFound].ok(_found(tx, row))
 
 
@@ -184,9 +185,9 @@ def _give_back(tx: Transaction, row: Any, reason: str) -> None:
 def _ended(order_id: int, outcome: str) -> Result[Any]:
     if outcome == APPLIED:
         text = f"order {order_id}: is paid already"
-        return Result[Any].no(Code.PAYMENT_ALREADY_PAID, text)
+        return Result[Any].refused(Code.PAYMENT_ALREADY_PAID, text)
     text = f"order {order_id}: was cancelled or returned, and cannot be paid"
-    return Result[Any].no(Code.ORDER_NOT_PAYABLE, text)
+    return Result[Any].refused(Code.ORDER_NOT_PAYABLE, text)
 
 
 def _found(tx: Transaction, row: Any) -> PaymentFound:

@@ -12,9 +12,9 @@ import pytest
 
 from labkit.payment_api import keys
 from labkit.payment_api.signing import signed, verify
-from labkit.results import Code
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.failpoints import FailpointStore
+from labkit.shop.codes import Code
 from labkit.shop.pay_messages import AskTrade, RefundTrade
 from labkit.web.platform_client import PlatformClient
 from tests.support.platforming import (

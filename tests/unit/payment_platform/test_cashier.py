@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from labkit.payment_platform.messages import CashierTrade
 from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY
 from labkit.payment_platform.texts import WORDS, choose_language, yuan
-from labkit.results import Code, Result
+from labkit.results import Result
+from labkit.shop.codes import Code
 from tests.support.cashier_server import Till
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}

@@ -14,7 +14,6 @@ from labkit.payment_platform import bill, notices, refunds, trades
 from labkit.payment_platform.messages import BillDay, CashierToken, FindTrade, NoticeTried, Refund
 from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY
 from labkit.payment_platform.wiring import PLATFORM
-from labkit.results import Code
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
@@ -23,6 +22,7 @@ from labkit.runtime.registry.files import Registry
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.wiring import failpoints_of
 from labkit.settings import Settings
+from labkit.shop.codes import Code
 from tests.support.platforming import MINUTE, NOON, Bank, asked, make_home, rows_at
 
 FIRST = CashierToken(token="token-1")

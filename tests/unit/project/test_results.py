@@ -1,11 +1,11 @@
 """The one shape of every answer, and the catalogue of codes."""
 
-from typing import Any
-
 import pytest
 from pydantic import ValidationError
 
-from labkit.results import HTTP_STATUS, Code, Message, Result
+from labkit.results import Message, Result
+from labkit.runtime.codes import RuntimeCode
+from labkit.shop.codes import Code
 
 
 class Data(Message):
@@ -36,9 +36,8 @@ def test_the_three_payment_codes_differ() -> None:
 @pytest.mark.parametrize("code", Code)
 def test_every_code_has_a_status(code: Code) -> None:
     """Each code is answered with one of the statuses that clients know, never 500."""
-    status = Result[Any].no(code, "").status
-    assert status in {200, 202, 400, 404, 409, 422, 503}
-    assert (status == 200) == (code is Code.SUCCESS)
+    assert code.status in {200, 202, 400, 404, 409, 422, 503}
+    assert (code.status == 200) == (code is Code.SUCCESS)
 
 
 @pytest.mark.parametrize(
@@ -58,22 +57,28 @@ def test_every_code_has_a_status(code: Code) -> None:
 def test_status_by_kind(code: Code, status: int) -> None:
     """Undecided, malformed, unknown, wrong state, broken rule and absent service differ; and only
     what would be answered the same for ever may be stored."""
-    result = Result[Any].no(code, "")
-    assert result.status == status
-    assert result.final == (status in (200, 422))
+    assert code.status == status
+    assert code.is_final == (status in (200, 422))
 
 
-def test_no_status_without_a_code() -> None:
-    """The table of statuses names codes of the catalogue only."""
-    assert set(HTTP_STATUS) <= set(Code)
+@pytest.mark.parametrize("code", RuntimeCode)
+def test_the_runtime_speaks_with_codes_of_the_catalogue(code: RuntimeCode) -> None:
+    """A client who knows the shop's catalogue knows a refusal of the runtime, status included."""
+    listed = Code[code.name]
+    assert (listed, listed.status) == (code, code.status)
 
 
 def test_an_answer_says_its_code_by_number_and_name() -> None:
     """Success and refusal carry number and name of the same code, and the data."""
     ok = Result[Data].ok(Data(order_id=7))
     assert (ok.success, ok.code, ok.name, ok.data) == (True, 1, "SUCCESS", Data(order_id=7))
-    no = Result[Data].no(Code.STOCK_SHORT, "why")
-    assert (no.success, no.code, no.name, no.message) == (False, 20003, "STOCK_SHORT", "why")
+    refusal = Result[Data].refused(Code.STOCK_SHORT, "why")
+    assert (refusal.success, refusal.code, refusal.name, refusal.message) == (
+        False,
+        20003,
+        "STOCK_SHORT",
+        "why",
+    )
 
 
 def test_an_answer_survives_the_wire() -> None:

@@ -13,12 +13,13 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.failpoints import BOUNDARIES, Failpoint, Failpoints, FailpointStore
 from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.rpc.protocol import Call, pack
 from labkit.runtime.wiring import Service
+from labkit.shop.codes import Code
 from labkit.shop.contracts import PaymentPlatform
 from labkit.shop.wiring import NAMES, SERVICES
 from tests.support.counter import ONE, SECRET, Add, Counting, Handle, Total, calling, serving
@@ -50,7 +51,7 @@ def test_a_refusal_is_an_answer(tmp_path: Path) -> None:
     """A refused command comes back as its `Result`, not as an exception."""
 
     async def add(_: Add) -> Result[Total]:
-        return Result[Total].no(Code.STOCK_SHORT, "none left")
+        return Result[Total].refused(Code.STOCK_SHORT, "none left")
 
     assert asyncio.run(one_call(tmp_path, add)).code == Code.STOCK_SHORT
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.results import Code
 from labkit.runtime.db.tables import DEAD, DONE, GIVEN_UP, SENT, SETTLED, UNSENT, WAITING
 from labkit.runtime.messaging import dead_letters, inbox, outbox
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import Delivery, Failure
 from labkit.runtime.messaging.outbox import Postpone
+from labkit.shop.codes import Code
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.pay import manual, retries
 from labkit.shop.pay import steps as payments

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from labkit.results import Code
 from labkit.runtime.db.deferred import DeferredWrites
 from labkit.runtime.db.operations import claim
 from labkit.runtime.db.statements import CompiledStatement, statement
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
+from labkit.shop.codes import Code
 from labkit.shop.goods import deduct_stock, find_goods
 from labkit.shop.messages import DeductStock, FindGoods
 from labkit.shop.tables import DEDUCT, OPENING, goods, number_log

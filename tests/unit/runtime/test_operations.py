@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.results import Code, Message
+from labkit.results import Message
 from labkit.runtime.db.operations import claim
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Step, step
 from labkit.shop import coupons, goods, users
+from labkit.shop.codes import Code
 from labkit.shop.messages import (
     DeductBalance,
     DeductStock,

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from labkit.results import Code, Message, Result
+from labkit.results import Message, Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.telemetry import span_log, tracing
 from labkit.runtime.telemetry.kinds import Kind
+from labkit.shop.codes import Code
 
 ORDER = 383026413512351744
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
@@ -72,7 +73,7 @@ def test_a_call_is_served_and_says_what_came_of_it(folder: Path) -> None:
     """Caller and callee are one trace, joined by text alone; code and order stand in both."""
 
     async def serve() -> Result[Any]:
-        return Result[Any].no(Code.STOCK_SHORT, "none is left")
+        return Result[Any].refused(Code.STOCK_SHORT, "none is left")
 
     async def call() -> Result[Any]:
         trace = tracing.inject()

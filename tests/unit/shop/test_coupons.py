@@ -2,8 +2,8 @@
 
 import pytest
 
-from labkit.results import Code
 from labkit.shop import coupons
+from labkit.shop.codes import Code
 from labkit.shop.messages import FindCoupon, OrderCancelled, UseCoupon
 from tests.support.store import COUPON, NOON, OpenStore, Store
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from labkit.results import Code
 from labkit.shop import goods
+from labkit.shop.codes import Code
 from labkit.shop.messages import DeductStock, FindGoods, OrderCancelled, OrderReturned
 from tests.support.store import PRICE, STOCK, OpenStore, Store, outstanding
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.registry.ids import made_at_ms
 from labkit.runtime.steps import Step
 from labkit.shop import messages as m
+from labkit.shop.codes import Code
 from labkit.shop.order import finding, queries, steps
 from tests.support import shopping as s
 from tests.support.store import OpenStore, Store
@@ -173,7 +174,7 @@ def test_what_is_not_found_never_comes(store: Store) -> None:
     store.wait_by_the_wall(-3600)
     saved = store.run(steps.save_pre_order, s.pre_order(order_id))
 
-    assert (saved.code, saved.final) == (Code.ORDER_CANCELLED, True)
+    assert (saved.code, Code(saved.code).is_final) == (Code.ORDER_CANCELLED, True)
     assert kept.order_id == order_id
     assert Result[Any].model_validate_json(kept.answer) == saved
     assert find(store, order_id) == Code.ORDER_NOT_FOUND

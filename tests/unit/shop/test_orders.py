@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.results import Code
 from labkit.runtime.steps import Step
 from labkit.shop import messages as m
+from labkit.shop.codes import Code
 from labkit.shop.order import steps
 from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNCONFIRMED, UNPAID
 from tests.support import shopping as s

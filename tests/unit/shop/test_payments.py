@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.results import Code
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.shop import messages as m
 from labkit.shop import pay_messages as p
+from labkit.shop.codes import Code
 from labkit.shop.pay import manual, retries, steps
 from labkit.shop.tables import PAY_CLOSED, PAY_OPEN, PAY_PAID, REFUND_OPEN, REFUNDED
 from tests.support import paying as s

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.shop import messages as m
+from labkit.shop.codes import Code
 from labkit.shop.order import pricing
 from tests.support.shopping import asked
 from tests.support.store import COUPON, PRICE

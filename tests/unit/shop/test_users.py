@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.results import Code
 from labkit.shop import users
+from labkit.shop.codes import Code
 from labkit.shop.messages import (
     DeductBalance,
     FindUser,

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.shop import messages as m
+from labkit.shop.codes import Code
 from labkit.web.orders import order_web
 
 INT64 = 2**63 - 1
@@ -37,7 +38,7 @@ class Orders:
     async def open_order(self, command: m.OpenOrder) -> Result[m.Opening]:
         """Refuse, so that nothing further is asked."""
         self.reached.append(command)
-        return Result[m.Opening].no(Code.IDEMPOTENCY_KEY_REUSED, "reached")
+        return Result[m.Opening].refused(Code.IDEMPOTENCY_KEY_REUSED, "reached")
 
     find_order = cancel_by_user = return_order = open_order
 

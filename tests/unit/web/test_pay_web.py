@@ -7,9 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.shop import pay_messages as p
+from labkit.shop.codes import Code
 from labkit.web.payments import pay_web
 
 INT64 = 2**63 - 1
@@ -99,7 +100,7 @@ def test_a_malformed_request_reaches_nobody(body: bytes) -> None:
 )
 def test_a_refusal_has_its_status(code: Code, status: int) -> None:
     """Each code has one HTTP status, and the body is the refusal itself."""
-    payments = Payments(Result[Any].no(code, "a reason"))
+    payments = Payments(Result[Any].refused(code, "a reason"))
     answer = send(payments, "POST", "/pay/createPayment", json={"order_id": 1})
     assert (answer.status_code, json.loads(answer.text)["name"]) == (status, code.name)
     assert ("retry-after" in answer.headers) == (status == 503)
@@ -116,7 +117,7 @@ def test_an_unknown_end_is_told_as_such() -> None:
 @pytest.mark.parametrize("number", ["0", "x", "1.0", str(INT64 + 1), "-1", "callback"])
 def test_a_payment_is_asked_for_by_its_number(number: str) -> None:
     """Anything but a whole number is 400 and reaches nobody."""
-    payments = Payments(Result[Any].no(Code.PAYMENT_NOT_FOUND, "no"))
+    payments = Payments(Result[Any].refused(Code.PAYMENT_NOT_FOUND, "no"))
     assert send(payments, "GET", f"/pay/{number}").status_code == 400
     assert payments.reached == []
     assert send(payments, "GET", "/pay/1").status_code == 404

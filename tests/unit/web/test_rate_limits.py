@@ -11,7 +11,7 @@ import httpx
 import pytest
 from kafka.future import Future
 
-from labkit.results import Code, Result
+from labkit.results import Result
 from labkit.runtime.db.tables import SENT, UNSENT
 from labkit.runtime.errors import Overloaded, Unknown
 from labkit.runtime.messaging import relay as relay_module
@@ -19,6 +19,7 @@ from labkit.runtime.messaging.kafka import Broker
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.messaging.relay import Relay
 from labkit.shop import messages as m
+from labkit.shop.codes import Code
 from labkit.shop.wiring import GROUPS
 from labkit.web.orders import order_web
 from tests.support.counter import ONE, Add, Counting, announce, calling, offering, serving
@@ -158,7 +159,7 @@ class Waiting:
         """Wait, then refuse."""
         self.reached += 1
         await self.free.wait()
-        return Result[m.Opening].no(Code.IDEMPOTENCY_KEY_REUSED, "reached")
+        return Result[m.Opening].refused(Code.IDEMPOTENCY_KEY_REUSED, "reached")
 
 
 def test_a_full_web_says_when_to_come_again() -> None:
