@@ -4,27 +4,23 @@ The row is written in the transaction that ends the trade, so that no crash can 
 sent by the notifier, at once and then on Alipay's growing interval, by the lab clock.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select, update
 
 from labkit.payment_platform.messages import DueNotices, Notice, NoticeTried
 from labkit.payment_platform.tables import notice, trade
+from labkit.runtime.backoff import Backoff
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.texts import shorten
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
 
-#: How long after each try comes the next; after the last of them there is none.
-SCHEDULE = (
-    timedelta(minutes=4),
-    timedelta(minutes=10),
-    timedelta(minutes=10),
-    timedelta(hours=1),
-    timedelta(hours=2),
-    timedelta(hours=6),
-    timedelta(hours=15),
+_MINUTE, _HOUR = 60, 3600
+#: Alipay's intervals: from each try to the next one.
+SCHEDULE = Backoff(
+    (4 * _MINUTE, 10 * _MINUTE, 10 * _MINUTE, _HOUR, 2 * _HOUR, 6 * _HOUR, 15 * _HOUR), ends=True
 )
 
 
@@ -51,7 +47,7 @@ def _answered(notify_id: int, tries: int, now: datetime) -> Any:
 
 
 @statement
-def _unanswered(notify_id: int, tries: int, next_try: datetime, error: str) -> Any:
+def _unanswered(notify_id: int, tries: int, next_try: datetime | None, error: str) -> Any:
     return _tried(notify_id, tries).values(next_try=next_try, last_error=error)
 
 
@@ -86,6 +82,5 @@ def mark_notice(tx: Transaction, tried: NoticeTried) -> None:
     if not tried.error:
         tx.change(_answered(tried.notify_id, tried.tries, tx.now))
         return
-    after = SCHEDULE[tried.tries] if tried.tries < len(SCHEDULE) else None
-    next_try: Any = after and tx.now + after
+    next_try = None if SCHEDULE.is_over(tried.tries) else tx.now + SCHEDULE.delay(tried.tries)
     tx.change(_unanswered(tried.notify_id, tried.tries, next_try, shorten(tried.error, 255)))

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from labkit.runtime.backoff import Backoff
     from labkit.runtime.db.lookup import lookup
     from labkit.runtime.db.operations import APPLIED, claim, outcome_of, undo
     from labkit.runtime.db.statements import statement
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from labkit.runtime.wiring import Service
 
 _ROOMS = {
+    "backoff": ("Backoff",),
     "db.lookup": ("lookup",),
     "db.operations": ("APPLIED", "claim", "outcome_of", "undo"),
     "db.statements": ("statement",),
@@ -42,6 +44,7 @@ _WHERE = {name: room for room, names in _ROOMS.items() for name in names}
 __all__ = [
     "APPLIED",
     "RUNTIME_TABLES",
+    "Backoff",
     "CauseText",
     "DeadLetter",
     "Event",

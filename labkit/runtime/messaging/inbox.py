@@ -6,13 +6,13 @@ seen by people, told to the dead-letter topic, and driven by hand.
 """
 
 import hashlib
-import random
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 from sqlalchemy import select, update
 
 from labkit.results import Message
+from labkit.runtime.backoff import Backoff
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import DEAD, DONE, WAITING, inbox
 from labkit.runtime.db.texts import shorten
@@ -20,7 +20,6 @@ from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Event, Step, step
 
 _BATCH = 100
-_MOST_DOUBLINGS = 40  # far beyond the longest delay
 _BY_HAND = "given up by hand"
 _IDENTITY = select(inbox.c.event_id, inbox.c.topic, inbox.c.tag, inbox.c.msg_key, inbox.c.body_hash)
 #: A cause in a message: of whatever length it was, it is short from here on.
@@ -168,9 +167,8 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
     elif row.status == WAITING and delivery.tries in (None, row.tries):  # else another instance
         tries = row.tries + (not failure.held)
         dead = tries >= settings.retry_limit and not failure.held
-        doubled = settings.retry_first * 2 ** min(max(tries - 1, 0), _MOST_DOUBLINGS)
-        delay = min(doubled, settings.retry_max)
-        next_try = tx.wall_ms + int(delay * random.uniform(0.5, 1) * 1000)  # jitter
+        backoff = Backoff.doubling(settings.retry_first, settings.retry_max, jitter=0.5)
+        next_try = tx.wall_ms + backoff.delay_ms(max(tries - 1, 0))
         values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
         status = DEAD if dead else WAITING
         waits = _row(delivery) & (inbox.c.status == WAITING)

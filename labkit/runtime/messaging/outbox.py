@@ -5,7 +5,6 @@ the event says that it has an inbox row for it. The broker in between may lose, 
 as it likes: the guarantee is end to end (Saltzer, Reed and Clark, 1984), from database to database.
 """
 
-import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +13,7 @@ from typing import Any
 from sqlalchemy import Row, case, select, update
 
 from labkit.results import Message
+from labkit.runtime.backoff import Backoff
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import GIVEN_UP, SENT, SETTLED, UNSENT, outbox
 from labkit.runtime.db.transaction import Transaction
@@ -25,10 +25,10 @@ _FOREIGN = (
     "another message has this id in {groups}: the id was made twice; what this one says is not "
     "done there, and has to be done by hand"
 )
-#: By which a try is put off further than the one before, up to tenfold.
-_TRIES = case((outbox.c.tries < 9, outbox.c.tries), else_=9)
-#: By which it is put off where that did not help: doubled, up to a minute for a second.
-_DOUBLED = case((outbox.c.tries == 10, 20), (outbox.c.tries == 11, 40), else_=60)
+#: In units of the delay of the first try.
+_POSTPONED = Backoff(tuple(range(1, 11)), exact=10)
+#: In units of the audit's delay: what is sent again in vain, again and again, is sent more seldom.
+_AUDITS = Backoff((*range(1, 11), 20, 40, 60), jitter=0.5, exact=10)
 #: topic → the consumer groups that must have its events.
 Groups = Mapping[str, tuple[str, ...]]
 _ROW = select(
@@ -56,8 +56,8 @@ def _due(now_ms: int) -> Any:
 def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int, random_ms: int) -> Any:
     error = case((_LACKED, outbox.c.last_error), else_=None)
     values = {"status": SENT, "sent_time": now, "last_error": error}
-    grown = case((outbox.c.tries < 10, delay_ms * (1 + _TRIES)), else_=random_ms * _DOUBLED)
-    return _one(event_id, UNSENT).values(**values, next_try=now_ms + grown)
+    delay = _AUDITS.in_sql(outbox.c.tries, delay_ms, random_ms)
+    return _one(event_id, UNSENT).values(**values, next_try=now_ms + delay)
 
 
 @statement
@@ -186,7 +186,7 @@ def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
     """The broker acknowledged: audit the subscribers a little later, then later and later."""
     delay_ms = int(tx.settings.audit_delay * 1000)
     for event_id in event_ids:
-        random_ms = int(delay_ms * random.uniform(0.5, 1))
+        random_ms = int(delay_ms * _AUDITS.draw())
         tx.change(_sent(event_id, tx.now, tx.wall_ms, delay_ms, random_ms))
 
 
@@ -223,7 +223,8 @@ def mark_missing(tx: Transaction, lacking: MissingFrom) -> None:
 @step()
 def postpone(tx: Transaction, command: Postpone) -> None:
     """Sending or auditing failed: try again later, and keep the cause for people to see."""
-    later = tx.wall_ms + int(command.delay * 1000) * (1 + _TRIES)
+    unit_ms = int(command.delay * 1000)
+    later = tx.wall_ms + _POSTPONED.in_sql(outbox.c.tries, unit_ms, unit_ms)
     _move(
         tx,
         command.event_ids,

@@ -5,15 +5,12 @@ that dies over it has lost nothing. What the next try was set to is the claim's 
 that comes when somebody else has set another one was overtaken, and writes nothing.
 """
 
-import random
 from typing import Any
 
-from labkit.runtime import Transaction, step
+from labkit.runtime import Backoff, Transaction, step
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay_messages import CheckDue, DueQuery, FindPayment, PayTrouble, RefundDue
 from labkit.shop.tables import REFUND_OPEN
-
-_MOST_DOUBLINGS = 20
 
 
 @step(reads=True)
@@ -99,7 +96,6 @@ def _refund(row: Any, turn: int) -> RefundDue:
 
 
 def _later(tx: Transaction, tries: int) -> int:
-    """The next try, after so many: twice as long each time, with jitter."""
-    doubled = tx.settings.check_first * 2 ** min(tries + 1, _MOST_DOUBLINGS)
-    delay = min(doubled, tx.settings.check_max) * random.uniform(0.75, 1)
-    return tx.wall_ms + int(delay * 1000)
+    """Return the time of the next try; the first delay was that of the payment's opening."""
+    backoff = Backoff.doubling(tx.settings.check_first, tx.settings.check_max, jitter=0.25)
+    return tx.wall_ms + backoff.delay_ms(tries + 1)
