@@ -180,9 +180,9 @@ class Floor:
         with engine.begin() as connection:
             now = wall_ms()
             tx = Transaction(connection, as_time(now), now, self._ids, self._settings)
-            tx.pending = DeferredWrites(tx.cursor)
+            tx.deferred = DeferredWrites(tx.cursor)
             yield tx
-            tx.pending.flush()
+            tx.deferred.flush()
 
 
 def data_of(result: Result[Any]) -> Any:

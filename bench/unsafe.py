@@ -33,7 +33,7 @@ _UP_SECONDS = 20
 class _Unclaimed:
     """Stands where an operation would: claims nothing, keeps nothing."""
 
-    earlier = None
+    previous_result = None
 
     def apply(self, amount: int = 0, data: Any = None) -> Result[Any]:  # noqa: ARG002  # not kept
         """The change was made."""
@@ -43,7 +43,7 @@ class _Unclaimed:
         """A rule refused."""
         return Result[Any].refused(code, message)
 
-    def answer_with(self, result: Result[Any]) -> Result[Any]:
+    def release(self, result: Result[Any]) -> Result[Any]:
         """Somebody else's answer."""
         return result
 
@@ -51,7 +51,7 @@ class _Unclaimed:
 def take_out_safety() -> None:
     """Switch off operations, outbox and with it inbox, in this process and all it forks."""
     for module in (coupons, goods, steps, users):
-        vars(module)["claim"] = lambda *_: _Unclaimed()
+        vars(module)["claim"] = lambda *_, **__: _Unclaimed()
     Transaction.emit = lambda *_: None  # type: ignore[method-assign]  # the point of it all
 
 

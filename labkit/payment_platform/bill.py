@@ -45,8 +45,8 @@ def write_bill(tx: Transaction, query: BillDay) -> str:
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(COLUMNS)
-    for number, trade_no, amount, at in tx.run(_payments(begin, end)).found:
+    for number, trade_no, amount, at in tx.run(_payments(begin, end)).rows:
         lines.writerow(("payment", number, trade_no, "", amount, at.isoformat()))
-    for number, trade_no, request_no, amount, at in tx.run(_refunds(begin, end)).found:
+    for number, trade_no, request_no, amount, at in tx.run(_refunds(begin, end)).rows:
         lines.writerow(("refund", number, trade_no, request_no, amount, at.isoformat()))
     return text.getvalue()

@@ -72,7 +72,7 @@ def write(tx: Transaction) -> None:
 @step(reads=True)
 def find_due_notices(tx: Transaction, query: DueNotices) -> list[Notice]:
     """The notices whose next try has come, the longest due first."""
-    rows = tx.run(_due(tx.now, query.limit)).found
+    rows = tx.run(_due(tx.now, query.limit)).rows
     return [Notice(now=tx.now, **row._asdict()) for row in rows]
 
 
@@ -80,7 +80,7 @@ def find_due_notices(tx: Transaction, query: DueNotices) -> list[Notice]:
 def mark_notice(tx: Transaction, tried: NoticeTried) -> None:
     """Note that a notice was answered, or when it is to be sent again."""
     if not tried.error:
-        tx.change(_answered(tried.notify_id, tried.tries, tx.now))
+        tx.expect_update(_answered(tried.notify_id, tried.tries, tx.now))
         return
     next_try = None if SCHEDULE.is_over(tried.tries) else tx.now + SCHEDULE.delay(tried.tries)
-    tx.change(_unanswered(tried.notify_id, tried.tries, next_try, shorten(tried.error, 255)))
+    tx.expect_update(_unanswered(tried.notify_id, tried.tries, next_try, shorten(tried.error, 255)))

@@ -35,11 +35,11 @@ def _trade(out_trade_no: int) -> Any:
 @step()
 def refund_trade(tx: Transaction, command: Refund) -> Result[Refunded]:
     """Give money of a paid trade back, never more than was paid; asked again, once."""
-    earlier = tx.one(_find(command.out_request_no))
+    earlier = tx.first(_find(command.out_request_no))
     if earlier is not None:
         return _again(command, earlier)
-    if not tx.change(_give_back(command.out_trade_no, command.refund_amount)):
-        return _refuse(command, tx.one(_trade(command.out_trade_no)))
+    if not tx.expect_update(_give_back(command.out_trade_no, command.refund_amount)):
+        return _refuse(command, tx.first(_trade(command.out_trade_no)))
     tx.insert(
         refund,
         out_request_no=command.out_request_no,

@@ -63,7 +63,7 @@ def create_trade(tx: Transaction, command: OpenTrade) -> Result[CashierTrade]:
         trade_status=WAIT_BUYER_PAY,
         add_time=tx.now,
     )
-    row = _as_it_is(tx, tx.one(_find(command.out_trade_no)))
+    row = _as_it_is(tx, tx.first(_find(command.out_trade_no)))
     if row.total_amount != command.total_amount:
         text = f"it was opened over {row.total_amount} cents, not {command.total_amount}"
         return _no(tx, Code.IDEMPOTENCY_KEY_REUSED, row, text)
@@ -73,21 +73,21 @@ def create_trade(tx: Transaction, command: OpenTrade) -> Result[CashierTrade]:
 @step()
 def query_trade(tx: Transaction, query: FindTrade) -> Result[CashierTrade]:
     """What a trade is now. One whose time is over is closed first, so that the answer stays."""
-    row = tx.one(_find(query.out_trade_no))
+    row = tx.first(_find(query.out_trade_no))
     return Result[CashierTrade].ok(_view(tx, _as_it_is(tx, row))) if row else _missing(query)
 
 
 @step()
 def close_trade(tx: Transaction, command: FindTrade) -> Result[CashierTrade]:
     """Close a trade that waits. The answer is what holds then: it may have been paid before."""
-    row = tx.one(_find(command.out_trade_no))
+    row = tx.first(_find(command.out_trade_no))
     return Result[CashierTrade].ok(_view(tx, _end(tx, _close, row))) if row else _missing(command)
 
 
 @step(reads=True)
 def find_cashier(tx: Transaction, query: CashierToken) -> Result[CashierTrade]:
     """What the cashier page shows; one whose time is over is shown closed."""
-    row = tx.one(_find_by_token(query.token))
+    row = tx.first(_find_by_token(query.token))
     if row is None:
         return _missing(query)
     status = TRADE_CLOSED if _is_over(tx, row) else row.trade_status
@@ -97,7 +97,7 @@ def find_cashier(tx: Transaction, query: CashierToken) -> Result[CashierTrade]:
 @step()
 def pay_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade]:
     """Pay a trade that waits, once and in time (确认付款); a second press finds it paid."""
-    row = tx.one(_find_by_token(command.token))
+    row = tx.first(_find_by_token(command.token))
     if row is None:
         return _missing(command)
     row = _as_it_is(tx, _end(tx, _pay, row))
@@ -109,7 +109,7 @@ def pay_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade]:
 @step()
 def give_up_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade]:
     """Close a trade that the buyer does not want to pay (放弃付款)."""
-    row = tx.one(_find_by_token(command.token))
+    row = tx.first(_find_by_token(command.token))
     if row is None:
         return _missing(command)
     row = _end(tx, _close, row)
@@ -120,10 +120,10 @@ def give_up_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade
 
 def _end(tx: Transaction, swap: Any, row: Any) -> Any:
     """Move a trade if it still waits, and tell the merchant; the trade as it is then."""
-    if not tx.change(swap(row.out_trade_no, tx.now)):
-        return tx.one(_find(row.out_trade_no))
+    if not tx.expect_update(swap(row.out_trade_no, tx.now)):
+        return tx.first(_find(row.out_trade_no))
     tx.emit(TradeEnded(order_id=row.out_trade_no))
-    return tx.one(_find(row.out_trade_no))
+    return tx.first(_find(row.out_trade_no))
 
 
 def _as_it_is(tx: Transaction, row: Any) -> Any:

@@ -56,10 +56,10 @@ def find_coupon(row: Any, query: FindCoupon) -> Result[CouponFound]:
 def use_coupon(tx: Transaction, command: UseCoupon) -> Result[Any]:
     """Use a coupon for an order (使用优惠券) by compare-and-swap: unused → used by this order."""
     operation = claim(tx, "use_coupon", command)
-    if operation.earlier:
-        return operation.earlier
+    if operation.previous_result:
+        return operation.previous_result
     use = _use(command.coupon_id, command.user_id, command.coupon_price, command.order_id, tx.now)
-    if not tx.change(use):
+    if not tx.expect_update(use):
         text = f"coupon_id {command.coupon_id} is used already, or is not the user's"
         return operation.refuse(Code.COUPON_ALREADY_USED, f"order {command.order_id}: {text}")
     coupon_id, user_id, price = command.coupon_id, command.user_id, command.coupon_price
@@ -72,8 +72,8 @@ def return_coupon(tx: Transaction, event: Event) -> None:
     """Give an order's coupon back (回退优惠券): its owner keeps it."""
     if undo(tx, "use_coupon", event.order_id) is None:
         return
-    used = tx.run(_used(event.order_id)).one()
-    tx.change(_give_back(event.order_id))
+    used = tx.run(_used(event.order_id)).single()
+    tx.expect_update(_give_back(event.order_id))
     _log(tx, event.order_id, RETURN, used.coupon_id, used.user_id, used.coupon_price)
 
 

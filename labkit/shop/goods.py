@@ -49,9 +49,9 @@ def find_goods(row: Any, query: FindGoods) -> Result[GoodsFound]:
 def deduct_stock(tx: Transaction, command: DeductStock) -> Result[Any]:
     """Take an order's pieces out of the stock (减库存), once, and never below zero."""
     operation = claim(tx, "deduct_stock", command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(_take(command.goods_id, command.goods_number)):
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(_take(command.goods_id, command.goods_number)):
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
     _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
@@ -64,8 +64,8 @@ def return_stock(tx: Transaction, event: Event) -> None:
     pieces = undo(tx, "deduct_stock", event.order_id)
     if pieces is None:
         return
-    goods_id = tx.run(_taken(event.order_id)).one().goods_id
-    tx.change(_give_back(goods_id, pieces))
+    goods_id = tx.run(_taken(event.order_id)).single().goods_id
+    tx.expect_update(_give_back(goods_id, pieces))
     _log(tx, goods_id, event.order_id, RETURN, pieces)
 
 

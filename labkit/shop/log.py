@@ -22,8 +22,8 @@ def _of_order(order_id: int) -> Any:
 @step()
 def log_payment(tx: Transaction, event: OrderPaid) -> None:
     """Write down what was paid for an order (支付日志)."""
-    operation = claim(tx, "log_payment", event, about=event.pay_id)
-    if not operation.earlier:
+    operation = claim(tx, "log_payment", event, subject_id=event.pay_id)
+    if not operation.previous_result:
         _write(tx, event, CAME, event.pay_amount)
         operation.apply(amount=event.pay_amount)
 
@@ -42,7 +42,7 @@ def find_pay_log(tx: Transaction, query: FindPayLog) -> Result[PayLogFound]:
     fields = PayLogLine.model_fields
     lines = tuple(
         PayLogLine(**{field: getattr(row, field) for field in fields})
-        for row in tx.run(_of_order(query.order_id)).found
+        for row in tx.run(_of_order(query.order_id)).rows
     )
     return Result[PayLogFound].ok(PayLogFound(lines=lines))
 

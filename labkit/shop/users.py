@@ -58,9 +58,9 @@ def find_user(row: Any, query: FindUser) -> Result[UserFound]:
 def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[Any]:
     """Take money from a user's balance for an order (扣减余额), once, and never below zero."""
     operation = claim(tx, "deduct_balance", command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(_take(command.user_id, command.money_paid)):
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(_take(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     _log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
@@ -73,22 +73,22 @@ def return_balance(tx: Transaction, event: Event) -> None:
     cents = undo(tx, "deduct_balance", event.order_id)
     if cents is None:
         return
-    user_id = tx.run(_taken(event.order_id)).one().user_id
-    tx.change(_give_back(user_id, cents))
+    user_id = tx.run(_taken(event.order_id)).single().user_id
+    tx.expect_update(_give_back(user_id, cents))
     _log_money(tx, user_id, event.order_id, MONEY_REFUNDED, cents)
 
 
 @step()
 def add_points(tx: Transaction, event: OrderPaid) -> None:
     """Add an order's points (增加积分): one for each whole yuan that was paid."""
-    operation = claim(tx, "add_points", event, about=event.pay_id)
-    if operation.earlier:
+    operation = claim(tx, "add_points", event, subject_id=event.pay_id)
+    if operation.previous_result:
         return
     points = event.pay_amount // _CENTS_A_POINT
     operation.apply(amount=points)
     if not points:
         return
-    tx.change(_add_points(event.user_id, points))
+    tx.expect_update(_add_points(event.user_id, points))
     _log_points(tx, event.user_id, event.order_id, MONEY_PAID, points)
 
 
@@ -98,8 +98,8 @@ def take_points_back(tx: Transaction, event: OrderRefunded) -> None:
     points = undo(tx, "add_points", event.pay_id)
     if not points:
         return
-    user_id = tx.run(_earned(event.order_id)).one().user_id
-    tx.change(_add_points(user_id, -points))
+    user_id = tx.run(_earned(event.order_id)).single().user_id
+    tx.expect_update(_add_points(user_id, -points))
     _log_points(tx, user_id, event.order_id, MONEY_REFUNDED, points)
 
 

@@ -7,9 +7,9 @@ def fix_2():
         "goods.deduct_stock": """
 def deduct_stock(tx, command):
     operation = claim(tx, "deduct_stock", command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(_take(command.goods_id, command.goods_number)):
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(_take(command.goods_id, command.goods_number)):
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
     _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
@@ -58,9 +58,9 @@ def fix_6():
         "users.deduct_balance": """
 def deduct_balance(tx, command):
     operation = claim(tx, "deduct_balance", command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(_take(command.user_id, command.money_paid)):
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(_take(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     _log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
@@ -99,7 +99,7 @@ def fix_9():
 def _accept_or_give_back(tx, row):
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
-    if operation.earlier:
+    if operation.previous_result:
         return _give_back(tx, row, "the order has ended, or is paid by another payment")
     operation.apply(amount=row.pay_amount)
     return tx.emit(OrderPaid(
@@ -116,10 +116,10 @@ def fix_10():
 def undo(tx, name, order_id):
     key = {"order_id": order_id, "operation": name}
     blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}
-    if not tx.one(_find(**key)) and tx.insert_once(table, **key, **blocked):
+    if not tx.first(_find(**key)) and tx.insert_once(table, **key, **blocked):
         return None
-    if not tx.run(_undo(**key)).rowcount:
+    if not tx.update_one(_undo(**key)):
         return None
-    return tx.run(_find(**key)).one().amount
+    return tx.run(_find(**key)).single().amount
 """
     }

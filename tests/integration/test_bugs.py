@@ -33,9 +33,9 @@ ENOUGH = 30
 TAKES_STOCK = """
 def deduct_stock(tx, command):
     operation = claim(tx, "deduct_stock", command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(_take(command.goods_id, command.goods_number)):
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(_take(command.goods_id, command.goods_number)):
         return operation.refuse(Code.STOCK_SHORT, "no more are left")
     _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)

@@ -67,8 +67,8 @@ def reading_gate(_tx: Transaction, held: Gate) -> None:
 def tell(tx: Transaction, command: Mark) -> Result[Any]:
     """Tell an event, once an order."""
     operation = claim(tx, "tell", command)
-    if operation.earlier:
-        return operation.earlier
+    if operation.previous_result:
+        return operation.previous_result
     tx.emit(OrderCancelled(order_id=command.order_id))
     return operation.apply(amount=1)
 

@@ -23,7 +23,7 @@ not_found_by_the_clock = bug(
 
 @not_found_by_the_clock.replaces("labkit.shop.order.queries:find_order")
 def _(tx: Transaction, query: FindOrder) -> Any:
-    row = tx.one(rows.find(query.order_id))
+    row = tx.first(rows.find(query.order_id))
     may_come = queries.may_come(tx, query.order_id) and not rows.too_late(tx, query.order_id)
     if row is None and not may_come:
         text = f"order {query.order_id}: there is no such order"
@@ -44,8 +44,8 @@ saved_by_the_clock = bug(
 @saved_by_the_clock.replaces("labkit.shop.order.steps:save_pre_order")
 def _(tx: Transaction, command: PreOrder) -> Any:
     operation = claim(tx, "save_pre_order", command)
-    if operation.earlier:
-        return operation.earlier
+    if operation.previous_result:
+        return operation.previous_result
     if rows.too_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)

@@ -6,6 +6,7 @@ from sqlalchemy import select, update
 
 from course.bugs.bug import bug
 from course.bugs.sessions import commit
+from labkit.results import Result
 from labkit.runtime.db.operations import APPLIED, _find, _undo, claim, undo
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Event
@@ -30,7 +31,7 @@ def _(tx: Transaction, event: Event) -> None:
     log = goods.number_log
     taken = select(log).where(log.c.order_id == event.order_id, log.c.direction == DEDUCT)
     for row in tx.execute(taken).all():
-        tx.change(goods._give_back(row.goods_id, row.goods_number))
+        tx.expect_update(goods._give_back(row.goods_id, row.goods_number))
         goods._log(tx, row.goods_id, event.order_id, RETURN, row.goods_number)
 
 
@@ -46,7 +47,7 @@ empty_compensation = bug(
 
 @empty_compensation.replaces("labkit.runtime.db.operations:undo")
 def _(tx: Transaction, name: str, order_id: int) -> int | None:
-    found = tx.one(_find(order_id, name))
+    found = tx.first(_find(order_id, name))
     if found is None or found.outcome != APPLIED:
         return None
     tx.run(_undo(order_id, name))
@@ -71,15 +72,15 @@ class _WithGoods(OrderCancelled):
 
 @trusts_the_message.replaces("labkit.shop.order.steps:_cancel")
 def _(tx: Transaction, name: str, command: CancelOrder, old: int) -> Any:
-    operation = claim(tx, name, command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(rows.cancel(command.order_id, old, command.reason)):
+    operation = claim(tx, name, command, answer=Result[OrderPlaced])
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(rows.cancel(command.order_id, old, command.reason)):
         text = f"order {command.order_id}: cannot be cancelled any more, or is cancelled already"
         return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
     answer = steps.cancelled_answer(command).model_dump_json()
-    tx.change(rows.keep_first_answer(command.order_id, answer))
-    row = tx.one(rows.find(command.order_id))
+    tx.expect_update(rows.keep_first_answer(command.order_id, answer))
+    row = tx.first(rows.find(command.order_id))
     what = {"goods_id": row.goods_id, "goods_number": row.goods_number}
     tx.emit(OrderCancelled(order_id=command.order_id, **what))
     return operation.apply(data=OrderPlaced(order_id=command.order_id))
@@ -88,7 +89,7 @@ def _(tx: Transaction, name: str, command: CancelOrder, old: int) -> Any:
 @trusts_the_message.replaces("labkit.shop.goods:return_stock")
 def _(tx: Transaction, event: Any) -> None:
     undo(tx, "deduct_stock", event.order_id)
-    tx.change(goods._give_back(event.goods_id, event.goods_number))
+    tx.expect_update(goods._give_back(event.goods_id, event.goods_number))
     goods._log(tx, event.goods_id, event.order_id, RETURN, event.goods_number)
 
 
@@ -119,7 +120,7 @@ points_of_the_message = bug(
 @points_of_the_message.replaces("labkit.shop.users:take_points_back")
 def _(tx: Transaction, event: OrderRefunded) -> None:
     points = event.amount // 100
-    tx.change(users._add_points(event.user_id, -points))
+    tx.expect_update(users._add_points(event.user_id, -points))
     users._log_points(tx, event.user_id, event.order_id, MONEY_REFUNDED, points)
 
 
@@ -134,14 +135,14 @@ message_in_a_commit_of_its_own = bug(
 
 @message_in_a_commit_of_its_own.replaces("labkit.shop.order.steps:_cancel")
 def _(tx: Transaction, name: str, command: CancelOrder, old: int) -> Any:
-    operation = claim(tx, name, command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(rows.cancel(command.order_id, old, command.reason)):
+    operation = claim(tx, name, command, answer=Result[OrderPlaced])
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(rows.cancel(command.order_id, old, command.reason)):
         text = f"order {command.order_id}: cannot be cancelled any more, or is cancelled already"
         return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
     answer = steps.cancelled_answer(command).model_dump_json()
-    tx.change(rows.keep_first_answer(command.order_id, answer))
+    tx.expect_update(rows.keep_first_answer(command.order_id, answer))
     done = operation.apply(data=OrderPlaced(order_id=command.order_id))
     commit(tx)
     tx.emit(OrderCancelled(order_id=command.order_id))

@@ -9,7 +9,8 @@ from sqlalchemy.engine import Dialect
 
 from course.bugs.bug import bug
 from labkit.home import write_whole
-from labkit.runtime.db.statements import CompiledStatement, Key
+from labkit.runtime.db.compiled import CompiledStatement
+from labkit.runtime.db.statements import Key
 from labkit.runtime.db.tables import inbox
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging.inbox import Missing, MissingQuery

@@ -204,10 +204,10 @@ every_delivery_counts(no_dedup)
 
 @no_dedup.replaces("labkit.shop.users:add_points")
 def _(tx: Transaction, event: OrderPaid) -> None:
-    operation = claim(tx, "add_points", event, about=event.pay_id)
+    operation = claim(tx, "add_points", event, subject_id=event.pay_id)
     points = event.pay_amount // 100
     tx.run(users._add_points(event.user_id, points))
-    if not operation.earlier:
+    if not operation.previous_result:
         users._log_points(tx, event.user_id, event.order_id, MONEY_PAID, points)
         operation.apply(amount=points)
 

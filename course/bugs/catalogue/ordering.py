@@ -147,7 +147,7 @@ def _(tx: Transaction, command: OpenOrder) -> Any:
         add_time=tx.now,
     ):
         return Result[Opening].ok(Opening(order_id=new_id))
-    known = tx.one(rows.request_of_key(user_id, key))
+    known = tx.first(rows.request_of_key(user_id, key))
     late = known.answer is None and rows.too_late(tx, known.order_id)
     if late and not rows.exists(tx, known.order_id):
         tx.run(rows.bind_key_anew(user_id, key, new_id))

@@ -36,7 +36,7 @@ cashier_of_an_ended_order = bug(
 
 @cashier_of_an_ended_order.replaces("labkit.shop.pay.steps:note_trade")
 def _(tx: Transaction, trade: TradeFound) -> Result[Any]:
-    tx.change(rows.note_trade(trade.pay_id, str(trade.trade_no)))
+    tx.expect_update(rows.note_trade(trade.pay_id, str(trade.trade_no)))
     tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
     return Result[Any].ok()
 

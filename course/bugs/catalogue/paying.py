@@ -117,11 +117,11 @@ def _(tx: Transaction, seen: TradeSeen) -> Any:
     if seen.trade_status == TRADE_SUCCESS:
         waits = (pay.c.pay_amount == seen.total_amount) & (pay.c.is_paid == PAY_OPEN)
         row = tx.execute(select(pay).where(waits).order_by(pay.c.pay_id)).first()
-        if row and tx.change(rows.take(row.pay_id, str(seen.trade_no), tx.now)):
+        if row and tx.expect_update(rows.take(row.pay_id, str(seen.trade_no), tx.now)):
             steps._accept_or_give_back(tx, row)
     elif seen.trade_status == TRADE_CLOSED:
-        tx.change(rows.close(seen.pay_id, tx.now))
-        tx.change(rows.ask_no_more(seen.pay_id))
+        tx.expect_update(rows.close(seen.pay_id, tx.now))
+        tx.expect_update(rows.ask_no_more(seen.pay_id))
     return Result[Any].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
 
 
@@ -145,9 +145,9 @@ def _(pay_id: int, trade_no: str, now: datetime) -> Any:
 def _(tx: Transaction, row: Any) -> None:
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
-    if operation.earlier and not operation.earlier.success:
+    if operation.previous_result and not operation.previous_result.success:
         return steps._give_back(tx, row, "the order has ended, or is paid by another payment")
-    if not operation.earlier:
+    if not operation.previous_result:
         operation.apply(amount=row.pay_amount)
     return tx.emit(
         OrderPaid(
@@ -171,7 +171,7 @@ def _(tx: Transaction, row: Any) -> None:
     commit(tx)
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
-    if operation.earlier:
+    if operation.previous_result:
         return steps._give_back(tx, row, "the order has ended, or is paid by another payment")
     operation.apply(amount=row.pay_amount)
     return tx.emit(
@@ -208,7 +208,7 @@ def _(tx: Transaction, command: OpenPayment) -> Any:
         tries=0,
         next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
     )
-    return Result[PaymentFound].ok(steps._found(tx, tx.one(rows.find(pay_id))))
+    return Result[PaymentFound].ok(steps._found(tx, tx.first(rows.find(pay_id))))
 
 
 late_payment_kept = bug(
@@ -224,7 +224,7 @@ late_payment_kept = bug(
 def _(tx: Transaction, row: Any) -> None:
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
-    if operation.earlier:
+    if operation.previous_result:
         return None
     operation.apply(amount=row.pay_amount)
     return tx.emit(
@@ -247,7 +247,7 @@ refund_under_a_new_id = bug(
 @refund_under_a_new_id.replaces("labkit.shop.pay.retries:claim_refund")
 def _(tx: Transaction, query: DueQuery) -> list[RefundDue]:
     claimed = []
-    for row in tx.run(rows.lock_due_refunds(tx.wall_ms, query.limit)).found:
+    for row in tx.run(rows.lock_due_refunds(tx.wall_ms, query.limit)).rows:
         number, turn = tx.ids.next(), retries._later(tx, row.tries)
         mine = refund.c.refund_id == row.refund_id
         tx.execute(update(refund).where(mine).values(refund_id=number, next_try=turn))
@@ -282,5 +282,5 @@ payment_left_open = bug(
 @payment_left_open.replaces("labkit.shop.pay.steps:stop_payment")
 def _(tx: Transaction, event: Event) -> None:
     if undo(tx, "accept_payment", event.order_id) is not None:
-        standing = tx.run(rows.find_standing(event.order_id)).one()
+        standing = tx.run(rows.find_standing(event.order_id)).single()
         steps._give_back(tx, standing, "the order has ended")

@@ -13,7 +13,7 @@ from labkit.runtime import critical
 from labkit.runtime.db import engines
 from labkit.runtime.db.group_commit import GroupCommit
 from labkit.runtime.db.held_rows import HeldRows
-from labkit.runtime.db.statements import RowKey
+from labkit.runtime.db.row_keys import RowKey
 from labkit.runtime.db.texts import CauseText
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection import standing

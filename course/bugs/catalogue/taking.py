@@ -27,9 +27,9 @@ key_looked_at_later = bug(
 @key_looked_at_later.replaces("labkit.shop.goods:deduct_stock")
 def _(tx: Transaction, command: DeductStock) -> Any:
     operation = claim(tx, "deduct_stock", command)
-    tx.change(goods._take(command.goods_id, command.goods_number))
-    if operation.earlier:
-        return operation.earlier
+    tx.expect_update(goods._take(command.goods_id, command.goods_number))
+    if operation.previous_result:
+        return operation.previous_result
     goods._log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
 
@@ -45,7 +45,7 @@ no_operation_row = bug(
 
 @no_operation_row.replaces("labkit.shop.users:deduct_balance")
 def _(tx: Transaction, command: DeductBalance) -> Any:
-    if not tx.change(users._take(command.user_id, command.money_paid)):
+    if not tx.expect_update(users._take(command.user_id, command.money_paid)):
         return Result[Any].refused(
             Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: too little"
         )
@@ -68,9 +68,9 @@ log_row_later = bug(
 @log_row_later.replaces("labkit.shop.users:deduct_balance")
 def _(tx: Transaction, command: DeductBalance) -> Any:
     operation = claim(tx, "deduct_balance", command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(users._take(command.user_id, command.money_paid)):
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(users._take(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     answer = operation.apply(amount=command.money_paid)
@@ -91,10 +91,10 @@ whole_yuan = bug(
 @whole_yuan.replaces("labkit.shop.users:deduct_balance")
 def _(tx: Transaction, command: DeductBalance) -> Any:
     operation = claim(tx, "deduct_balance", command)
-    if operation.earlier:
-        return operation.earlier
+    if operation.previous_result:
+        return operation.previous_result
     cents = command.money_paid // 100 * 100
-    if not tx.change(users._take(command.user_id, cents)):
+    if not tx.expect_update(users._take(command.user_id, cents)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     users._log_money(tx, command.user_id, command.order_id, MONEY_PAID, cents)
@@ -165,8 +165,8 @@ stock_written_back = bug(
 @stock_written_back.replaces("labkit.shop.goods:deduct_stock")
 def _(tx: Transaction, command: DeductStock) -> Any:
     operation = claim(tx, "deduct_stock", command)
-    if operation.earlier:
-        return operation.earlier
+    if operation.previous_result:
+        return operation.previous_result
     table = goods.goods
     mine = table.c.goods_id == command.goods_id
     found = read_apart(tx, select(table).where(mine))
@@ -191,8 +191,8 @@ balance_written_back = bug(
 @balance_written_back.replaces("labkit.shop.users:deduct_balance")
 def _(tx: Transaction, command: DeductBalance) -> Any:
     operation = claim(tx, "deduct_balance", command)
-    if operation.earlier:
-        return operation.earlier
+    if operation.previous_result:
+        return operation.previous_result
     table = users.user
     mine = table.c.user_id == command.user_id
     found = read_apart(tx, select(table).where(mine))

@@ -17,8 +17,8 @@ from typing import Any
 from sqlalchemy import Table
 from sqlalchemy.exc import IntegrityError
 
+from labkit.runtime.db.compiled import CompiledStatement
 from labkit.runtime.db.held_rows import HeldRows
-from labkit.runtime.db.statements import CompiledStatement
 
 _Batch = tuple[CompiledStatement, list[Mapping[str, Any]]]
 
@@ -59,7 +59,7 @@ class DeferredWrites:
         """Send them.
 
         Raises:
-            Misjudged: something that was presumed is not so.
+            PresumptionFailed: something that was presumed is not so.
         """
         batches, self._batches = self._batches, {}
         for compiled, values in chain.from_iterable(batches.values()):

@@ -25,12 +25,12 @@ from sqlalchemy.exc import DBAPIError
 from labkit.results import Result
 from labkit.runtime import critical
 from labkit.runtime.clock import wall_ms
+from labkit.runtime.db.compiled import cursor_of
 from labkit.runtime.db.deferred import DeferredWrites, PresumptionFailed
 from labkit.runtime.db.engines import RowHeld, Trouble, trouble
 from labkit.runtime.db.held_rows import HeldRows, LeftBehind, end_left_behind
 from labkit.runtime.db.job import Job, JobResults, TransactionDefaults
 from labkit.runtime.db.lookup import find_together
-from labkit.runtime.db.statements import cursor_of
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection import outages

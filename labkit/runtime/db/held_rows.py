@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Engine, Table, literal, select
 from sqlalchemy.exc import DBAPIError
 
 from labkit.runtime.db.engines import RowHeld, Trouble, is_held, is_no_thread, trouble
-from labkit.runtime.db.statements import RowKey
+from labkit.runtime.db.row_keys import RowKey
 
 _PATIENCE_S = 0.4
 _REFUSED_S = 0.05  # so long after a refusal nobody asks for the row again

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Dialect, bindparam, select
 
+from labkit.runtime.db.compiled import CompiledStatement
 from labkit.runtime.db.job import Job
-from labkit.runtime.db.statements import CompiledStatement
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Step
 
@@ -31,7 +31,7 @@ def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[[Transaction, Q],
         @wraps(answer)
         def function(tx: Transaction, query: Q) -> A:
             value = getattr(query, key.name)
-            rows = tx.found.get(key)
+            rows = tx.prefetched.get(key)
             if rows is None:  # it is not run by a group
                 rows = _find(tx.connection, tx.cursor, key, {value})
             return answer(rows.get(value), query)
@@ -64,7 +64,7 @@ def find_together(
 
 def _find(connection: Connection, cursor: Any, key: Key, values: set[Any]) -> Mapping[Any, Any]:
     query = _query(key, len(values), connection.dialect)
-    found = query.execute(cursor, {str(at): value for at, value in enumerate(values)}).found
+    found = query.execute(cursor, {str(at): value for at, value in enumerate(values)}).rows
     return {getattr(row, key.name): row for row in found}
 
 

@@ -9,15 +9,18 @@ same row the *TCC fence*; Helland's "Life beyond Distributed Transactions" (2007
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from sqlalchemy import delete, select, update
 
-from labkit.results import Message, Result, ResultCode
+from labkit.results import Result, ResultCode
 from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import operation as table
 from labkit.runtime.db.transaction import Transaction
+
+A = TypeVar("A")
+R = TypeVar("R")
 
 APPLIED, REFUSED, BLOCKED, UNDONE = "applied", "refused", "blocked", "undone"
 
@@ -59,81 +62,119 @@ def _key(order_id: int, operation: str) -> Any:
 
 
 class Command(Protocol):
-    """What a step is asked to do: a message about one order."""
+    """A message that asks a step to do something about one order."""
 
     @property
     def order_id(self) -> int:
-        """The order, or the payment or refund where the step is about that."""
+        """Return the order's id, or the payment's or refund's if the step is about that."""
 
     def model_dump_json(self) -> str:
-        """The command as JSON, from which its hash is made."""
+        """Return the command as JSON, from which its hash is made."""
 
 
 def body_hash(command: Command) -> str:
-    """What two commands have in common if and only if they ask for the same."""
+    """Hash a command; two commands have the same hash if and only if they ask for the same."""
     return hashlib.sha256(command.model_dump_json().encode()).hexdigest()
 
 
-class Operation:
-    """One claimed operation. It ends with `apply`, `refuse` or `answer_with`, where it was claimed.
+class Operation(Generic[A]):
+    """One operation that was asked for. If it is new, `apply`, `refuse` or `release` ends it.
 
     Attributes:
-        earlier: the answer that stands already, where the operation was claimed before.
+        previous_result: the answer that stands already, if the operation was claimed before.
     """
 
     def __init__(
-        self, tx: Transaction, row: Mapping[str, Any], earlier: Result[Any] | None
+        self,
+        tx: Transaction,
+        row: Mapping[str, Any],
+        answer: type[Result[A]],
+        previous_result: Result[A] | None,
     ) -> None:
         self._tx = tx
         self._row = row
-        self.earlier = earlier
+        self._answer = answer
+        self.previous_result = previous_result
 
-    def apply(self, amount: int = 0, data: Message | None = None) -> Result[Any]:
-        """The change was made; `amount` (pieces, cents) is what was really taken."""
-        return self._end(APPLIED, amount, Result[Any].ok(data))
+    def apply(self, amount: int = 0, data: A | None = None) -> Result[A]:
+        """Record that the change was made.
 
-    def refuse(self, code: ResultCode, message: str) -> Result[Any]:
-        """A business rule refused; nothing but this row is written.
+        Args:
+            amount: the pieces or cents that were really taken.
+            data: the data of the answer.
+        """
+        return self._end(APPLIED, amount, self._answer.ok(data))
+
+    def refuse(self, code: ResultCode, message: str) -> Result[A]:
+        """Record that a business rule refused; nothing but this row is written.
 
         A refusal that may pass (a wrong state, an absent dependency) is not kept, so that the
         same command may be tried again.
         """
-        result = Result[Any].refused(code, message)
+        result = self._answer.refused(code, message)
         if code.is_final:
             return self._end(REFUSED, 0, result)
-        return self.answer_with(result)
+        return self.release(result)
 
-    def answer_with(self, result: Result[Any]) -> Result[Any]:
-        """Nothing was done, and nothing is kept: somebody else's answer, or one that may pass."""
-        if self._tx.presumes:
+    def release(self, result: R) -> R:
+        """Release the claim, because nothing was done, and answer with this result.
+
+        For another's answer, or one that may pass: nothing of the operation is kept.
+        """
+        if self._tx.is_deferring:
             self._tx.insert(table, **self._row)  # which proves that it was not there before
         self._tx.run(_forget(**_key_of(self._row)))
         return result
 
-    def _end(self, outcome: str, amount: int, result: Result[Any]) -> Result[Any]:
+    def _end(self, outcome: str, amount: int, result: Result[A]) -> Result[A]:
         text = result.model_dump_json()
         ended = {**_key_of(self._row), "outcome": outcome, "amount": amount, "result": text}
-        if self._tx.presumes:
+        if self._tx.is_deferring:
             self._tx.insert(table, **{**self._row, **ended})
         else:
             self._tx.run(_end(**ended))
         return result
 
 
-def claim(tx: Transaction, name: str, command: Command, about: int | None = None) -> Operation:
-    """Claim an operation before any change. First thing that a forward step does.
+@overload
+def claim(
+    tx: Transaction, name: str, command: Command, *, subject_id: int | None = None
+) -> Operation[None]: ...
+
+
+@overload
+def claim(
+    tx: Transaction,
+    name: str,
+    command: Command,
+    *,
+    answer: type[Result[A]],
+    subject_id: int | None = None,
+) -> Operation[A]: ...
+
+
+def claim(
+    tx: Transaction,
+    name: str,
+    command: Command,
+    *,
+    answer: type[Result[Any]] = Result[None],
+    subject_id: int | None = None,
+) -> Operation[Any]:
+    """Claim an operation before any change. A forward step does this first.
 
     Args:
         tx: the step's transaction.
         name: the operation; with the command's order id it is the key.
-        command: what is asked for; asked again with another body it is refused.
-        about: the payment, where the step is about one of an order's payments: the key then.
+        command: what is asked for; if it is asked again with another body, it is refused.
+        answer: the type of the step's answer, if it hands data over.
+        subject_id: the payment's id, if the step is about one of an order's payments: the key then.
 
     Returns:
-        The operation. Where its `earlier` is set there is nothing to do but answer with that.
+        The operation. If it has a `previous_result`, the step answers with that and does nothing.
     """
     row: dict[str, Any] = {
-        "order_id": about or command.order_id,
+        "order_id": subject_id or command.order_id,
         "operation": name,
         "outcome": APPLIED,
         "amount": 0,
@@ -141,59 +182,58 @@ def claim(tx: Transaction, name: str, command: Command, about: int | None = None
         "result": "",
         "add_time": tx.now,
     }
-    # where a group presumes that, one insert at the operation's end is both claim and outcome
-    fresh = tx.presumes or tx.insert_once(table, **row)
-    return Operation(tx, row, None if fresh else _earlier(tx, row))
+    # In a group that defers its writes one insert, at the operation's end, is claim and outcome.
+    is_new = tx.is_deferring or tx.insert_once(table, **row)
+    return Operation(tx, row, answer, None if is_new else _previous_result(tx, row, answer))
 
 
 def undo(tx: Transaction, name: str, order_id: int) -> int | None:
-    """Claim the compensation of an operation, once. First thing that a compensation does.
+    """Claim the compensation of an operation, once. A compensation does this first.
 
     Args:
         tx: the step's transaction.
         name: the operation.
-        order_id: or the payment, where the operation is about that.
+        order_id: the order's id, or the payment's if the operation is about that.
 
     Returns:
-        The recorded amount to give back; None where nothing was taken, or all is back already.
-        An operation that never came is now blocked and will be refused when it comes.
+        The recorded amount to give back; None if nothing was taken, or all is back already.
+        An operation that never came is blocked from now on and will be refused when it comes.
     """
     key: dict[str, Any] = {"order_id": order_id, "operation": name}
     blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}
-    if not tx.one(_find(**key)) and tx.insert_once(table, **key, **blocked):
+    if not tx.first(_find(**key)) and tx.insert_once(table, **key, **blocked):
         return None
-    if not tx.run(_undo(**key)).rowcount:
+    if not tx.update_one(_undo(**key)):
         return None
-    amount: int = tx.run(_find(**key)).one().amount
+    amount: int = tx.run(_find(**key)).single().amount
     return amount
 
 
 def outcome_of(tx: Transaction, name: str, order_id: int, *, wait: bool = False) -> str | None:
-    """How an operation ended; None where nobody claimed it yet.
+    """Return how an operation ended; None if nobody claimed it yet.
 
     Args:
         tx: the step's transaction.
         name: the operation.
-        order_id: of the order.
-        wait: for who claims it in this moment, so that the answer holds until the commit.
+        order_id: the order's id.
+        wait: wait for whoever claims it in this moment, so that the answer holds until the commit.
     """
-    found = tx.one((_find_and_keep if wait else _find)(order_id, name))
-    return found and str(found.outcome)
+    row = tx.first((_find_and_keep if wait else _find)(order_id, name))
+    return row and str(row.outcome)
 
 
 def _key_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"order_id": row["order_id"], "operation": row["operation"]}
 
 
-def _earlier(tx: Transaction, row: Mapping[str, Any]) -> Result[Any]:
-    found = tx.run(_find(**_key_of(row))).one()
+def _previous_result(tx: Transaction, row: Mapping[str, Any], answer: type[Result[A]]) -> Result[A]:
+    previous = tx.run(_find(**_key_of(row))).single()
     what = f"order {row['order_id']}: {row['operation']}"
-    if found.outcome in (BLOCKED, UNDONE):
-        return Result[Any].refused(
+    if previous.outcome in (BLOCKED, UNDONE):
+        return answer.refused(
             RuntimeCode.ORDER_CANCELLED, f"{what} was compensated; it is not done again"
         )
-    if found.body_hash != row["body_hash"]:
-        return Result[Any].refused(
-            RuntimeCode.IDEMPOTENCY_KEY_REUSED, f"{what} was asked for before with another content"
-        )
-    return Result[Any].model_validate_json(found.result)
+    if previous.body_hash != row["body_hash"]:
+        text = f"{what} was asked for before with another content"
+        return answer.refused(RuntimeCode.IDEMPOTENCY_KEY_REUSED, text)
+    return answer.model_validate_json(previous.result)

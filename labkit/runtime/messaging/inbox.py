@@ -157,7 +157,7 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
     """
     settings, delivery = tx.settings, failure.delivery
     tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
-    row = tx.run(_kept(delivery.group, delivery.event_id)).one()
+    row = tx.run(_kept(delivery.group, delivery.event_id)).single()
     if not _is_same(row, delivery):
         tx.emit(dead_letter(failure))
     elif row.status == DEAD:  # it is given up already: only the cause may be new
@@ -180,13 +180,13 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
 @step(reads=True)
 def find_due(tx: Transaction, _command: None) -> list[Delivery]:
     """Waiting rows whose time has come, the most overdue first, so that none starves."""
-    return [delivery_of(row) for row in tx.run(_due(tx.wall_ms)).found]
+    return [delivery_of(row) for row in tx.run(_due(tx.wall_ms)).rows]
 
 
 @step(reads=True)
 def find_delivery(tx: Transaction, event_id: int) -> Delivery | None:
     """The kept delivery of one event that is not done, for driving it by hand."""
-    row = tx.one(_undone(event_id))
+    row = tx.first(_undone(event_id))
     return delivery_of(row) if row else None
 
 
@@ -211,7 +211,7 @@ def _first_time(tx: Transaction, delivery: Delivery) -> bool:
     values = _values(tx, delivery)
     if tx.insert_once(inbox, **values, status=DONE, tries=1, next_try=0, done_time=tx.now):
         return True
-    row = tx.run(_kept(delivery.group, delivery.event_id)).one()
+    row = tx.run(_kept(delivery.group, delivery.event_id)).single()
     if not _is_same(row, delivery):
         other = "with another body" if row.body_hash != _hash(delivery.body) else f"as {row.topic}"
         raise BodyChanged(f"event {delivery.event_id} came before {other}")

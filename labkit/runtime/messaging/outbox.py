@@ -166,7 +166,7 @@ def message_of(
 @step(reads=True)
 def is_due(tx: Transaction, _command: None) -> bool:
     """Whether there is anything to claim: looking costs less than claiming nothing."""
-    return tx.one(_due(tx.wall_ms)) is not None
+    return tx.first(_due(tx.wall_ms)) is not None
 
 
 @step()
@@ -187,7 +187,7 @@ def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
     delay_ms = int(tx.settings.audit_delay * 1000)
     for event_id in event_ids:
         random_ms = int(delay_ms * _AUDITS.draw())
-        tx.change(_sent(event_id, tx.now, tx.wall_ms, delay_ms, random_ms))
+        tx.expect_update(_sent(event_id, tx.now, tx.wall_ms, delay_ms, random_ms))
 
 
 @step()
@@ -199,7 +199,7 @@ def mark_settled(tx: Transaction, audited: list[OutboxMessage]) -> None:
     free = set(_not_held(tx, [parcel.event_id for parcel in audited]))
     for parcel in audited:
         if parcel.event_id in free:
-            tx.change(_settled(parcel.event_id, ",".join(parcel.groups), tx.now))
+            tx.expect_update(_settled(parcel.event_id, ",".join(parcel.groups), tx.now))
 
 
 @step()

@@ -34,7 +34,7 @@ def find_order(tx: Transaction, query: FindOrder) -> Result[Any]:
 
     "There is none" is final, so it is told only where that is written: see `may_come`.
     """
-    row = tx.one(find(query.order_id))
+    row = tx.first(find(query.order_id))
     if row is None and not may_come(tx, query.order_id):
         text = f"order {query.order_id}: there is no such order"
         return Result[OrderFound].refused(Code.ORDER_NOT_FOUND, text)
@@ -52,7 +52,7 @@ def is_overdue(tx: Transaction, query: FindOrder) -> bool:
 @step(reads=True)
 def find_pre_order(tx: Transaction, query: FindOrder) -> PreOrder | None:
     """The order as it was saved unconfirmed, for a flow that is run again after it died."""
-    row = tx.one(find(query.order_id))
+    row = tx.first(find(query.order_id))
     if row is None or row.order_status != UNCONFIRMED:
         return None
     found = row._asdict()

@@ -119,7 +119,7 @@ def _of_key(user_id: int, idempotency_key: str) -> Any:
 
 def kept_answer(tx: Transaction, order_id: int) -> Result[Any]:
     """The final answer to an order's request; undecided where there is none yet."""
-    kept = tx.one(answer_of(order_id))
+    kept = tx.first(answer_of(order_id))
     if kept is None or kept.answer is None:
         return undecided(order_id)
     return Result[Any].model_validate_json(kept.answer)
@@ -127,7 +127,7 @@ def kept_answer(tx: Transaction, order_id: int) -> Result[Any]:
 
 def exists(tx: Transaction, order_id: int) -> bool:
     """Whether an order was saved, in whatever state."""
-    return tx.one(find(order_id)) is not None
+    return tx.first(find(order_id)) is not None
 
 
 def may_come(tx: Transaction, order_id: int) -> bool:
@@ -138,7 +138,7 @@ def may_come(tx: Transaction, order_id: int) -> bool:
     process that began before. An id of no request is of no order: none was told to anybody before
     its request was committed, and a key that stands for another id by now never comes back.
     """
-    asked = tx.one(answer_of(order_id))
+    asked = tx.first(answer_of(order_id))
     return asked is not None and asked.answer is None
 
 

@@ -54,7 +54,7 @@ def open_order(tx: Transaction, command: OpenOrder) -> Result[Opening]:
         add_time=tx.now,
     ):
         return Result[Opening].ok(Opening(order_id=new_id))
-    known = tx.one(rows.request_of_key(user_id, key))
+    known = tx.first(rows.request_of_key(user_id, key))
     if known.request_hash != command.request_hash:
         text = f"Idempotency-Key {command.idempotency_key!r} was used for another request"
         return Result[Opening].refused(
@@ -76,15 +76,15 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
     answer that was kept before the 404 was told: the request's row is held only where it has none.
     """
     operation = claim(tx, "save_pre_order", command)
-    if operation.earlier:
-        return operation.earlier
+    if operation.previous_result:
+        return operation.previous_result
     if rows.too_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
-    if not tx.change(rows.hold_unanswered(command.order_id)):
+    if not tx.expect_update(rows.hold_unanswered(command.order_id)):
         kept = rows.kept_answer(tx, command.order_id)
         if Code(kept.code).is_final:  # the same request, run at the same time, was refused
-            return operation.answer_with(kept)
+            return operation.release(kept)
         text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
     asked = command.request.model_dump()
@@ -97,18 +97,18 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
 @step(failed=Code.ORDER_CONFIRM_FAILED)
 def confirm_pre_order(tx: Transaction, command: ConfirmPreOrder) -> Result[Any]:
     """Confirm the order (确认订单); one with nothing left to pay is paid in the same step."""
-    operation = claim(tx, "confirm_order", command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(rows.confirm(**command.model_dump(), now=tx.now)):
+    operation = claim(tx, "confirm_order", command, answer=Result[OrderPlaced])
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(rows.confirm(**command.model_dump(), now=tx.now)):
         text = f"order {command.order_id}: was cancelled before it could be confirmed"
         return operation.refuse(Code.ORDER_CANCELLED, text)
     if not command.pay_amount:
-        tx.change(rows.pay(command.order_id, tx.now))
+        tx.expect_update(rows.pay(command.order_id, tx.now))
         tx.emit(_paid_by_itself(command))
     placed = OrderPlaced(order_id=command.order_id)
     answer = Result[OrderPlaced].ok(placed, f"order {command.order_id} is placed")
-    tx.change(rows.keep_first_answer(command.order_id, answer.model_dump_json()))
+    tx.expect_update(rows.keep_first_answer(command.order_id, answer.model_dump_json()))
     return operation.apply(data=placed)
 
 
@@ -147,10 +147,10 @@ def return_order(tx: Transaction, command: UserOrder) -> Result[Any]:
     found = _order_of(tx, command)
     if found:
         return found
-    operation = claim(tx, "return_order", command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(rows.give_back(command.order_id)):
+    operation = claim(tx, "return_order", command, answer=Result[OrderPlaced])
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(rows.give_back(command.order_id)):
         text = f"order {command.order_id}: only a paid order that was not returned can be"
         return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
     tx.emit(OrderReturned(order_id=command.order_id))
@@ -163,14 +163,14 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
 
     Where the order came to be meanwhile (the same key, sent twice), that decides.
     """
-    if tx.one(rows.hold_request(command.order_id)) is None:
+    if tx.first(rows.hold_request(command.order_id)) is None:
         text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
         return Result[Any].refused(Code.DEPENDENCY_AWAY, text)  # whose answer is the final one
     if rows.exists(tx, command.order_id):
         return rows.kept_answer(tx, command.order_id)
     refusal = Result[Any].refused(Code(command.code), command.message)
     keep = rows.keep_first_answer(command.order_id, refusal.model_dump_json())
-    if Code(refusal.code).is_final and not tx.change(keep):
+    if Code(refusal.code).is_final and not tx.expect_update(keep):
         earlier = rows.kept_answer(tx, command.order_id)
         return earlier if Code(earlier.code).is_final else refusal
     return refusal
@@ -183,13 +183,13 @@ def rule_out(tx: Transaction, query: FindOrder) -> Result[Any]:
     The decision is the answer to its request. Whoever saves the order wants to hold that row
     unanswered, so of the two one wins.
     """
-    tx.one(rows.hold_request(query.order_id))
+    tx.first(rows.hold_request(query.order_id))
     found = queries.find_order(tx, query)
     if found.code != Code.ORDER_UNDECIDED or not queries.is_overdue(tx, query):
         return found
     never = CancelOrder(order_id=query.order_id, code=Code.ORDER_CANCELLED, reason=rows.NOT_SAVED)
     answer = cancelled_answer(never).model_dump_json()
-    tx.change(rows.keep_first_answer(query.order_id, answer))
+    tx.expect_update(rows.keep_first_answer(query.order_id, answer))
     return queries.find_order(tx, query)
 
 
@@ -202,9 +202,9 @@ def record_cancelled(tx: Transaction, event: Event) -> None:
 @step()
 def record_paid(tx: Transaction, event: OrderPaid) -> None:
     """Set the order paid, if it is confirmed and unpaid; a payment that came too late goes back."""
-    operation = claim(tx, "record_paid", event, about=event.pay_id)
-    if not operation.earlier:
-        tx.change(rows.pay(event.order_id, tx.now))
+    operation = claim(tx, "record_paid", event, subject_id=event.pay_id)
+    if not operation.previous_result:
+        tx.expect_update(rows.pay(event.order_id, tx.now))
         operation.apply(amount=event.pay_amount)
 
 
@@ -212,7 +212,7 @@ def record_paid(tx: Transaction, event: OrderPaid) -> None:
 def record_refunded(tx: Transaction, event: OrderRefunded) -> None:
     """The money of an order that ended is back: note when."""
     undo(tx, "record_paid", event.pay_id)
-    tx.change(rows.note_refunded(event.order_id, tx.now))
+    tx.expect_update(rows.note_refunded(event.order_id, tx.now))
 
 
 def cancelled_answer(command: CancelOrder) -> Result[OrderPlaced]:
@@ -224,14 +224,14 @@ def cancelled_answer(command: CancelOrder) -> Result[OrderPlaced]:
 
 def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Result[Any]:
     """Cancel by compare-and-swap from an old status, with the message in the same transaction."""
-    operation = claim(tx, name, command)
-    if operation.earlier:
-        return operation.earlier
-    if not tx.change(rows.cancel(command.order_id, old, command.reason)):
+    operation = claim(tx, name, command, answer=Result[OrderPlaced])
+    if operation.previous_result:
+        return operation.previous_result
+    if not tx.expect_update(rows.cancel(command.order_id, old, command.reason)):
         text = f"order {command.order_id}: cannot be cancelled any more, or is cancelled already"
         return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
     answer = cancelled_answer(command).model_dump_json()
-    tx.change(rows.keep_first_answer(command.order_id, answer))
+    tx.expect_update(rows.keep_first_answer(command.order_id, answer))
     tx.emit(OrderCancelled(order_id=command.order_id))
     return operation.apply(data=OrderPlaced(order_id=command.order_id))
 
@@ -245,7 +245,7 @@ def _paid_by_itself(order: ConfirmPreOrder) -> OrderPaid:
 
 def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:
     """What stands against a user's wish about an order; None where it is the user's and decided."""
-    row = tx.one(rows.find(command.order_id))
+    row = tx.first(rows.find(command.order_id))
     if row is None:
         found = rule_out(tx, FindOrder(order_id=command.order_id))
         if found.code != Code.ORDER_NOT_FOUND:  # it may come, or came since we looked

@@ -40,9 +40,9 @@ def take_back_payment(tx: Transaction, thing: StuckItem) -> Result[None]:
 
 
 def _find(tx: Transaction, thing: StuckItem) -> tuple[Any, Any]:
-    payment = tx.one(rows.find_stuck(thing.number))
+    payment = tx.first(rows.find_stuck(thing.number))
     paid = payment and payment.is_paid == PAY_PAID
-    return payment, tx.one(rows.find_refund_of(payment.pay_id)) if paid else None
+    return payment, tx.first(rows.find_refund_of(payment.pay_id)) if paid else None
 
 
 def _is_dead(payment: Any, refund: Any) -> bool:

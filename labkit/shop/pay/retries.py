@@ -28,14 +28,14 @@ def find_due_refunds(tx: Transaction, query: DueQuery) -> list[int]:
 @step(reads=True)
 def find_check(tx: Transaction, query: FindPayment) -> CheckDue:
     """Find a payment to ask about it, due or not: a person wants to know."""
-    row = tx.run(rows.find(query.pay_id)).one()
+    row = tx.run(rows.find(query.pay_id)).single()
     return _check(row, row.next_check)
 
 
 @step(reads=True)
 def find_refund_of(tx: Transaction, query: FindPayment) -> RefundDue | None:
     """Find the refund of a payment that is not made yet, due or not."""
-    row = tx.one(rows.find_refund_of(query.pay_id))
+    row = tx.first(rows.find_refund_of(query.pay_id))
     return _refund(row, row.next_try) if row and row.state == REFUND_OPEN else None
 
 
@@ -43,9 +43,9 @@ def find_refund_of(tx: Transaction, query: FindPayment) -> RefundDue | None:
 def claim_check(tx: Transaction, query: DueQuery) -> list[CheckDue]:
     """Claim payments that are due, the most overdue first, by postponing their next checks."""
     claimed = []
-    for row in tx.run(rows.lock_due_checks(tx.wall_ms, query.limit)).found:
+    for row in tx.run(rows.lock_due_checks(tx.wall_ms, query.limit)).rows:
         turn = _later(tx, row.tries)
-        if tx.change(rows.claim_check(row.pay_id, row.next_check, turn)):
+        if tx.expect_update(rows.claim_check(row.pay_id, row.next_check, turn)):
             claimed.append(_check(row, turn))
     return claimed
 
@@ -54,9 +54,9 @@ def claim_check(tx: Transaction, query: DueQuery) -> list[CheckDue]:
 def claim_refund(tx: Transaction, query: DueQuery) -> list[RefundDue]:
     """Claim refunds that are due, the most overdue first, by postponing their next tries."""
     claimed = []
-    for row in tx.run(rows.lock_due_refunds(tx.wall_ms, query.limit)).found:
+    for row in tx.run(rows.lock_due_refunds(tx.wall_ms, query.limit)).rows:
         turn = _later(tx, row.tries)
-        if tx.change(rows.claim_refund(row.refund_id, row.next_try, turn)):
+        if tx.expect_update(rows.claim_refund(row.refund_id, row.next_try, turn)):
             claimed.append(_refund(row, turn))
     return claimed
 

@@ -52,9 +52,9 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
     )
     # With row locks an order may end between the look and the insert, and see neither.
     if fresh and (ended := outcome_of(tx, "accept_payment", command.order_id, wait=True)):
-        tx.change(rows.take_back(command.order_id))
+        tx.expect_update(rows.take_back(command.order_id))
         return _ended(command.order_id, ended)
-    return Result[PaymentFound].ok(_found(tx, tx.one(rows.find_open(command.order_id))))
+    return Result[PaymentFound].ok(_found(tx, tx.first(rows.find_open(command.order_id))))
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
@@ -64,10 +64,10 @@ def note_trade(tx: Transaction, trade: TradeFound) -> Result[Any]:
     Where the order ended while the trade was being opened, the trade is to be closed.
     """
     if trade.trade_no:
-        tx.change(rows.note_trade(trade.pay_id, trade.trade_no))
+        tx.expect_update(rows.note_trade(trade.pay_id, trade.trade_no))
     if trade.trade_status == WAIT_BUYER_PAY:
         tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
-    row = tx.run(rows.find(trade.pay_id)).one()
+    row = tx.run(rows.find(trade.pay_id)).single()
     if row.is_paid == PAY_OPEN:
         return Result[Any].ok()
     if ended := outcome_of(tx, "accept_payment", row.order_id):
@@ -84,7 +84,7 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
     and closed are the last word about a trade, so they are taken whenever they come. That it waits
     may be over by now, so nothing is made of it.
     """
-    row = tx.one(rows.find(seen.pay_id))
+    row = tx.first(rows.find(seen.pay_id))
     if row is None:
         text = f"payment {seen.pay_id}: there is no such payment"
         return Result[Any].refused(Code.PAYMENT_NOT_FOUND, text)
@@ -93,11 +93,11 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
         return Result[Any].refused(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
     if seen.trade_status == TRADE_CLOSED:
         if seen.trade_no:  # the answer that was to bring it may have been lost
-            tx.change(rows.note_trade(seen.pay_id, seen.trade_no))
-        tx.change(rows.close(seen.pay_id, tx.now))
-        tx.change(rows.ask_no_more(seen.pay_id))
+            tx.expect_update(rows.note_trade(seen.pay_id, seen.trade_no))
+        tx.expect_update(rows.close(seen.pay_id, tx.now))
+        tx.expect_update(rows.ask_no_more(seen.pay_id))
     elif seen.trade_status in PAID_THERE:
-        if tx.change(rows.take(seen.pay_id, str(seen.trade_no), tx.now)):
+        if tx.expect_update(rows.take(seen.pay_id, str(seen.trade_no), tx.now)):
             _accept_or_give_back(tx, row)
         else:
             tx.run(rows.ask_no_more(seen.pay_id))
@@ -108,15 +108,15 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
 def stop_payment(tx: Transaction, event: Event) -> None:
     """The order has ended: refuse a payment to come, close an open one, give a made one back."""
     if undo(tx, "accept_payment", event.order_id) is not None:
-        _give_back(tx, tx.run(rows.find_standing(event.order_id)).one(), "the order has ended")
+        _give_back(tx, tx.run(rows.find_standing(event.order_id)).single(), "the order has ended")
     tx.run(rows.close_open(event.order_id, tx.now, tx.wall_ms))
 
 
 @step()
 def finish_refund(tx: Transaction, done: TradeRefunded) -> None:
     """The platform has given the money back: tell all whom the payment had brought something."""
-    if tx.change(rows.finish_refund(done.refund_id, tx.now)):
-        row = tx.run(rows.find_refund(done.refund_id)).one()
+    if tx.expect_update(rows.finish_refund(done.refund_id, tx.now)):
+        row = tx.run(rows.find_refund(done.refund_id)).single()
         tx.emit(
             OrderRefunded(
                 order_id=row.order_id,
@@ -131,7 +131,7 @@ def finish_refund(tx: Transaction, done: TradeRefunded) -> None:
 @step(reads=True)
 def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
     """Look a payment up."""
-    row = tx.one(rows.find(query.pay_id))
+    row = tx.first(rows.find(query.pay_id))
     if row is None:
         text = f"payment {query.pay_id}: there is no such payment"
         return Result[PaymentFound].refused(Code.PAYMENT_NOT_FOUND, text)
@@ -154,7 +154,7 @@ def _does_not_fit(row: Any, seen: TradeSeen) -> str:
 def _accept_or_give_back(tx: Transaction, row: Any) -> None:
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
-    if operation.earlier:
+    if operation.previous_result:
         return _give_back(tx, row, "the order has ended, or is paid by another payment")
     operation.apply(amount=row.pay_amount)
     return tx.emit(
@@ -191,7 +191,7 @@ def _ended(order_id: int, outcome: str) -> Result[Any]:
 
 
 def _found(tx: Transaction, row: Any) -> PaymentFound:
-    back = tx.one(rows.find_refund_of(row.pay_id)) if row.is_paid == PAY_PAID else None
+    back = tx.first(rows.find_refund_of(row.pay_id)) if row.is_paid == PAY_PAID else None
     return PaymentFound(
         pay_id=row.pay_id,
         order_id=row.order_id,

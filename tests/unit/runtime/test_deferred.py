@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from labkit.runtime.db.compiled import CompiledStatement
 from labkit.runtime.db.deferred import DeferredWrites
 from labkit.runtime.db.operations import claim
-from labkit.runtime.db.statements import CompiledStatement, statement
+from labkit.runtime.db.statements import statement
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
 from labkit.shop.codes import Code
@@ -84,7 +85,7 @@ def test_a_refusal_that_may_pass_in_a_group(tmp_path: Path) -> None:
     @step()
     def tell(tx: Transaction, command: DeductStock) -> Any:
         operation = claim(tx, "deduct_stock", command)
-        return operation.earlier or operation.refuse(Code.DEPENDENCY_AWAY, "not now")
+        return operation.previous_result or operation.refuse(Code.DEPENDENCY_AWAY, "not now")
 
     with running(tmp_path / "a") as (runner, _):
         before = end_of(runner.together(asked[:1])[0])
@@ -111,8 +112,8 @@ def test_writes_to_one_table_keep_their_order(tmp_path: Path) -> None:
 
     @step()
     def tell(tx: Transaction, pieces: int) -> None:
-        tx.change(count_as(pieces))
-        tx.change(one_more())
+        tx.expect_update(count_as(pieces))
+        tx.expect_update(one_more())
 
     with running(tmp_path / "a") as (runner, store):
         for one in runner.together([(tell, 5), (tell, 70)]):

@@ -193,7 +193,7 @@ class _Wanting(Message):
 @step()
 def _come_back_later(tx: Transaction, command: _Wanting) -> Any:
     operation = claim(tx, "come_back_later", command)
-    return operation.earlier or operation.refuse(Code.DEPENDENCY_AWAY, "not now")
+    return operation.previous_result or operation.refuse(Code.DEPENDENCY_AWAY, "not now")
 
 
 def test_a_refusal_that_may_pass_is_not_stored(open_store: OpenStore) -> None:

@@ -30,7 +30,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 import labkit.runtime
 import labkit.shop
-from labkit.runtime.db.statements import Statement, cursor_of, insertion, statement
+from labkit.runtime.db.compiled import cursor_of
+from labkit.runtime.db.statements import Statement, insertion, statement
 from labkit.runtime.db.tables import Moment, metadata
 
 INT64 = 2**63 - 1
@@ -131,7 +132,7 @@ def ours(connection: Connection, build: Any, values: dict[str, Any]) -> tuple[An
         return [], compiled.execute(cursor_of(connection), values).rowcount
     bound = BUILT[build](**values)
     rows = bound.statement.on(connection.dialect).execute(cursor_of(connection), bound.values)
-    return [row._asdict() for row in rows.found], rows.rowcount
+    return [row._asdict() for row in rows.rows], rows.rowcount
 
 
 def theirs(connection: Connection, build: Any, values: dict[str, Any]) -> tuple[Any, int]:
@@ -236,10 +237,10 @@ def test_one_row_is_one_row() -> None:
     with engine.begin() as connection:
         cursor, run = cursor_of(connection), BUILT[find].on(engine.dialect).execute
         found, rows = run(cursor, BUILT[find](2).values), run(cursor, BUILT[find](5).values)
-    assert found.first() == found.one() == (2, 5, "刘备", datetime(2026, 1, 1))
+    assert found.first() == found.single() == (2, 5, "刘备", datetime(2026, 1, 1))
     assert rows.first() is None
     with pytest.raises(LookupError, match="0 were found"):
-        rows.one()
+        rows.single()
     engine.dispose()
 
 
