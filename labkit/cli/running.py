@@ -49,7 +49,7 @@ def up(
         typer.echo(f"labkit: warning: {printable(text)}", err=True)
     with working("starting") as tell:
         ground = launch.EMBEDDED if launch.is_up(place) else choose(stack, tell)
-        started = launch.up(place, parse_instances(instances), ground, progress=tell)
+        started = launch.up(place, parse_instances(instances), ground, on_progress=tell)
     mend_left_over(place)
     if not started:  # else it was asked already
         with working("asking whether all of it answers") as tell:

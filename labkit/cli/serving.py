@@ -25,7 +25,7 @@ def init(home: HomeOption = DEFAULT_HOME) -> None:
 
     place = Home(home)
     standalone.found(place, Settings())
-    say(f"services can be started: labkit serve SERVICE --home {place.folder}")
+    say(f"services can be started: labkit serve SERVICE {place.option}")
 
 
 @app.command()

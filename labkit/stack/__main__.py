@@ -2,13 +2,16 @@
 
 import gc
 import json
+import os
 import sys
 
 
 def main() -> None:
-    """Run a supervisor; why it cannot is one line, and exit code 1."""
+    """Run a supervisor; print one line and exit with code 1 where it cannot start."""
     gc.disable()  # what is imported is no garbage, and to look for some takes a fifth of the time
     spec = json.loads(sys.argv[1])
+    if "gate" in spec:
+        _wait_at(spec["gate"])
     from labkit.home import Home
     from labkit.settings import Settings
     from labkit.stack.supervisor.instances import check_instances
@@ -27,6 +30,13 @@ def main() -> None:
         ).run()
     except (CannotStart, OSError, ValueError) as error:
         sys.exit(" ".join(str(error).split()))
+
+
+def _wait_at(gate: int) -> None:
+    """Wait until who started this process knows of it; end where that will never be."""
+    if not os.read(gate, 1):
+        sys.exit("whoever started this supervisor was interrupted")
+    os.close(gate)
 
 
 if __name__ == "__main__":

@@ -161,8 +161,8 @@ def test_a_long_reset_is_waited_for(
     with sabotaged(held(flag, _IN_THE_FILLING)):
         lab = Lab.up(tmp_path / "home")
     try:
-        monkeypatch.setattr(control, "_LOOK_SECONDS", 0.05)
-        monkeypatch.setattr(control, "_SILENT_SECONDS", 3.0)
+        monkeypatch.setattr(control, "_LOOK_S", 0.05)
+        monkeypatch.setattr(control, "_SILENCE_S", 3.0)
         said: list[str] = []
         flag.touch()
         ended = run(lambda: control.tell(lab.home, "reset", said.append))
@@ -198,6 +198,6 @@ def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
         holder.sign(lock.fileno(), os.getpid())
     found = holder.holder_of(home)
     assert found
-    assert (found.pid, found.lives, found.stands_still) == (os.getpid(), True, False)
+    assert (found.pid, found.is_alive, found.is_stopped) == (os.getpid(), True, False)
     home.lock_file.write_text(f'{{"pid": {os.getpid()}, "birth": "{found.birth}0"}}')
     assert holder.holder_of(home) is None

@@ -4,18 +4,18 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from labkit.home import Home
 from labkit.runtime.errors import Unknown
 from labkit.runtime.registry.files import Instance
 from labkit.runtime.rpc.client import Calls
 from labkit.shop.contracts import GoodsService
 from labkit.shop.messages import DeductStock
-from labkit.stack.supervisor import control, ports
+from labkit.stack.supervisor import ports
 
 
 class Known:
@@ -28,17 +28,12 @@ class Known:
         return [Instance(service, 1, self._endpoint, 0)]
 
 
-class Guessing(Home):
-    """A home of which the stranger knows the port only."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__("/")
-        self._port = port
-
-    secret = "guessed"  # type: ignore[assignment]
-
-    def state(self) -> dict[str, Any]:
-        return {"control": self._port}
+def _command_supervisor(port: int) -> str:
+    """Send a command with a guessed secret to the supervisor's port, and return the answer."""
+    line = {"secret": "guessed", "command": "reset", "arguments": {}}
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(json.dumps(line).encode() + b"\n")
+        return connection.recv(4096).decode()
 
 
 async def _take_stock(endpoint: str) -> str:
@@ -68,7 +63,7 @@ def main() -> None:
         "secret": _told((folder / "secret").read_text),
         "order": _told((folder / "databases" / "order.sqlite").read_bytes),
         "kill": _told(lambda: os.kill(lab["pid"], signal.SIGCONT)),
-        "down": _told(lambda: control.tell(Guessing(lab["control"]), "down")),
+        "down": _told(lambda: _command_supervisor(lab["control"])),
         "call": asyncio.run(_take_stock(lab["goods"])),
         "web": str(ports.answers(lab["web"])),
         "broker": str(ports.answers(lab["broker"])),

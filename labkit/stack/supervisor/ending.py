@@ -3,67 +3,73 @@
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from labkit.home import Home
 from labkit.stack.supervisor import spawn
 from labkit.stack.supervisor.holder import Holder, holder_of, is_up
+from labkit.waiting import poll_until
 
-_DOWN_SECONDS = 10.0
-_LOOK_SECONDS = 0.02
+_DOWN_S = 10.0
+#: A process that is killed is gone at once, unless the kernel holds it (state D).
+_KILL_S = 10.0
 
 
-def down(home: Home, progress: Callable[[str], None] = lambda _: None) -> bool:
+def down(home: Home, on_progress: Callable[[str], None] = lambda _: None) -> bool:
     """Stop everything, and return when it is gone.
 
     Args:
         home: where the lab lives.
-        progress: told what is done to a supervisor that does not go by itself.
+        on_progress: called with what is done to a supervisor that does not go by itself.
 
     Returns:
-        Whether a lab was up.
+        True if a lab was up.
 
     Raises:
-        RuntimeError: it cannot be stopped, because its supervisor is on another machine.
+        RuntimeError: it cannot be stopped: its supervisor is on another machine, or the kernel
+            holds a process of it.
     """
     was_up = is_up(home)
     if was_up:
-        _end_holder(_find_holder(home), progress)
+        _end_holder(_find_holder(home), on_progress)
     _end_recorded(home)
     return was_up
 
 
 def _find_holder(home: Home) -> Holder | None:
     """Wait until the supervisor has signed the lock; None where it is gone before."""
-    deadline = time.monotonic() + _DOWN_SECONDS
-    while is_up(home):
-        if holder := holder_of(home):
-            return holder
-        if time.monotonic() > deadline:
-            raise RuntimeError(
-                f"a supervisor that is no process of this machine holds {home.lock_file}: "
-                "labkit down must run where labkit up did"
-            )
-        time.sleep(_LOOK_SECONDS)
-    return None
+    poll_until(lambda: holder_of(home) or not is_up(home), _DOWN_S)
+    holder = holder_of(home)
+    if holder is None and is_up(home):
+        raise RuntimeError(
+            f"a supervisor that is no process of this machine holds {home.lock_file}: "
+            "labkit down must run where labkit up did"
+        )
+    return holder
 
 
-def _end_holder(holder: Holder | None, progress: Callable[[str], None]) -> None:
-    """Tell a supervisor to go, and kill it where it does not; return when it is gone."""
+def _end_holder(holder: Holder | None, on_progress: Callable[[str], None]) -> None:
+    """Send a supervisor SIGTERM, and SIGKILL where it does not go; return when it is gone."""
     if holder is None:
         return
-    if holder.stands_still:
-        progress(f"the supervisor (pid {holder.pid}) stands still: it is woken, and told to go")
+    if holder.is_stopped:
+        on_progress(f"the supervisor (pid {holder.pid}) stands still: it is woken, and told to go")
     _signal(holder, signal.SIGTERM)
     _signal(holder, signal.SIGCONT)
-    deadline = time.monotonic() + _DOWN_SECONDS
-    while holder.lives:
-        if time.monotonic() > deadline:
-            progress(f"the supervisor (pid {holder.pid}) does not go: it is killed")
-            _signal(holder, signal.SIGKILL)
-        time.sleep(_LOOK_SECONDS)
+    if not poll_until(lambda: not holder.is_alive, _DOWN_S):
+        on_progress(f"the supervisor (pid {holder.pid}) does not go: it is killed")
+        _signal(holder, signal.SIGKILL)
+        if not poll_until(lambda: not holder.is_alive, _KILL_S):
+            raise _unkillable([holder.pid])
+
+
+def _unkillable(pids: Iterable[int]) -> RuntimeError:
+    text = ", ".join(map(str, pids))
+    return RuntimeError(
+        f"the kernel holds what was killed (pid {text}, see ps -o pid,stat,wchan): as long as it "
+        "waits there, for a disk or a file server, nothing can end it; then: labkit down again"
+    )
 
 
 def _signal(holder: Holder, how: signal.Signals) -> None:
@@ -76,11 +82,23 @@ def end(home: Home, supervisor: "subprocess.Popen[bytes]") -> None:
     supervisor.terminate()  # it is our child: nothing has to be opened to find it
     supervisor.send_signal(signal.SIGCONT)
     try:
-        supervisor.wait(_DOWN_SECONDS)
+        supervisor.wait(_DOWN_S)
     except subprocess.TimeoutExpired:
-        supervisor.kill()
-        supervisor.wait()
+        kill(supervisor)
     _end_recorded(home)
+
+
+def kill(supervisor: "subprocess.Popen[bytes]") -> None:
+    """Kill a supervisor that this process has started, and wait until it is gone.
+
+    Raises:
+        RuntimeError: the kernel holds it.
+    """
+    supervisor.kill()
+    try:
+        supervisor.wait(_KILL_S)
+    except subprocess.TimeoutExpired:
+        raise _unkillable([supervisor.pid]) from None
 
 
 def _end_recorded(home: Home) -> None:
@@ -91,5 +109,5 @@ def _end_recorded(home: Home) -> None:
     recorded = []
     with suppress(ValueError):
         recorded = home.state().get("processes", [])
-    while spawn.kill_left_over(recorded):
-        time.sleep(_LOOK_SECONDS)
+    if not poll_until(lambda: not spawn.kill_left_over(recorded), _KILL_S):
+        raise _unkillable(spawn.kill_left_over(recorded))

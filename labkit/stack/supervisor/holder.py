@@ -1,9 +1,9 @@
-"""Who holds a home: the supervisor whose process has the home's lock, and writes its name there."""
+"""The holder of a home: the supervisor whose process has the home's lock, and signs it."""
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import psutil
 
@@ -13,36 +13,36 @@ from labkit.stack.supervisor import spawn
 
 @dataclass(frozen=True)
 class Holder:
-    """A supervisor that lives.
+    """A supervisor, as it signed the lock of its home.
 
     Attributes:
         pid: of its process.
-        birth: what tells it from a later process with the same pid.
+        birth: identifies the process among all that have or had this pid.
     """
 
     pid: int
     birth: str
 
     @property
-    def lives(self) -> bool:
-        """Whether the process is still there."""
+    def is_alive(self) -> bool:
+        """Return True if the process is still there."""
         return spawn.birth(self.pid) == self.birth
 
     @property
-    def stands_still(self) -> bool:
-        """Whether the process was stopped (SIGSTOP), so that it answers nobody."""
+    def is_stopped(self) -> bool:
+        """Return True if the process was stopped (SIGSTOP), so that it answers nobody."""
         try:
             return psutil.Process(self.pid).status() == psutil.STATUS_STOPPED
         except psutil.NoSuchProcess:
             return False
 
-    def wrote(self, state: dict[str, Any]) -> bool:
+    def wrote(self, state: Mapping[str, object]) -> bool:
         """Return True if a state is of this supervisor, and not of an earlier one."""
         return (state.get("supervisor"), state.get("supervisor_birth")) == (self.pid, self.birth)
 
 
 def sign(lock: int, pid: int) -> None:
-    """Write the name of a process into the lock file that it holds."""
+    """Write the pid and the birth of a process into the lock file that it holds."""
     os.ftruncate(lock, 0)
     os.pwrite(lock, json.dumps({"pid": pid, "birth": spawn.birth(pid)}).encode(), 0)
 
@@ -53,11 +53,11 @@ def holder_of(home: Home) -> Holder | None:
         holder = Holder(**json.loads(home.lock_file.read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return None
-    return holder if holder.lives else None
+    return holder if holder.is_alive else None
 
 
 def is_up(home: Home) -> bool:
-    """Whether a supervisor lives in a home, or is just being started there."""
+    """Return True if a supervisor lives in a home, or is just being started there."""
     if not home.lock_file.exists():
         return False
     lock = try_lock(home.lock_file, only_look=True)

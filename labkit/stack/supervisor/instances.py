@@ -1,29 +1,29 @@
-"""How many processes each service has: asked for by people, checked in one place."""
+"""The number of processes of each service: people ask for it, and it is checked in one place."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from labkit.shop.wiring import SERVICES
 
 #: The embedded broker, as the supervisor calls it: a process of the lab, and none of its services.
 BROKER = "broker"
-_MOST = 9
+_MAX_INSTANCES = 9
 
 
 def parse_instances(text: str) -> dict[str, int]:
-    """Read `goods=2,user=2`.
+    """Parse `goods=2,user=2`.
 
     Raises:
         ValueError: an unknown service, or no number from 1 to 9; says what there is.
     """
-    pairs = [part.partition("=") for part in text.split(",") if part]
-    return check_instances(
-        {name: int(number) if number.isdecimal() else number for name, _, number in pairs}
-    )
+    instances = {}
+    for pair in filter(None, text.split(",")):
+        name, _, number = pair.partition("=")
+        instances[name] = _check(name, int(number) if number.isdecimal() else number, pair)
+    return instances
 
 
-def check_instances(instances: Mapping[str, Any]) -> dict[str, int]:
-    """The same numbers, if they can be had.
+def check_instances(instances: Mapping[str, object]) -> dict[str, int]:
+    """Return the same numbers, if a lab can have them.
 
     Args:
         instances: service → how many.
@@ -31,8 +31,12 @@ def check_instances(instances: Mapping[str, Any]) -> dict[str, int]:
     Raises:
         ValueError: an unknown service, or no number from 1 to 9; says what there is.
     """
-    for name, number in instances.items():
-        if name not in SERVICES or type(number) is not int or not 1 <= number <= _MOST:
-            known = ", ".join(SERVICES)
-            raise ValueError(f"'{name}={number}': write SERVICE=1 to {_MOST}; services are {known}")
-    return dict(instances)
+    return {name: _check(name, number, f"{name}={number}") for name, number in instances.items()}
+
+
+def _check(name: str, number: object, text: str) -> int:
+    if name not in SERVICES or type(number) is not int or not 1 <= number <= _MAX_INSTANCES:
+        raise ValueError(
+            f"'{text}': write SERVICE=1 to {_MAX_INSTANCES}; services are {', '.join(SERVICES)}"
+        )
+    return number

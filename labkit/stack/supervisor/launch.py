@@ -1,4 +1,4 @@
-"""Bringing a lab up from outside: what the command line and the notebooks share."""
+"""The start of a lab from outside: what the command line and the notebooks share."""
 
 import json
 import os
@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from labkit.home import FOUNDED, Home, locked, try_lock
@@ -14,16 +15,16 @@ from labkit.settings import Settings
 from labkit.stack.setup.backends import Ground, Stack
 from labkit.stack.supervisor import control, health, spawn
 from labkit.stack.supervisor.control import NotUp
-from labkit.stack.supervisor.ending import down, end
+from labkit.stack.supervisor.ending import down, end, kill
 from labkit.stack.supervisor.holder import Holder, holder_of, is_up, sign
 from labkit.stack.supervisor.recorded import NOTHING, status
 
 __all__ = ["EMBEDDED", "NOTHING", "down", "is_up", "status", "up"]
 
-_UP_SECONDS = 90  # a whole class may press the button at once
-_LOOK_SECONDS = 0.02
-_LAST_LINES = 400
-_PAGE = 4096
+_UP_S = 90  # a whole class may press the button at once
+_LOOK_S = 0.02
+_LAST_CHARACTERS = 400
+_PAGE_BYTES = 4096
 EMBEDDED = Ground(Stack.embedded)
 
 
@@ -38,7 +39,7 @@ def up(
     *,
     dies_with_us: bool = False,
     traced: bool = False,
-    progress: Callable[[str], None] = lambda _: None,
+    on_progress: Callable[[str], None] = lambda _: None,
 ) -> "subprocess.Popen[bytes] | None":
     """Start everything, and return when all of it answers, along each edge of the wiring.
 
@@ -46,11 +47,11 @@ def up(
 
     Args:
         home: where the lab lives.
-        instances: service → how many; one of each where not said.
-        ground: what it stands on; where a lab is up already, that one's stays.
-        dies_with_us: whether the lab goes when this process goes, however it goes.
+        instances: service → how many; one of each by default.
+        ground: the backends to use; a lab that is up already keeps its own.
+        dies_with_us: whether the lab ends when this process ends, however it ends.
         traced: whether every request is traced, where `LABKIT_TRACING` does not say.
-        progress: told what is being waited for.
+        on_progress: called with what is being waited for.
 
     Returns:
         The supervisor's process; None where the lab was up already.
@@ -64,7 +65,7 @@ def up(
         raise RuntimeError(f"{text} home for labkit up")
     _make(home)
     with locked(home.folder / "up.lock"):
-        lock = _lock_or_join(home, progress)
+        lock = _lock_or_join(home, on_progress)
         if lock is None:
             return None
         spec = {
@@ -75,43 +76,64 @@ def up(
             "stack": ground.stack,
         }
         environment = {**_environment(traced), **ground.servers}
-        began, supervisor = _start(home, spec, lock, dies_with_us, environment)
-        try:
-            _wait(home, supervisor, progress)
-            health.await_whole(home, progress)
-        except _NotUp:
-            end(home, supervisor)
-            raise RuntimeError(_complaint(home, began)) from None
-        except BaseException:  # Ctrl-C: what was started must not come up behind our back
-            end(home, supervisor)
-            raise
+        with _gate() as (gate, open_gate):
+            log_size, supervisor = _start(home, spec | {"gate": gate}, environment)
+            try:
+                open_gate()
+                _wait(home, supervisor, on_progress)
+                health.await_whole(home, on_progress)
+            except _NotUp:
+                end(home, supervisor)
+                raise RuntimeError(_complaint(home, log_size)) from None
+            except BaseException:  # Ctrl-C: what was started must not come up behind our back
+                end(home, supervisor)
+                raise
         return supervisor
 
 
-def _lock_or_join(home: Home, progress: Callable[[str], None]) -> int | None:
+@contextmanager
+def _gate() -> Iterator[tuple[int, Callable[[], None]]]:
+    """Make a gate for the supervisor, which works only after it is open.
+
+    Ctrl-C may come right after the fork, when nobody here knows the new process yet. Then the gate
+    closes with this block, and the process ends by itself.
+
+    Yields:
+        The descriptor on which the supervisor waits, and what opens the gate.
+    """
+    reader, writer = os.pipe()
+    try:
+        yield reader, lambda: spawn.open_gate(writer)
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def _lock_or_join(home: Home, on_progress: Callable[[str], None]) -> int | None:
     """Take the home's lock for a supervisor that is to be started; None where a lab is up.
 
-    One that is dying holds the lock for a moment, and one that somebody else just started too.
+    A supervisor that is dying holds the lock for a moment, and so does one that somebody else just
+    started.
     """
-    deadline = time.monotonic() + _UP_SECONDS
+    deadline = time.monotonic() + _UP_S
     while (lock := try_lock(home.lock_file)) is None:
         holder = holder_of(home)
         if holder and _serves(home, holder):
             return None
-        hangs = holder is not None and holder.stands_still
-        if hangs or time.monotonic() > deadline:
-            text = f"the supervisor of {home.folder} {'stands still' if hangs else 'hangs'}"
-            raise RuntimeError(f"{text}: labkit down --home {home.folder}")
-        progress("waiting for the supervisor that is there")
-        time.sleep(_LOOK_SECONDS)
+        is_stopped = holder is not None and holder.is_stopped
+        if is_stopped or time.monotonic() > deadline:
+            text = f"the supervisor of {home.folder} {'stands still' if is_stopped else 'hangs'}"
+            raise RuntimeError(f"{text}: labkit down {home.option}")
+        on_progress("waiting for the supervisor that is there")
+        time.sleep(_LOOK_S)
     os.ftruncate(lock, 0)
     return lock
 
 
 def _serves(home: Home, holder: Holder) -> bool:
-    """Whether a supervisor has brought its lab up, and answers."""
+    """Return True if a supervisor has brought its lab up, and answers."""
     state = home.state()
-    if not holder.wrote(state) or state.get("phase") != "up" or holder.stands_still:
+    if not holder.wrote(state) or state.get("phase") != "up" or holder.is_stopped:
         return False
     try:
         control.tell(home, "ping")
@@ -121,19 +143,20 @@ def _serves(home: Home, holder: Holder) -> bool:
 
 
 def _start(
-    home: Home, spec: dict[str, Any], lock: int, dies_with_us: bool, environment: dict[str, str]
+    home: Home, spec: Mapping[str, Any], environment: Mapping[str, str]
 ) -> "tuple[int, subprocess.Popen[bytes]]":
-    """Start a supervisor, which inherits the lock, so that it is there from its first moment.
+    """Start a supervisor, which inherits the lock, so that it holds it from its first moment.
 
     Returns:
-        Where its words begin in the log, and its process.
+        The size of its log before, and its process.
     """
-    lifeline = _lifeline() if dies_with_us else None
+    lock = spec["lock"]
+    lifeline = _lifeline() if spec["dies_with_stdin"] else None
     try:
         home.filling_file.unlink(missing_ok=True)  # a fault of an earlier run left it
-        Settings()  # what it cannot be is told before anything is started
+        Settings()  # a value that cannot be is reported before anything is started
         with (home.logs / "supervisor.log").open("ab") as output:
-            began = output.tell()
+            log_size = output.tell()
             supervisor = subprocess.Popen(
                 [sys.executable, "-P", "-m", "labkit.stack", json.dumps(spec)],
                 stdin=subprocess.DEVNULL if lifeline is None else lifeline,
@@ -141,10 +164,10 @@ def _start(
                 stderr=output,
                 start_new_session=True,
                 env=environment,
-                pass_fds=(lock,),
+                pass_fds=(lock, spec["gate"]),
             )
-        _sign_or_end(lock, supervisor)  # its imports take long: it may be told to go by then
-        return began, supervisor
+        _sign_or_end(lock, supervisor)  # its imports take long: `labkit down` may come before
+        return log_size, supervisor
     finally:
         os.close(lock)  # it is the supervisor's alone
         if lifeline is not None:
@@ -152,25 +175,24 @@ def _start(
 
 
 def _sign_or_end(lock: int, supervisor: "subprocess.Popen[bytes]") -> None:
-    """Write a supervisor's name into its lock; end it where that cannot be: nobody would find it.
+    """Sign the lock for a supervisor; end it where that fails: nobody would find it.
 
     Raises:
-        RuntimeError: there is no room for the name.
+        RuntimeError: there is no room for the signature.
     """
     try:
         sign(lock, supervisor.pid)
     except OSError as error:
-        supervisor.kill()
-        supervisor.wait()
+        kill(supervisor)
         raise RuntimeError(f"the lab did not come up: {error.strerror}: make room") from error
 
 
 def _lifeline() -> int:
     """Return the reading end of a pipe whose writing end is open for as long as this process lives.
 
-    A bare descriptor, so that no garbage collector closes it when a notebook's cell runs again. A
-    child that this process forks, as `multiprocessing` does, closes it: the lab must not outlive us
-    because of a child.
+    The writing end is a bare descriptor, so that no garbage collector closes it when a notebook's
+    cell runs again. A child that this process forks, as `multiprocessing` does, closes it: the lab
+    must not outlive us because of a child.
     """
     reader, writer = os.pipe()
     os.register_at_fork(after_in_child=lambda: os.close(writer))
@@ -178,9 +200,12 @@ def _lifeline() -> int:
 
 
 def _environment(traced: bool) -> dict[str, str]:
-    """The supervisor's: where spans are to be exported, they are made. What is set stays."""
-    exported = os.environ.get("OTEL_TRACES_EXPORTER", "none") != "none"
-    return {"LABKIT_TRACING": "on" if traced or exported else "off", **os.environ}
+    """Return the supervisor's environment, in which a tracing that is set already stays.
+
+    Where spans are to be exported, they are made.
+    """
+    is_exported = os.environ.get("OTEL_TRACES_EXPORTER", "none") != "none"
+    return {"LABKIT_TRACING": "on" if traced or is_exported else "off", **os.environ}
 
 
 def _make(home: Home) -> None:
@@ -192,36 +217,36 @@ def _make(home: Home) -> None:
 
 
 def _wait(
-    home: Home, supervisor: "subprocess.Popen[bytes]", progress: Callable[[str], None]
+    home: Home, supervisor: "subprocess.Popen[bytes]", on_progress: Callable[[str], None]
 ) -> None:
-    deadline = time.monotonic() + _UP_SECONDS
+    deadline = time.monotonic() + _UP_S
     us = Holder(supervisor.pid, spawn.birth(supervisor.pid) or "")
     while True:
         state = home.state()
-        ours = us.wrote(state)  # an earlier one may have had the same pid
-        if ours and state.get("phase") == "up":
+        is_ours = us.wrote(state)  # an earlier one may have had the same pid
+        if is_ours and state.get("phase") == "up":
             return
         if supervisor.poll() is not None:
             raise _NotUp("the supervisor died")
         if time.monotonic() > deadline:
             raise _NotUp("the lab did not come up in time")
-        services = state.get("services", []) if ours else []
-        waiting = [service["name"] for service in services if service["state"] != "up"]
-        progress(f"waiting for {', '.join(waiting)}" if waiting else "loading the services")
-        time.sleep(_LOOK_SECONDS)
+        services = state.get("services", []) if is_ours else []
+        starting = [service["name"] for service in services if service["state"] != "up"]
+        on_progress(f"waiting for {', '.join(starting)}" if starting else "loading the services")
+        time.sleep(_LOOK_S)
 
 
-def _complaint(home: Home, began: int) -> str:
-    """The supervisor's own last words, in one line."""
+def _complaint(home: Home, log_size: int) -> str:
+    """Return the last line that the supervisor has logged since its start, as an error message."""
     log = home.logs / "supervisor.log"
     with log.open("rb") as file:
-        file.seek(began)
+        file.seek(log_size)
         lines = file.read().decode(errors="replace").strip().splitlines()
-    last = lines[-1][-_LAST_LINES:] if lines else _why_nothing_is_said(home)
+    last = lines[-1][-_LAST_CHARACTERS:] if lines else _explain_silence(home)
     return f"the lab did not come up: {last} (log: {log})"
 
 
-def _why_nothing_is_said(home: Home) -> str:
-    if shutil.disk_usage(home.logs).free < _PAGE:
+def _explain_silence(home: Home) -> str:
+    if shutil.disk_usage(home.logs).free < _PAGE_BYTES:
         return f"the disk that {home.folder} lies on is full: make room"
     return "no reason given"

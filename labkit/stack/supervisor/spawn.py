@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,9 +48,14 @@ class Started:
 
     def go_on(self) -> None:
         """Let the child begin its work."""
-        with suppress(BrokenPipeError):  # it died at the gate
-            os.write(self.gate, _GO_ON)
+        open_gate(self.gate)
         os.close(self.gate)
+
+
+def open_gate(gate: int) -> None:
+    """Let the child begin that waits at the other end of a pipe."""
+    with suppress(BrokenPipeError):  # it died at the gate
+        os.write(gate, _GO_ON)
 
 
 def fork(work: Callable[[], None], log: Path, lifeline: int, keep: tuple[int, ...] = ()) -> Started:
@@ -176,20 +181,24 @@ def _birth_on_macos(pid: int) -> str | None:
         return None
 
 
-def kill_left_over(recorded: list[dict[str, Any]]) -> int:
-    """End what an earlier run left behind, and only that.
+def kill_left_over(recorded: Iterable[Mapping[str, Any]]) -> list[int]:
+    """Kill the processes that an earlier run left behind, and only those.
 
     Args:
         recorded: pid and birth of each process of that run.
 
     Returns:
-        How many were still there.
+        The pids of those that were still there.
     """
-    left = [one for one in recorded if birth(int(one["pid"])) == one["birth"]]
-    for one in left:
+    pids = [
+        int(process["pid"])
+        for process in recorded
+        if birth(int(process["pid"])) == process["birth"]
+    ]
+    for pid in pids:
         with suppress(ProcessLookupError):  # it ended meanwhile
-            os.kill(int(one["pid"]), signal.SIGKILL)
-    return len(left)
+            os.kill(pid, signal.SIGKILL)
+    return pids
 
 
 def _popen(command: list[str], log: Path, keep: tuple[int, ...]) -> Started:

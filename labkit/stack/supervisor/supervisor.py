@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import selectors
+import shlex
 import signal
 import socket
 import time
@@ -152,9 +153,10 @@ class Supervisor:
         spawn.kill_left_over(before.get("processes", []))
         lock = take_lock(self.home.databases_lock_file, _EARLIER_SECONDS)
         if lock is None:
+            file = shlex.quote(str(self.home.databases_lock_file))
             raise CannotStart(
                 f"a process of an earlier run still works on the databases in {self.home.folder}: "
-                f"end it (fuser {self.home.databases_lock_file} names it), then labkit up"
+                f"end it (fuser {file} names it), then labkit up"
             )
         self._failpoints.cross("supervisor.start.after_stop")
         return lock
@@ -416,7 +418,7 @@ class Supervisor:
             FailpointStore(self.home.faults).keep(())  # ours too, now that it is over
         except Exception as error:  # there is nothing to go on with
             self._phase = "stopping"
-            again = f"the lab goes down; labkit up --home {self.home.folder} starts it again"
+            again = f"the lab goes down; labkit up {self.home.option} starts it again"
             raise CannotStart(f"{error}; {again}") from error
 
     def _stop_for_reset(self) -> None:
