@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from labkit.home import Home
 from labkit.results import Result
@@ -35,6 +35,9 @@ from labkit.runtime.wiring import Service, failpoints_of
 from labkit.settings import Settings
 
 log = logging.getLogger(__name__)
+
+A = TypeVar("A")
+C = TypeVar("C")
 
 _HEALTH_SECONDS = 2.5  # more than a call has: a busy service is no dead one
 
@@ -99,7 +102,7 @@ class Runtime:
             )
             setattr(self, name, stub)
 
-    async def run(self, step: Step[Any, Any], command: Any) -> Any:
+    async def run(self, step: Step[C, A], command: C) -> A:
         """Run a step on this service's own database."""
         if tracing.on and not step.reads:
             return await tracing.within(

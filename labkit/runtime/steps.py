@@ -6,14 +6,16 @@ commits. A **flow** is asynchronous and awaits steps of its own database and cal
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import Column
 
 from labkit.results import Message, ResultCode
 
 A = TypeVar("A")
-P = ParamSpec("P")
+C = TypeVar("C")
+A_co = TypeVar("A_co", covariant=True)
+C_contra = TypeVar("C_contra", contravariant=True)
 
 
 class Event(Message):
@@ -32,7 +34,7 @@ class Event(Message):
 
 
 @dataclass(frozen=True)
-class Step(Generic[P, A]):
+class Step(Generic[C_contra, A_co]):
     """A business function on one database. Called directly it is the plain function.
 
     Attributes:
@@ -43,19 +45,19 @@ class Step(Generic[P, A]):
         key: by which a lookup finds its row.
     """
 
-    function: Callable[P, A]
+    function: Callable[[Any, C_contra], A_co]
     name: str
     reads: bool = False
     failed: ResultCode | None = None
     key: Column[Any] | None = None
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
-        """Run it inside a transaction that the caller holds."""
-        return self.function(*args, **kwargs)
+    def __call__(self, tx: Any, command: C_contra) -> A_co:
+        """Run the step inside a transaction that the caller holds."""
+        return self.function(tx, command)
 
 
 @dataclass(frozen=True)
-class Flow(Generic[P, A]):
+class Flow(Generic[C_contra, A_co]):
     """A business function over several services, which awaits steps and calls.
 
     Attributes:
@@ -64,32 +66,34 @@ class Flow(Generic[P, A]):
         shared: whether who asks for the same while it runs waits for the same answer.
     """
 
-    function: Callable[P, Awaitable[A]]
+    function: Callable[[Any, C_contra], Awaitable[A_co]]
     name: str
     shared: bool = True
 
-    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> A:
-        """Run it."""
-        return await self.function(*args, **kwargs)
+    async def __call__(self, shop: Any, command: C_contra) -> A_co:
+        """Run the flow."""
+        return await self.function(shop, command)
 
 
 def step(
     *, reads: bool = False, failed: ResultCode | None = None
-) -> Callable[[Callable[P, A]], Step[P, A]]:
+) -> Callable[[Callable[[Any, C], A]], Step[C, A]]:
     """Mark a function `(tx, command) -> answer` as a step."""
 
-    def mark(function: Callable[P, A]) -> Step[P, A]:
+    def mark(function: Callable[[Any, C], A]) -> Step[C, A]:
         return Step(function, function.__name__, reads, failed)
 
     return mark
 
 
-def flow(function: Callable[P, Awaitable[A]]) -> Flow[P, A]:
+def flow(function: Callable[[Any, C], Awaitable[A]]) -> Flow[C, A]:
     """Mark a function `async (shop, command) -> answer` as a flow."""
     return Flow(function, function.__name__)
 
 
-def looking_flow(function: Callable[P, Awaitable[A]]) -> Flow[P, A]:
+def looking_flow(
+    function: Callable[[Any, C], Awaitable[A]],
+) -> Flow[C, A]:
     """Mark a function `async (shop, query) -> answer` as a flow that says what holds.
 
     Who asks is never told what held when somebody else asked before: it may be over, and known to

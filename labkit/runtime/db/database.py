@@ -16,6 +16,7 @@ from labkit.runtime.steps import Step
 from labkit.runtime.telemetry import tracing
 
 A = TypeVar("A")
+C = TypeVar("C")
 
 
 class Database:
@@ -32,14 +33,14 @@ class Database:
         self._writer = GroupCommit(engine, context, self._deliver, locks_rows=locks_rows)
         self._reader = GroupCommit(open_reader(url), context, self._deliver)
 
-    async def run(self, step: Step[Any, A], command: Any) -> A:
+    async def run(self, step: Step[C, A], command: C) -> A:
         """Run a step and commit; the same as `ask`, for whoever waits as long as it takes."""
         return await self.ask(step, command)
 
     def ask(
         self,
-        step: Step[Any, A],
-        command: Any,
+        step: Step[C, A],
+        command: C,
         expires: float = float("inf"),
         *,
         behind_writes: bool = False,
@@ -67,7 +68,7 @@ class Database:
         worker.put(Job(step, command, answer, expires, tracing.inject()), bounded=True)
         return answer
 
-    def submit(self, step: Step[Any, A], command: Any, trace: str = "") -> "Future[A]":
+    def submit(self, step: Step[C, A], command: C, trace: str = "") -> "Future[A]":
         """The same from a thread that waits for what it submits, so that it bounds itself."""
         answer: Future[A] = Future()
         self._worker(step).put(Job(step, command, answer, trace=trace), bounded=False)

@@ -19,7 +19,7 @@ Q = TypeVar("Q")
 Key = Column[Any]
 
 
-def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[[Transaction, Q], A]]:
+def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[Q, A]]:
     """Mark a function `(row, query) -> answer` as a step that finds one row and changes nothing.
 
     Args:
@@ -27,7 +27,7 @@ def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[[Transaction, Q],
             function is given None where there is none.
     """
 
-    def mark(answer: Callable[[Any, Q], A]) -> Step[[Transaction, Q], A]:
+    def mark(answer: Callable[[Any, Q], A]) -> Step[Q, A]:
         @wraps(answer)
         def function(tx: Transaction, query: Q) -> A:
             value = getattr(query, key.name)
