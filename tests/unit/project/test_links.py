@@ -50,7 +50,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 @cache
 def _text_of(page: Path) -> str:
-    """Return a page with each paragraph on one line, so that a line's end parts no name and file."""
+    """Return a page with each paragraph on one line, so that no name is parted from its file."""
     return re.sub(r"\n(?=[^\n|#>-])[ \t]*", " ", page.read_text(encoding="utf-8"))
 
 
