@@ -110,7 +110,7 @@ def code_of(number: int, place: str) -> str:
         found = found._build
     code = textwrap.dedent(inspect.getsource(inspect.unwrap(found)))
     module, _, path = where.partition(":")
-    code = re.sub(r"^@\w+\.replaces\(.*\)\n", "", code)
+    code = re.sub(r"^@\w+\.replaces\([^()]*\)\n", "", code)
     code = re.sub(r"^((?:async )?def|class) _\b", rf"\1 {path.rpartition('.')[2]}", code, count=1)
     own = module.rpartition(".")[2]
     return re.sub(rf"(?<![\w.]){own}\.", "", code)  # as it would read where it stands
