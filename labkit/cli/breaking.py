@@ -71,7 +71,7 @@ def fault(
     if clear:
         points.disarm(place)
         mend(place, everything=True)
-        FaultBook(place.faults).take_up()
+        FaultBook(place.faults).remove()
         return say("all failpoints are disarmed, and no other fault is left")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")

@@ -10,7 +10,7 @@ from rich.text import Text
 from labkit.faults.points import catalogue
 from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, SIGNS, Outcome
 from labkit.matrix.scenario import SCENARIOS, Scenario
-from labkit.runtime.injection.failpoints import KINDS, Failpoint
+from labkit.runtime.injection.boundaries import KINDS, Failpoint
 
 _STYLES = {BROKEN: "bold red", NOT_REACHED: "yellow", HELD: "green"}  # the sign says it, too
 _GROUP = 5

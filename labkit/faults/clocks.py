@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from labkit.faults.on_lab import ALL, label_of
 from labkit.faults.ruling import WITH_STEPS, Ruling, one_of, seconds_of
 from labkit.faults.verb import Reach, verb
-from labkit.runtime.injection.standing import Rule
+from labkit.runtime.injection.standing import FaultKind, StandingFault
 
 
 class Clocks(Ruling):
@@ -25,7 +25,7 @@ class Clocks(Ruling):
         """
         seconds_of(abs(seconds))
         labels = self._with_a_clock() if process == ALL else [self._clock_of(process)]
-        rules = [Rule("clock_stepped", label, seconds) for label in labels]
+        rules = [StandingFault(FaultKind.CLOCK_STEPPED, label, seconds) for label in labels]
         with self._ruled(*rules) as met:
             yield Reach(met, f"{', '.join(labels)} wrote nothing")
 

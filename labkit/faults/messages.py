@@ -7,7 +7,7 @@ from labkit.faults.processes import Processes
 from labkit.faults.ruling import TOPICS, Ruling, one_of, seconds_of
 from labkit.faults.standing import standing
 from labkit.faults.verb import Reach, verb
-from labkit.runtime.injection.standing import Rule
+from labkit.runtime.injection.standing import FaultKind, StandingFault
 
 
 class Messages(Ruling, Processes):
@@ -20,7 +20,9 @@ class Messages(Ruling, Processes):
         Args:
             topic: as the wiring names it, `order_cancel`.
         """
-        with self._ruled(Rule("duplicated", one_of(topic, TOPICS, "topic"))) as met:
+        with self._ruled(
+            StandingFault(FaultKind.DUPLICATED, one_of(topic, TOPICS, "topic"))
+        ) as met:
             yield Reach(met, f"nothing was sent to {topic}")
 
     @verb
@@ -30,7 +32,7 @@ class Messages(Ruling, Processes):
         Args:
             topic: as the wiring names it, `order_cancel`.
         """
-        with self._ruled(Rule("reordered", one_of(topic, TOPICS, "topic"))) as met:
+        with self._ruled(StandingFault(FaultKind.REORDERED, one_of(topic, TOPICS, "topic"))) as met:
             yield Reach(met, f"no two messages were sent to {topic} within a second")
 
     @verb
@@ -41,7 +43,7 @@ class Messages(Ruling, Processes):
             topic: as the wiring names it, `order_cancel`.
             seconds: how much later.
         """
-        rule = Rule("late", one_of(topic, TOPICS, "topic"), seconds_of(seconds))
+        rule = StandingFault(FaultKind.LATE, one_of(topic, TOPICS, "topic"), seconds_of(seconds))
         with self._ruled(rule) as met:
             yield Reach(met, f"nothing was sent to {topic}")
 

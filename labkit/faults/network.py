@@ -5,7 +5,7 @@ from typing import Literal
 
 from labkit.faults.ruling import SERVING, WITH_STEPS, Ruling, one_of, seconds_of
 from labkit.faults.verb import Reach, verb
-from labkit.runtime.injection.standing import Rule
+from labkit.runtime.injection.standing import FaultKind, StandingFault
 
 
 class Network(Ruling):
@@ -20,7 +20,7 @@ class Network(Ruling):
             seconds: how much longer each group of steps takes that commit together.
         """
         one_of(service, WITH_STEPS, "service with a database")
-        with self._ruled(Rule("slow", service, seconds_of(seconds))) as met:
+        with self._ruled(StandingFault(FaultKind.SLOW, service, seconds_of(seconds))) as met:
             yield Reach(met, f"nobody asked {service} for a step")
 
     @verb
@@ -46,5 +46,7 @@ class Network(Ruling):
         if a == b:
             raise ValueError(f"{a}: a network is cut between two services")
         pairs = {"both": (f"{a}>{b}", f"{b}>{a}"), "there": (f"{a}>{b}",), "back": (f"{b}>{a}",)}
-        with self._ruled(*(Rule("cut", pair, how=how) for pair in pairs[way])) as met:
+        with self._ruled(
+            *(StandingFault(FaultKind.CUT, pair, mode=how) for pair in pairs[way])
+        ) as met:
             yield Reach(met, f"nothing went between {a} and {b}")

@@ -6,8 +6,9 @@ from typing import Any
 
 from labkit.home import Home
 from labkit.payment_platform.wiring import PLATFORM
+from labkit.runtime.injection.boundaries import TIMED, Failpoint
 from labkit.runtime.injection.counters import numbers_in
-from labkit.runtime.injection.failpoints import TIMED, Failpoint, FailpointStore
+from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
 from labkit.stack.boundaries import HELPER, SUPERVISOR, boundaries_of
@@ -83,7 +84,8 @@ def check_seconds(action: str) -> None:
 
 def left(home: Home, name: str) -> int:
     """How many crossings a failpoint is still armed for."""
-    return int(FailpointStore(home.faults).armed().get(name, {}).get("times", 0))
+    armed = FailpointStore(home.faults).armed().get(name)
+    return armed["times"] if armed else 0
 
 
 def disarm(home: Home, name: str | None = None) -> None:

@@ -9,7 +9,7 @@ from labkit.faults import undoing
 from labkit.faults.on_lab import OnLab
 from labkit.faults.standing import standing
 from labkit.payment_platform.wiring import PLATFORM
-from labkit.runtime.injection.standing import FaultBook, Rule
+from labkit.runtime.injection.standing import FaultBook, StandingFault
 from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.shop.wiring import GROUPS, SERVICES
 
@@ -27,13 +27,13 @@ class Ruling(OnLab):
     """Faults of one lab that rules stand for."""
 
     @contextmanager
-    def _ruled(self, *rules: Rule) -> Iterator[Callable[[], int]]:
+    def _ruled(self, *rules: StandingFault) -> Iterator[Callable[[], int]]:
         """Have rules stand for a block, which is handed how often they were met."""
         book = FaultBook(self._home.faults)
         named = [replace(rule, number=secrets.token_hex(4)) for rule in rules]
         with standing(self._home, undoing.take_up, rules=[rule.number for rule in named]):
-            laid = [book.lay(rule) for rule in named]
-            yield lambda: sum(book.met(rule) for rule in laid)
+            laid = [book.add(rule) for rule in named]
+            yield lambda: sum(book.hits(rule) for rule in laid)
 
 
 def one_of(name: str, known: tuple[str, ...], what: str) -> str:

@@ -38,7 +38,7 @@ def take_up(home: Home, rules: Sequence[str]) -> None:
     book = FaultBook(home.faults)
     found = [rule for rule in book.standing() if rule.number in rules]
     if found:
-        book.take_up(*found)
+        book.remove(*found)
 
 
 @undoes

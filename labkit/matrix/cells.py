@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.runtime.injection.failpoints import TIMED
+from labkit.runtime.injection.boundaries import TIMED
 
 HELD, BROKEN, NOT_REACHED = "held", "broken", "not reached"
 #: verdict → its sign, the worst first.

@@ -48,13 +48,13 @@ async def post(
         OSError: no whole answer came: refused, broken off, no HTTP, or too late.
     """
     until = time.monotonic() + (session.timeout.total or 0)
-    if way.loses():
+    if way.drops():
         await _nothing(until)
     try:
         answer = await _post(session, _connected(url, way), urlencode(params).encode())
     except aiohttp.ClientError as error:
         raise ConnectionError(f"{type(error).__name__}: {error}") from error
-    if way.loses(coming=True):
+    if way.drops(back=True):
         await _nothing(until)
     return answer
 

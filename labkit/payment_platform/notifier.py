@@ -42,7 +42,7 @@ class Notifier:
         self._database = database
         self._failpoints = failpoints
         self._key = key
-        self._way = NetworkPath(failpoints.rules, PLATFORM.name, _MERCHANT)
+        self._way = NetworkPath(failpoints.standing, PLATFORM.name, _MERCHANT)
         self._written = asyncio.Event()
         self._queue: asyncio.Queue[Notice] = asyncio.Queue()
         self._taken: set[int] = set()  # queued or being sent

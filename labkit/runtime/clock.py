@@ -24,7 +24,7 @@ from pathlib import Path
 from labkit.boot import boot_id
 from labkit.files import making_sense_of
 from labkit.home import WALL_FILE, Home, locked, write_whole
-from labkit.runtime.injection.standing import Rules
+from labkit.runtime.injection.standing import FaultKind, StandingFaults
 
 _LAST = datetime(9000, 1, 1)
 _MOST_BYTES = 4096  # of a clock file
@@ -103,17 +103,17 @@ def _monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
-def step_with(rules: Rules, process: str) -> None:
-    """Have the wall clock of this process stepped where a rule about it says so.
+def step_with(faults: StandingFaults, process: str) -> None:
+    """Step the wall clock of this process as long as a standing fault says so.
 
     Args:
-        rules: of the home.
-        process: what this process is called, as `goods-1`.
+        faults: the standing faults of the home.
+        process: name of this process, as `goods-1`.
     """
 
     def step_ms() -> int:
-        stepped = rules.of("clock_stepped", process)
-        return sum(int(rule.amount * 1000) for rule in stepped) if stepped else 0
+        steps = faults.of(FaultKind.CLOCK_STEPPED, process)
+        return sum(int(step.amount * 1000) for step in steps) if steps else 0
 
     _Wall.step_ms = step_ms
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.results import Result
-from labkit.runtime.injection.failpoints import KINDS, Failpoint
+from labkit.runtime.injection.boundaries import KINDS, Failpoint
 from labkit.runtime.messaging import dead_letters, inbox, outbox
 from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.steps import Event, Flow, Step

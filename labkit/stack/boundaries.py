@@ -11,13 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from labkit.home import Home
-from labkit.runtime.injection.failpoints import (
-    KINDS,
-    Failpoint,
-    Failpoints,
-    FailpointStore,
-    Refused,
-)
+from labkit.runtime.injection.boundaries import KINDS, Failpoint
+from labkit.runtime.injection.failpoints import Failpoints, FailpointStore, Refused
 
 #: Is called with the name of a boundary that a process crosses.
 Cross: TypeAlias = Callable[[str], object]

@@ -85,7 +85,7 @@ def test_a_deadline_stored_by_a_wrong_clock_is_late(teller: Teller) -> None:
 def test_all_clocks_step_at_once(teller: Teller) -> None:
     """As when a laptop wakes: every process that writes by its clock is ahead by as much."""
     with broken(teller, ("clock_stepped", ("all", 2.0))) as (reach,):
-        stepped = {rule.about for rule in FaultBook(teller.lab.home.faults).standing()}
+        stepped = {rule.target for rule in FaultBook(teller.lab.home.faults).standing()}
         trade(teller)
         assert reach.times > 0
         assert made_at_ms(max(ids(teller))) > wall_ms() + 500

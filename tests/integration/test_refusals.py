@@ -2,7 +2,7 @@
 
 import pytest
 
-from labkit.runtime.injection.failpoints import BOUNDARIES, KINDS
+from labkit.runtime.injection.boundaries import BOUNDARIES, KINDS
 from tests.support.storyline import Teller
 
 #: What a service crosses as it serves; the others are the platform's and the supervisor's.

@@ -9,7 +9,8 @@ from sqlalchemy import NullPool, create_engine, make_url
 from labkit.faults.points import catalogue
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
-from labkit.runtime.injection.failpoints import KINDS, Failpoint, Failpoints
+from labkit.runtime.injection.boundaries import KINDS, Failpoint
+from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import outbox
 from labkit.shop.wiring import GROUPS
 from labkit.stack.setup.databases import COLLATION

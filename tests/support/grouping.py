@@ -18,7 +18,8 @@ from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.db.operations import claim
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.injection.failpoints import KINDS, Failpoint, Failpoints
+from labkit.runtime.injection.boundaries import KINDS, Failpoint
+from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import outbox
 from labkit.runtime.registry.files import FileWorkerLease
 from labkit.runtime.registry.ids import IdMaker

@@ -17,7 +17,7 @@ from labkit.runtime.db.row_keys import RowKey
 from labkit.runtime.db.texts import CauseText
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection import standing
-from labkit.runtime.injection.standing import Rule, Rules
+from labkit.runtime.injection.standing import StandingFault, StandingFaults
 from labkit.runtime.messaging import inbox
 from labkit.runtime.messaging.consumer import Inbox
 from labkit.runtime.messaging.inbox import Delivery, Failure
@@ -113,10 +113,10 @@ def _(self: GroupCommit) -> None:
         self._see_to(group)
 
 
-@thread_ends.replaces("labkit.runtime.injection.standing:Rules.meet")
-def _(self: Rules, rule: Rule, times: int = 1) -> None:
+@thread_ends.replaces("labkit.runtime.injection.standing:StandingFaults.hit")
+def _(self: StandingFaults, fault: StandingFault, times: int = 1) -> None:
     file = os.open(
-        standing._tally(self._folder, rule), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        standing._hits_file(self._folder, fault), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
     )
     try:
         os.write(file, b"." * times)

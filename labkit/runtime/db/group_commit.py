@@ -35,6 +35,7 @@ from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection import outages
 from labkit.runtime.injection.failpoints import Refused
+from labkit.runtime.injection.standing import FaultKind
 
 log = logging.getLogger(__name__)
 
@@ -277,19 +278,19 @@ class GroupCommit:
 
     def _slow_down(self, group: list[Job]) -> None:
         """Take longer for a group, as a slow disk would, where a rule says so."""
-        rules = self._context.failpoints.rules
-        for rule in rules.of("slow", self._context.service):
+        rules = self._context.failpoints.standing
+        for rule in rules.of(FaultKind.SLOW, self._context.service):
             # what the runtime looks for by itself, all the time, proves nothing
-            rules.meet(rule, sum(not one.step.reads or one.expires < _EVER for one in group))
+            rules.hit(rule, sum(not one.step.reads or one.expires < _EVER for one in group))
             until = time.monotonic() + rule.amount
-            while time.monotonic() < until and rules.stands(rule):
+            while time.monotonic() < until and rules.is_standing(rule):
                 time.sleep(min(_LOOK_SECONDS, rule.amount))
 
     def _note_step(self, group: list[Job]) -> None:
         """Note who writes by a wall clock that a rule has stepped."""
         failpoints = self._context.failpoints
-        for rule in failpoints.rules.of("clock_stepped", failpoints.process):
-            failpoints.rules.meet(rule, sum(not one.step.reads for one in group))
+        for rule in failpoints.standing.of(FaultKind.CLOCK_STEPPED, failpoints.process):
+            failpoints.standing.hit(rule, sum(not one.step.reads for one in group))
 
     def _is_armed(self, work: Job) -> bool:
         return not work.step.reads and self._context.failpoints.is_armed(self._before(work))

@@ -1,1 +1,1 @@
-"""What can be made to fail inside a process: failpoints, and faults that stand."""
+"""Fault injection inside a process: failpoints, and faults that stand."""

@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 class Counters:
-    """Whole numbers in a file that processes map into their memory.
+    """Numbers in a file that processes map into their memory.
 
     Args:
-        path: the file, made where there is none.
+        path: the file, made if there is none.
         size: how many numbers.
     """
 
@@ -18,17 +18,17 @@ class Counters:
             _lengthen(file.fileno(), size * 8)
             self._numbers = memoryview(mmap.mmap(file.fileno(), size * 8)).cast("Q")
 
-    def add(self, at: int) -> None:
+    def add(self, index: int) -> None:
         """Count one more."""
-        self._numbers[at] += 1
+        self._numbers[index] += 1
 
-    def read(self, at: int) -> int:
-        """A number as it is now."""
-        return self._numbers[at]
+    def read(self, index: int) -> int:
+        """Return a number as it is now."""
+        return self._numbers[index]
 
 
 def numbers_in(path: Path, size: int) -> list[int]:
-    """Read so many counters of a file, for who only looks; those that it lacks are zero."""
+    """Read so many counters of a file without writing to it; those that it lacks are zero."""
     data = path.read_bytes()[: size * 8].ljust(size * 8, b"\0")
     return memoryview(data).cast("Q").tolist()
 

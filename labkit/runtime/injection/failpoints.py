@@ -9,108 +9,43 @@ A crossing that nobody armed costs one array increment and one comparison.
 """
 
 import asyncio
-import json
 import logging
 import os
 import signal
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
-from labkit.files import making_sense_of
-from labkit.home import locked, write_whole
+from labkit.runtime.injection.boundaries import Failpoint
 from labkit.runtime.injection.counters import Counters
-from labkit.runtime.injection.standing import Rules
+from labkit.runtime.injection.fault_file import FaultFile
+from labkit.runtime.injection.standing import StandingFaults
 
 log = logging.getLogger(__name__)
 
-#: boundary → what can be made to happen there. A `delay:SECONDS` undoes a step and runs it later, a
-#: `stall:SECONDS` holds its transaction open, with all that it has read and locked.
-BOUNDARIES = {
-    "before_commit": ("crash", "refuse", "delay", "stall"),
-    "after_commit": ("crash", "delay", "duplicate"),
-    "before_call": ("crash", "refuse", "delay", "duplicate"),
-    "after_call": ("crash", "refuse", "delay"),
-    "before_send": ("crash", "refuse", "delay", "duplicate"),
-    "after_ack": ("crash", "delay"),
-    "before_offset_commit": ("crash", "refuse", "delay"),
-    "after_offset_commit": ("crash", "delay"),
-    "before_notify": (
-        "crash",
-        "refuse",
-        "delay",
-        "duplicate",
-        "reorder",
-        "alter",
-        "wrong_amount",
-        "forge",
-    ),
-    "after_notify": ("crash", "delay"),
-    "before_answer": ("crash", "delay", "early"),
-    "before_rename": ("crash", "delay"),
-    "after_rename": ("crash", "delay"),
-    "before_fork": ("crash", "refuse", "delay"),
-    "after_fork": ("crash", "delay"),
-    "after_record": ("crash", "delay"),
-    "before_stop": ("crash", "delay"),
-    "after_stop": ("crash", "delay"),
-    "before_fill": ("crash", "delay"),
-    "after_fill": ("crash", "delay"),
-    "before_work": ("crash", "refuse", "delay"),
-    "after_work": ("crash", "delay"),
-}
-
-#: what is crossed → the boundaries around it.
-KINDS = {
-    "commit": ("before_commit", "after_commit"),
-    "call": ("before_call", "after_call"),
-    "send": ("before_send", "after_ack"),
-    "offset": ("before_offset_commit", "after_offset_commit"),
-    "notify": ("before_notify", "after_notify"),
-    "answer": ("before_answer",),
-    "rename": ("before_rename", "after_rename"),
-    "fork": ("before_fork", "after_fork", "after_record"),
-    "stop": ("before_stop", "after_stop"),
-    "fill": ("before_fill", "after_fill"),
-    "work": ("before_work", "after_work"),
-}
-
-
-#: The actions that say how long, as `delay:2.5`.
-TIMED = ("delay", "stall")
-
 
 class Refused(Exception):
-    """An armed failpoint refused the crossing."""
+    """The refusal of a crossing, by a failpoint that was armed with `refuse`."""
 
 
-@dataclass(frozen=True)
-class Failpoint:
-    """A place where a process can be made to fail: `service.step.boundary`."""
+class Armed(TypedDict):
+    """The arming of one failpoint.
 
-    service: str
-    step: str
-    boundary: str
+    Attributes:
+        action: what it does, as `delay:2.5`.
+        times: how many crossings it acts on still.
+    """
 
-    @property
-    def name(self) -> str:
-        """The name that the command line and the lab use."""
-        return f"{self.service}.{self.step}.{self.boundary}"
-
-    @property
-    def actions(self) -> tuple[str, ...]:
-        """What the failpoint can be armed with."""
-        return BOUNDARIES[self.boundary]
+    action: str
+    times: int
 
 
 class Action(NamedTuple):
-    """What an armed failpoint asks of the one who crosses it.
+    """The action that an armed failpoint asks of the code that crosses it.
 
     Attributes:
-        verb: what it was armed with; empty where it was not.
+        verb: what it was armed with; empty if it was not armed.
         seconds: how late.
     """
 
@@ -119,7 +54,7 @@ class Action(NamedTuple):
 
     @property
     def twice(self) -> bool:
-        """Whether what is being done shall be done twice."""
+        """Return True if the crossing code must do twice what it is about to do."""
         return self.verb == "duplicate"
 
 
@@ -127,61 +62,43 @@ _NOTHING = Action()
 
 
 class FailpointStore:
-    """The faults armed in a home, as the tools outside and the services see them.
+    """The failpoints armed in a home, as the tools outside and the services see them.
 
     Args:
         folder: the home's folder of faults.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / "armed.json"
-        self._lock = folder / "lock"
-        self._folder = folder
-
-    @cached_property
-    def turn(self) -> Counters:
-        """Moves on whenever something is armed or disarmed; who only looks needs none."""
-        return Counters(self._folder / "turn", 1)
+        self._file = _file_in(folder)
 
     def arm(self, name: str, action: str, times: int = 1) -> None:
         """Make the next `times` crossings of a failpoint do `action` (`delay:2.5` for seconds)."""
-        with locked(self._lock):
-            armed = self.armed()
-            armed[name] = {"action": action, "times": times}
-            self._write(armed)
+        with self._file.edit() as armed:
+            armed[name] = Armed(action=action, times=times)
 
     def clear(self, name: str | None = None) -> None:
         """Disarm one failpoint, or all."""
-        with locked(self._lock):
-            armed = {} if name is None else self.armed()
-            armed.pop(name or "", None)
-            self._write(armed)
+        if name is None:
+            self._file.clear()
+            return
+        with self._file.edit() as armed:
+            armed.pop(name, None)
 
     def keep(self, services: Collection[str]) -> None:
-        """Disarm all failpoints but those of some services."""
-        with locked(self._lock):
-            armed = self.armed()
-            self._write(
-                {name: fault for name, fault in armed.items() if name.partition(".")[0] in services}
-            )
+        """Disarm all failpoints except those of some services."""
+        with self._file.edit() as armed:
+            for name in [name for name in armed if name.partition(".")[0] not in services]:
+                del armed[name]
 
-    def armed(self) -> dict[str, dict[str, str | int]]:
-        """What is armed: name → action and how many times still."""
-        try:
-            with making_sense_of(self._file):
-                armed = json.loads(self._file.read_text())
-                return {
-                    name: {"action": str(fault["action"]), "times": int(fault["times"])}
-                    for name, fault in armed.items()
-                }
-        except FileNotFoundError:
-            return {}
+    def armed(self) -> dict[str, Armed]:
+        """Return the armed failpoints by name."""
+        return self._file.read()
 
     def take(self, name: str) -> str | None:
         """Use up one armed crossing, on disk *before* it acts, so that a crash happens once.
 
         Returns:
-            What it was armed with. None where it was not, and where that could not be written, as
+            What it was armed with. None if it was not armed, and if that could not be written, as
             on a full disk: it stays armed, and does not act.
         """
         try:
@@ -191,23 +108,14 @@ class FailpointStore:
             return None
 
     def _take(self, name: str) -> str | None:
-        with locked(self._lock):
-            armed = self.armed()
-            fault = armed.get(name)
-            if fault is None:
+        with self._file.edit() as armed:
+            if name not in armed:
                 return None
-            fault["times"] = int(fault["times"]) - 1
-            if not fault["times"]:
+            armed[name]["times"] -= 1
+            action = armed[name]["action"]
+            if not armed[name]["times"]:
                 del armed[name]
-            self._write(armed)
-            return str(fault["action"])
-
-    def _write(self, armed: dict[str, dict[str, str | int]]) -> None:
-        if armed:
-            write_whole(self._file, json.dumps(armed), durable=True)
-        else:  # on a full disk too; a rename would be no more durable
-            self._file.unlink(missing_ok=True)
-        self.turn.add(0)
+        return action
 
 
 class Failpoints:
@@ -219,22 +127,20 @@ class Failpoints:
         catalogue: every failpoint that the process can cross.
 
     Attributes:
-        process: its name.
-        rules: what else may be wrong with it, for as long as it lasts.
+        process: name of the process.
+        standing: the standing faults of the home.
     """
 
     def __init__(self, folder: Path, process: str, catalogue: Iterable[Failpoint]) -> None:
         self.process = process
-        self.rules = Rules(folder)
-        self._index = {point.name: at for at, point in enumerate(catalogue)}
+        self.standing = StandingFaults(folder)
+        self._index = {point.name: number for number, point in enumerate(catalogue)}
         self._hits = hits_of(folder, process, len(self._index))
-        self._armoury = FailpointStore(folder)
-        self._turns = self._armoury.turn
-        self._turn = -1
-        self._armed: frozenset[str] = frozenset()
+        self._store = FailpointStore(folder)
+        self._armed = _file_in(folder).watch()
 
     def count(self, name: str) -> None:
-        """Note that a boundary is crossed, on which nothing may act now.
+        """Note that a boundary is crossed at which nothing may act now.
 
         Raises:
             KeyError: the boundary is not in the catalogue: a defect of the runtime.
@@ -242,13 +148,10 @@ class Failpoints:
         self._hits.add(self._index[name])
 
     def is_armed(self, name: str) -> bool:
-        """Whether something would happen at a crossing."""
-        if self._turns.read(0) != self._turn:
-            self._turn = self._turns.read(0)
-            self._armed = frozenset(self._armoury.armed())
-        return name in self._armed
+        """Return True if something would happen at a crossing."""
+        return name in self._armed.current()
 
-    def act(self, name: str) -> "Action":
+    def act(self, name: str) -> Action:
         """Cross a boundary: count it, and do what it is armed with; a delay is the caller's.
 
         Raises:
@@ -257,7 +160,7 @@ class Failpoints:
         self.count(name)
         if not self.is_armed(name):
             return _NOTHING
-        verb, _, seconds = (self._armoury.take(name) or "").partition(":")
+        verb, _, seconds = (self._store.take(name) or "").partition(":")
         if verb == "crash":
             os.kill(os.getpid(), signal.SIGKILL)
         if verb == "refuse":
@@ -268,7 +171,7 @@ class Failpoints:
         """Cross a boundary from a thread, which a delay holds up.
 
         Returns:
-            Whether what is about to be done shall be done twice.
+            Whether the caller must do twice what it is about to do.
 
         Raises:
             Refused: the failpoint is armed with `refuse`.
@@ -278,18 +181,36 @@ class Failpoints:
             time.sleep(action.seconds)
         return action.twice
 
-    async def act_async(self, name: str) -> "Action":
-        """The same as `act` from a coroutine: a delay is over when this returns."""
+    async def act_async(self, name: str) -> Action:
+        """Do the same as `act` from a coroutine, and return after the delay."""
         action = self.act(name)
         if action.seconds:
             await asyncio.sleep(action.seconds)
         return action
 
     async def cross_async(self, name: str) -> bool:
-        """The same as `cross` from a coroutine: a delay holds up nothing but the caller."""
+        """Do the same as `cross` from a coroutine: a delay holds up nothing but the caller."""
         return (await self.act_async(name)).twice
 
 
 def hits_of(folder: Path, process: str, size: int) -> Counters:
-    """The file that counts how often a process crossed each of its failpoints."""
+    """Open the file that counts how often a process crossed each of its failpoints."""
     return Counters(folder / f"{process}.hits", size)
+
+
+def _file_in(folder: Path) -> FaultFile[dict[str, Armed]]:
+    return FaultFile(
+        folder / "armed.json",
+        folder / "lock",
+        folder / "turn",
+        load=_load,
+        dump=lambda armed: {name: dict(fault) for name, fault in armed.items()},
+        durable=True,
+    )
+
+
+def _load(armed: Any) -> dict[str, Armed]:
+    return {
+        name: Armed(action=str(fault["action"]), times=int(fault["times"]))
+        for name, fault in (armed or {}).items()
+    }

@@ -1,55 +1,57 @@
-"""What befalls a message between its outbox and the broker, where a rule says so."""
+"""Faults of messages, between the outbox and the broker."""
 
 import asyncio
 import time
 
-from labkit.runtime.injection.standing import Rule, Rules
+from labkit.runtime.injection.standing import FaultKind, StandingFault, StandingFaults
 
-_HOLD_SECONDS = 1.0
-_LOOK_SECONDS = 0.02
+#: How long a message waits for a later one to overtake it.
+_HOLD_S = 1.0
+#: How often a message that waits looks whether its fault still stands.
+_POLL_S = 0.02
 
 
 class MessageFaults:
-    """What befalls the messages that one process sends.
+    """Applies standing faults to the messages that one process sends.
 
     Args:
-        rules: of the home.
+        faults: the standing faults of the home.
     """
 
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
+    def __init__(self, faults: StandingFaults) -> None:
+        self._faults = faults
         self._held: dict[str, asyncio.Event] = {}
 
     async def apply(self, topic: str) -> bool:
-        """Have a message be late, or be overtaken; whether it is to be sent twice."""
-        for rule in self._rules.of("late", topic):
-            self._rules.meet(rule)
-            await self._wait(rule, rule.amount, asyncio.Event())
-        for rule in self._rules.of("reordered", topic):
-            await self._hold_back(rule, topic)
-        twice = self._rules.of("duplicated", topic)
-        for rule in twice:
-            self._rules.meet(rule)
-        return bool(twice)
+        """Delay a message, or let a later one overtake it, and return True if it is sent twice."""
+        for fault in self._faults.of(FaultKind.LATE, topic):
+            self._faults.hit(fault)
+            await self._wait(fault, fault.amount, asyncio.Event())
+        for fault in self._faults.of(FaultKind.REORDERED, topic):
+            await self._hold_back(fault, topic)
+        duplicated = self._faults.of(FaultKind.DUPLICATED, topic)
+        for fault in duplicated:
+            self._faults.hit(fault)
+        return bool(duplicated)
 
-    def gone(self, topic: str) -> None:
-        """A message has gone: who was held back for it may go as well."""
+    def sent(self, topic: str) -> None:
+        """Release the message that was held back until this one was sent."""
         if held := self._held.pop(topic, None):
             held.set()
 
-    async def _hold_back(self, rule: Rule, topic: str) -> None:
-        """Wait until a later one has gone, but not for ever: perhaps none comes."""
+    async def _hold_back(self, fault: StandingFault, topic: str) -> None:
+        """Wait until a later message was sent, but not for ever: perhaps none comes."""
         if topic in self._held:
             return  # this is the later one
         overtaken = self._held[topic] = asyncio.Event()
-        await self._wait(rule, _HOLD_SECONDS, overtaken)
+        await self._wait(fault, _HOLD_S, overtaken)
         if overtaken.is_set():
-            self._rules.meet(rule)
+            self._faults.hit(fault)
         else:
             del self._held[topic]
 
-    async def _wait(self, rule: Rule, seconds: float, done: asyncio.Event) -> None:
-        """Wait until it is done or the time is over, and no longer than the rule stands."""
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and not done.is_set() and self._rules.stands(rule):
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def _wait(self, fault: StandingFault, seconds: float, done: asyncio.Event) -> None:
+        """Wait until it is done or the time is over, and no longer than the fault stands."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not done.is_set() and self._faults.is_standing(fault):
+            await asyncio.sleep(_POLL_S)

@@ -1,68 +1,69 @@
 """A network that is cut between two services, at the one end of it that both directions pass.
 
-Who calls holds the line, so that what goes and what comes is lost at its end; a connection that is
-refused is one to a port of this machine at which nobody listens, and the system refuses it.
+The caller holds the connection, so that what it sends and what it receives is lost at its end. A
+connection that is refused leads to a port of this machine at which nobody listens, and the system
+refuses it.
 """
 
 import socket
 from collections.abc import Sequence
 from functools import cache
 
-from labkit.runtime.injection.standing import Rule, Rules
+from labkit.runtime.injection.standing import FaultKind, StandingFault, StandingFaults
 
 DROPPED, REFUSED = "dropped", "refused"
 
 
 class NetworkPath:
-    """The way from one service to another and back.
+    """The path from one service to another and back.
 
     Args:
-        rules: of the home; None where nothing can be wrong with it.
-        here: who calls.
-        there: who is called.
+        faults: the standing faults of the home; None if the path has none.
+        caller: the service that calls.
+        callee: the service that is called.
     """
 
-    def __init__(self, rules: Rules | None, here: str, there: str) -> None:
-        self._rules = rules
-        self._going, self._coming = f"{here}>{there}", f"{there}>{here}"
+    def __init__(self, faults: StandingFaults | None, caller: str, callee: str) -> None:
+        self._faults = faults
+        self._there, self._back = f"{caller}>{callee}", f"{callee}>{caller}"
 
-    def loses(self, *, coming: bool = False) -> bool:
-        """Whether what goes now, or what comes back, gets lost; then that is noted."""
-        return self._meets(self._coming if coming else self._going, DROPPED)
+    def drops(self, *, back: bool = False) -> bool:
+        """Return True if what goes there now, or comes back, gets lost; note the hit then."""
+        return self._hits(self._back if back else self._there, DROPPED)
 
     def connects_to(self, endpoint: str) -> str:
-        """Where a new connection leads: where it refused is, nobody listens; then that is noted."""
-        return nobody() if self._meets(self._going, REFUSED) else endpoint
+        """Return where a new connection leads: if it is refused, to a port without a listener."""
+        return unused_endpoint() if self._hits(self._there, REFUSED) else endpoint
 
     @property
     def is_refused(self) -> bool:
-        """Whether a new connection would be refused."""
-        return bool(self._found(self._going, REFUSED))
+        """Return True if a new connection would be refused."""
+        return bool(self._cuts(self._there, REFUSED))
 
-    def _meets(self, about: str, how: str) -> bool:
-        met = self._found(about, how)
-        for rule in met:
-            assert self._rules  # which it is from
-            self._rules.meet(rule)
-        return bool(met)
+    def _hits(self, direction: str, mode: str) -> bool:
+        cuts = self._cuts(direction, mode)
+        for cut in cuts:
+            assert self._faults  # which it is from
+            self._faults.hit(cut)
+        return bool(cuts)
 
-    def _found(self, about: str, how: str) -> Sequence[Rule]:
-        rules = self._rules.of("cut", about) if self._rules else ()
-        return rules and [rule for rule in rules if rule.how == how]
+    def _cuts(self, direction: str, mode: str) -> Sequence[StandingFault]:
+        cuts = self._faults.of(FaultKind.CUT, direction) if self._faults else ()
+        return cuts and [cut for cut in cuts if cut.mode == mode]
 
 
-#: The way of who is no service of the lab: nothing is wrong with it.
+#: The path of a caller that is no service of the lab: it has no faults.
 UNBROKEN = NetworkPath(None, "", "")
 
 
 @cache
-def _silent() -> socket.socket:
-    """A port that is ours, so that nobody else listens there, and at which we do not."""
-    bound = socket.socket()
-    bound.bind(("127.0.0.1", 0))
-    return bound
+def _reserved_port() -> socket.socket:
+    """Bind a port without listening at it, so that nobody else does."""
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
 
-def nobody() -> str:
-    """An endpoint of this machine at which nobody listens, `host:port`."""
-    return "{}:{}".format(*_silent().getsockname())
+def unused_endpoint() -> str:
+    """Return an endpoint of this machine at which nobody listens, `host:port`."""
+    return "{}:{}".format(*_reserved_port().getsockname())

@@ -1,4 +1,4 @@
-"""How often a process found a server away: counted where it is noticed.
+"""Outage counters: how often a process found a server away, counted where it notices.
 
 A fault of a server proves by these that it was reached: it counts what the shop met, and not what
 the fault believes to have done.
@@ -14,11 +14,11 @@ _counters: list[Counters] = []  # of this process; none in a tool, which nobody 
 
 
 def start(folder: Path, process: str) -> None:
-    """Count from now on what this process misses.
+    """Count from now on the outages that this process meets.
 
     Args:
         folder: the home's folder of faults.
-        process: its name, as `goods-1`.
+        process: name of the process, as `goods-1`.
     """
     _counters[:] = [_counters_at(_file(folder, process))]
 
@@ -33,27 +33,27 @@ def count(kind: str) -> None:
 
 
 def total(folder: Path, kind: str, service: str = "*") -> int:
-    """How often the processes of a home missed a server since the last reset.
+    """Add up how often the processes of a home met an outage since the last reset.
 
     Args:
         folder: the home's folder of faults.
-        kind: of server: `database`, `broker` or `registry`.
-        service: only its processes; all if not said.
+        kind: kind of server: `database`, `broker` or `registry`; or `row`.
+        service: counts only the processes of this service.
     """
     files = sorted(folder.glob(f"{service}-[0-9]*.misses"))
     return sum(_counters_at(file).read(_KINDS.index(kind)) for file in files)
 
 
 def listen_to_the_broker() -> None:
-    """Hear from kafka-python's log what nothing else tells: a connection failed, or timed out."""
+    """Count what only kafka-python's log tells: a connection failed, or timed out."""
     for name in ("kafka.net.connection", "kafka.net.manager"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
         logger.propagate = False
-        logger.addHandler(_BrokerMisses())
+        logger.addHandler(_BrokerOutages())
 
 
-class _BrokerMisses(logging.Handler):
+class _BrokerOutages(logging.Handler):
     def emit(self, _record: logging.LogRecord) -> None:
         count(BROKER)
 

@@ -55,7 +55,7 @@ class Relay:
         self._service = service
         self._broker = broker
         self._failpoints = failpoints
-        self._mishaps = MessageFaults(failpoints.rules)
+        self._message_faults = MessageFaults(failpoints.standing)
         self._desk_of = cache(lambda group: audit.Asked(desk_of(group), audit_delay))
         self._limit = limit
         self._audit_delay = audit_delay
@@ -139,10 +139,10 @@ class Relay:
     async def _carry(self, parcel: OutboxMessage) -> None:
         boundary = f"{self._service}.{parcel.topic}."
         twice = await self._failpoints.cross_async(boundary + "before_send")
-        if await self._mishaps.apply(parcel.topic) or twice:
+        if await self._message_faults.apply(parcel.topic) or twice:
             await self._until_acknowledged(parcel)
         await self._until_acknowledged(parcel)
-        self._mishaps.gone(parcel.topic)
+        self._message_faults.sent(parcel.topic)
         await self._failpoints.cross_async(boundary + "after_ack")
 
     async def _carry_traced(self, parcel: OutboxMessage) -> None:

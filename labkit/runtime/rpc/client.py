@@ -193,5 +193,5 @@ class Calls:
         }
 
     def _way(self, service: str) -> NetworkPath:
-        rules = self._failpoints and self._failpoints.rules
-        return NetworkPath(rules, self._caller, service) if rules else UNBROKEN
+        faults = self._failpoints and self._failpoints.standing
+        return NetworkPath(faults, self._caller, service) if faults else UNBROKEN

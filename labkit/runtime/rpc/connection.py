@@ -175,7 +175,7 @@ class Connection:
                 batch = take_batch(self._outgoing)
                 if not self._outgoing:
                     self._wake.clear()
-                if not self._way.loses():
+                if not self._way.drops():
                     await self._stream.write(pack(batch))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reader meets the same end, and says why
@@ -183,7 +183,7 @@ class Connection:
     async def _read(self) -> None:
         with suppress(grpc.aio.AioRpcError):
             while (message := await self._stream.read()) is not grpc.aio.EOF:
-                if not self._way.loses(coming=True):
+                if not self._way.drops(back=True):
                     self._hear(message)
         self.broken = True
         for writing in self._tasks[:1]:  # none where it was closed meanwhile

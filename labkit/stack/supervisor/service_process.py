@@ -21,7 +21,7 @@ from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime import clock, logs
 from labkit.runtime.injection import outages
 from labkit.runtime.injection.network import NetworkPath
-from labkit.runtime.injection.standing import Rules
+from labkit.runtime.injection.standing import StandingFaults
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.service import Runtime
 from labkit.runtime.telemetry import tracing
@@ -73,7 +73,7 @@ def serve(
     logs.set_up()
     gc.set_threshold(*_COLLECT)
     clock.follow(home)
-    clock.step_with(Rules(home.faults), f"{name}-{instance}")
+    clock.step_with(StandingFaults(home.faults), f"{name}-{instance}")
     if name == CONSOLE:
         assert listener  # it serves HTTP and nothing else
         return uvloop.run(console.serve(home, listener))
@@ -127,7 +127,7 @@ def _platform(home: Home, settings: Settings, name: str) -> dict[str, Any]:
         platform_key,
         notify_url=f"{ends['pay-web']}/pay/callback",
         timeout=settings.call_timeout,
-        way=NetworkPath(Rules(home.faults), name, PLATFORM.name),
+        way=NetworkPath(StandingFaults(home.faults), name, PLATFORM.name),
     )
     return {"platform": client, "platform_key": platform_key}
 

@@ -15,7 +15,7 @@ from labkit.faults import Faults, NotReached, list_standing, mend, points
 from labkit.faults.standing import standing
 from labkit.faults.undoing import bring_back, resume
 from labkit.home import Home
-from labkit.runtime.injection.standing import FaultBook, Rule, Rules
+from labkit.runtime.injection.standing import FaultBook, FaultKind, StandingFault, StandingFaults
 from labkit.stack.setup import hide
 from labkit.stack.supervisor import spawn
 from tests.support.store import eventually
@@ -91,7 +91,7 @@ def test_what_stands_broken_is_listed(home: Home) -> None:
             {"fault": "armed goods.deduct_stock.before_commit crash 2", "held by": None},
         ]
         for rule in FaultBook(home.faults).standing():
-            Rules(home.faults).meet(rule)
+            StandingFaults(home.faults).hit(rule)
     assert (slow.times, cut.times) == (1, 2)
     points.disarm(home)
     assert list_standing(home) == []
@@ -147,7 +147,7 @@ def test_a_stopped_process_of_another_birth_is_left_alone(home: Home) -> None:
 
 def test_what_cannot_be_undone_is_said_and_keeps_no_other(home: Home) -> None:
     """One note is of a fault that is not known; the others are undone all the same."""
-    rule = FaultBook(home.faults).lay(Rule("slow", "goods", 1.0))
+    rule = FaultBook(home.faults).add(StandingFault(FaultKind.SLOW, "goods", 1.0))
     folder = home.folder / "standing"
     folder.mkdir()
     for number, undo in enumerate(

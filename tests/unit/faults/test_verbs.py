@@ -11,7 +11,7 @@ from labkit.cli.base import app
 from labkit.faults import VERBS, Faults, NotReached, Reach
 from labkit.faults.verb import verb
 from labkit.home import Home
-from labkit.runtime.injection.standing import FaultBook, Rule, Rules
+from labkit.runtime.injection.standing import FaultBook, FaultKind, StandingFault, StandingFaults
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def faults(home: Home) -> Faults:
 def meet_all(home: Home) -> None:
     """Meet every rule that stands, as a process of the lab would."""
     for rule in FaultBook(home.faults).standing():
-        Rules(home.faults).meet(rule)
+        StandingFaults(home.faults).hit(rule)
 
 
 def test_it_is_mended_and_then_not_reached(home: Home, faults: Faults) -> None:
@@ -150,6 +150,6 @@ def test_the_command_refuses_what_is_no_fault_and_a_home_without_a_lab(home: Hom
 
 def test_clear_takes_up_what_a_killed_command_left(home: Home) -> None:
     """A command that is killed with −9 mends nothing; `labkit fault --clear` does."""
-    FaultBook(home.faults).lay(Rule("slow", "goods", 3600))
+    FaultBook(home.faults).add(StandingFault(FaultKind.SLOW, "goods", 3600))
     assert command("fault", "--clear", "--home", home.folder)[0] == 0
     assert FaultBook(home.faults).standing() == []

@@ -24,7 +24,7 @@ from labkit.matrix.plan import UNREACHABLE
 from labkit.matrix.scenario import Scenario
 from labkit.ops.invariants.check import INVARIANTS
 from labkit.ops.reader import HOMES_OF
-from labkit.runtime.injection.failpoints import BOUNDARIES
+from labkit.runtime.injection.boundaries import BOUNDARIES
 from labkit.settings import Settings, bounds_of
 
 ROOT = Path(__file__).parents[3]

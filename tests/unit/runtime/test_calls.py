@@ -15,7 +15,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
-from labkit.runtime.injection.failpoints import BOUNDARIES, Failpoint, Failpoints, FailpointStore
+from labkit.runtime.injection.boundaries import BOUNDARIES, Failpoint
+from labkit.runtime.injection.failpoints import Failpoints, FailpointStore
 from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.rpc.protocol import Call, pack
 from labkit.runtime.wiring import Service

@@ -17,13 +17,8 @@ from labkit.runtime.db.database import Database
 from labkit.runtime.db.engines import LOG_BYTES, open_engine, open_reader
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.injection.failpoints import (
-    KINDS,
-    Failpoint,
-    Failpoints,
-    FailpointStore,
-    Refused,
-)
+from labkit.runtime.injection.boundaries import KINDS, Failpoint
+from labkit.runtime.injection.failpoints import Failpoints, FailpointStore, Refused
 from labkit.runtime.messaging import outbox
 from labkit.runtime.steps import Event, step
 from labkit.shop.messages import DeductStock, OrderCancelled

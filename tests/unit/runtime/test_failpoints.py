@@ -13,15 +13,8 @@ import pytest
 
 from labkit.faults import points
 from labkit.home import Home
-from labkit.runtime.injection.failpoints import (
-    BOUNDARIES,
-    KINDS,
-    Failpoint,
-    Failpoints,
-    FailpointStore,
-    Refused,
-    hits_of,
-)
+from labkit.runtime.injection.boundaries import BOUNDARIES, KINDS, Failpoint
+from labkit.runtime.injection.failpoints import Failpoints, FailpointStore, Refused, hits_of
 
 POINT = "goods.deduct_stock.before_commit"
 AFTER = "goods.deduct_stock.after_commit"
@@ -30,7 +23,8 @@ CATALOGUE = [Failpoint(*name.split(".")) for name in (POINT, AFTER)]
 _CROSS = """
 import sys
 from pathlib import Path
-from labkit.runtime.injection.failpoints import Failpoint, Failpoints
+from labkit.runtime.injection.boundaries import Failpoint
+from labkit.runtime.injection.failpoints import Failpoints
 folder, *names = sys.argv[1:]
 catalogue = [Failpoint(*name.split(".")) for name in names]
 Failpoints(Path(folder), "goods-1", catalogue).cross(names[0])
@@ -161,15 +155,15 @@ def test_an_unknown_boundary_is_a_defect(failpoints: Failpoints) -> None:
 
 def test_what_is_armed_outside_is_seen_inside(failpoints: Failpoints, folder: Path) -> None:
     """A running process sees what is armed and disarmed from outside, at its next crossing."""
-    armoury = FailpointStore(folder)
+    store = FailpointStore(folder)
     assert failpoints.cross(POINT) is False
-    armoury.arm(POINT, "refuse", times=9)
+    store.arm(POINT, "refuse", times=9)
     with pytest.raises(Refused):
         failpoints.cross(POINT)
-    armoury.clear(POINT)
+    store.clear(POINT)
     assert failpoints.cross(POINT) is False
-    armoury.arm(POINT, "refuse")
-    armoury.clear()
+    store.arm(POINT, "refuse")
+    store.clear()
     assert failpoints.cross(POINT) is False
 
 

@@ -22,7 +22,8 @@ from labkit.runtime.db.job import Job, TransactionDefaults
 from labkit.runtime.db.tables import DEAD, DONE, WAITING
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.errors import Overloaded
-from labkit.runtime.injection.failpoints import KINDS, Failpoint, Failpoints, FailpointStore
+from labkit.runtime.injection.boundaries import KINDS, Failpoint
+from labkit.runtime.injection.failpoints import Failpoints, FailpointStore
 from labkit.runtime.messaging import inbox, outbox
 from labkit.runtime.messaging.consumer import Inbox
 from labkit.runtime.messaging.dead_letters import StuckItem

@@ -1,4 +1,4 @@
-"""What befalls a message by a rule: late, overtaken, sent twice, while the rule stands."""
+"""What befalls a message by a fault: late, overtaken, sent twice, while the fault stands."""
 
 import asyncio
 import time
@@ -9,21 +9,21 @@ from typing import Any
 import pytest
 
 from labkit.runtime.injection.messages import MessageFaults
-from labkit.runtime.injection.standing import FaultBook, Rule, Rules
+from labkit.runtime.injection.standing import FaultBook, FaultKind, StandingFault, StandingFaults
 
 SECONDS = 30  # after which a message hangs, and the test fails
 
 
 @pytest.fixture
 def book(tmp_path: Path) -> FaultBook:
-    """The rules of a home, from outside."""
+    """The faults of a home, from outside."""
     return FaultBook(tmp_path)
 
 
 @pytest.fixture
-def mishaps(tmp_path: Path) -> MessageFaults:
+def faults(tmp_path: Path) -> MessageFaults:
     """What befalls the messages of a process of that home."""
-    return MessageFaults(Rules(tmp_path))
+    return MessageFaults(StandingFaults(tmp_path))
 
 
 def within(work: Coroutine[Any, Any, Any]) -> Any:
@@ -35,56 +35,56 @@ def within(work: Coroutine[Any, Any, Any]) -> Any:
     return asyncio.run(main())
 
 
-def test_nothing_befalls_without_a_rule(mishaps: MessageFaults, book: FaultBook) -> None:
-    """Nor by a rule about another topic."""
-    book.lay(Rule("late", "refunded", 3600))
-    assert within(mishaps.apply("paid")) is False
+def test_nothing_befalls_without_a_rule(faults: MessageFaults, book: FaultBook) -> None:
+    """Nor by a fault about another topic."""
+    book.add(StandingFault(FaultKind.LATE, "refunded", 3600))
+    assert within(faults.apply("paid")) is False
 
 
-def test_twice(mishaps: MessageFaults, book: FaultBook) -> None:
-    """Each message is to be sent twice, and is counted, until the rule is taken up."""
-    rule = book.lay(Rule("duplicated", "paid"))
-    assert [within(mishaps.apply("paid")) for _ in range(2)] == [True, True]
-    book.take_up(rule)
-    assert within(mishaps.apply("paid")) is False
-    assert book.met(rule) == 2
+def test_twice(faults: MessageFaults, book: FaultBook) -> None:
+    """Each message is to be sent twice, and is counted, until the fault is removed."""
+    fault = book.add(StandingFault(FaultKind.DUPLICATED, "paid"))
+    assert [within(faults.apply("paid")) for _ in range(2)] == [True, True]
+    book.remove(fault)
+    assert within(faults.apply("paid")) is False
+    assert book.hits(fault) == 2
 
 
-def test_late(mishaps: MessageFaults, book: FaultBook) -> None:
+def test_late(faults: MessageFaults, book: FaultBook) -> None:
     """It goes so many seconds later and not before."""
-    rule = book.lay(Rule("late", "paid", 0.3))
+    fault = book.add(StandingFault(FaultKind.LATE, "paid", 0.3))
     began = time.monotonic()
-    within(mishaps.apply("paid"))
+    within(faults.apply("paid"))
     assert time.monotonic() - began >= 0.3
-    assert book.met(rule) == 1
+    assert book.hits(fault) == 1
 
 
 def test_what_is_late_goes_when_the_rule_is_taken_up(
-    mishaps: MessageFaults, book: FaultBook
+    faults: MessageFaults, book: FaultBook
 ) -> None:
     """An hour is not waited for."""
-    rule = book.lay(Rule("late", "paid", 3600))
+    fault = book.add(StandingFault(FaultKind.LATE, "paid", 3600))
 
     async def main() -> None:
-        held = asyncio.ensure_future(mishaps.apply("paid"))
-        while not book.met(rule):
+        held = asyncio.ensure_future(faults.apply("paid"))
+        while not book.hits(fault):
             await asyncio.sleep(0.01)
         assert not held.done()
-        book.take_up(rule)
+        book.remove(fault)
         await held
 
     within(main())
 
 
-def test_the_later_goes_first(mishaps: MessageFaults, book: FaultBook) -> None:
+def test_the_later_goes_first(faults: MessageFaults, book: FaultBook) -> None:
     """The first is held until the second has gone, in that topic; then it was overtaken."""
-    rule = book.lay(Rule("reordered", "paid"))
+    fault = book.add(StandingFault(FaultKind.REORDERED, "paid"))
     gone: list[str] = []
 
     async def send(name: str, topic: str = "paid") -> None:
-        await mishaps.apply(topic)
+        await faults.apply(topic)
         gone.append(name)
-        mishaps.gone(topic)
+        faults.sent(topic)
 
     async def main() -> None:
         first = asyncio.ensure_future(send("first"))
@@ -95,15 +95,15 @@ def test_the_later_goes_first(mishaps: MessageFaults, book: FaultBook) -> None:
 
     within(main())
     assert gone == ["of another topic", "second", "first"]
-    assert book.met(rule) == 1
+    assert book.hits(fault) == 1
 
 
-def test_one_alone_is_not_held_for_ever(mishaps: MessageFaults, book: FaultBook) -> None:
+def test_one_alone_is_not_held_for_ever(faults: MessageFaults, book: FaultBook) -> None:
     """Where no later one comes it goes all the same, and nothing was overtaken; where its send then
     fails, the next is held in its turn."""
-    rule = book.lay(Rule("reordered", "paid"))
+    fault = book.add(StandingFault(FaultKind.REORDERED, "paid"))
     for _ in range(2):
         began = time.monotonic()
-        assert within(mishaps.apply("paid")) is False
+        assert within(faults.apply("paid")) is False
         assert time.monotonic() - began > 0.5
-    assert book.met(rule) == 0
+    assert book.hits(fault) == 0

@@ -1,4 +1,4 @@
-"""A network that is cut by rules, on real lines: what is lost or refused, and that it heals."""
+"""A network cut by faults, on real connections: what is lost or refused, and that it heals."""
 
 import asyncio
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from labkit.runtime.errors import Unknown
-from labkit.runtime.injection.failpoints import Failpoint, Failpoints
-from labkit.runtime.injection.network import nobody
-from labkit.runtime.injection.standing import FaultBook, Rule
+from labkit.runtime.injection.boundaries import Failpoint
+from labkit.runtime.injection.failpoints import Failpoints
+from labkit.runtime.injection.network import unused_endpoint
+from labkit.runtime.injection.standing import FaultBook, FaultKind, StandingFault
 from tests.support.counter import ONE, Counting, calling, serving
 
 CALL = [Failpoint("tests", "add", "before_call"), Failpoint("tests", "add", "after_call")]
@@ -40,12 +41,12 @@ def test_what_is_cut_is_lost_until_it_is_mended(
             if open_before:
                 assert (await counter.add(ONE)).success
             before = counting.total
-            rule = book.lay(Rule("cut", about, how=how))
+            fault = book.add(StandingFault(FaultKind.CUT, about, mode=how))
             with pytest.raises(Unknown):
                 await counter.add(ONE)
             assert (counting.total > before) == done
-            assert book.met(rule) > 0
-            book.take_up(rule)
+            assert book.hits(fault) > 0
+            book.remove(fault)
             for _ in range(20):  # a line that was silent is doubted for a moment
                 try:
                     assert (await counter.add(ONE)).success
@@ -59,10 +60,10 @@ def test_what_is_cut_is_lost_until_it_is_mended(
 
 
 def test_a_cut_of_others_is_no_matter(tmp_path: Path) -> None:
-    """A rule about other services, or about connections the other way, is not met."""
+    """A fault about other services, or about connections the other way, is not met."""
     book, counting = FaultBook(tmp_path), Counting()
     others = (("tests>other", "dropped"), ("counter>tests", "refused"))
-    rules = [book.lay(Rule("cut", about, how=how)) for about, how in others]
+    faults = [book.add(StandingFault(FaultKind.CUT, about, mode=how)) for about, how in others]
 
     async def main() -> None:
         failpoints = Failpoints(tmp_path, "tests-1", CALL)
@@ -73,12 +74,12 @@ def test_a_cut_of_others_is_no_matter(tmp_path: Path) -> None:
             assert (await counter.add(ONE)).success
 
     asyncio.run(main())
-    assert [book.met(rule) for rule in rules] == [0, 0]
+    assert [book.hits(fault) for fault in faults] == [0, 0]
 
 
 def test_nobody_listens_where_connections_are_refused() -> None:
     """The system itself refuses them."""
-    host, _, port = nobody().partition(":")
+    host, _, port = unused_endpoint().partition(":")
 
     async def connect() -> None:
         await asyncio.open_connection(host, int(port))

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from labkit.home import is_no_room, write_whole
+from labkit.runtime.injection.boundaries import Failpoint
 from labkit.runtime.injection.counters import Counters
-from labkit.runtime.injection.failpoints import Failpoint, Failpoints, FailpointStore, Refused
-from labkit.runtime.injection.standing import FaultBook, Rule, Rules
+from labkit.runtime.injection.failpoints import Failpoints, FailpointStore, Refused
+from labkit.runtime.injection.standing import FaultBook, FaultKind, StandingFault, StandingFaults
 from labkit.runtime.telemetry.span_log import SpanLog
 from tests.support.small_disk import fill, on_a_small_disk
 
@@ -110,17 +111,17 @@ def test_a_failpoint_that_cannot_be_used_up_does_not_act(disk: Path) -> None:
 
 @on_a_small_disk
 def test_rules_on_a_full_disk(disk: Path) -> None:
-    """A rule acts though nobody can count it, and can be taken up."""
-    book, rules = FaultBook(disk), Rules(disk)
-    slow = book.lay(Rule("slow", "goods", 0.5))
+    """A fault acts though nobody can count it, and can be taken up."""
+    book, faults = FaultBook(disk), StandingFaults(disk)
+    slow = book.add(StandingFault(FaultKind.SLOW, "goods", 0.5))
     filled = fill(disk)
-    rules.meet(slow)
-    assert rules.stands(slow)
-    book.take_up()
-    assert not rules.stands(slow)
+    faults.hit(slow)
+    assert faults.is_standing(slow)
+    book.remove()
+    assert not faults.is_standing(slow)
     filled.unlink()
-    rules.meet(slow)
-    assert book.met(slow) == 1
+    faults.hit(slow)
+    assert book.hits(slow) == 1
 
 
 @needs_a_full_device
