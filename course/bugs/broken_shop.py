@@ -140,7 +140,7 @@ def _where(place: str) -> str:
     """The place as a patch names it: `labkit.shop.goods:deduct_stock`."""
     parts = place.split(".")
     for folder in _FOLDERS:
-        for size in range(1, len(parts)):
+        for size in reversed(range(1, len(parts))):  # the module goes as far as it can
             where = f"{folder}{'.'.join(parts[:size])}:{'.'.join(parts[size:])}"
             if _is_there(where):
                 return where
