@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from course.bugs.bug import Bug, shelf
-from labkit.lab.bug_injection import sabotaged
+from labkit.lab.bug_injection import inject_bug
 from labkit.runtime.db.statements import Statement
 from labkit.runtime.steps import Flow, Step
 
@@ -41,7 +41,7 @@ def bugs_in(folder: Path, *bugs: Bug, fixes: Mapping[str, str] | None = None) ->
     wanted = {"bugs": [bug.name for bug in bugs], "fixes": dict(fixes or {})}
     (folder / _WANTED).write_text(json.dumps(wanted))
     first = _FIRST.format(root=str(_ROOT), folder=str(folder))
-    with sabotaged(first):
+    with inject_bug(first):
         yield Proof(folder)
 
 

@@ -13,11 +13,11 @@ from course.bugs.patching import bugs_in
 from course.bugs.stories import STORIES
 from labkit.matrix import customer as customers
 from labkit.matrix import plan
-from labkit.matrix import player as players
+from labkit.matrix import runner as runners
 from labkit.matrix.cells import Cell
 from labkit.matrix.customer import Unexpected
-from labkit.matrix.labs import side_by_side
-from labkit.matrix.player import Runner
+from labkit.matrix.labs import parallel_labs
+from labkit.matrix.runner import Runner
 from labkit.matrix.scenario import SCENARIOS, Scenario
 from tests.support.not_here import NotHere
 
@@ -73,14 +73,14 @@ def _look(bug: Bug, fixes: Mapping[str, str] | None) -> tuple[str, str]:
     patience = nullcontext() if fixes else _patience(bug)  # what is right may take its time
     with tempfile.TemporaryDirectory(prefix="bug-") as folder, patience:
         place = Path(folder)
-        labs = side_by_side(place, 1, patient=bug.asks_again)
+        labs = parallel_labs(place, 1, patient=bug.asks_again)
         with bugs_in(place / "bug", bug, fixes=fixes) as proof, labs as (lab,):
-            player = _Once(lab)
+            runner = _Once(lab)
             for by in bug.found_by:
-                words = play(player, by, bug.action)
+                words = play(runner, by, bug.action)
                 if words:  # nothing that comes after says anything
                     break
-            player.close()
+            runner.close()
             missed = bug.patches.keys() - _messages(bug) - proof.reached()
     never = [f"the code of {where} {_NEVER}" for where in sorted(missed)]
     return by, "; ".join([*never, *([words] if words else [])])
@@ -93,20 +93,19 @@ def play_all(bugs: Iterable[Bug]) -> Iterator[tuple[str, str]]:
         Each cell and story, and what did not hold: that should be nothing.
     """
     wanted = dict.fromkeys((by, bug.action) for bug in bugs for by in bug.found_by)
-    with tempfile.TemporaryDirectory() as folder, side_by_side(Path(folder), 1) as (lab,):
-        player = Runner(lab)
+    with tempfile.TemporaryDirectory() as folder, parallel_labs(Path(folder), 1) as (lab,):
+        runner = Runner(lab)
         for by, action in wanted:
-            yield by, play(player, by, action)
-        player.close()
+            yield by, play(runner, by, action)
+        runner.close()
 
 
-def play(player: Runner, by: str, action: str) -> str:
+def play(runner: Runner, by: str, action: str) -> str:
     """Play a cell or a story; what did not hold, in words, or nothing."""
     if ":" in by:
-        outcome = player.play(read(by, action))
-        return outcome.why
+        return runner.run_cell(read(by, action)).why
     try:
-        player.column((STORIES | SCENARIOS)[by])
+        runner.run_baseline((STORIES | SCENARIOS)[by])
     except Unexpected as error:
         return str(error)
     except NotHere as error:
@@ -120,18 +119,18 @@ def read(by: str, action: str) -> Cell:
     Raises:
         ValueError: there is none.
     """
-    return plan.read(by, action)
+    return plan.parse_cell(by, action)
 
 
 class _Once(Runner):
     """Plays until something breaks, and each once; the lab goes then."""
 
-    def column(self, scenario: Scenario) -> frozenset[str]:
-        """One try."""
-        return self._reached(scenario)
+    def run_baseline(self, scenario: Scenario) -> frozenset[str]:
+        """Run a scenario once only."""
+        return self._attempt_baseline(scenario)
 
-    def _begin_anew(self) -> None:
-        """Nothing is played any more."""
+    def _reset(self) -> None:
+        """Leave the lab as it is: nothing is run on it any more."""
 
 
 def _messages(bug: Bug) -> set[str]:
@@ -146,7 +145,7 @@ def _patience(bug: Bug) -> Iterator[None]:
         yield
         return
     with (
-        mock.patch.object(players, "_SETTLED_SECONDS", _SECONDS),
+        mock.patch.object(runners, "_SETTLED_SECONDS", _SECONDS),
         mock.patch.object(customers, "_FINAL_SECONDS", _SECONDS),
     ):
         yield

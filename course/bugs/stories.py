@@ -13,18 +13,18 @@ import httpx
 from sqlalchemy import text
 
 from labkit.faults import NotReached, points
-from labkit.matrix import overtaken
+from labkit.matrix import overtaken_answers
+from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.scenario import (
     IS_ABSENT,
     IS_CANCELLED,
     IS_PAID,
     IS_PLACED,
-    JobResults,
+    ExpectedStates,
     Scenario,
     Script,
 )
-from labkit.matrix.stage import ScenarioContext
 from labkit.ops import drive
 from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS
 from tests.support import audited, crowded, full_disk, on_mysql, repeated_ids
@@ -51,153 +51,155 @@ def story(name: str, says: str) -> Callable[[Callable[[ScenarioContext], Script]
     return enter
 
 
-def _race(stage: ScenarioContext, buyers: int, **wanted: Any) -> JobResults:
+def _race(context: ScenarioContext, buyers: int, **wanted: Any) -> ExpectedStates:
     """So many order the same at once; whoever is answered 200 has it."""
     with ThreadPoolExecutor(buyers) as pool:
-        orders = list(pool.map(lambda _: stage.user.place(**wanted), range(buyers)))
+        orders = list(pool.map(lambda _: context.customer.place(**wanted), range(buyers)))
     return {order: IS_PLACED if order.status == 200 else _IS_DECIDED for order in orders}
 
 
 @story("last-pieces", "eight buy at once what is there three times")
-def last_pieces(stage: ScenarioContext) -> Script:
+def last_pieces(context: ScenarioContext) -> Script:
     """A race for stock."""
     yield
-    return _race(stage, 8, goods_number=_MUCH_STOCK)
+    return _race(context, 8, goods_number=_MUCH_STOCK)
 
 
 @story("one-coupon", "eight orders want one coupon at once")
-def one_coupon(stage: ScenarioContext) -> Script:
+def one_coupon(context: ScenarioContext) -> Script:
     """A race for a coupon: the first is held up until the others have come, and saw it unused."""
-    coupon_id = stage.user.order(coupon=True).body["coupon_id"] + 2  # the user's next one
+    coupon_id = context.customer.order(coupon=True).body["coupon_id"] + 2  # the user's next one
     yield
-    with stage.lab.faults.armed("order.deduct_stock.before_call", "delay:0.4", times=8):
-        return _race(stage, 8, coupon_id=coupon_id)
+    with context.lab.faults.armed("order.deduct_stock.before_call", "delay:0.4", times=8):
+        return _race(context, 8, coupon_id=coupon_id)
 
 
 @story("one-balance", "eight orders spend at once what a user has three times")
-def one_balance(stage: ScenarioContext) -> Script:
+def one_balance(context: ScenarioContext) -> Script:
     """A race for a balance."""
     yield
-    return _race(stage, 8, user_id=_SECOND_USER, goods_number=_ITS_PIECES, money_paid=_MUCH_MONEY)
+    return _race(context, 8, user_id=_SECOND_USER, goods_number=_ITS_PIECES, money_paid=_MUCH_MONEY)
 
 
 @story("rush", "32 buy at once, each a piece, each with some balance")
-def rush(stage: ScenarioContext) -> Script:
+def rush(context: ScenarioContext) -> Script:
     """Many who do not stand in each other's way."""
     yield
-    return _race(stage, 32, money_paid=1_00) | _race(stage, 32, money_paid=1_00)
+    return _race(context, 32, money_paid=1_00) | _race(context, 32, money_paid=1_00)
 
 
 @story("some-cents", "an order is paid with 1.50 of the balance")
-def some_cents(stage: ScenarioContext) -> Script:
+def some_cents(context: ScenarioContext) -> Script:
     """Money that is no whole yuan."""
     yield
-    return {stage.user.order(money_paid=1_50): IS_PLACED}
+    return {context.customer.order(money_paid=1_50): IS_PLACED}
 
 
 @story("with-shipping", "an order so small that its shipping is charged")
-def with_shipping(stage: ScenarioContext) -> Script:
+def with_shipping(context: ScenarioContext) -> Script:
     """Cheap goods."""
     cheap = text("UPDATE trade_goods SET goods_price = goods_price / 100")
     dear = text("UPDATE trade_goods SET goods_price = goods_price * 100")
     yield
-    with stage.lab.database("goods") as goods:
+    with context.lab.database("goods") as goods:
         goods.execute(cheap)
     try:
-        order = stage.user.order()
+        order = context.customer.order()
         if order.body["shipping_fee"] == 0:
             raise Unexpected(f"nothing is charged for shipping: {order.body}")
     finally:
-        with stage.lab.database("goods") as goods:
+        with context.lab.database("goods") as goods:
             goods.execute(dear)
     return {order: IS_PLACED}
 
 
 @story("cancelled-when-paid", "a user wants to cancel a paid order, which is not done")
-def cancelled_when_paid(stage: ScenarioContext) -> Script:
+def cancelled_when_paid(context: ScenarioContext) -> Script:
     """A cancellation that comes too late."""
-    order = stage.user.order(money_paid=1_00)
-    stage.user.pay(order)
+    order = context.customer.order(money_paid=1_00)
+    context.customer.pay(order)
     yield
-    client, user_id = stage.lab.client, order.body["user_id"]
-    stage.user.ask(lambda: client.cancel(str(order.order_id), user_id), "cancelling")
+    client, user_id = context.lab.client, order.body["user_id"]
+    context.customer.request(lambda: client.cancel(str(order.order_id), user_id), "cancelling")
     return {order: IS_PAID}
 
 
 @story("two-who-cancel", "a flow cancels its order after the sweeper has found it, and before that")
-def two_who_cancel(stage: ScenarioContext) -> Script:
+def two_who_cancel(context: ScenarioContext) -> Script:
     """An order that is late to be cancelled, and a sweeper that is later still."""
     ended = "order.cancel_expired.after_commit"
-    before = _hits(stage, ended)
+    before = _hits(context, ended)
     yield
-    stage.breaks("order.confirm_pre_order.before_commit", "refuse")
-    stage.breaks("order.cancel_failed.before_commit", "delay:4.5")
-    stage.breaks("order.cancel_expired.before_commit", "delay:2.2")
-    order = stage.user.place(money_paid=1_00)
-    stage.user.wait(lambda: _hits(stage, ended) > before, "the sweeper has done what it wanted")
+    context.inject("order.confirm_pre_order.before_commit", "refuse")
+    context.inject("order.cancel_failed.before_commit", "delay:4.5")
+    context.inject("order.cancel_expired.before_commit", "delay:2.2")
+    order = context.customer.place(money_paid=1_00)
+    context.customer.wait_until(
+        lambda: _hits(context, ended) > before, "the sweeper has done what it wanted"
+    )
     return {order: IS_CANCELLED}
 
 
 @story("forged-callback", "somebody else signs that an open payment is paid")
-def forged_callback(stage: ScenarioContext) -> Script:
+def forged_callback(context: ScenarioContext) -> Script:
     """A lie about a payment that nobody made."""
-    order, pay_id, forger = _open_payment(stage)
+    order, pay_id, forger = _open_payment(context)
     yield
     fields = forger.signed(forger.notice(pay_id), by="foreign")
-    _must_fail(stage, forger, fields, "a forged callback")
+    _must_fail(context, forger, fields, "a forged callback")
     return {order: IS_PLACED}
 
 
 @story("wrong-amount", "a callback is genuine, and says that one cent was paid")
-def wrong_amount(stage: ScenarioContext) -> Script:
+def wrong_amount(context: ScenarioContext) -> Script:
     """A payment of another amount."""
-    order, pay_id, forger = _open_payment(stage)
+    order, pay_id, forger = _open_payment(context)
     yield
     _must_fail(
-        stage, forger, forger.notice(pay_id, total_amount="1"), "a callback with another amount"
+        context, forger, forger.notice(pay_id, total_amount="1"), "a callback with another amount"
     )
     return {order: IS_PLACED}
 
 
 @story("one-of-two", "of two orders of one price, the later one is paid")
-def one_of_two(stage: ScenarioContext) -> Script:
+def one_of_two(context: ScenarioContext) -> Script:
     """Two payments that look alike."""
-    first, second = (stage.user.order(money_paid=1_00) for _ in range(2))
-    stage.user.cashier(first)
-    url = stage.user.cashier(second)
+    first, second = (context.customer.order(money_paid=1_00) for _ in range(2))
+    context.customer.open_cashier(first)
+    url = context.customer.open_cashier(second)
     yield
-    stage.user.press(url)
+    context.customer.press(url)
     return {first: IS_PLACED, second: IS_PAID}
 
 
 @story("neighbour", "a message that fails again and again holds up no other of its service")
-def neighbour(stage: ScenarioContext) -> Script:
+def neighbour(context: ScenarioContext) -> Script:
     """The user service cannot give a balance back, and adds points all the same."""
-    failing, paid = (stage.user.order(money_paid=1_00) for _ in range(2))
-    url = stage.user.cashier(paid)
-    home, fault = stage.lab.home, "user.return_balance.before_commit"
+    failing, paid = (context.customer.order(money_paid=1_00) for _ in range(2))
+    url = context.customer.open_cashier(paid)
+    home, fault = context.lab.home, "user.return_balance.before_commit"
     yield
     points.arm(home, fault, "refuse", _MANY)
-    stage.user.cancel(failing)
-    stage.user.wait(lambda: points.left(home, fault) < _MANY, "a message fails")
-    stage.user.press(url)
-    stage.user.wait(
-        lambda: "user" in stage.handled("paid", paid),
+    context.customer.cancel(failing)
+    context.customer.wait_until(lambda: points.left(home, fault) < _MANY, "a message fails")
+    context.customer.press(url)
+    context.customer.wait_until(
+        lambda: "user" in context.inbox_rows("paid", paid),
         "the user service adds points, though another message fails",
     )
     points.disarm(home, fault)
-    for event_id, _status in {stage.handled("order_cancel", failing).get("user", (0, 0))}:
-        stage.by_hand(f"user.{event_id}", drive.RETRY)
+    for event_id, _status in {context.inbox_rows("order_cancel", failing).get("user", (0, 0))}:
+        context.drive(f"user.{event_id}", drive.RETRY)
     return {failing: IS_CANCELLED, paid: IS_PAID}
 
 
 @story("two-id-makers", "the ids of two services that run at the same time bear two numbers")
-def two_id_makers(stage: ScenarioContext) -> Script:
+def two_id_makers(context: ScenarioContext) -> Script:
     """Ids of two processes, which repeat where both make one in one millisecond as one worker."""
     yield
-    order = stage.user.order(money_paid=1_00)
-    stage.user.cashier(order)
-    ids = [int(str(order.order_id)), int(stage.user.find_payment(order)["pay_id"])]
+    order = context.customer.order(money_paid=1_00)
+    context.customer.open_cashier(order)
+    ids = [int(str(order.order_id)), int(context.customer.find_payment(order)["pay_id"])]
     workers = {number >> SEQUENCE_BITS & (WORKERS - 1) for number in ids}
     if len(workers) == 1:
         raise Unexpected(f"two services make ids as the same worker: {ids}, both by {workers}")
@@ -205,49 +207,49 @@ def two_id_makers(stage: ScenarioContext) -> Script:
 
 
 @story("given-up-and-left", "a payment is given up at the cashier, and that is all")
-def given_up_and_left(stage: ScenarioContext) -> Script:
+def given_up_and_left(context: ScenarioContext) -> Script:
     """A callback that does not say that somebody has paid."""
-    order = stage.user.order(money_paid=1_00)
-    url = stage.user.cashier(order)
+    order = context.customer.order(money_paid=1_00)
+    url = context.customer.open_cashier(order)
     yield
-    stage.user.press(url, "give-up")
+    context.customer.press(url, "give-up")
     return {order: IS_PLACED}
 
 
 @story("given-up-while-asked", "a payment is given up by hand while it is asked about")
-def given_up_while_asked(stage: ScenarioContext) -> Script:
+def given_up_while_asked(context: ScenarioContext) -> Script:
     """An answer that comes after a person has said that nobody asks any more.
 
     The payment had been in trouble before; that this is over must not take it off the list.
     """
-    order = stage.user.order(money_paid=1_00)
+    order = context.customer.order(money_paid=1_00)
     noted = "pay.note_check_trouble.after_commit"
     yield
-    stage.breaks("pay.query_trade.before_call", "refuse")
-    stage.breaks("pay.query_trade.after_call", "delay:2")
-    url = stage.user.cashier(order)
-    id = f"pay.{stage.user.find_payment(order)['pay_id']}"
-    stage.user.wait(lambda: not stage.idle(), "an answer is on its way")
-    before = _hits(stage, noted)
-    stage.by_hand(id, drive.GIVE_UP)
-    stage.user.wait(lambda: _hits(stage, noted) > before, "the answer has come")
-    stage.breaks("platform.notify.before_notify", "refuse")
-    stage.user.press(url)
-    stage.by_hand(id, drive.TAKE_BACK)
-    stage.user.sees_paid(order)
+    context.inject("pay.query_trade.before_call", "refuse")
+    context.inject("pay.query_trade.after_call", "delay:2")
+    url = context.customer.open_cashier(order)
+    id = f"pay.{context.customer.find_payment(order)['pay_id']}"
+    context.customer.wait_until(lambda: not context.unspent_faults(), "an answer is on its way")
+    before = _hits(context, noted)
+    context.drive(id, drive.GIVE_UP)
+    context.customer.wait_until(lambda: _hits(context, noted) > before, "the answer has come")
+    context.inject("platform.notify.before_notify", "refuse")
+    context.customer.press(url)
+    context.drive(id, drive.TAKE_BACK)
+    context.customer.wait_until_paid(order)
     return {order: IS_PAID}
 
 
 story("closed-before-it-is-opened", "a payment is closed before its trade is opened")(
-    overtaken.overtaken.story
+    overtaken_answers.overtaken.script
 )
 story("paid-and-asked-about", "a payment is paid while it is asked about")(
-    overtaken.paid_while_asked.story
+    overtaken_answers.paid_while_asked.script
 )
 
 
 @story("disk-full", "a lab's disk is full for a while, and a service is killed meanwhile")
-def disk_full(stage: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on a small disk
+def disk_full(context: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on a small disk
     """A lab of its own that orders, and must neither die nor err."""
     yield
     _must_hold(full_disk.tell_on_a_small_disk())
@@ -255,18 +257,18 @@ def disk_full(stage: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a l
 
 
 @story("clock-back", "an order is not found in its time, and then its service's clock steps back")
-def clock_back(stage: ScenarioContext) -> Script:
+def clock_back(context: ScenarioContext) -> Script:
     """A flow that hangs, a user who is told 404, and a clock by which it is early after all."""
     saving = "order.save_pre_order.before_commit"
-    before = _hits(stage, saving)
+    before = _hits(context, saving)
     yield
-    stage.breaks("order.find_goods.after_call", "delay:8")
-    order = stage.user.place_once(money_paid=1_00)
+    context.inject("order.find_goods.after_call", "delay:8")
+    order = context.customer.place_once(money_paid=1_00)
     if order.order_id is None:
         raise Unexpected(f"the answer names no order: {order}")
-    stage.user.look_up(order.order_id)
-    with stage.lab.faults.clock_stepped("order", -30):
-        stage.user.wait(lambda: _hits(stage, saving) > before, "the flow goes on")
+    context.customer.look_up(order.order_id)
+    with context.lab.faults.clock_stepped("order", -30):
+        context.customer.wait_until(lambda: _hits(context, saving) > before, "the flow goes on")
     return {order: IS_ABSENT}
 
 
@@ -295,44 +297,48 @@ story("wired-meanwhile", "a message is addressed to one more group while it is b
 
 
 @story("refused-for-good", "an order is refused for a used coupon, and asked for when it is free")
-def refused_for_good(stage: ScenarioContext) -> Script:
+def refused_for_good(context: ScenarioContext) -> Script:
     """A refusal that would be none any more: its customer asks again under the key."""
-    first = stage.user.order(coupon=True)
+    first = context.customer.order(coupon=True)
     yield
-    refused = stage.user.place(coupon_id=first.body["coupon_id"])
-    stage.user.cancel(first)
-    stage.user.wait(lambda: "coupon" in stage.handled("order_cancel", first), "the coupon is back")
+    refused = context.customer.place(coupon_id=first.body["coupon_id"])
+    context.customer.cancel(first)
+    context.customer.wait_until(
+        lambda: "coupon" in context.inbox_rows("order_cancel", first), "the coupon is back"
+    )
     return {first: IS_CANCELLED, refused: IS_ABSENT}
 
 
 @story("unsaved", "an order cannot be saved, and is asked for again when it could be")
-def unsaved(stage: ScenarioContext) -> Script:
+def unsaved(context: ScenarioContext) -> Script:
     """A refusal that no rule gave: it is final as well."""
     yield
-    stage.breaks("order.save_pre_order.before_commit", "refuse")
-    return {stage.user.place(money_paid=1_00): IS_ABSENT}
+    context.inject("order.save_pre_order.before_commit", "refuse")
+    return {context.customer.place(money_paid=1_00): IS_ABSENT}
 
 
 @story("slow-and-full", "goods is slow and can write to no file for a while, and then it can again")
-def slow_and_full(stage: ScenarioContext) -> Script:
+def slow_and_full(context: ScenarioContext) -> Script:
     """A service that meets two faults at once goes on when both are mended."""
     yield
-    faults, placed = stage.lab.faults, list[Placed]()
+    faults, placed = context.lab.faults, list[Placed]()
     with faults.slow("goods", 0.05):
-        placed.append(stage.user.place_once(money_paid=1_00))
+        placed.append(context.customer.place_once(money_paid=1_00))
         with suppress(NotReached), faults.database_full("goods"):  # it may have ended before
-            placed += [stage.user.place_once(money_paid=1_00) for _ in range(2)]
+            placed += [context.customer.place_once(money_paid=1_00) for _ in range(2)]
 
     def is_placed() -> bool:
-        placed.append(stage.user.place_once(money_paid=1_00))
+        placed.append(context.customer.place_once(money_paid=1_00))
         return placed[-1].status == 200
 
-    stage.user.wait(is_placed, "an order is placed after goods was slow and its disk full")
+    context.customer.wait_until(
+        is_placed, "an order is placed after goods was slow and its disk full"
+    )
     return dict.fromkeys(placed, _IS_DECIDED) | {placed[-1]: IS_PLACED}
 
 
 @story("rows-held", "on MySQL a row of the goods is held, and then one of the users")
-def rows_held(stage: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on MySQL
+def rows_held(context: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on MySQL
     """A lab of its own, where who needs no held row goes on."""
     yield
     _must_hold(on_mysql.tell(on_mysql.hold_rows))
@@ -340,7 +346,7 @@ def rows_held(stage: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a l
 
 
 @story("long-cause", "on MySQL a message comes whose error fits no column")
-def long_cause(stage: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on MySQL
+def long_cause(context: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on MySQL
     """A lab of its own, where the messages behind it are handled."""
     yield
     _must_hold(on_mysql.tell(on_mysql.send_long_cause))
@@ -353,24 +359,24 @@ def _must_hold(wrong: str) -> None:
         raise Unexpected(wrong)
 
 
-def _hits(stage: ScenarioContext, failpoint: str) -> int:
-    found = points.list_all(stage.lab.home)
+def _hits(context: ScenarioContext, failpoint: str) -> int:
+    found = points.list_all(context.lab.home)
     return next(int(one["hits"]) for one in found if one["name"] == failpoint)
 
 
-def _open_payment(stage: ScenarioContext) -> tuple[Placed, int, Forger]:
+def _open_payment(context: ScenarioContext) -> tuple[Placed, int, Forger]:
     """An order whose payment is open, and somebody who can sign anything about it."""
-    order = stage.user.order(money_paid=1_00)
-    stage.user.cashier(order)
-    pay_id = int(stage.user.find_payment(order)["pay_id"])
-    home = stage.lab.home.folder
+    order = context.customer.order(money_paid=1_00)
+    context.customer.open_cashier(order)
+    pay_id = int(context.customer.find_payment(order)["pay_id"])
+    home = context.lab.home.folder
     return order, pay_id, Forger(home, History(home))
 
 
-def _must_fail(stage: ScenarioContext, forger: Forger, fields: dict[str, str], what: str) -> None:
+def _must_fail(context: ScenarioContext, forger: Forger, fields: dict[str, str], what: str) -> None:
     def send() -> httpx.Response:
         return forger.send(fields)
 
-    answer = stage.user.ask(send, what)
+    answer = context.customer.request(send, what)
     if answer.text != "fail":
         raise Unexpected(f"{what} was answered {answer.status_code} {answer.text}")

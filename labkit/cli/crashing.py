@@ -39,7 +39,7 @@ def matrix(
     Example: `labkit matrix --only 'paid*' --seed 7`
     """
     from labkit.cli.matrix_grid import grid
-    from labkit.matrix.cells import BROKEN, Outcome
+    from labkit.matrix.cells import BROKEN, CellResult
     from labkit.matrix.running import run
 
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,10 +52,10 @@ def matrix(
     with Progress(*columns, console=console) as bars:
         bar = bars.add_task("labs come up", total=None)
 
-        def told(what: str, done: int, number: int, outcome: Outcome | None) -> None:
-            bars.update(bar, description=what, completed=done, total=number)
-            if outcome and outcome.verdict == BROKEN:
-                say(f"BROKEN {outcome.cell.name}: {outcome.why}")
+        def show_progress(task: str, done: int, total: int, result: CellResult | None) -> None:
+            bars.update(bar, description=task, completed=done, total=total)
+            if result and result.verdict == BROKEN:
+                say(f"BROKEN {result.cell.name}: {result.why}")
 
         report = run(
             seed=seed,
@@ -66,9 +66,9 @@ def matrix(
             pairs=pairs,
             cells=cell or (),
             folder=home.absolute(),
-            progress=told,
+            on_progress=show_progress,
         )
-    for line in grid(report.outcomes):
+    for line in grid(report.results):
         console.print(line, soft_wrap=True)
     if write:
         write.write_text(json.dumps(report.as_json(), ensure_ascii=False, indent=1))

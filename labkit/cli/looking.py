@@ -81,7 +81,7 @@ def check(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(found)
     else:
-        says = {invariant.name: invariant.says for invariant in invariants.INVARIANTS}
+        says = {invariant.name: invariant.summary for invariant in invariants.INVARIANTS}
         print_table(
             "invariants",
             [

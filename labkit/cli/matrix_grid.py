@@ -8,7 +8,7 @@ from string import ascii_letters, digits
 from rich.text import Text
 
 from labkit.faults.points import catalogue
-from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, SIGNS, Outcome
+from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, SIGNS, CellResult
 from labkit.matrix.scenario import SCENARIOS, Scenario
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 
@@ -21,17 +21,17 @@ _Grid = dict[str, dict[str, str]]
 
 
 def grid(
-    outcomes: Iterable[Outcome], scenarios: Mapping[str, Scenario] = SCENARIOS
+    results: Iterable[CellResult], scenarios: Mapping[str, Scenario] = SCENARIOS
 ) -> Iterator[Text]:
     """Draw the lines of the grid: what is crossed by scenario, a block for each service.
 
     A line is of all boundaries of a crossing (before and after a commit, say), and shows the worst.
 
     Args:
-        outcomes: of the cells that were played.
+        results: of the cells that were played.
         scenarios: all that there are, in the order of the columns.
     """
-    cells = _worst(outcomes)
+    cells = _worst(results)
     columns = [name for name in scenarios if any(name in line for line in cells.values())]
     letters = dict(zip(columns, _letters(), strict=False))
     width = max(map(len, cells), default=0)
@@ -43,7 +43,7 @@ def grid(
         yield _line(name, width, [cells[name].get(column, "") for column in columns])
     yield Text()
     for column, letter in letters.items():
-        yield Text(f"{letter}  {column}: {scenarios[column].says}")
+        yield Text(f"{letter}  {column}: {scenarios[column].summary}")
     yield Text("  ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items()))
 
 
@@ -52,15 +52,15 @@ def _letters() -> Iterator[str]:
     return chain(ascii_letters, digits, filter(str.isalpha, map(chr, count(_ALPHA))))
 
 
-def _worst(outcomes: Iterable[Outcome]) -> _Grid:
+def _worst(results: Iterable[CellResult]) -> _Grid:
     """crossing → scenario → the worst verdict, in the order of the list of failpoints."""
     points, found = catalogue(), defaultdict[str, dict[str, str]](dict)
     order = list(SIGNS)
-    for outcome in outcomes:
-        for failpoint in outcome.cell.failpoints:
+    for result in results:
+        for failpoint in result.cell.failpoints:
             line = found[_crossing(points[failpoint])]
-            before = line.get(outcome.cell.scenario, HELD)
-            line[outcome.cell.scenario] = min(before, outcome.verdict, key=order.index)
+            before = line.get(result.cell.scenario, HELD)
+            line[result.cell.scenario] = min(before, result.verdict, key=order.index)
     names = dict.fromkeys(_crossing(point) for point in points.values())
     return {name: found[name] for name in names if name in found}
 

@@ -31,7 +31,7 @@ _DATABASE_SECONDS = 2.0
 _LOOK_IDLE, _CHECK_IDLE = 1, 9  # times as long as the last one took, until the next
 _SHOWN = 10
 _WATCHED_SECONDS = 5.0  # after the last look, what has changed since has changed just now
-_SAYS = {invariant.name: invariant.says for invariant in invariants.INVARIANTS}
+_SAYS = {invariant.name: invariant.summary for invariant in invariants.INVARIANTS}
 
 
 @dataclass

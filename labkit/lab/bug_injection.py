@@ -15,7 +15,7 @@ _PATH = "PYTHONPATH"
 
 
 @contextmanager
-def sabotaged(code: str) -> Iterator[None]:
+def inject_bug(code: str) -> Iterator[None]:
     """Have every lab that is *started* within a block run with other code in it.
 
     Args:

@@ -78,7 +78,7 @@ class Client:
         body = {"user_id": user_id}
         return self._ask(Ask.CANCEL, f"/order/{order_id}/cancel", order_id, body=body)
 
-    def give_back(self, order_id: int | str, user_id: int | str) -> httpx.Response:
+    def return_order(self, order_id: int | str, user_id: int | str) -> httpx.Response:
         """`POST /order/{order_id}/return`."""
         body = {"user_id": user_id}
         return self._ask(Ask.RETURN, f"/order/{order_id}/return", order_id, body=body)

@@ -174,7 +174,7 @@ class Lab:
 
     def return_order(self, order_id: int | str) -> Answer:
         """Return a paid order in full (退货), as its user."""
-        return Answer(self.client.give_back(order_id, self._user_of(order_id)), self.alias)
+        return Answer(self.client.return_order(order_id, self._user_of(order_id)), self.alias)
 
     def tables(
         self, *names: str, raw: bool = False, limit: int = _PAGE, page: int | None = None
@@ -299,7 +299,7 @@ class Lab:
 
     def check(self) -> Table:
         """The invariants: whether each holds, how many rows were looked at, what must be true."""
-        says = {invariant.name: invariant.says for invariant in invariants.INVARIANTS}
+        says = {invariant.name: invariant.summary for invariant in invariants.INVARIANTS}
         found = invariants.check(self._reader)
         rows = [
             {

@@ -1,16 +1,16 @@
-"""The crash matrix: every scenario is played with a crash at every failpoint that it reaches."""
+"""The crash matrix: every scenario is run with a crash at every failpoint that it reaches."""
 
-from labkit.matrix import (  # noqa: F401  # they tell stories
-    lives,
+from labkit.matrix import (  # noqa: F401  # they register scenarios, listed in this order
+    lab_lifecycle,
     outages,
-    overtaken,
+    overtaken_answers,
     paying,
     placing,
     refusals,
 )
-from labkit.matrix.cells import Cell, Outcome
+from labkit.matrix.cells import Cell, CellResult
 from labkit.matrix.report import Report
 from labkit.matrix.running import run
 from labkit.matrix.scenario import SCENARIOS
 
-__all__ = ["SCENARIOS", "Cell", "Outcome", "Report", "run"]
+__all__ = ["SCENARIOS", "Cell", "CellResult", "Report", "run"]

@@ -1,4 +1,4 @@
-"""A cell of the matrix, and what came of it."""
+"""Cells of the crash matrix and their results."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,8 @@ class Cell:
 
     Attributes:
         scenario: its name.
-        failpoints: one; two where it fails twice.
-        action: what each is armed with.
+        failpoints: one, or two for a pair.
+        action: with which each failpoint is armed.
     """
 
     scenario: str
@@ -27,31 +27,31 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What `labkit matrix --cell` takes."""
+        """Return the cell's name, as `labkit matrix --cell` takes it."""
         return f"{self.scenario}:{'+'.join(self.failpoints)}"
 
     @property
-    def crashes(self) -> bool:
-        """Whether processes die of it."""
+    def kills(self) -> bool:
+        """Return True if the action kills the process that reaches the failpoint."""
         return self.action == CRASH
 
     @property
-    def late_seconds(self) -> float:
-        """How late things come by it: what is armed with `delay:SECONDS` is done after these."""
+    def delay_seconds(self) -> float:
+        """Return the seconds of a `delay:SECONDS`, after which the delayed work is done; else 0."""
         verb, _, seconds = self.action.partition(":")
         return float(seconds) if verb in TIMED else 0.0
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of a cell.
+class CellResult:
+    """The result of running a cell.
 
     Attributes:
         cell: which.
         verdict: `held`, `broken` or `not reached`.
-        why: what broke, in the words of the invariant; why it was not reached.
-        seconds: that it took, with all its tries.
-        tries: two where it was not reached at first.
+        why: what broke, in the words of the invariant; or which failpoint was not reached.
+        seconds: the running time of all attempts.
+        tries: two where the failpoints were not reached at first.
     """
 
     cell: Cell
@@ -61,7 +61,7 @@ class Outcome:
     tries: int
 
     def row(self) -> dict[str, Any]:
-        """As JSON and as frames have it."""
+        """Return the result as a row of the report's JSON and frame."""
         return {
             "scenario": self.cell.scenario,
             "failpoint": "+".join(self.cell.failpoints),

@@ -1,4 +1,4 @@
-"""A customer who does not give up: asks again, under the same key, until the answer is final."""
+"""A customer who repeats each request, under the same key, until its answer is final."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,26 +11,27 @@ import httpx
 from labkit.lab.client import Client
 from labkit.ops.reader import Reader
 from labkit.shop.tables import PAID
+from labkit.waiting import poll_until
 
 _FINAL_SECONDS = 20.0
 _AGAIN_SECONDS = 0.05
-#: Not decided, too many, away: whoever is told so asks again.
+#: Statuses after which a client asks again: not decided, too many requests, a dependency is away.
 _NOT_FINAL = (202, 429, 503)
 
 
 class Unexpected(RuntimeError):
-    """The shop answered, or ended, as it must not; the message says what and how."""
+    """A wrong answer or end state of the shop; the message says which, and how it came."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """One request to place an order, and its answer.
+    """A request to place an order, and its answer.
 
     Attributes:
-        body: what was asked for; its address is its own, by which its row is found.
+        body: of the request; its address is used once, so that the order's row is found by it.
         key: the Idempotency-Key.
         status: of the HTTP answer; 0 where there was none.
-        name: of the code that was answered.
+        name: of the code in the answer.
         order_id: of the order, where the answer names one.
     """
 
@@ -42,7 +43,7 @@ class Placed:
 
     @property
     def mark(self) -> str:
-        """What no other order bears."""
+        """Return the address, which no other order has."""
         return str(self.body["address"])
 
     def __hash__(self) -> int:
@@ -50,16 +51,16 @@ class Placed:
 
 
 class Customer:
-    """Orders and pays over the shop's public interfaces, and remembers what was answered.
+    """A client that orders and pays over the shop's public interfaces and keeps the answers.
 
     Args:
         client: of a lab.
         reader: to look up prices, as a page would show them.
-        coupons: numbers of the first user's coupons, each for one order.
+        coupons: ids of the first user's coupons, each for one order.
 
     Attributes:
         placed: the last answer to each request to place an order.
-        absent: the ids of orders of which it was told that there are none: that is final.
+        absent: ids of orders that were answered 404, which is final.
     """
 
     _numbers = count(1)  # shared: a lab's keys outlive the customer of a cell
@@ -72,45 +73,51 @@ class Customer:
         self.placed: list[Placed] = []
         self.absent: set[str] = set()
 
-    def talk_to(self, client: Client) -> None:
-        """Order at a lab that was started again."""
+    def use_client(self, client: Client) -> None:
+        """Send requests with another client, after the lab was started again."""
         self._client = client
 
     def forget(self, order: Placed) -> None:
-        """Ask for an order no more: it went with a reset."""
-        self.placed = [one for one in self.placed if one.key != order.key]
+        """Stop asking for an order that a reset has removed."""
+        self.placed = [placed for placed in self.placed if placed.key != order.key]
 
     def place(self, *, coupon: bool = False, **wanted: Any) -> Placed:
-        """Place an order that nobody placed before, until the answer is final."""
-        return self.again(self._new(coupon, wanted))
+        """Place a new order; repeat the request until the answer is final."""
+        return self.resend(self._new(coupon, wanted))
 
     def order(self, *, coupon: bool = False, **wanted: Any) -> Placed:
-        """An order that is placed, for a story that begins with one.
+        """Place an order successfully, for a script that begins with one.
 
-        Another is placed where a busy machine kept a call waiting until the order was cancelled.
+        On a busy machine a call may be late, and its order is cancelled: then place another one.
 
         Raises:
-            Unexpected: none was placed in time.
+            Unexpected: no order was placed in time.
         """
-        deadline = time.monotonic() + _FINAL_SECONDS
-        while (found := self.place(coupon=coupon, **wanted)).status != 200:
-            if time.monotonic() > deadline:
-                raise Unexpected(f"no order is placed in {_FINAL_SECONDS:.0f} s; last: {found}")
-        return found
+        last: list[Placed] = []
 
-    def again(self, before: Placed) -> Placed:
-        """Send a request to place an order once more, under its key, until the answer is final."""
-        answer = self.ask(lambda: self._client.place(before.body, before.key), "placing an order")
-        found = _read(before, answer)
-        self.placed = [one for one in self.placed if one.key != found.key] + [found]
-        return found
+        def is_placed() -> bool:
+            last[:] = [self.place(coupon=coupon, **wanted)]
+            return last[0].status == 200
 
-    def refused(self, other: Placed) -> Placed:
-        """What another request under a key is answered; it is no order of the customer's."""
-        return _read(other, self.ask(lambda: self._client.place(other.body, other.key), "reusing"))
+        if not poll_until(is_placed, _FINAL_SECONDS, poll=0):
+            raise Unexpected(f"no order is placed in {_FINAL_SECONDS:.0f} s; last: {last[0]}")
+        return last[0]
+
+    def resend(self, order: Placed) -> Placed:
+        """Send a request to place an order again, under its key, until the answer is final."""
+        answer = self.request(lambda: self._client.place(order.body, order.key), "placing an order")
+        answered = _read(order, answer)
+        self.placed = [placed for placed in self.placed if placed.key != order.key] + [answered]
+        return answered
+
+    def reuse_key(self, other: Placed) -> Placed:
+        """Send another request under a used key; its answer is not kept in `placed`."""
+        return _read(
+            other, self.request(lambda: self._client.place(other.body, other.key), "reusing")
+        )
 
     def place_once(self, *, coupon: bool = False, **wanted: Any) -> Placed:
-        """Place an order, and walk away whatever the answer is."""
+        """Send one request to place an order, and accept any answer, or none."""
         request = self._new(coupon, wanted)
         try:
             return _read(request, self._client.place(request.body, request.key))
@@ -118,21 +125,23 @@ class Customer:
             return request
 
     def cancel(self, order: Placed) -> None:
-        """Cancel an order as its user, until that is done."""
+        """Cancel an order as its user; repeat the request until it succeeds."""
         user_id = order.body["user_id"]
-        self._until_done(lambda: self._client.cancel(_id(order), user_id), order, "cancelling")
+        self._until_success(lambda: self._client.cancel(_id(order), user_id), order, "cancelling")
 
-    def give_back(self, order: Placed) -> None:
-        """Return an order as its user, until that is done."""
+    def return_order(self, order: Placed) -> None:
+        """Return an order as its user; repeat the request until it succeeds."""
         user_id = order.body["user_id"]
-        self._until_done(lambda: self._client.give_back(_id(order), user_id), order, "returning")
+        self._until_success(
+            lambda: self._client.return_order(_id(order), user_id), order, "returning"
+        )
 
     def open_payment(self, order: Placed) -> httpx.Response:
-        """Open the payment of an order."""
-        return self.ask(lambda: self._client.create_payment(_id(order)), "opening a payment")
+        """Open the payment of an order; repeat the request until the answer is final."""
+        return self.request(lambda: self._client.create_payment(_id(order)), "opening a payment")
 
     def open_payment_once(self, order: Placed) -> int:
-        """Open the payment of an order, and walk away whatever the answer is.
+        """Send one request to open a payment, and accept any answer, or none.
 
         Returns:
             The status of the answer; 0 where there was none.
@@ -142,90 +151,62 @@ class Customer:
         except httpx.TransportError:
             return 0
 
-    def cashier(self, order: Placed) -> str:
-        """Where an order is paid: opens its payment, until that is done."""
-        answer = self._until_done(
+    def open_cashier(self, order: Placed) -> str:
+        """Open the payment of an order, until that succeeds; return the cashier page's URL."""
+        answer = self._until_success(
             lambda: self._client.create_payment(_id(order)), order, "opening a payment"
         )
-        opened = answer.json()["data"]
-        self._payments[order.key] = opened["pay_id"]
-        return str(opened["cashier_url"])
+        payment = answer.json()["data"]
+        self._payments[order.key] = payment["pay_id"]
+        return str(payment["cashier_url"])
 
     def press(self, cashier_url: str, button: str = "pay") -> httpx.Response:
         """Press a button of the cashier page."""
-        return self.ask(lambda: self._client.press(cashier_url, button), f"the button {button}")
+        return self.request(lambda: self._client.press(cashier_url, button), f"the button {button}")
 
     def pay(self, order: Placed) -> None:
-        """Pay an order, and wait until the shop says that it is paid."""
-        self.press(self.cashier(order))
-        self.sees_paid(order)
+        """Pay an order, and wait until the shop shows it as paid."""
+        self.press(self.open_cashier(order))
+        self.wait_until_paid(order)
 
     def find(self, order: Placed) -> dict[str, Any]:
-        """An order as the shop shows it."""
+        """Read an order as the shop shows it."""
         return dict(self.look_up(_id(order)).json()["data"] or {})
 
     def look_up(self, order_id: str) -> httpx.Response:
         """Look an order up by its id.
 
         Raises:
-            Unexpected: there is one, and somebody was told before that there is none.
+            Unexpected: it exists, and was answered 404 before.
         """
-        answer = self.ask(lambda: self._client.find(order_id), "looking an order up")
-        self._remember(order_id, answer)
+        answer = self.request(lambda: self._client.find(order_id), "looking an order up")
+        self._note_absence(order_id, answer)
         return answer
-
-    def _remember(self, order_id: str, answer: httpx.Response) -> None:
-        """Compare an answer about an order with a final one of before."""
-        if answer.status_code == 404:
-            self.absent.add(order_id)
-        elif order_id in self.absent:
-            text = f"answered 404, which is final, and then {answer.status_code}"
-            raise Unexpected(f"order {order_id} was {text}: {answer.text[:300]}")
 
     def find_payment(self, order: Placed) -> dict[str, Any]:
-        """The payment of an order that was opened last, as the shop shows it."""
+        """Read the payment of an order that was opened last, as the shop shows it."""
         pay_id = self._payments[order.key]
-        found = self.ask(lambda: self._client.find_payment(pay_id), "looking a payment up").json()
-        return dict(found["data"] or {})
+        answer = self.request(lambda: self._client.find_payment(pay_id), "looking a payment up")
+        return dict(answer.json()["data"] or {})
 
-    def sees_paid(self, order: Placed) -> None:
-        """Look an order up until it is paid."""
-        self.wait(lambda: self.find(order).get("pay_status") == PAID, "the order says paid")
+    def wait_until_paid(self, order: Placed) -> None:
+        """Look an order up until the shop shows it as paid."""
+        self.wait_until(lambda: self.find(order).get("pay_status") == PAID, "the order says paid")
 
-    def _until_done(
-        self, send: Callable[[], httpx.Response], order: Placed, what: str
-    ) -> httpx.Response:
-        """Ask until it is done: what a fault refused can be done a moment later.
+    def wait_until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until a condition is true.
 
         Raises:
             Unexpected: it was not in time.
         """
-        deadline = time.monotonic() + _FINAL_SECONDS
-        while (answer := self.ask(send, what)).status_code != 200:
-            self._remember(_id(order), answer)
-            if time.monotonic() > deadline:
-                text = answer.text[:300]
-                raise Unexpected(f"not within {_FINAL_SECONDS:.0f} s: {what}; last: {text}")
-            time.sleep(_AGAIN_SECONDS)
-        return answer
+        if not poll_until(condition, _FINAL_SECONDS, _AGAIN_SECONDS):
+            raise Unexpected(f"not within {_FINAL_SECONDS:.0f} s: {what}")
 
-    def wait(self, condition: Callable[[], object], what: str) -> None:
-        """Wait until something is true.
+    def request(self, send: Callable[[], httpx.Response], what: str) -> httpx.Response:
+        """Send a request, again until its answer is final.
 
         Raises:
-            Unexpected: it was not in time.
-        """
-        deadline = time.monotonic() + _FINAL_SECONDS
-        while not condition():
-            if time.monotonic() > deadline:
-                raise Unexpected(f"not within {_FINAL_SECONDS:.0f} s: {what}")
-            time.sleep(_AGAIN_SECONDS)
-
-    def ask(self, send: Callable[[], httpx.Response], what: str) -> httpx.Response:
-        """Ask until the answer is final.
-
-        Raises:
-            Unexpected: it was not in time, or it is a 500.
+            Unexpected: no final answer came in time, or it is a 500.
         """
         deadline, last = time.monotonic() + _FINAL_SECONDS, "no answer"
         while time.monotonic() < deadline:
@@ -241,6 +222,31 @@ class Customer:
                 last = answer.text[:300]
             time.sleep(_AGAIN_SECONDS)
         raise Unexpected(f"{what}: no final answer within {_FINAL_SECONDS:.0f} s; last: {last}")
+
+    def _until_success(
+        self, send: Callable[[], httpx.Response], order: Placed, what: str
+    ) -> httpx.Response:
+        """Send a request until it succeeds: a fault may refuse now what is possible a moment later.
+
+        Raises:
+            Unexpected: it did not succeed in time.
+        """
+        deadline = time.monotonic() + _FINAL_SECONDS
+        while (answer := self.request(send, what)).status_code != 200:
+            self._note_absence(_id(order), answer)
+            if time.monotonic() > deadline:
+                text = answer.text[:300]
+                raise Unexpected(f"not within {_FINAL_SECONDS:.0f} s: {what}; last: {text}")
+            time.sleep(_AGAIN_SECONDS)
+        return answer
+
+    def _note_absence(self, order_id: str, answer: httpx.Response) -> None:
+        """Note a 404, and compare any other answer with an earlier 404, which is final."""
+        if answer.status_code == 404:
+            self.absent.add(order_id)
+        elif order_id in self.absent:
+            text = f"answered 404, which is final, and then {answer.status_code}"
+            raise Unexpected(f"order {order_id} was {text}: {answer.text[:300]}")
 
     def _new(self, coupon: bool, wanted: dict[str, Any]) -> Placed:
         number = next(self._numbers)

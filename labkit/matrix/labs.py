@@ -1,4 +1,4 @@
-"""Labs side by side: each in a home of its own, with short times, played on by one thread."""
+"""Parallel labs: each in a home of its own, with short time-outs, and used by one thread."""
 
 import signal
 from collections import deque
@@ -19,7 +19,7 @@ from labkit.stack.setup.backends import Ground, Stack
 from labkit.stack.setup.seeds import Seeds, files, seed
 from labkit.stack.supervisor import launch
 
-#: What the labs open with: enough for hundreds of orders; the coupons are of both users in turn.
+#: Opening amounts, enough for hundreds of orders; coupons belong to the two users in turn.
 STOCK, BALANCE, COUPONS = 1_000_000, 10**11, 1_000
 RETRY_LIMIT = 3
 #: An outage heals in about a second instead of five, so that thousands fit into a run.
@@ -37,7 +37,7 @@ _TIMES = {
     "LABKIT_RETRY_FIRST": "0.1",
     "LABKIT_RETRY_LIMIT": str(RETRY_LIMIT),
 }
-#: Who asked a process that was killed finds it back on a busy machine too, and asks again.
+#: With these, a call outlasts the restart of a killed process on a busy machine, and is retried.
 _PATIENT = {
     "LABKIT_CALL_TIMEOUT": "4",
     "LABKIT_FLOW_TIMEOUT": "10",
@@ -51,11 +51,11 @@ A = TypeVar("A")
 
 
 class RunnerLab(Lab):
-    """A lab that a story may take down, or kill, and bring up again.
+    """A lab that a script may take down, or kill, and bring up again.
 
     Args:
-        home: where it lives.
-        ground: what it stands on, with its settings.
+        home: of the lab.
+        ground: its backends, with their settings.
     """
 
     def __init__(self, home: Home, ground: Ground) -> None:
@@ -63,7 +63,7 @@ class RunnerLab(Lab):
         super().__init__(home, launch.up(home, None, ground, dies_with_us=True))
 
     def bring_up(self) -> None:
-        """Start it again, where it is not up, as a person would.
+        """Start the lab again where it is not up, as a person would.
 
         Raises:
             RuntimeError: it does not come up.
@@ -85,37 +85,37 @@ class RunnerLab(Lab):
 
 
 def open_lab(folder: Path, patient: bool = False) -> RunnerLab:
-    """A lab that has much to sell and goes when this process goes; its lab clock stands still.
+    """Start a lab with large stocks and a stopped lab clock; it ends with this process.
 
     Args:
         folder: its home.
-        patient: its calls have four times as long.
+        patient: multiply the time-outs of its calls by four.
     """
     home = Home(folder)
     seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
-    History(home).keep()  # what customers are told, whoever they are, must be so
+    History(home).keep()  # the invariants compare every answer with the tables
     ground = Ground(Stack.embedded, servers=_TIMES | (_PATIENT if patient else {}))
     lab = RunnerLab(home, ground)
     lab.clock.stop()
     return lab
 
 
-def begin_anew(lab: RunnerLab) -> None:
-    """Put everything back, after something broke, or where much has gathered."""
-    lab.bring_up()  # a story may have left it down
-    lab.reset(**seeds())
+def reset_lab(lab: RunnerLab) -> None:
+    """Bring a lab up where it is down, and put the first data back."""
+    lab.bring_up()  # a script may have left it down
+    lab.reset(**reset_seeds())
 
 
-def seeds() -> dict[str, int]:
-    """What the labs are reset to."""
+def reset_seeds() -> dict[str, int]:
+    """Return the amounts with which `reset` puts the first data back."""
     return _SEEDS.model_dump(exclude_none=True)
 
 
 @contextmanager
-def side_by_side(folder: Path, number: int, patient: bool = False) -> Iterator[list[RunnerLab]]:
-    """So many labs for a block; see `open_lab`."""
+def parallel_labs(folder: Path, number: int, patient: bool = False) -> Iterator[list[RunnerLab]]:
+    """Start labs for a block, and take them down; see `open_lab`."""
     with ThreadPoolExecutor(number) as pool:
-        folders = [folder / f"lab-{one}" for one in range(1, number + 1)]
+        folders = [folder / f"lab-{index}" for index in range(1, number + 1)]
         labs = list(pool.map(partial(open_lab, patient=patient), folders))
         try:
             yield labs
@@ -124,41 +124,41 @@ def side_by_side(folder: Path, number: int, patient: bool = False) -> Iterator[l
 
 
 def map_unordered(workers: list[W], work: Callable[[W, T], A], items: Iterable[T]) -> Iterator[A]:
-    """Have workers do work side by side: whoever is free takes the next.
+    """Apply a function to items on several workers; a free worker takes the next item.
 
     Args:
         workers: each is used by one thread.
-        work: what is done with an item.
-        items: are taken in their order.
+        work: called with a worker and an item.
+        items: taken in their order.
 
-    Returns:
-        What came of each, as it comes.
+    Yields:
+        The results, in the order in which they come.
 
     Raises:
-        Exception: what the work raised; the others end what they have begun.
+        Exception: raised by `work`; the other workers end the item that they have begun.
     """
-    left, done = deque(items), SimpleQueue[A | BaseException]()
-    number = len(left)
+    waiting, results = deque(items), SimpleQueue[A | BaseException]()
+    number = len(waiting)
 
     def run(worker: W) -> None:
         while True:
             try:
-                item = left.popleft()
+                item = waiting.popleft()
             except IndexError:
                 return
             try:
-                done.put(work(worker, item))
-            except BaseException as error:  # told to who waits
-                done.put(error)
+                results.put(work(worker, item))
+            except BaseException as error:  # raised below, in the thread of the caller
+                results.put(error)
 
     with ThreadPoolExecutor(len(workers)) as pool:
         for worker in workers:
             pool.submit(run, worker)
         try:
             for _ in range(number):
-                one = done.get()
-                if isinstance(one, BaseException):
-                    raise one
-                yield one
+                result = results.get()
+                if isinstance(result, BaseException):
+                    raise result
+                yield result
         finally:
-            left.clear()
+            waiting.clear()

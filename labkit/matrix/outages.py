@@ -1,13 +1,13 @@
-"""Scenarios of what is away, slow or fails again and again; a person drives home what is dead."""
+"""Scenarios of services that are down, slow or fail repeatedly; a person retries dead letters."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed
 from labkit.matrix.labs import RETRY_LIMIT
 from labkit.matrix.scenario import IS_CANCELLED, IS_PAID, Script, scenario
-from labkit.matrix.stage import ScenarioContext
 from labkit.ops import drive
 from labkit.runtime.db.tables import DEAD, WAITING
 from labkit.shop.messages import OrderCancelled, OrderPaid
@@ -18,93 +18,93 @@ _EVERYTHING: dict[str, Any] = {"coupon": True, "money_paid": 1_00}
 
 
 @scenario("catch-up", "a consumer is away as an order is cancelled, and catches up when it is back")
-def catch_up(stage: ScenarioContext) -> Script:
-    """The coupon service misses a message; somebody tries in vain to hurry it meanwhile."""
-    order = stage.user.order(**_EVERYTHING)
+def catch_up(context: ScenarioContext) -> Script:
+    """Keep the coupon service down during a cancellation; retrying by hand is in vain."""
+    order = context.customer.order(**_EVERYTHING)
     yield
-    with stage.away("coupon"):
-        stage.user.cancel(order)
-        for one in stage.wait_stuck(order):
-            stage.by_hand(one["id"])
+    with context.outage("coupon"):
+        context.customer.cancel(order)
+        for item in context.wait_stuck(order):
+            context.drive(item["id"])
     return {order: IS_CANCELLED}
 
 
 @scenario("catch-up-paid", "a consumer is away as an order is paid, and catches up when it is back")
-def catch_up_paid(stage: ScenarioContext) -> Script:
-    """The log service misses a message; somebody tries in vain to hurry it meanwhile."""
-    order = stage.user.order(**_PAYING)
-    url = stage.user.cashier(order)
+def catch_up_paid(context: ScenarioContext) -> Script:
+    """Keep the log service down during a payment; retrying by hand is in vain."""
+    order = context.customer.order(**_PAYING)
+    url = context.customer.open_cashier(order)
     yield
-    with _paid_without_log(stage, order, url):
-        for one in stage.wait_stuck(order):
-            stage.by_hand(one["id"])
+    with _paid_without_log(context, order, url):
+        for item in context.wait_stuck(order):
+            context.drive(item["id"])
     return {order: IS_PAID}
 
 
 @contextmanager
-def _paid_without_log(stage: ScenarioContext, order: Placed, url: str) -> Iterator[None]:
-    """Have an order paid, and the log service, which has not heard of it, away for a block."""
-    with stage.away("log"):
-        stage.user.press(url)
-        stage.user.sees_paid(order)
+def _paid_without_log(context: ScenarioContext, order: Placed, url: str) -> Iterator[None]:
+    """Pay an order while the log service is down, and keep it down for a block."""
+    with context.outage("log"):
+        context.customer.press(url)
+        context.customer.wait_until_paid(order)
         yield
 
 
 @scenario("forgotten", "the broker forgets all it holds, also what a consumer has not read yet")
-def forgotten(stage: ScenarioContext) -> Script:
-    """The coupon service is away, and the message that waits for it is lost: it is sent again."""
-    order = stage.user.order(**_EVERYTHING)
+def forgotten(context: ScenarioContext) -> Script:
+    """Lose the broker's data while the coupon service is down; the message is sent again."""
+    order = context.customer.order(**_EVERYTHING)
     yield
-    with stage.away("coupon"):
-        stage.user.cancel(order)
-        stage.wait_stuck(order)
-        stage.lab.faults.lose_broker()
+    with context.outage("coupon"):
+        context.customer.cancel(order)
+        context.wait_stuck(order)
+        context.lab.faults.lose_broker()
     return {order: IS_CANCELLED}
 
 
 @scenario("forgotten-paid", "the broker forgets that an order was paid before a consumer read it")
-def forgotten_paid(stage: ScenarioContext) -> Script:
-    """The log service is away, and the message that waits for it is lost: it is sent again."""
-    order = stage.user.order(**_PAYING)
-    url = stage.user.cashier(order)
+def forgotten_paid(context: ScenarioContext) -> Script:
+    """Lose the broker's data while the log service is down; the message is sent again."""
+    order = context.customer.order(**_PAYING)
+    url = context.customer.open_cashier(order)
     yield
-    with _paid_without_log(stage, order, url):
-        stage.wait_stuck(order)
-        stage.lab.faults.lose_broker()
+    with _paid_without_log(context, order, url):
+        context.wait_stuck(order)
+        context.lab.faults.lose_broker()
     return {order: IS_PAID}
 
 
 @scenario("slow", "a consumer is slow as an order is cancelled, and the message comes once more")
-def slow(stage: ScenarioContext) -> Script:
-    """The goods service is in the midst of a message as the same one comes again."""
-    order = stage.user.order(**_EVERYTHING)
+def slow(context: ScenarioContext) -> Script:
+    """Deliver a message a second time while the goods service handles it."""
+    order = context.customer.order(**_EVERYTHING)
     yield
-    stage.breaks("order.order_cancel.before_send", "duplicate")
-    stage.breaks("goods.return_stock.before_commit", "delay:1")
-    stage.user.cancel(order)
+    context.inject("order.order_cancel.before_send", "duplicate")
+    context.inject("goods.return_stock.before_commit", "delay:1")
+    context.customer.cancel(order)
     return {order: IS_CANCELLED}
 
 
 @scenario("slow-paid", "a consumer is slow as an order is paid, and the message comes once more")
-def slow_paid(stage: ScenarioContext) -> Script:
-    """The log service is in the midst of a message as the same one comes again."""
-    order = stage.user.order(**_PAYING)
-    url = stage.user.cashier(order)
+def slow_paid(context: ScenarioContext) -> Script:
+    """Deliver a message a second time while the log service handles it."""
+    order = context.customer.order(**_PAYING)
+    url = context.customer.open_cashier(order)
     yield
-    stage.breaks("pay.paid.before_send", "duplicate")
-    stage.breaks("log.log_payment.before_commit", "delay:1")
-    stage.user.press(url)
-    stage.user.sees_paid(order)
+    context.inject("pay.paid.before_send", "duplicate")
+    context.inject("log.log_payment.before_commit", "delay:1")
+    context.customer.press(url)
+    context.customer.wait_until_paid(order)
     return {order: IS_PAID}
 
 
 @scenario("power-cut", "all services are killed at once as an order is cancelled, and come back")
-def power_cut(stage: ScenarioContext) -> Script:
-    """Everything dies in the middle."""
-    order = stage.user.order(**_EVERYTHING)
+def power_cut(context: ScenarioContext) -> Script:
+    """Kill all services while the cancellation is being handled."""
+    order = context.customer.order(**_EVERYTHING)
     yield
-    stage.user.cancel(order)
-    stage.power_cut()
+    context.customer.cancel(order)
+    context.power_cut()
     return {order: IS_CANCELLED}
 
 
@@ -112,50 +112,52 @@ def power_cut(stage: ScenarioContext) -> Script:
     "dead",
     "all who hear that an order is cancelled fail, until it is given up; a person drives each home",
 )
-def dead(stage: ScenarioContext) -> Script:
-    """A message that nobody can take, until a person has seen to that."""
-    order = stage.user.order(**_EVERYTHING)
+def dead(context: ScenarioContext) -> Script:
+    """Fail all handlers until the message is a dead letter in each group."""
+    order = context.customer.order(**_EVERYTHING)
     yield
-    _fail(stage, OrderCancelled, ("order", "goods", "coupon", "user", "pay"))
-    stage.user.cancel(order)
-    _drive_home(stage, OrderCancelled, order)
+    _fail_handlers(context, OrderCancelled, ("order", "goods", "coupon", "user", "pay"))
+    context.customer.cancel(order)
+    _drive_dead(context, OrderCancelled, order)
     return {order: IS_CANCELLED}
 
 
 @scenario(
     "dead-paid", "the payment log fails until the message is given up; a person drives it home"
 )
-def dead_paid(stage: ScenarioContext) -> Script:
-    """A payment that the log cannot take, until a person has seen to that."""
-    order = stage.user.order(**_PAYING)
-    url = stage.user.cashier(order)
+def dead_paid(context: ScenarioContext) -> Script:
+    """Fail the log's handler until the message is a dead letter."""
+    order = context.customer.order(**_PAYING)
+    url = context.customer.open_cashier(order)
     yield
-    _fail(stage, OrderPaid, ("log",))
-    stage.user.press(url)
-    _drive_home(stage, OrderPaid, order)
+    _fail_handlers(context, OrderPaid, ("log",))
+    context.customer.press(url)
+    _drive_dead(context, OrderPaid, order)
     return {order: IS_PAID}
 
 
-def _fail(stage: ScenarioContext, event: type, groups: tuple[str, ...]) -> None:
-    """Have handlers fail at every try, and the dead letter find no broker at first."""
+def _fail_handlers(context: ScenarioContext, event: type, groups: tuple[str, ...]) -> None:
+    """Fail handlers at every try, and the first sending of the dead letters."""
     for group in groups:
         handler = SERVICES[group].handlers[event].name
-        stage.breaks(f"{group}.{handler}.before_commit", "refuse", times=RETRY_LIMIT)
-        stage.breaks(f"{group}.dead_letter.before_send", "refuse")
+        context.inject(f"{group}.{handler}.before_commit", "refuse", times=RETRY_LIMIT)
+        context.inject(f"{group}.dead_letter.before_send", "refuse")
 
 
-def _drive_home(stage: ScenarioContext, event: type, order: Placed) -> None:
-    """Wait until nobody tries any more, and drive what is dead home by hand."""
+def _drive_dead(context: ScenarioContext, event: type, order: Placed) -> None:
+    """Wait until every group is done or dead, and drive each dead message by hand."""
     topic = event.topic  # type: ignore[attr-defined]
-    groups = {name for name, one in SERVICES.items() if event in one.handlers}
+    groups = {name for name, service in SERVICES.items() if event in service.handlers}
 
-    def tried() -> bool:
-        found = stage.handled(topic, order)
-        return groups <= found.keys() and all(one[1] != WAITING for one in found.values())
+    def are_tried() -> bool:
+        rows = context.inbox_rows(topic, order)
+        return groups <= rows.keys() and all(status != WAITING for _, status in rows.values())
 
-    stage.user.wait(tried, f"{topic} of order {order.order_id} is done or dead in all groups")
-    for group, (event_id, status) in stage.handled(topic, order).items():
+    context.customer.wait_until(
+        are_tried, f"{topic} of order {order.order_id} is done or dead in all groups"
+    )
+    for group, (event_id, status) in context.inbox_rows(topic, order).items():
         if status == DEAD:
-            stage.by_hand(f"{group}.{event_id}", drive.TAKE_BACK, drive.GIVE_UP, drive.RETRY)
-    for id in stage.dead_letters(order):  # it finds no broker at first: somebody hurries it
-        stage.by_hand(id)
+            context.drive(f"{group}.{event_id}", drive.TAKE_BACK, drive.GIVE_UP, drive.RETRY)
+    for id in context.dead_letters(order):  # its first sending failed: a person retries it
+        context.drive(id)

@@ -1,4 +1,4 @@
-"""Which cells are played: all that the columns hold, a part of them, or pairs."""
+"""The choice of cells: all that the columns hold, a part of them, or pairs."""
 
 import random
 from collections.abc import Iterable, Mapping
@@ -10,15 +10,16 @@ from labkit.matrix.scenario import SCENARIOS
 
 #: scenario → the failpoints that it reaches.
 Columns = Mapping[str, frozenset[str]]
-#: So many cells of a sample are of one scenario, whose column has to be found first.
-_OF_A_SCENARIO = 5
+#: Cells of a sample for each scenario, which needs a baseline run to find its column.
+_CELLS_PER_SCENARIO = 5
 
-#: Failpoints that no story can reach, and why.
-_ELSEWHERE = {
+#: Steps of the helper whose failpoints no scenario can reach, and why.
+_HELPER_STEPS = {
     "prepare_mysql": "the matrix stands on files, where no schema is made",
     "prepare_zookeeper": "the matrix leases its numbers in a folder",
     "remove_topics": "the matrix has a broker of its own, which forgets them by itself",
 }
+#: Failpoints that no scenario can reach, and why.
 UNREACHABLE = {
     **{
         f"{service}.mark_missing.{when}_commit": (
@@ -29,69 +30,69 @@ UNREACHABLE = {
     },
     **{
         f"helper.{step}.{when}_work": why
-        for step, why in _ELSEWHERE.items()
+        for step, why in _HELPER_STEPS.items()
         for when in ("before", "after")
     },
 }
 
 
-def read(name: str, action: str) -> Cell:
-    """The cell that `SCENARIO:FAILPOINT[+FAILPOINT]` names.
+def parse_cell(name: str, action: str) -> Cell:
+    """Parse `SCENARIO:FAILPOINT[+FAILPOINT]`.
 
     Raises:
-        ValueError: there is no such scenario or failpoint, or it cannot do that.
+        ValueError: there is no such scenario or failpoint, or it cannot take the action.
     """
-    story, _, rest = name.partition(":")
+    scenario, _, rest = name.partition(":")
     failpoints = tuple(rest.split("+"))
-    if story not in SCENARIOS:
-        raise ValueError(f"{story!r} is no scenario; there are {', '.join(SCENARIOS)}")
-    known = catalogue()
+    if scenario not in SCENARIOS:
+        raise ValueError(f"{scenario!r} is no scenario; there are {', '.join(SCENARIOS)}")
+    points = catalogue()
     for failpoint in failpoints:
-        if failpoint not in known:
+        if failpoint not in points:
             raise ValueError(f"{failpoint!r} is no failpoint; list them with: labkit failpoints")
-        if action.partition(":")[0] not in known[failpoint].actions:
+        if action.partition(":")[0] not in points[failpoint].actions:
             raise ValueError(
-                f"{failpoint} can {', '.join(known[failpoint].actions)}; not {action!r}"
+                f"{failpoint} can {', '.join(points[failpoint].actions)}; not {action!r}"
             )
-    return Cell(story, failpoints, action)
+    return Cell(scenario, failpoints, action)
 
 
 def scenarios(only: Iterable[str], sample: int | None, chance: random.Random) -> list[str]:
-    """The scenarios whose columns are needed.
+    """List the scenarios whose columns are needed.
 
     Args:
-        only: patterns of the names of cells; all where there is none.
+        only: patterns of cells' names; all scenarios where there is none.
         sample: how many cells are wanted; None: all.
-        chance: draws.
+        chance: draws the sample.
     """
-    stories = [one.partition(":")[0] for one in only] or ["*"]
-    wanted = [name for name in SCENARIOS if any(fnmatchcase(name, story) for story in stories)]
+    patterns = [pattern.partition(":")[0] for pattern in only] or ["*"]
+    wanted = [name for name in SCENARIOS if any(fnmatchcase(name, pattern) for pattern in patterns)]
     if sample is None:
         return wanted
-    return chance.sample(wanted, min(len(wanted), 1 + sample // _OF_A_SCENARIO))
+    return chance.sample(wanted, min(len(wanted), 1 + sample // _CELLS_PER_SCENARIO))
 
 
 def singles(columns: Columns, only: Iterable[str], action: str) -> list[Cell]:
-    """A cell for each failpoint that a scenario reaches and that can do this."""
+    """Make a cell for each failpoint that a scenario reaches and that can take the action."""
     able = {
         name for name, point in catalogue().items() if action.partition(":")[0] in point.actions
     }
-    found = [
-        Cell(name, (one,), action)
+    cells = [
+        Cell(name, (failpoint,), action)
         for name in SCENARIOS
         if name in columns
-        for one in sorted(columns[name] & able)
+        for failpoint in sorted(columns[name] & able)
     ]
-    patterns = [one if ":" in one else f"{one}:*" for one in only]
+    patterns = [pattern if ":" in pattern else f"{pattern}:*" for pattern in only]
     return [
         cell
-        for cell in found
+        for cell in cells
         if not patterns or any(fnmatchcase(cell.name, pattern) for pattern in patterns)
     ]
 
 
 def pairs(cells: list[Cell], number: int, chance: random.Random) -> list[Cell]:
-    """So many cells in which two failpoints of one scenario fail.
+    """Draw cells in which two failpoints of one scenario are armed.
 
     Raises:
         ValueError: no scenario has two.
@@ -108,6 +109,6 @@ def pairs(cells: list[Cell], number: int, chance: random.Random) -> list[Cell]:
 
 
 def unreached(columns: Columns) -> list[str]:
-    """The failpoints that no scenario reaches, and that are not known to be out of reach."""
+    """List the failpoints that no scenario reaches, but for `UNREACHABLE`."""
     reached = frozenset[str]().union(*columns.values())
     return sorted(catalogue().keys() - reached - UNREACHABLE.keys())

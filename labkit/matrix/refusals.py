@@ -1,15 +1,15 @@
-"""Scenarios of an order that is refused: one for each rule of the shop."""
+"""Scenarios of an order that is refused, for each rule of the shop."""
 
 from typing import Any
 
+from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.labs import BALANCE, STOCK
 from labkit.matrix.scenario import IS_ABSENT, IS_PLACED, Script, scenario
-from labkit.matrix.stage import ScenarioContext
 from labkit.shop.codes import Code
 
 _MISSING = 999_999_999
-#: What is asked for → the refusal.
+#: Refusal → the request that it answers.
 _RULES: dict[Code, dict[str, Any]] = {
     Code.GOODS_MISSING: {"goods_id": _MISSING},
     Code.GOODS_NUMBER_WRONG: {"goods_number": 0},
@@ -26,26 +26,26 @@ _RULES: dict[Code, dict[str, Any]] = {
 }
 
 
-def _refusal(code: Code, wanted: dict[str, Any]) -> None:
+def _register_refusal(code: Code, wanted: dict[str, Any]) -> None:
     @scenario(_name(code), f"an order is refused, {code.name}, and nothing is taken for it")
-    def refused(stage: ScenarioContext) -> Script:
+    def refused(context: ScenarioContext) -> Script:
         yield
-        return {_is_refused(stage.user.place(**wanted), code): IS_ABSENT}
+        return {_check_refused(context.customer.place(**wanted), code): IS_ABSENT}
 
 
 @scenario(
     f"refused-{Code.COUPON_ALREADY_USED.name.lower().replace('_', '-')}",
     "an order is refused, COUPON_ALREADY_USED, and the first one keeps the coupon",
 )
-def coupon_used(stage: ScenarioContext) -> Script:
-    """A coupon pays for one order."""
-    first = stage.user.order(coupon=True)
+def coupon_used(context: ScenarioContext) -> Script:
+    """Use one coupon for two orders."""
+    first = context.customer.order(coupon=True)
     yield
-    second = stage.user.place(coupon_id=first.body["coupon_id"])
-    return {first: IS_PLACED, _is_refused(second, Code.COUPON_ALREADY_USED): IS_ABSENT}
+    second = context.customer.place(coupon_id=first.body["coupon_id"])
+    return {first: IS_PLACED, _check_refused(second, Code.COUPON_ALREADY_USED): IS_ABSENT}
 
 
-def _is_refused(order: Placed, code: Code) -> Placed:
+def _check_refused(order: Placed, code: Code) -> Placed:
     if (order.status, order.name) != (422, code.name):
         raise Unexpected(f"answered {order.status} {order.name}, not 422 {code.name}")
     return order
@@ -56,4 +56,4 @@ def _name(code: Code) -> str:
 
 
 for _code, _wanted in _RULES.items():
-    _refusal(_code, _wanted)
+    _register_refusal(_code, _wanted)

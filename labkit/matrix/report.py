@@ -1,4 +1,4 @@
-"""What a run of the matrix found."""
+"""The report of a run of the matrix."""
 
 import statistics
 from collections import Counter
@@ -9,72 +9,72 @@ from typing import Any
 import pandas as pd
 
 from labkit.faults.points import catalogue
-from labkit.matrix.cells import BROKEN, CRASH, NOT_REACHED, Outcome
-from labkit.matrix.heat import VerdictGrid
+from labkit.matrix.cells import BROKEN, CRASH, NOT_REACHED, CellResult
 from labkit.matrix.scenario import SCENARIOS
+from labkit.matrix.verdict_grid import VerdictGrid
 
 
 @dataclass(frozen=True)
 class Report:
-    """The outcomes of a run.
+    """The results of a run.
 
     Attributes:
         columns: scenario → the failpoints that it reaches; empty where cells were named.
-        outcomes: of the cells, as they came.
-        unreached: failpoints that no scenario reaches, where all were looked for.
+        results: of the cells, as they came.
+        unreached: failpoints that no scenario reaches; empty where not all scenarios were run.
         seed: of the run.
-        seconds: that it took.
-        labs: how many were side by side.
+        seconds: the running time.
+        labs: how many ran side by side.
     """
 
     columns: Mapping[str, frozenset[str]]
-    outcomes: list[Outcome]
+    results: list[CellResult]
     unreached: list[str]
     seed: int
     seconds: float
     labs: int
 
     @property
-    def broken(self) -> list[Outcome]:
-        """The cells in which something does not hold."""
-        return [outcome for outcome in self.outcomes if outcome.verdict == BROKEN]
+    def broken(self) -> list[CellResult]:
+        """Return the results of the cells in which something does not hold."""
+        return [result for result in self.results if result.verdict == BROKEN]
 
     @property
     def failed(self) -> bool:
-        """Whether a cell is broken, or a failpoint is reached by no scenario."""
+        """Return True if a cell is broken, or no scenario reaches some failpoint."""
         return bool(self.broken or self.unreached)
 
     @property
     def counts(self) -> Counter[str]:
-        """Verdict → cells."""
-        return Counter(outcome.verdict for outcome in self.outcomes)
+        """Count the cells of each verdict."""
+        return Counter(result.verdict for result in self.results)
 
     def cell_seconds(self) -> tuple[float, float]:
-        """The median and the longest time of a cell; zeros where there was none."""
-        took = [outcome.seconds for outcome in self.outcomes] or [0.0]
+        """Return the median and the longest time of a cell; zeros where there was none."""
+        took = [result.seconds for result in self.results] or [0.0]
         return statistics.median(took), max(took)
 
-    def command(self, outcome: Outcome) -> str:
-        """What repeats a cell alone."""
-        cell = outcome.cell
+    def command(self, result: CellResult) -> str:
+        """Return the command that runs a cell again, alone."""
+        cell = result.cell
         action = "" if cell.action == CRASH else f" --action {cell.action}"
         return f"labkit matrix --cell {cell.name}{action} --seed {self.seed}"
 
     def summary(self) -> Iterator[str]:
-        """What people are told at the end, in lines."""
-        for one in self.outcomes:
-            if one.verdict == NOT_REACHED:
-                yield f"not reached, tried twice: {one.cell.name}: {one.why}"
-        for one in self.broken:
-            yield f"BROKEN {one.cell.name}: {one.why}"
-            yield f"  again: {self.command(one)}"
+        """Yield the lines that the command line prints at the end."""
+        for result in self.results:
+            if result.verdict == NOT_REACHED:
+                yield f"not reached, tried twice: {result.cell.name}: {result.why}"
+        for result in self.broken:
+            yield f"BROKEN {result.cell.name}: {result.why}"
+            yield f"  again: {self.command(result)}"
         for name in self.unreached:
             yield f"NO SCENARIO REACHES {name}"
-        told = ", ".join(f"{number} {verdict}" for verdict, number in self.counts.items())
-        stories = {outcome.cell.scenario for outcome in self.outcomes}
-        reached = {name for outcome in self.outcomes for name in outcome.cell.failpoints}
+        counts = ", ".join(f"{number} {verdict}" for verdict, number in self.counts.items())
+        scenarios = {result.cell.scenario for result in self.results}
+        reached = {name for result in self.results for name in result.cell.failpoints}
         yield (
-            f"{len(self.outcomes)} cells: {told}; {len(stories)} scenarios, "
+            f"{len(self.results)} cells: {counts}; {len(scenarios)} scenarios, "
             f"{len(reached)} failpoints; seed {self.seed}"
         )
         median, longest = self.cell_seconds()
@@ -84,17 +84,17 @@ class Report:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row for each cell: scenario, failpoint, action, verdict, why, seconds, tries."""
-        return [outcome.row() for outcome in self.outcomes]
+        """Return a row for each cell: scenario, failpoint, action, verdict, why, seconds, tries."""
+        return [result.row() for result in self.results]
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a frame."""
+        """Return the rows as a frame."""
         return pd.DataFrame(self.rows())
 
-    def heat(self) -> VerdictGrid:
-        """Failpoint by scenario: the verdict of each cell, drawn; empty where there is none.
+    def grid(self) -> VerdictGrid:
+        """Draw the verdicts, failpoint by scenario; empty where there is no cell.
 
-        Stories and failpoints stand in the order in which they are listed.
+        Scenarios and failpoints stand in the order in which they are listed.
         """
         table = self.frame().pivot_table(
             index="failpoint", columns="scenario", values="verdict", aggfunc="first"
@@ -102,13 +102,13 @@ class Report:
         listed = list(catalogue())
         return VerdictGrid(
             table.reindex(
-                index=sorted(table.index, key=lambda one: [*map(listed.index, one.split("+"))]),
+                index=sorted(table.index, key=lambda name: [*map(listed.index, name.split("+"))]),
                 columns=[name for name in SCENARIOS if name in table],
             ).fillna("")
         )
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for programs."""
+        """Return the whole report in JSON's types."""
         median, longest = self.cell_seconds()
         return {
             "seed": self.seed,
@@ -116,7 +116,7 @@ class Report:
             "labs": self.labs,
             "counts": dict(self.counts),
             "seconds_a_cell": {"p50": median, "max": longest},
-            "scenarios": {name: SCENARIOS[name].says for name in self.columns},
+            "scenarios": {name: SCENARIOS[name].summary for name in self.columns},
             "columns": {name: sorted(column) for name, column in self.columns.items()},
             "unreached": self.unreached,
             "cells": self.rows(),

@@ -1,4 +1,4 @@
-"""Running the matrix: find what each scenario reaches, then play the cells on labs side by side."""
+"""Runs of the matrix: find what each scenario reaches, then run the cells on parallel labs."""
 
 import os
 import random
@@ -9,19 +9,19 @@ from pathlib import Path
 
 from labkit.faults import points
 from labkit.matrix import plan
-from labkit.matrix.cells import CRASH, Cell, Outcome
-from labkit.matrix.labs import map_unordered, side_by_side
-from labkit.matrix.player import Runner
+from labkit.matrix.cells import CRASH, Cell, CellResult
+from labkit.matrix.labs import map_unordered, parallel_labs
 from labkit.matrix.report import Report
+from labkit.matrix.runner import Runner
 from labkit.matrix.scenario import SCENARIOS
 
-_MOST_LABS = 8
-#: Told what is being done, how much of it is done, how much there is, and what came of a cell.
-Progress = Callable[[str, int, int, Outcome | None], None]
+_MAX_LABS = 8
+#: Called with the current task, how much of it is done, how much there is, and a cell's result.
+Progress = Callable[[str, int, int, CellResult | None], None]
 
 
-def _silent(_what: str, _done: int, _number: int, _outcome: Outcome | None) -> None:
-    """Tell nobody."""
+def _silent(_task: str, _done: int, _total: int, _result: CellResult | None) -> None:
+    """Report no progress."""
 
 
 def run(
@@ -35,26 +35,26 @@ def run(
     cells: Iterable[str] = (),
     patient: bool = False,
     folder: Path | None = None,
-    progress: Progress = _silent,
+    on_progress: Progress = _silent,
 ) -> Report:
-    """Play the crash matrix, or a part of it.
+    """Run the crash matrix, or a part of it.
 
     Args:
         seed: of the order of the cells, the sample and the pairs; drawn where not given.
-        labs: how many side by side; two for each core where not given.
+        labs: how many run side by side; two for each core where not given.
         action: `crash`, `delay:SECONDS`, `refuse` or `duplicate`.
         only: patterns of cells, as `paid*:pay.*`, or of scenarios, as `refused-*`.
-        sample: play but so many cells, drawn from a few scenarios.
-        pairs: play so many pairs instead: two failpoints of one scenario in one cell.
-        cells: play just these, each `SCENARIO:FAILPOINT` or `SCENARIO:FAILPOINT+FAILPOINT`.
-        patient: give each call four times as long, so that what was killed is back in time on a
-            busy machine too, and is asked again; else its order may be cancelled, which is right
-            as well, and shows less.
-        folder: where the labs' homes are made, and removed; a temporary one where not given.
-        progress: told how it goes.
+        sample: run only so many cells, drawn from a few scenarios.
+        pairs: run so many pairs instead: two failpoints of one scenario in one cell.
+        cells: run only these, each `SCENARIO:FAILPOINT` or `SCENARIO:FAILPOINT+FAILPOINT`.
+        patient: give each call four times as long, so that a killed process is up again in time
+            on a busy machine too, and is asked again; else its order may be cancelled, which is
+            right as well, and shows less.
+        folder: for the labs' homes, which are removed; a temporary one where not given.
+        on_progress: called after each baseline run and each cell.
 
     Returns:
-        What came of each cell, what each scenario reaches, and what none does.
+        The result of each cell, the failpoints that each scenario reaches, and those none does.
 
     Raises:
         ValueError: there is no such cell, or nothing matches, or a delay has no seconds.
@@ -62,42 +62,42 @@ def run(
     """
     points.check_seconds(action)
     began, seed = time.monotonic(), random.randrange(10_000) if seed is None else seed
-    named = [plan.read(name, action) for name in cells]
+    named = [plan.parse_cell(name, action) for name in cells]
     chance, only = random.Random(seed), tuple(only)
     wanted = [] if named else plan.scenarios(only, sample, chance)
-    number = labs or min(_MOST_LABS, 2 * (os.cpu_count() or 1), max(len(named), len(wanted)))
-    where = tempfile.TemporaryDirectory(prefix="matrix-", dir=folder)
-    with where as place, side_by_side(Path(place), number, patient) as opened:
-        players = [Runner(lab) for lab in opened]
-        columns = _columns(players, wanted, progress)
-        whole = not (named or only or sample or pairs) and action == CRASH
-        if whole and plan.unreached(columns):  # a story comes by some places only now and then
-            again = _columns(players, wanted, progress)
-            columns = {name: columns[name] | again[name] for name in wanted}
+    number = labs or min(_MAX_LABS, 2 * (os.cpu_count() or 1), max(len(named), len(wanted)))
+    homes = tempfile.TemporaryDirectory(prefix="matrix-", dir=folder)
+    with homes as path, parallel_labs(Path(path), number, patient) as running:
+        runners = [Runner(lab) for lab in running]
+        columns = _columns(runners, wanted, on_progress)
+        is_whole = not (named or only or sample or pairs) and action == CRASH
+        if is_whole and plan.unreached(columns):  # some failpoints are reached only now and then
+            second = _columns(runners, wanted, on_progress)
+            columns = {name: columns[name] | second[name] for name in wanted}
         chosen = named or _choose(columns, only, action, sample, pairs, chance)
-        outcomes = _play(players, chosen, progress)
-        for player in players:
-            player.close()
+        results = _run_cells(runners, chosen, on_progress)
+        for runner in runners:
+            runner.close()
     return Report(
         columns,
-        outcomes,
-        plan.unreached(columns) if whole else [],
+        results,
+        plan.unreached(columns) if is_whole else [],
         seed,
         time.monotonic() - began,
         number,
     )
 
 
-def _columns(players: list[Runner], wanted: list[str], progress: Progress) -> plan.Columns:
-    """What each scenario reaches, told once without a fault."""
+def _columns(runners: list[Runner], wanted: list[str], on_progress: Progress) -> plan.Columns:
+    """Run each scenario once without a fault, and map it to the failpoints that it reaches."""
     columns: dict[str, frozenset[str]] = {}
 
-    def find(player: Runner, name: str) -> tuple[str, frozenset[str]]:
-        return name, player.column(SCENARIOS[name])
+    def run_baseline(runner: Runner, name: str) -> tuple[str, frozenset[str]]:
+        return name, runner.run_baseline(SCENARIOS[name])
 
-    for name, column in map_unordered(players, find, wanted):
+    for name, column in map_unordered(runners, run_baseline, wanted):
         columns[name] = column
-        progress("scenarios without a fault", len(columns), len(wanted), None)
+        on_progress("scenarios without a fault", len(columns), len(wanted), None)
     return columns
 
 
@@ -118,9 +118,9 @@ def _choose(
     return cells if sample is None else cells[:sample]
 
 
-def _play(players: list[Runner], cells: list[Cell], progress: Progress) -> list[Outcome]:
-    outcomes = []
-    for outcome in map_unordered(players, Runner.play, cells):
-        outcomes.append(outcome)
-        progress("cells", len(outcomes), len(cells), outcome)
-    return outcomes
+def _run_cells(runners: list[Runner], cells: list[Cell], on_progress: Progress) -> list[CellResult]:
+    results = []
+    for result in map_unordered(runners, Runner.run_cell, cells):
+        results.append(result)
+        on_progress("cells", len(results), len(cells), result)
+    return results

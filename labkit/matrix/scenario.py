@@ -1,19 +1,19 @@
-"""What a scenario is: one story, driven to its end over public interfaces whatever fails in it."""
+"""Scenarios of the matrix: scripts that end well over public interfaces whatever fails in them."""
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed
-from labkit.matrix.stage import ScenarioContext
 from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNPAID
 from labkit.stack.boundaries import HELPER, SUPERVISOR
 
-#: How an order may stand in the end: its order_status and pay_status; None: there is none.
+#: Allowed end states of an order: order_status and pay_status; None: there is no order.
 States: TypeAlias = frozenset[tuple[int, int] | None]
-#: What is expected of the orders of a story, once all has settled.
-JobResults: TypeAlias = Mapping[Placed, States]
-Script: TypeAlias = Generator[None, None, JobResults]
+#: The allowed end states of each order of a scenario, once the lab has settled.
+ExpectedStates: TypeAlias = Mapping[Placed, States]
+Script: TypeAlias = Generator[None, None, ExpectedStates]
 
 IS_PLACED: States = frozenset({(CONFIRMED, UNPAID)})
 IS_PAID: States = frozenset({(CONFIRMED, PAID)})
@@ -21,48 +21,48 @@ IS_CANCELLED: States = frozenset({(CANCELLED, UNPAID)})
 IS_RETURNED: States = frozenset({(RETURNED, PAID)})
 IS_ABSENT: States = frozenset({None})
 
-#: What starts the services and watches over them: stories of its own are about it.
-OF_THE_LAB = (SUPERVISOR, HELPER)
-#: Every scenario by its name, in the order in which they are told.
+#: Processes that start and watch the services; they have scenarios of their own.
+LAB_PROCESSES = (SUPERVISOR, HELPER)
+#: All scenarios by name, in the order in which they are listed.
 SCENARIOS: dict[str, "Scenario"] = {}
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One story.
+    """One scenario.
 
     Attributes:
-        name: what the command line calls it.
-        says: what it does and how it ends, in a sentence.
-        about: the processes whose failpoints its column holds; empty: all services.
-        story: a generator. What comes before its `yield` makes ready, and no fault is on; what
-            comes after is the story; it returns how its orders must stand once all has settled.
+        name: as the command line has it.
+        summary: what happens and how it ends, in a sentence.
+        script: a generator. Up to its `yield` it prepares, with no fault armed; after it, it acts;
+            it returns the states that its orders may be in once the lab has settled.
+        processes: those whose failpoints its column holds; empty: all services.
     """
 
     name: str
-    says: str
-    story: Callable[[ScenarioContext], Script]
-    about: tuple[str, ...] = ()
+    summary: str
+    script: Callable[[ScenarioContext], Script]
+    processes: tuple[str, ...] = ()
 
-    def concerns(self, failpoint: str) -> bool:
-        """Return True if a failpoint belongs into its column when it reaches it."""
+    def covers(self, failpoint: str) -> bool:
+        """Return True if a failpoint that the scenario reaches belongs in its column."""
         process = failpoint.partition(".")[0]
-        return process in self.about if self.about else process not in OF_THE_LAB
+        return process in self.processes if self.processes else process not in LAB_PROCESSES
 
 
 def scenario(
-    name: str, says: str, about: tuple[str, ...] = ()
+    name: str, summary: str, processes: tuple[str, ...] = ()
 ) -> Callable[[Callable[[ScenarioContext], Script]], Scenario]:
-    """Enter a story in the list of scenarios.
+    """Register a script as a scenario.
 
     Args:
-        name: what the command line calls it.
-        says: what it does and how it ends, in a sentence.
-        about: the processes whose failpoints its column holds; empty: all services.
+        name: as the command line has it.
+        summary: what happens and how it ends, in a sentence.
+        processes: those whose failpoints its column holds; empty: all services.
     """
 
-    def enter(story: Callable[[ScenarioContext], Script]) -> Scenario:
-        SCENARIOS[name] = Scenario(name, says, story, about)
+    def register(script: Callable[[ScenarioContext], Script]) -> Scenario:
+        SCENARIOS[name] = Scenario(name, summary, script, processes)
         return SCENARIOS[name]
 
-    return enter
+    return register

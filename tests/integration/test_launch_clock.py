@@ -7,7 +7,7 @@ import pytest
 
 from labkit.home import Home
 from labkit.lab import Lab
-from labkit.lab.bug_injection import sabotaged
+from labkit.lab.bug_injection import inject_bug
 from labkit.ops import in_flight
 from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms_of
@@ -46,7 +46,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Lab, Set
     real = time.time_ns, time.time
     code = _SET.format(file=str(file))
     try:
-        with sabotaged(code):
+        with inject_bug(code):
             exec(code, {})  # this process is on that machine too
             lab = Lab.up(folder / "home")
             yield lab, step

@@ -13,7 +13,7 @@ import pytest
 
 from labkit.home import Home
 from labkit.lab import Lab
-from labkit.lab.bug_injection import sabotaged
+from labkit.lab.bug_injection import inject_bug
 from labkit.stack.supervisor import control, holder, launch
 from tests.support.db import labkit
 from tests.support.processes import gone, processes
@@ -91,7 +91,7 @@ def test_an_interrupted_up_leaves_nothing(
         Lab.up(home).down()
         for file in (home / "databases").iterdir():
             file.unlink()
-    with sabotaged(held(flag, where)), start_up(home) as up:
+    with inject_bug(held(flag, where)), start_up(home) as up:
         until(lambda: reached(flag), "the supervisor is where it is held", 240)
         up.send_signal(how)
         told = labkit("down", home=home) if how == signal.SIGKILL else None
@@ -144,7 +144,7 @@ def test_down_ends_a_supervisor_that_stands_still(tmp_path: Path) -> None:
 def test_down_kills_a_supervisor_that_does_not_go(tmp_path: Path) -> None:
     """One that hears no signal is killed after a while, with all its processes; that is said."""
     deaf = "import signal, sys\nif 'labkit.stack' in sys.orig_argv: signal.pthread_sigmask("
-    with sabotaged(f"{deaf}signal.SIG_BLOCK, [signal.SIGTERM])"):
+    with inject_bug(f"{deaf}signal.SIG_BLOCK, [signal.SIGTERM])"):
         lab = Lab.up(tmp_path / "home")
     before = processes(lab.home.folder)
     said: list[str] = []
@@ -158,7 +158,7 @@ def test_a_long_reset_is_waited_for(
 ) -> None:
     """For as long as the supervisor says that it works, whoever asked it waits, and is told so."""
     flag.unlink()
-    with sabotaged(held(flag, _IN_THE_FILLING)):
+    with inject_bug(held(flag, _IN_THE_FILLING)):
         lab = Lab.up(tmp_path / "home")
     try:
         monkeypatch.setattr(control, "_LOOK_S", 0.05)

@@ -13,7 +13,7 @@ import pytest
 from labkit.faults import points
 from labkit.home import Home
 from labkit.lab import Lab
-from labkit.lab.bug_injection import sabotaged
+from labkit.lab.bug_injection import inject_bug
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.stack.supervisor import health, launch, spawn
 from tests.support.db import ask_status, labkit
@@ -102,7 +102,7 @@ def test_up_fails_where_an_edge_does_not_answer(
     monkeypatch.setattr(health, "_WHOLE_SECONDS", 2.0)
     home = Home(tmp_path / "home")
     with (
-        sabotaged(_NO_WAY),
+        inject_bug(_NO_WAY),
         pytest.raises(RuntimeError, match=r"order-1 gets no answer from goods \(lost on the way"),
     ):
         launch.up(home)

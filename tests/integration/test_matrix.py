@@ -13,7 +13,7 @@ from course.bugs.patching import bugs_in
 from labkit.cli import crashing, looking  # noqa: F401  # they register
 from labkit.cli.base import app
 from labkit.faults.points import catalogue
-from labkit.matrix import player, run
+from labkit.matrix import run, runner
 from labkit.matrix.cells import BROKEN, HELD
 from labkit.matrix.scenario import SCENARIOS
 
@@ -46,7 +46,7 @@ def test_a_part_of_the_pairs_holds(tmp_path: Path) -> None:
     )
     print("\n".join(report.summary()))
     assert not report.failed, "\n".join(report.summary())
-    assert all(len(outcome.cell.failpoints) == 2 for outcome in report.outcomes)
+    assert all(len(result.cell.failpoints) == 2 for result in report.results)
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_a_part_of_the_pairs_holds(tmp_path: Path) -> None:
 )
 def test_other_actions_than_a_crash(tmp_path: Path, action: str, failpoint: str) -> None:
     """Later than a call may be, lost, or twice: the order is placed or cancelled, and whole."""
-    (outcome,) = run(cells=[f"accepted:{failpoint}"], action=action, folder=tmp_path).outcomes
-    assert outcome.verdict == HELD, outcome.why
+    (result,) = run(cells=[f"accepted:{failpoint}"], action=action, folder=tmp_path).results
+    assert result.verdict == HELD, result.why
 
 
 @pytest.mark.parametrize("name", ["key-looked-at-later", "not-sent-again"])
@@ -69,15 +69,15 @@ def test_a_bug_that_only_a_crash_shows(
 ) -> None:
     """A cell that the bug touches is broken, in the invariant's words, and the command that repeats
     it is named; the lab is made anew, and one that the bug does not touch holds there."""
-    monkeypatch.setattr(player, "_SETTLED_SECONDS", 6.0)
+    monkeypatch.setattr(runner, "_SETTLED_SECONDS", 6.0)
     bug = shelf()[name]
     (cell,) = bug.found_by
     with bugs_in(tmp_path / "bug", bug):
         report = run(
             cells=[SAFE, cell, SAFE], labs=1, seed=3, patient=bug.asks_again, folder=tmp_path
         )
-    assert [outcome.verdict for outcome in report.outcomes] == [HELD, BROKEN, HELD], report.rows()
-    assert bug.breaks in report.outcomes[1].why
+    assert [result.verdict for result in report.results] == [HELD, BROKEN, HELD], report.rows()
+    assert bug.breaks in report.results[1].why
     assert report.failed
     assert f"  again: labkit matrix --cell {cell} --seed 3" in list(report.summary())
 

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from urllib.parse import urlencode, urlsplit
 
 from labkit.faults import points
+from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Unexpected
 from labkit.matrix.scenario import IS_PAID, Script
-from labkit.matrix.stage import ScenarioContext
 from labkit.stack.supervisor import launch
 from tests.support.forged_callbacks import Forger
 from tests.support.history import History
@@ -22,48 +22,50 @@ _LARGE = "\x01" * 60_000
 _FLOODS = 6
 
 
-def slow_answer(stage: ScenarioContext) -> Script:
+def slow_answer(context: ScenarioContext) -> Script:
     """Have the platform's answer about one payment be slow, and no callback tell of another."""
-    slow, other = (stage.user.order(money_paid=1_00) for _ in range(2))
+    slow, other = (context.customer.order(money_paid=1_00) for _ in range(2))
     yield
-    stage.breaks(_ASKED, f"delay:{_SLOW_SECONDS}")
-    first = stage.user.cashier(slow)
-    stage.user.wait(lambda: not stage.idle(), "an answer about the first payment is on its way")
-    points.arm(stage.lab.home, _TELLS, "refuse", _FOR_EVER)
-    stage.user.press(stage.user.cashier(other))
-    stage.user.sees_paid(other)
-    points.disarm(stage.lab.home, _TELLS)
-    stage.user.press(first)
-    stage.user.sees_paid(slow)
+    context.inject(_ASKED, f"delay:{_SLOW_SECONDS}")
+    first = context.customer.open_cashier(slow)
+    context.customer.wait_until(
+        lambda: not context.unspent_faults(), "an answer about the first payment is on its way"
+    )
+    points.arm(context.lab.home, _TELLS, "refuse", _FOR_EVER)
+    context.customer.press(context.customer.open_cashier(other))
+    context.customer.wait_until_paid(other)
+    points.disarm(context.lab.home, _TELLS)
+    context.customer.press(first)
+    context.customer.wait_until_paid(slow)
     return {slow: IS_PAID, other: IS_PAID}
 
 
-def large_callbacks(stage: ScenarioContext) -> Script:
+def large_callbacks(context: ScenarioContext) -> Script:
     """Send large callbacks, genuine ones, and look a payment up among them."""
-    order = stage.user.order(money_paid=1_00)
-    stage.user.pay(order)
-    pay_id = int(stage.user.find_payment(order)["pay_id"])
-    home = stage.lab.home.folder
+    order = context.customer.order(money_paid=1_00)
+    context.customer.pay(order)
+    pay_id = int(context.customer.find_payment(order)["pay_id"])
+    home = context.lab.home.folder
     forger = Forger(home, History(home))
     callbacks = [_large(forger, pay_id, number) for number in range(_CALLBACKS)]
     yield
     for _ in range(_FLOODS):
-        _flood(stage, callbacks, pay_id)
+        _flood(context, callbacks, pay_id)
     return {order: IS_PAID}
 
 
-def _flood(stage: ScenarioContext, callbacks: list[str], pay_id: int) -> None:
+def _flood(context: ScenarioContext, callbacks: list[str], pay_id: int) -> None:
     """Have callbacks wait for the pay service, and who looks a payment up among them.
 
     Raises:
         Unexpected: a message was too long, which broke the line for all that travelled with it.
     """
-    place = urlsplit(launch.status(stage.lab.home)["endpoints"]["pay-web"])
+    place = urlsplit(launch.status(context.lab.home)["endpoints"]["pay-web"])
     requests = [_request("POST /pay/callback", form) for form in callbacks]
     for number in range(0, len(callbacks), _LOOK_UP_EVERY):
         requests.insert(number, _request(f"GET /pay/{pay_id}"))
     with ExitStack() as stack:
-        with stage.lab.faults.paused("pay"):
+        with context.lab.faults.paused("pay"):
             lines = [
                 stack.enter_context(_send(place.hostname or "", place.port or 0, request))
                 for request in requests

@@ -12,9 +12,9 @@ from sqlalchemy import delete, insert, select
 
 from labkit.faults import points
 from labkit.home import Home, try_lock
+from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.scenario import IS_CANCELLED, IS_PLACED, IS_RETURNED, Script
-from labkit.matrix.stage import ScenarioContext
 from labkit.ops import drive
 from labkit.runtime.clock import as_time, wall_ms_of
 from labkit.runtime.db.tables import GIVEN_UP, SETTLED, inbox, outbox
@@ -27,77 +27,81 @@ _BACK_MS = 5_000  # how far the clock steps behind the last id
 _TAKEN_MS = 30_000  # how far ahead the ids of refunds are taken
 
 
-def another_message(stage: ScenarioContext) -> Script:
+def another_message(context: ScenarioContext) -> Script:
     """Tell goods of a cancellation under an id under which it has another one already.
 
     Once that is seen, the other one is taken away, and the message is taken back by a person.
     """
-    first, second = (stage.user.order(money_paid=1_00) for _ in range(2))
+    first, second = (context.customer.order(money_paid=1_00) for _ in range(2))
     yield
-    stage.user.cancel(first)
-    stage.user.wait(
-        lambda: "goods" in stage.handled("order_cancel", first), "goods has heard of the first"
+    context.customer.cancel(first)
+    context.customer.wait_until(
+        lambda: "goods" in context.inbox_rows("order_cancel", first), "goods has heard of the first"
     )
-    points.arm(stage.lab.home, _SEND, "refuse", _FOR_EVER)
-    stage.user.cancel(second)
-    event_id = _event_of(stage, second)
-    with _copied(stage, stage.handled("order_cancel", first)["goods"][0], event_id):
-        points.disarm(stage.lab.home, _SEND)
-        stage.user.wait(lambda: _status(stage, event_id) in (SETTLED, GIVEN_UP), "it has ended")
-    if _status(stage, event_id) == SETTLED:
+    points.arm(context.lab.home, _SEND, "refuse", _FOR_EVER)
+    context.customer.cancel(second)
+    event_id = _event_of(context, second)
+    with _copied(context, context.inbox_rows("order_cancel", first)["goods"][0], event_id):
+        points.disarm(context.lab.home, _SEND)
+        context.customer.wait_until(
+            lambda: _status(context, event_id) in (SETTLED, GIVEN_UP), "it has ended"
+        )
+    if _status(context, event_id) == SETTLED:
         raise Unexpected(f"event {event_id} is settled, and goods had another one under its id")
-    stage.by_hand(f"order.outbox.{event_id}", drive.TAKE_BACK)
+    context.drive(f"order.outbox.{event_id}", drive.TAKE_BACK)
     return {first: IS_CANCELLED, second: IS_CANCELLED}
 
 
-def clock_back_at_birth(stage: ScenarioContext) -> Script:
+def clock_back_at_birth(context: ScenarioContext) -> Script:
     """Step the clock of a process back, that has a number which was used, before its first id."""
-    order = stage.user.order(money_paid=1_00)
+    order = context.customer.order(money_paid=1_00)
     yield
-    home, last = stage.lab.home, int(str(order.order_id))
+    home, last = context.lab.home, int(str(order.order_id))
     worker = _worker_of(last)
     reserved = home.registry / "workers" / f"{worker}.reserved"
     with _no_lower_numbers(home, worker):
-        stage.user.wait(lambda: reserved_in(reserved) < wall_ms_of(home), "the number is free")
+        context.customer.wait_until(
+            lambda: reserved_in(reserved) < wall_ms_of(home), "the number is free"
+        )
         floor = reserved_in(reserved)
-        stage.lab.faults.kill("order")
-    before = _order_ids(stage)
+        context.lab.faults.kill("order")
+    before = _order_ids(context)
     behind = wall_ms_of(home) - made_at_ms(last) + _BACK_MS
-    with stage.lab.faults.clock_stepped("order", -behind / 1000):
-        early = stage.user.place_once(money_paid=1_00)
-        made = _order_ids(stage) - before
+    with context.lab.faults.clock_stepped("order", -behind / 1000):
+        early = context.customer.place_once(money_paid=1_00)
+        made = _order_ids(context) - before
     again = [one for one in made if _worker_of(one) == worker and made_at_ms(one) <= floor]
     if again:
         raise Unexpected(f"worker {worker} makes ids of a time that it had used: {again}")
-    if _worker_of(int(str(stage.user.again(early).order_id))) != worker:
+    if _worker_of(int(str(context.customer.resend(early).order_id))) != worker:
         raise Unexpected(f"another process has number {worker}, which was to be that of order")
     return {order: IS_PLACED}
 
 
-def refund_id_taken(stage: ScenarioContext) -> Script:
+def refund_id_taken(context: ScenarioContext) -> Script:
     """Have a payment given back under refund ids that are taken, until that is seen."""
-    order = stage.user.order(money_paid=1_00)
-    stage.user.pay(order)
-    worker = _worker_of(int(stage.user.find_payment(order)["pay_id"]))
+    order = context.customer.order(money_paid=1_00)
+    context.customer.pay(order)
+    worker = _worker_of(int(context.customer.find_payment(order)["pay_id"]))
     yield
-    with _refunds_of(stage, worker):
-        stage.user.give_back(order)
-        stuck = stage.wait_stuck(order)
+    with _refunds_of(context, worker):
+        context.customer.return_order(order)
+        stuck = context.wait_stuck(order)
     for thing in stuck:
-        stage.by_hand(thing["id"])
+        context.drive(thing["id"])
     return {order: IS_RETURNED}
 
 
 @contextmanager
-def _copied(stage: ScenarioContext, handled: int, event_id: int) -> Iterator[None]:
+def _copied(context: ScenarioContext, handled: int, event_id: int) -> Iterator[None]:
     """Have the inbox row of one event in goods under the id of another one, too, for a block."""
-    with stage.lab.database("goods") as goods:
+    with context.lab.database("goods") as goods:
         row = goods.execute(select(inbox).where(inbox.c.event_id == handled)).one()
         goods.execute(insert(inbox).values({**row._mapping, "event_id": event_id}))
     try:
         yield
     finally:
-        with stage.lab.database("goods") as goods:
+        with context.lab.database("goods") as goods:
             mine = (inbox.c.event_id == event_id) & (inbox.c.msg_key == row.msg_key)
             goods.execute(delete(inbox).where(mine))
 
@@ -115,16 +119,16 @@ def _no_lower_numbers(home: Home, worker: int) -> Iterator[None]:
 
 
 @contextmanager
-def _refunds_of(stage: ScenarioContext, worker: int) -> Iterator[None]:
+def _refunds_of(context: ScenarioContext, worker: int) -> Iterator[None]:
     """Have refunds under all ids that a worker makes first in the milliseconds to come."""
-    now_ms = wall_ms_of(stage.lab.home)
+    now_ms = wall_ms_of(context.lab.home)
     ids = [first_of(ms) | worker << SEQUENCE_BITS for ms in range(now_ms, now_ms + _TAKEN_MS)]
-    with stage.lab.database("pay") as pay:
+    with context.lab.database("pay") as pay:
         pay.execute(insert(refund), [_refund(number) for number in ids])
     try:
         yield
     finally:
-        with stage.lab.database("pay") as pay:
+        with context.lab.database("pay") as pay:
             pay.execute(delete(refund).where(refund.c.refund_id == refund.c.pay_id))
 
 
@@ -143,20 +147,20 @@ def _refund(number: int) -> dict[str, Any]:
     }
 
 
-def _event_of(stage: ScenarioContext, order: Placed) -> int:
+def _event_of(context: ScenarioContext, order: Placed) -> int:
     mine = (outbox.c.topic == "order_cancel") & (outbox.c.msg_key == order.order_id)
-    with stage.lab.database("order") as orders:
+    with context.lab.database("order") as orders:
         return int(orders.execute(select(outbox.c.event_id).where(mine)).scalar_one())
 
 
-def _status(stage: ScenarioContext, event_id: int) -> int:
-    with stage.lab.database("order") as orders:
+def _status(context: ScenarioContext, event_id: int) -> int:
+    with context.lab.database("order") as orders:
         found = select(outbox.c.status).where(outbox.c.event_id == event_id)
         return int(orders.execute(found).scalar_one())
 
 
-def _order_ids(stage: ScenarioContext) -> set[int]:
-    with stage.lab.database("order") as orders:
+def _order_ids(context: ScenarioContext) -> set[int]:
+    with context.lab.database("order") as orders:
         return set(orders.execute(select(request.c.order_id)).scalars())
 
 

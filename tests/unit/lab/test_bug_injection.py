@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from labkit.lab.bug_injection import sabotaged
+from labkit.lab.bug_injection import inject_bug
 
 BUG = "from labkit.shop.order import pricing\npricing.shipping_fee = lambda _: -1"
 ASK = "from labkit.shop.order.pricing import shipping_fee; print(shipping_fee(1))"
@@ -21,7 +21,7 @@ def test_a_bug_is_there_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     """What starts in the block has it, what starts after it has not, and the path is as it was."""
     for path in ("", "/somewhere"):
         monkeypatch.setenv("PYTHONPATH", path) if path else monkeypatch.delenv("PYTHONPATH", False)
-        with sabotaged(BUG):
+        with inject_bug(BUG):
             assert fee_of_a_new_process() == -1
         assert fee_of_a_new_process() >= 0
         assert os.environ.get("PYTHONPATH", "") == path
@@ -29,5 +29,5 @@ def test_a_bug_is_there_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_no_python_is_refused() -> None:
     """Told here, where the line stands, and not in the log of a lab that does not come up."""
-    with pytest.raises(SyntaxError), sabotaged("def"):
+    with pytest.raises(SyntaxError), inject_bug("def"):
         pass

@@ -7,7 +7,7 @@ import pytest
 
 from labkit.cli.matrix_grid import grid
 from labkit.faults.points import catalogue
-from labkit.matrix import SCENARIOS, Cell, Outcome, Report, plan
+from labkit.matrix import SCENARIOS, Cell, CellResult, Report, plan
 from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED
 from labkit.matrix.labs import map_unordered
 from labkit.matrix.scenario import Scenario
@@ -16,12 +16,12 @@ OPEN, SEND = "order.open_order.after_commit", "order.order_cancel.before_send"
 COLUMNS = {"accepted": frozenset({OPEN}), "cancelled": frozenset({OPEN, SEND})}
 
 
-def report(*outcomes: Outcome, unreached: tuple[str, ...] = ()) -> Report:
-    return Report(COLUMNS, list(outcomes), list(unreached), seed=7, seconds=3, labs=1)
+def report(*results: CellResult, unreached: tuple[str, ...] = ()) -> Report:
+    return Report(COLUMNS, list(results), list(unreached), seed=7, seconds=3, labs=1)
 
 
-def outcome(verdict: str, *failpoints: str, scenario: str = "cancelled") -> Outcome:
-    return Outcome(Cell(scenario, failpoints or (OPEN,)), verdict, "why", seconds=1, tries=1)
+def result(verdict: str, *failpoints: str, scenario: str = "cancelled") -> CellResult:
+    return CellResult(Cell(scenario, failpoints or (OPEN,)), verdict, "why", seconds=1, tries=1)
 
 
 def test_a_cell_for_each_failpoint_that_a_scenario_reaches() -> None:
@@ -63,11 +63,11 @@ def test_what_is_out_of_reach_is_listed_and_nothing_else() -> None:
 
 def test_a_run_fails_where_a_cell_is_broken_or_a_failpoint_not_reached() -> None:
     """And names the one command that repeats a broken cell; that a cell is not reached is told."""
-    good, lost = outcome(HELD), outcome(NOT_REACHED, SEND)
+    good, lost = result(HELD), result(NOT_REACHED, SEND)
     assert not report(good, lost).failed
     assert "not reached, tried twice: cancelled:" + SEND + ": why" in [*report(lost).summary()]
     assert report(good, unreached=(SEND,)).failed
-    bad = report(good, outcome(BROKEN, OPEN, SEND))
+    bad = report(good, result(BROKEN, OPEN, SEND))
     assert bad.failed
     assert f"  again: labkit matrix --cell cancelled:{OPEN}+{SEND} --seed 7" in [*bad.summary()]
 
@@ -79,10 +79,10 @@ def test_the_grid_shows_the_worst_of_a_crossing() -> None:
         line.plain
         for line in grid(
             [
-                outcome(HELD),
-                outcome(BROKEN, before),
-                outcome(HELD, scenario="accepted"),
-                outcome(NOT_REACHED, SEND),
+                result(HELD),
+                result(BROKEN, before),
+                result(HELD, scenario="accepted"),
+                result(NOT_REACHED, SEND),
             ]
         )
     ]
@@ -92,7 +92,7 @@ def test_the_grid_shows_the_worst_of_a_crossing() -> None:
         ["order.order_cancel", "send", "·○"],
     ]
     assert shown[4].startswith("a  accepted: ")
-    whole = [outcome(HELD, name, scenario=story) for name in catalogue() for story in SCENARIOS]
+    whole = [result(HELD, name, scenario=story) for name in catalogue() for story in SCENARIOS]
     assert max(len(line.plain) for line in grid(whole) if "●" in line.plain) <= 100
 
 
@@ -100,7 +100,7 @@ def test_the_grid_has_a_letter_for_every_story() -> None:
     """However many there are: each has a column of its own, and a line that says what it is."""
     names = [f"story-{number}" for number in range(120)]
     stories = {name: Scenario(name, f"tells {name}", lambda _: iter(())) for name in names}
-    lines = [line.plain for line in grid((outcome(HELD, scenario=name) for name in names), stories)]
+    lines = [line.plain for line in grid((result(HELD, scenario=name) for name in names), stories)]
     letters = lines[0].split(maxsplit=1)[1].replace(" ", "")
     assert len(set(letters)) == len(letters) == len(names)
     assert lines[1].count("●") == len(names)
@@ -110,10 +110,10 @@ def test_the_grid_has_a_letter_for_every_story() -> None:
 
 def test_a_notebook_gets_a_frame_of_it() -> None:
     """Failpoint by scenario, in the order of the stories; empty where there is no cell."""
-    heat = report(outcome(HELD, SEND), outcome(BROKEN, scenario="accepted")).heat()
-    assert list(heat.columns) == ["accepted", "cancelled"]
-    assert heat.loc[SEND].tolist() == ["", HELD]
-    assert heat.loc[OPEN].tolist() == [BROKEN, ""]
+    grid_frame = report(result(HELD, SEND), result(BROKEN, scenario="accepted")).grid()
+    assert list(grid_frame.columns) == ["accepted", "cancelled"]
+    assert grid_frame.loc[SEND].tolist() == ["", HELD]
+    assert grid_frame.loc[OPEN].tolist() == [BROKEN, ""]
 
 
 def test_work_is_dealt_to_whoever_is_free() -> None:
@@ -136,12 +136,12 @@ def test_work_is_dealt_to_whoever_is_free() -> None:
 
 def test_the_frame_draws_itself() -> None:
     """A sign and a colour for each verdict, a legend, and a dot where nothing was played."""
-    heat = report(outcome(HELD, SEND), outcome(BROKEN, scenario="accepted")).heat()
-    assert [line.split() for line in repr(heat).splitlines()[2:4]] == [
+    grid_frame = report(result(HELD, SEND), result(BROKEN, scenario="accepted")).grid()
+    assert [line.split() for line in repr(grid_frame).splitlines()[2:4]] == [
         [OPEN, "✗", "·"],
         [SEND, "·", "●"],
     ]
-    drawn = heat._repr_html_()
+    drawn = grid_frame._repr_html_()
     assert "✗ broken  ○ not reached  ● held  · not played" in drawn
     colours = [part.partition('"')[0] for part in drawn.split("background:")[1:]]
     assert len(set(colours)) == len(colours) == 2
@@ -150,5 +150,7 @@ def test_the_frame_draws_itself() -> None:
 def test_the_frame_stands_in_the_order_of_the_lists() -> None:
     """Failpoints as the list has them, two in a cell by the first, however the cells came in."""
     names = [OPEN, f"{OPEN}+{SEND}", SEND, "goods.return_stock.after_commit"]
-    cells = [Outcome(Cell("cancelled", tuple(name.split("+"))), HELD, "", 1, 1) for name in names]
-    assert list(report(*cells[::-1]).heat().index) == names
+    cells = [
+        CellResult(Cell("cancelled", tuple(name.split("+"))), HELD, "", 1, 1) for name in names
+    ]
+    assert list(report(*cells[::-1]).grid().index) == names

@@ -13,9 +13,9 @@ _LEGEND = "  ".join([*(f"{sign} {verdict}" for verdict, sign in SIGNS.items()), 
 
 
 class VerdictGrid(pd.DataFrame):
-    """A frame of verdicts that draws itself; an empty text is a cell that was not played.
+    """A frame of verdicts that draws itself; an empty text is a cell that was not run.
 
-    Its index names where something failed, its columns name the stories.
+    Its index names the failpoints, its columns the scenarios.
     """
 
     @property
@@ -27,7 +27,7 @@ class VerdictGrid(pd.DataFrame):
         return f"{signs.to_string()}\n{_LEGEND}"
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th {html.LEFT}>{escape(str(one))}</th>" for one in ("", *self.columns))
+        head = "".join(f"<th {html.LEFT}>{escape(str(name))}</th>" for name in ("", *self.columns))
         body = "".join(
             f"<tr><th {html.LEFT}>{html.breakable(str(name))}</th>{''.join(map(_cell, row))}</tr>"
             for name, row in zip(self.index, self.to_numpy().tolist(), strict=True)
