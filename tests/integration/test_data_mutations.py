@@ -51,7 +51,7 @@ class Shop:
         views.prepare(self.mirror)
         told.prepare(self.mirror, self._told)
         for invariant in self._invariants:
-            if invariant.look(self.mirror, self._values).broken:
+            if invariant.evaluate(self.mirror, self._values).broken:
                 self._invariants.remove(invariant)
                 self._invariants.insert(0, invariant)
                 return invariant.name

@@ -77,7 +77,7 @@ def _told(history: "History") -> Iterator[str]:
                 copy(history.tables, mirror, database, table)
     told.prepare(mirror, history.told(), _BY_MARK)
     for rule in told.ACROSS:
-        yield from rule.look(mirror, {}).broken
+        yield from rule.evaluate(mirror, {}).broken
     mirror.close()
     for answer in history.answers:
         if answer.hung:

@@ -106,7 +106,7 @@ def _look(reader: Reader, which: Sequence[Invariant]) -> dict[str, Finding]:
     told = History(reader.home).told()  # before the databases, in which all of it must be
 
     # Who hashes holds Python's lock at each row: two at once would wait for each other.
-    left = deque(sorted(which, key=lambda invariant: "sha256" in invariant.breaches))
+    left = deque(sorted(which, key=lambda invariant: "sha256" in invariant.breach_sql))
 
     def work(take: Callable[[], Invariant]) -> dict[str, Finding]:
         found = {}
@@ -116,7 +116,7 @@ def _look(reader: Reader, which: Sequence[Invariant]) -> dict[str, Finding]:
             while left:
                 with suppress(IndexError):  # another has taken the last
                     one = take()
-                    found[one.name] = one.look(mirror, values)
+                    found[one.name] = one.evaluate(mirror, values)
         return found
 
     ends = [left.pop, left.popleft] if len(which) > 2 and reader.are_files() else [left.pop]

@@ -41,19 +41,19 @@ class Invariant:
 
     Attributes:
         name: what it is called.
-        says: what must be true, in a sentence.
+        summary: what must be true, in a sentence.
         service: whose database; empty: each service's, where it is local.
-        looks_at: SQL that counts what is looked at.
-        breaches: SQL that finds what breaks it, a row each.
+        count_sql: SQL that counts what is looked at.
+        breach_sql: SQL that finds what breaks it, a row each.
     """
 
     name: str
-    says: str
+    summary: str
     service: str
-    looks_at: str
-    breaches: str
+    count_sql: str
+    breach_sql: str
 
-    def look(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
+    def evaluate(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
         """Count what there is, and find what breaks this.
 
         Args:
@@ -76,15 +76,15 @@ class Local(Invariant):
 
     poison: bool = False
 
-    def look(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
+    def evaluate(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
         """Look at one database, or at each."""
         finding = Finding(0)
         for service in [self.service] if self.service else TABLES:
-            looks_at, breaches = (
-                _within(sql, service, self.poison) for sql in (self.looks_at, self.breaches)
+            count_sql, breach_sql = (
+                _within(sql, service, self.poison) for sql in (self.count_sql, self.breach_sql)
             )
-            finding.looked_at += _ask(mirror, looks_at, values)[0][0]
-            texts = _texts(mirror, breaches, values)
+            finding.looked_at += _ask(mirror, count_sql, values)[0][0]
+            texts = _texts(mirror, breach_sql, values)
             finding.broken += [f"{service}: {text}" for text in texts]
         return finding
 
@@ -93,15 +93,15 @@ class Local(Invariant):
 class Across(Invariant):
     """An invariant over several databases: it holds of what is decided."""
 
-    def look(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
+    def evaluate(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
         """Look at all databases."""
-        looked_at = _ask(mirror, self.looks_at, values)[0][0]
-        return Finding(looked_at, list(_texts(mirror, self.breaches, values)))
+        looked_at = _ask(mirror, self.count_sql, values)[0][0]
+        return Finding(looked_at, list(_texts(mirror, self.breach_sql, values)))
 
 
-def across(name: str, says: str, looks_at: str, breaches: str) -> Across:
+def across(name: str, summary: str, count_sql: str, breach_sql: str) -> Across:
     """Make an invariant that is no single service's."""
-    return Across(name, says, "", looks_at, breaches)
+    return Across(name, summary, "", count_sql, breach_sql)
 
 
 def as_json(message: type[Message], row: str = "", /, **values: str) -> str:
