@@ -21,7 +21,7 @@ def deduct_stock(tx, command):
 def fix_3():
     """Whatever is unsent and due is claimed, whoever wrote it and died."""
     return {
-        "outbox.claim_unsent": """
+        "messaging.outbox.claim_unsent": """
 def claim_unsent(tx, _command):
     return _claim(tx, UNSENT)
 """
@@ -31,7 +31,7 @@ def claim_unsent(tx, _command):
 def fix_4():
     """Sent is not settled: only the inboxes of all groups say that."""
     return {
-        "relay.Relay._mark_sent": """
+        "messaging.relay.Relay._mark_sent": """
 async def _mark_sent(self, parcel):
     try:
         await self._database.run(outbox.mark_sent, [parcel.event_id])
@@ -83,7 +83,7 @@ def _give_back(order_id):
 def fix_8():
     """Only an unpaid order can be cancelled; a paid one is returned."""
     return {
-        "order_rows.cancel": """
+        "order.statements.cancel": """
 def cancel(order_id, old, reason):
     mine = (order.c.order_id == order_id) & (order.c.order_status == old)
     unpaid = mine & (order.c.pay_status == UNPAID)
@@ -95,7 +95,7 @@ def cancel(order_id, old, reason):
 def fix_9():
     """A payment that its order does not want is money of the customer: it goes back."""
     return {
-        "payments._accept_or_give_back": """
+        "pay.steps._accept_or_give_back": """
 def _accept_or_give_back(tx, row):
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
@@ -112,7 +112,7 @@ def _accept_or_give_back(tx, row):
 def fix_10():
     """What finds nothing to give back leaves `blocked`, so that the late step is refused."""
     return {
-        "operations.undo": """
+        "db.operations.undo": """
 def undo(tx, name, order_id):
     key = {"order_id": order_id, "operation": name}
     blocked = {"outcome": BLOCKED, "amount": 0, "body_hash": "", "result": "", "add_time": tx.now}

@@ -151,14 +151,15 @@ WRONG = {
         """,
     "fix_3": """
         def fix_3():  # takes over what was sent already
-            return {"outbox.claim_unsent": (
+            return {"messaging.outbox.claim_unsent": (
                 "def claim_unsent(tx, _command):\\n"
                 "    return _claim(tx, SENT)"
             )}
         """,
     "fix_4": """
         def fix_4():  # believes the acknowledgement
-            return {"relay.Relay._mark_sent": shops.code_of(4, "relay.Relay._mark_sent")}
+            place = "messaging.relay.Relay._mark_sent"
+            return {place: shops.code_of(4, place)}
         """,
     "fix_5": """
         def fix_5():  # asks whether the stock is below zero already
@@ -179,7 +180,7 @@ WRONG = {
         """,
     "fix_8": """
         def fix_8():  # cancels what is paid, and nothing else
-            return {"order_rows.cancel": (
+            return {"order.statements.cancel": (
                 "def cancel(order_id, old, reason):\\n"
                 "    mine = (order.c.order_id == order_id) & (order.c.pay_status != UNPAID)\\n"
                 "    ended = {'order_status': CANCELLED, 'cancel_reason': reason}\\n"
@@ -188,12 +189,12 @@ WRONG = {
         """,
     "fix_9": """
         def fix_9():  # refuses the payment, and keeps the money
-            place = "payments._accept_or_give_back"
+            place = "pay.steps._accept_or_give_back"
             return {place: shops.code_of(9, place)}
         """,
     "fix_10": """
         def fix_10():  # leaves nothing where it found nothing
-            return {"operations.undo": shops.code_of(10, "operations.undo")}
+            return {"db.operations.undo": shops.code_of(10, "db.operations.undo")}
         """,
     "remember": """
         def remember(name, step):  # notes it where a dead process loses it
