@@ -1,7 +1,7 @@
 """A shop with a bug that is known by its number alone: to be found, and put right, by a learner.
 
 A *place* is where a function stands, as a learner writes it: `goods.deduct_stock`,
-`relay.Relay._mark_sent`, `web.orders._place`.
+`messaging.relay.Relay._mark_sent`, `web.orders._place`.
 """
 
 import inspect
