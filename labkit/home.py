@@ -12,19 +12,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from sqlalchemy import URL
 
-from labkit.files import broken, is_state, making_sense_of, read_object
+from labkit.files import broken, making_sense_of, read_object
 from labkit.settings import Settings
+from labkit.state import LabState, is_state
 
 _LOOKING_SECONDS = 1.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Beside the clock file of a home: what its wall clock is tied to.
 WALL_FILE = "wall.json"
-#: In a state: `labkit init` made the home, and its services are started one by one.
-FOUNDED = "founded"
 #: What `labkit status` names; what does not exist is null.
 ENDPOINTS = ("order-web", "pay-web", "platform", "console", "broker", "registry")
 DATABASES = ("order", "goods", "coupon", "user", "pay", "log", "platform")
@@ -178,7 +177,7 @@ class Home:
         with making_sense_of(self.schemas_file):
             return SchemaNotes(**(read_object(self.schemas_file) or {}))
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> LabState:
         """Read the state that the supervisor last wrote; empty where no lab ever ran.
 
         Raises:
@@ -187,7 +186,7 @@ class Home:
         state = read_object(self.state_file)
         if state is not None and not is_state(state, ENDPOINTS, DATABASES):
             raise broken(self.state_file)
-        return state or {}
+        return cast(LabState, state or {})
 
 
 def sqlite_url(folder: Path, service: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -138,7 +138,9 @@ def print_json(value: Any) -> None:
     typer.echo(printable_json(json.dumps(value, indent=1, ensure_ascii=False, default=str)))
 
 
-def print_table(title: str, rows: list[dict[str, Any]], columns: tuple[str, ...] = ()) -> None:
+def print_table(
+    title: str, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...] = ()
+) -> None:
     """Print rows as a table: in a pipe each on one line, on a screen with long texts folded."""
     if not rows:
         return console.print(Text.assemble((printable(title), "bold"), ": nothing"))

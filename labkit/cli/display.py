@@ -1,7 +1,7 @@
 """Tables on a terminal: as wide as they are in a pipe, and as many columns as fit on a screen."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -27,7 +27,7 @@ def make_console() -> Console:
 
 
 def show_table(
-    console: Console, title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]
+    console: Console, title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
 ) -> None:
     """Print rows as a table, and name the columns for which the screen is too narrow."""
     cells = [[_cell(row[column]) for column in columns] for row in rows]

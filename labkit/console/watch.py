@@ -24,6 +24,7 @@ from labkit.ops.reader import DatabaseAway, Reader
 from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.registry.ids import made_at_ms
 from labkit.shop import tables as t
+from labkit.state import ServiceStatus
 
 _LOOK_SECONDS, _CHECK_SECONDS = 0.3, 5.0
 _WAIT_SECONDS = 1.0  # for a look that is under way, before the page shows the one before
@@ -120,7 +121,7 @@ class Watch:
         self._threads.shutdown(cancel_futures=True)
         self._reader.close()
 
-    def _service(self, one: dict[str, Any], changed: float | None) -> dict[str, Any]:
+    def _service(self, one: ServiceStatus, changed: float | None) -> dict[str, Any]:
         label, state, since = f"{one['name']}-{one['instance']}", one["state"], None
         if one["pid"]:
             try:

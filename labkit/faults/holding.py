@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from labkit.faults import undoing
 from labkit.faults.on_lab import until
 from labkit.faults.standing import standing
 from labkit.home import Home
 from labkit.stack.supervisor import control, launch
+from labkit.state import ServiceStatus
 
 
-def running(home: Home, service: str) -> list[dict[str, Any]]:
+def running(home: Home, service: str) -> list[ServiceStatus]:
     """The processes of a service that are alive, as `labkit status` has them."""
     return [one for one in launch.status(home)["services"] if one["name"] == service and one["pid"]]
 

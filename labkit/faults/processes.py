@@ -28,7 +28,7 @@ class Processes(OnLab):
 
     def kill(self, process: str) -> None:
         """Kill a process with −9, and wait until it is started again and serves."""
-        before = self._process(process)["pid"]
+        before = self._pid(process)
         os.kill(before, signal.SIGKILL)
         until(lambda: self._serves(process, not_pid=before), f"{process} did not come back")
 
@@ -59,7 +59,7 @@ class Processes(OnLab):
         Args:
             process: as `labkit status` names it; `goods` is `goods-1`.
         """
-        pid = self._process(process)["pid"]
+        pid = self._pid(process)
         with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
             os.kill(pid, signal.SIGSTOP)
             until(lambda: stands_still(pid), f"{process} did not stand still")
@@ -81,7 +81,7 @@ class Processes(OnLab):
         one_of(service, WITH_INSTANCES, "service with a database")
         first = f"{service}-1"
         with self._helped(service):
-            pid = self._process(first)["pid"]
+            pid = self._pid(first)
             with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
                 self._stop_between_writes(service, first)
                 taken = self._taken_over(service)
@@ -89,7 +89,7 @@ class Processes(OnLab):
             until(lambda: self._serves(first), f"{first} did not come back")
             if self._process(first)["pid"] != pid:
                 raise NotReached(f"zombie: {first} was ended while it hung")
-            until(lambda: answers(self._process(first)["endpoint"]), f"{first} hangs still")
+            until(lambda: answers(self._process(first)["endpoint"] or ""), f"{first} hangs still")
 
     @contextmanager
     def _services_stopped(self) -> Iterator[None]:
@@ -122,7 +122,7 @@ class Processes(OnLab):
 
         Nothing but its end would free that lock, and so the supervisor would end it.
         """
-        pid: int = self._process(process)["pid"]
+        pid = self._pid(process)
         database = self._home.databases / f"{service}.sqlite"
 
         def is_stopped() -> bool:

@@ -227,7 +227,7 @@ class Servers(OnLab):
 
     @contextmanager
     def _broker_stopped(self) -> Iterator[None]:
-        pid = self._process(BROKER)["pid"]
+        pid = self._pid(BROKER)
         with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
             os.kill(pid, signal.SIGSTOP)
             yield

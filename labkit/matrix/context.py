@@ -172,5 +172,5 @@ class ScenarioContext:
         return {
             process["name"]: process["pid"]
             for process in launch.status(self.lab.home)["services"]
-            if process["state"] == "up" and process["name"] != "broker"
+            if process["pid"] and process["state"] == "up" and process["name"] != "broker"
         }

@@ -98,7 +98,8 @@ def all_killed(context: ScenarioContext) -> Script:
     order = context.customer.order(money_paid=1_00)
     yield
     home = context.lab.home
-    before = {process["name"]: process["pid"] for process in launch.status(home)["services"]}
+    services = launch.status(home)["services"]
+    before = {process["name"]: process["pid"] for process in services if process["pid"]}
     for pid in before.values():
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

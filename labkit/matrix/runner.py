@@ -220,7 +220,7 @@ class Runner:
         return {
             process["name"]: process["pid"]
             for process in launch.status(self.lab.home)["services"]
-            if process["state"] == "up"
+            if process["pid"] and process["state"] == "up"
         }
 
     def _reset(self) -> None:

@@ -15,7 +15,8 @@ def main() -> None:
     from labkit.home import Home
     from labkit.settings import Settings
     from labkit.stack.supervisor.instances import check_instances
-    from labkit.stack.supervisor.supervisor import CannotStart, Supervisor
+    from labkit.stack.supervisor.preparation import CannotStart
+    from labkit.stack.supervisor.supervisor import Supervisor
 
     gc.freeze()  # what is imported stays: no collection of a child walks over it, or unshares it
     gc.enable()

@@ -53,7 +53,7 @@ def states(home: Path) -> dict[str, Any]:
 def test_each_edge_of_the_wiring_is_gone_along(lab: Lab) -> None:
     """Every process answers, and has asked everybody whom the wiring has it call or audit."""
     answers = health.ask(lab.home)
-    assert [answer.trouble for answer in answers.values() if answer.trouble] == []
+    assert [answer.problem for answer in answers.values() if answer.problem] == []
     for service in SERVICES.values():
         called = {NAMES.get(contract, name) for name, contract in service.calls.items()}
         audited = {group for event in service.emits for group in GROUPS[event.topic]}
@@ -66,7 +66,7 @@ def test_a_health_check_changes_and_counts_nothing(lab: Lab) -> None:
     """No row is written, and no failpoint is crossed: a crash armed there is meant for an order."""
     lab.settle()
     before = {point["name"]: point["hits"] for point in points.list_all(lab.home)}
-    assert not [one for one in health.ask(lab.home).values() if one.trouble]
+    assert not [one for one in health.ask(lab.home).values() if one.problem]
     after = {point["name"]: point["hits"] for point in points.list_all(lab.home)}
     asked = {name for name in after if after[name] != before[name] and "find_order" in name}
     assert not asked

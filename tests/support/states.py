@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from labkit.stack.supervisor.recorded import NOTHING
+from labkit.stack.supervisor.status import EMPTY_STATUS
 
 
 def state_in_json(**said: Any) -> str:
     """Return a whole state that says some things of its own."""
     whole = {"phase": "up", "generation": 0, "topic_prefix": "", "supervisor": None}
-    return json.dumps(whole | NOTHING | said)
+    return json.dumps(whole | EMPTY_STATUS | said)

@@ -7,6 +7,7 @@ from pathlib import Path
 from course.bugs.bug import bug
 from labkit.runtime.injection.counters import Counters
 from labkit.stack.supervisor.supervisor import Supervisor
+from labkit.state import Phase
 
 counters_are_a_hole = bug(
     "counters-are-a-hole",
@@ -32,11 +33,11 @@ state_must_be_written = bug(
 )
 
 
-_write_state = Supervisor._write_state
+_write_state = Supervisor.write_state
 
 
-@state_must_be_written.replaces("labkit.stack.supervisor.supervisor:Supervisor._write_state")
-def _(self: Supervisor, phase: str) -> None:
+@state_must_be_written.replaces("labkit.stack.supervisor.supervisor:Supervisor.write_state")
+def _(self: Supervisor, phase: Phase | None = None) -> None:
     _write_state(self, phase)
-    if self._state_is_old:
+    if self._state.is_stale:
         sys.exit("the state cannot be written")

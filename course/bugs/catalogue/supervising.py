@@ -8,8 +8,9 @@ from course.bugs.bug import bug
 from labkit.home import DATABASES, Home
 from labkit.stack.boundaries import Cross, cross_fork, uncrossed
 from labkit.stack.setup.seeds import Seeds, files, seed
-from labkit.stack.supervisor.children import Child, Processes
-from labkit.stack.supervisor.spawn import Started
+from labkit.stack.supervisor.child import Child
+from labkit.stack.supervisor.children import Children
+from labkit.stack.supervisor.spawn import WaitingChild
 from labkit.stack.supervisor.supervisor import Supervisor
 
 no_lifeline = bug(
@@ -61,17 +62,15 @@ fork_succeeds = bug(
 )
 
 
-@fork_succeeds.replaces("labkit.stack.supervisor.children:Processes._began")
-def _(self: Processes, child: Child, start: Callable[[], Started]) -> bool:
+@fork_succeeds.replaces("labkit.stack.supervisor.children:Children._try_start")
+def _(self: Children, child: Child, start: Callable[[], WaitingChild]) -> bool:
     cross_fork(self.failpoints, "supervisor.start_process.before_fork")
-    child.began(start())
+    child.note_start(start())
     self.failpoints.cross("supervisor.start_process.after_fork")
     return True
 
 
-@fork_succeeds.replaces("labkit.stack.supervisor.supervisor:Supervisor._turn")
+@fork_succeeds.replaces("labkit.stack.supervisor.supervisor:Supervisor.turn")
 def _(self: Supervisor) -> None:
-    for key, _ in self._selector.select(0.02):
-        key.data()
-    self._desk.drop_the_slow()
-    self._tend()
+    self._wakeups.wait(0.02)
+    self._poll()

@@ -1,8 +1,10 @@
 """Where the services' databases lie: a file each, or a schema and a user each on a MySQL server."""
 
 import json
+import os
 import secrets
 import shutil
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -60,14 +62,17 @@ def put_aside(home: Home) -> None:
 def fill(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:
     """Empty all databases and put the seeds in: all of it, or it counts as nothing.
 
+    The history of what clients were answered goes with the data that it is of, not before.
+
     Args:
-        home: whose databases.
-        seeds: how much.
+        home: the home of the databases.
+        seeds: the amount of data.
         now: business time of the opening rows.
         cross: called with the name of each boundary.
     """
     if urls := home.schemas():
         _note(home, urls, filled=False)
+        _forget_history(home)
         seed(urls, seeds, now, cross)
         _note(home, urls, filled=True)
         return
@@ -79,11 +84,17 @@ def fill(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> N
     # File by file, a log that holds acknowledged orders could go, and its database stay.
     cross("helper.put_aside.before_rename")
     home.databases.rename(old)
+    _forget_history(home)
     cross("helper.put_aside.after_rename")
     cross("helper.fill.before_rename")
     fresh.rename(home.databases)
     cross("helper.fill.after_rename")
     shutil.rmtree(old)
+
+
+def _forget_history(home: Home) -> None:
+    with suppress(FileNotFoundError):  # it is kept where a test asks for it
+        os.truncate(home.history_file, 0)
 
 
 def _parse(server: str) -> URL:

@@ -1,109 +1,36 @@
-"""The processes of one lab: started, watched, started again when they die."""
+"""The processes of one lab: started, watched, and started again when they die."""
 
-import contextlib
 import logging
-import os
 import signal
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 from labkit.home import Home
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.registry.files import Registry
 from labkit.stack.boundaries import cross_fork
 from labkit.stack.supervisor import fencing, service_process, spawn
+from labkit.stack.supervisor.child import Child
 from labkit.stack.supervisor.instances import BROKER
-from labkit.stack.supervisor.spawn import Started
+from labkit.stack.supervisor.spawn import WaitingChild
+from labkit.waiting import poll_until
 
 log = logging.getLogger(__name__)
 
-_QUICK_DEATH_SECONDS = 1.0
-_FORK_AGAIN_SECONDS = 0.5
-_STOP_SECONDS = 3.0
-_LEAVE_SECONDS = 8.0
-_BLOCKING_SECONDS = 1.0
+_STOP_S = 3.0
+#: A process that is killed is gone at once, unless the kernel holds it (state D).
+_KILL_S = 5.0
+_LEAVE_S = 8.0
+_BLOCKING_S = 1.0
+_POLL_S = 0.01
 
 
 @dataclass
-class Child:
-    """One process of the lab, alive, dead or held down.
-
-    Attributes:
-        name: of the service.
-        instance: which one of its kind.
-        pid: 0 where it is dead.
-        waiting: at its gate, until it is written down; None once it works.
-        started: when, by the monotonic clock.
-        restart_at: when it is started again; None where it is alive or held.
-        held: whether a fault holds it down.
-        endpoint: where it answers; empty until it does.
-        quick_deaths: how often in a row it died soon after its start.
-        leaves_by: when it must be gone for good; None where it stays.
-        blocks_since: since when it stands still with its database locked; None where it does not.
-    """
-
-    name: str
-    instance: int
-    pid: int = 0
-    waiting: Started | None = None
-    started: float = 0.0
-    restart_at: float | None = None
-    held: bool = False
-    endpoint: str = ""
-    quick_deaths: int = 0
-    leaves_by: float | None = None
-    blocks_since: float | None = None
-
-    @property
-    def label(self) -> str:
-        """How people and logs call it: `goods-1`."""
-        return f"{self.name}-{self.instance}"
-
-    def began(self, started: Started) -> None:
-        """Note that it was started, and waits at its gate."""
-        self.pid, self.waiting = started.pid, started
-        self.started, self.restart_at = time.monotonic(), None
-        self.blocks_since = None
-        self.endpoint = ""
-
-    def not_begun(self) -> None:
-        """Note that it could not be started: it is tried again soon."""
-        self.pid, self.endpoint = 0, ""
-        self.restart_at = time.monotonic() + _FORK_AGAIN_SECONDS
-
-    def go_on(self) -> None:
-        """Let it work, if it waits at its gate."""
-        if self.waiting:
-            self.waiting.go_on()
-            self.waiting = None
-
-    def died(self) -> None:
-        """Note that it is dead, and when it is due: at once, or later if that is a habit."""
-        self.go_on()  # nobody hears it; the gate is closed
-        quick = time.monotonic() - self.started < _QUICK_DEATH_SECONDS
-        self.quick_deaths = self.quick_deaths + 1 if quick else 0
-        self.pid, self.endpoint = 0, ""
-        wait = _QUICK_DEATH_SECONDS if self.quick_deaths > 1 else 0.0
-        self.restart_at = None if self.held else time.monotonic() + wait
-
-    def status(self) -> dict[str, Any]:
-        """What `labkit status` says of it."""
-        alive = "up" if self.endpoint else "starting"
-        state = alive if self.pid else "held" if self.held else "down"
-        return {
-            "name": self.name,
-            "instance": self.instance,
-            "pid": self.pid or None,
-            "endpoint": self.endpoint or None,
-            "state": state,
-        }
-
-
-@dataclass
-class Processes:
+class Children:
     """All children of one supervisor.
 
     Attributes:
@@ -112,7 +39,7 @@ class Processes:
         lock: descriptor of the lock on the databases, which every service keeps.
         failpoints: of the supervisor.
         webs: service → descriptor of the socket on which it serves HTTP.
-        children: label → child.
+        by_label: label → child.
     """
 
     home: Home
@@ -120,78 +47,100 @@ class Processes:
     lock: int
     failpoints: Failpoints
     webs: dict[str, int]
-    children: dict[str, Child] = field(default_factory=dict)
+    by_label: dict[str, Child] = field(default_factory=dict)
+
+    @property
+    def all(self) -> list[Child]:
+        """Every child, dead or alive, in the order of the first starts."""
+        return list(self.by_label.values())
 
     def start(self, child: Child) -> None:
         """Start a service process, which waits until the state names it (`go_on`).
 
         Where the system has no process or no memory left for it, it is tried again later.
         """
-        self.children[child.label] = child
-        if self._began(child, lambda: self._start(child)) and child.name == service_process.CONSOLE:
+        self.by_label[child.label] = child
+        if self._try_start(child, lambda: self._start(child)) and (
+            child.name == service_process.CONSOLE
+        ):
             # nobody calls it, so that it is in no registry
             child.endpoint = "its socket, on which the supervisor listens"
 
     def start_broker(self, command: Callable[[], list[str]]) -> None:
-        """Start the embedded broker, in the same way; the supervisor sees when it serves."""
-        child = self.children.setdefault(f"{BROKER}-1", Child(BROKER, 1))
-        self._began(child, lambda: spawn.run_program(command(), self.log(child.label)))
+        """Start the embedded broker in the same way; the supervisor finds out when it serves."""
+        child = self.by_label.setdefault(f"{BROKER}-1", Child(BROKER, 1))
+        self._try_start(child, lambda: spawn.run_program(command(), self.log_of(child.label)))
 
     def go_on(self) -> None:
-        """Let all work who were started; the state names them."""
-        for child in [one for one in self.children.values() if one.waiting]:
-            child.go_on()
-            self.failpoints.cross("supervisor.start_process.after_record")
+        """Let all children work that were started: the state names them."""
+        for child in self.all:
+            if child.waiting:
+                child.go_on()
+                self.failpoints.cross("supervisor.start_process.after_record")
 
-    def _began(self, child: Child, start: Callable[[], Started]) -> bool:
-        """Start a process; whether it could be."""
+    def _try_start(self, child: Child, start: Callable[[], WaitingChild]) -> bool:
+        """Start a process; return False where the system has no room for it."""
         try:
             cross_fork(self.failpoints, "supervisor.start_process.before_fork")
-            child.began(start())
+            child.note_start(start())
         except OSError as error:
             log.warning("%s cannot be started, and is tried again: %s", child.label, error)
-            child.not_begun()
+            child.note_failed_start()
             return False
         self.failpoints.cross("supervisor.start_process.after_fork")
         return True
 
-    def _start(self, child: Child) -> Started:
+    def _start(self, child: Child) -> WaitingChild:
         web = self.webs.get(child.name)
-        spec: dict[str, Any] = {"name": child.name, "instance": child.instance, "web": web}
         keep = tuple(number for number in (self.lock, web) if number is not None)
         if spawn.FORKS:
-            work = lambda: service_process.run_process(self.home, **spec)  # noqa: E731  # needs this spec
-            return spawn.fork(work, self.log(child.label), self.lifeline, keep)
-        spec |= {"home": str(self.home.folder), "lifeline": self.lifeline}
+            work = partial(service_process.run_process, self.home, child.name, child.instance, web)
+            return spawn.fork(work, self.log_of(child.label), self.lifeline, keep)
+        spec = {
+            "home": str(self.home.folder),
+            "lifeline": self.lifeline,
+            "name": child.name,
+            "instance": child.instance,
+            "web": web,
+        }
         keep = (self.lifeline, *keep)
         return spawn.spawn(
-            "labkit.stack.supervisor.service_process", spec, self.log(child.label), keep
+            "labkit.stack.supervisor.service_process", spec, self.log_of(child.label), keep
         )
 
-    def stop_all(self, how: signal.Signals) -> None:
-        """Stop everything: politely for a while where `how` is SIGTERM, and then for certain."""
-        deadline = time.monotonic() + _STOP_SECONDS
-        for child in self.children.values():
-            child.held = True
-            _kill(child, signal.SIGKILL if child.name == BROKER else how)
-        while any(child.pid for child in self.children.values()):
-            self.reap()
-            if time.monotonic() > deadline:
-                for child in self.children.values():
-                    _kill(child, signal.SIGKILL)
-            time.sleep(0.01)
+    def stop_all(self, how: signal.Signals) -> list[str]:
+        """Send all children a signal, and kill those that are still there after a while.
 
-    def reap(self) -> bool:
-        """Take note of who died; whether anybody did."""
-        dead = [one for one in self.children.values() if one.pid and spawn.ended(one.pid)]
+        Returns:
+            The labels of those that the kernel holds, so that even a kill does not end them.
+        """
+        for child in self.all:
+            child.held = True
+            child.kill(signal.SIGKILL if child.name == BROKER else how)
+        if not poll_until(self._are_gone, _STOP_S, _POLL_S):
+            for child in self.all:
+                child.kill()
+            poll_until(self._are_gone, _KILL_S, _POLL_S)
+        unkillable = [child.label for child in self.all if child.pid]
+        if unkillable:
+            log.warning("the kernel holds what was killed: %s", ", ".join(unkillable))
+        return unkillable
+
+    def _are_gone(self) -> bool:
+        self.collect_dead()
+        return not any(child.pid for child in self.all)
+
+    def collect_dead(self) -> bool:
+        """Note the deaths of children; return True if there were any."""
+        dead = [child for child in self.all if child.pid and spawn.ended(child.pid)]
         for child in dead:
-            child.died()
+            child.note_death()
         return bool(dead)
 
     def restart_due(self, broker_command: Callable[[], list[str]]) -> bool:
-        """Start again whoever is due; whether anybody was."""
+        """Start the children again that are due; return True if any was."""
         now = time.monotonic()
-        due = [one for one in self.children.values() if one.restart_at and one.restart_at <= now]
+        due = [child for child in self.all if child.restart_at and child.restart_at <= now]
         for child in due:
             if child.name == BROKER:
                 self.start_broker(broker_command)
@@ -200,89 +149,90 @@ class Processes:
         return bool(due)
 
     def find_endpoints(self) -> bool:
-        """Learn from the registry who serves now; whether anything is new."""
-        registry, new = Registry(self.home.registry), False
+        """Look up in the registry which children serve now; return True if any is new."""
+        registry, any_new = Registry(self.home.registry), False
         for child in self.starting():
             for instance in registry.instances(child.name):
                 if instance.pid == child.pid:
-                    child.endpoint, new = instance.endpoint, True
-        return new
+                    child.endpoint, any_new = instance.endpoint, True
+        return any_new
 
     def starting(self) -> list[Child]:
-        """Who is alive and does not serve yet."""
-        return [child for child in self.children.values() if child.pid and not child.endpoint]
+        """Return the children that are alive and do not serve yet."""
+        return [child for child in self.all if child.pid and not child.endpoint]
 
-    def called(self, name: str) -> Child:
-        """A child by its label, or by its service's name.
+    def get(self, name: str) -> Child:
+        """Return a child by its label, or by its service's name.
 
         Raises:
             ValueError: there is none; says which there are.
         """
-        label = name if name in self.children else f"{name}-1"
-        if label not in self.children:
-            known = ", ".join(sorted(self.children))
-            raise ValueError(f"{name}: there is no such process; there are {known}")
-        return self.children[label]
+        label = name if name in self.by_label else f"{name}-1"
+        if label not in self.by_label:
+            labels = ", ".join(sorted(self.by_label))
+            raise ValueError(f"{name}: there is no such process; there are {labels}")
+        return self.by_label[label]
 
     def hold(self, name: str) -> None:
         """Kill a process and do not start it again until it is released."""
-        child = self.called(name)
+        child = self.get(name)
         child.held, child.restart_at = True, None
-        _kill(child, signal.SIGKILL)
+        child.kill()
 
     def release(self, name: str) -> None:
         """Start a process again that was held down."""
-        child = self.called(name)
+        child = self.get(name)
         child.held = False
         if not child.pid:
             child.restart_at = time.monotonic()
 
     def scale(self, name: str, number: int) -> list[Child]:
-        """Start more of a service, or have the last ones finish and go.
+        """Start more instances of a service, or let the last ones finish and leave.
 
         Returns:
-            Who starts, and who goes; `bury` forgets these.
+            The children that start, and those that leave; `forget_leavers` forgets these.
         """
-        have = [child for child in self.children.values() if child.name == name]
-        more = [Child(name, instance) for instance in range(len(have) + 1, number + 1)]
-        for child in more:
+        present = [child for child in self.all if child.name == name]
+        starters = [Child(name, instance) for instance in range(len(present) + 1, number + 1)]
+        leavers = present[number:]
+        for child in starters:
             self.start(child)
-        if have[number:]:
+        if leavers:
             self.failpoints.cross("supervisor.scale.before_stop")
-        for child in have[number:]:
+        for child in leavers:
             child.held, child.restart_at = True, None
-            child.leaves_by = time.monotonic() + _LEAVE_SECONDS
-            _kill(child, signal.SIGTERM)
-        return more + have[number:]
+            child.leaves_by = time.monotonic() + _LEAVE_S
+            child.kill(signal.SIGTERM)
+        return starters + leavers
 
-    def bury(self) -> bool:
-        """Forget who left for good, and end who takes too long; whether anybody was forgotten."""
-        leaving = [one for one in self.children.values() if one.leaves_by]
-        for child in leaving:
+    def forget_leavers(self) -> bool:
+        """Forget the children that left for good, and kill those that take too long.
+
+        Returns:
+            True if any was forgotten.
+        """
+        leavers = [child for child in self.all if child.leaves_by]
+        for child in leavers:
             if not child.pid:
-                del self.children[child.label]
+                del self.by_label[child.label]
             elif child.leaves_by and child.leaves_by < time.monotonic():
-                _kill(child, signal.SIGKILL)
-        return any(not child.pid for child in leaving)
+                child.kill()
+        return any(not child.pid for child in leavers)
 
     def fence(self) -> None:
-        """End who stands still, and for long, with a database locked that others need."""
-        kinds = Counter(child.name for child in self.children.values() if child.pid)
-        for child in (one for one in self.children.values() if one.pid and kinds[one.name] > 1):
-            now = time.monotonic()
+        """Kill each child that stays stopped with a database locked that other instances need."""
+        alive = Counter(child.name for child in self.all if child.pid)
+        now = time.monotonic()
+        for child in self.all:
+            if not child.pid or alive[child.name] < 2:
+                continue
             if not fencing.blocks(child.pid, self.home.databases / f"{child.name}.sqlite"):
                 child.blocks_since = None
             elif child.blocks_since is None:
                 child.blocks_since = now
-            elif now - child.blocks_since > _BLOCKING_SECONDS:
-                _kill(child, signal.SIGKILL)
+            elif now - child.blocks_since > _BLOCKING_S:
+                child.kill()
 
-    def log(self, label: str) -> Any:
-        """Where a process writes its log."""
+    def log_of(self, label: str) -> Path:
+        """Return the path of a process's log."""
         return self.home.logs / f"{label}.log"
-
-
-def _kill(child: Child, how: signal.Signals) -> None:
-    if child.pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, how)

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from labkit.home import FOUNDED, Home, locked, try_lock
+from labkit.home import Home, locked, try_lock
 from labkit.settings import Settings
 from labkit.stack.setup.backends import Ground, Stack
 from labkit.stack.supervisor import control, health, spawn
 from labkit.stack.supervisor.control import NotUp
 from labkit.stack.supervisor.ending import down, end, kill
 from labkit.stack.supervisor.holder import Holder, holder_of, is_up, sign
-from labkit.stack.supervisor.recorded import NOTHING, status
+from labkit.stack.supervisor.status import status
+from labkit.state import Phase
 
-__all__ = ["EMBEDDED", "NOTHING", "down", "is_up", "status", "up"]
+__all__ = ["EMBEDDED", "down", "is_up", "status", "up"]
 
 _UP_S = 90  # a whole class may press the button at once
 _LOOK_S = 0.02
@@ -60,7 +61,7 @@ def up(
         RuntimeError: it cannot come up; one line that says what to do.
         ValueError: a setting has a value that it cannot have.
     """
-    if home.state().get("phase") == FOUNDED:  # a supervisor would give services other databases
+    if home.state().get("phase") == Phase.FOUNDED:  # its services use other databases
         text = f"{home.folder} is of labkit init, and its services of labkit serve: name another"
         raise RuntimeError(f"{text} home for labkit up")
     _make(home)
@@ -133,7 +134,7 @@ def _lock_or_join(home: Home, on_progress: Callable[[str], None]) -> int | None:
 def _serves(home: Home, holder: Holder) -> bool:
     """Return True if a supervisor has brought its lab up, and answers."""
     state = home.state()
-    if not holder.wrote(state) or state.get("phase") != "up" or holder.is_stopped:
+    if not holder.wrote(state) or state.get("phase") != Phase.UP or holder.is_stopped:
         return False
     try:
         control.tell(home, "ping")
@@ -224,7 +225,7 @@ def _wait(
     while True:
         state = home.state()
         is_ours = us.wrote(state)  # an earlier one may have had the same pid
-        if is_ours and state.get("phase") == "up":
+        if is_ours and state.get("phase") == Phase.UP:
             return
         if supervisor.poll() is not None:
             raise _NotUp("the supervisor died")

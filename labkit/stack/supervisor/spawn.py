@@ -35,7 +35,7 @@ _BEHIND_A_GATE = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "gate")
 
 
 @dataclass(frozen=True)
-class Started:
+class WaitingChild:
     """A child that waits at its gate.
 
     Attributes:
@@ -58,7 +58,9 @@ def open_gate(gate: int) -> None:
         os.write(gate, _GO_ON)
 
 
-def fork(work: Callable[[], None], log: Path, lifeline: int, keep: tuple[int, ...] = ()) -> Started:
+def fork(
+    work: Callable[[], None], log: Path, lifeline: int, keep: tuple[int, ...] = ()
+) -> WaitingChild:
     """Run a function in a forked child, its output in a log file, as soon as its gate opens.
 
     Args:
@@ -80,7 +82,7 @@ def fork(work: Callable[[], None], log: Path, lifeline: int, keep: tuple[int, ..
         raise
     if pid:
         os.close(reader)
-        return Started(pid, gate)
+        return WaitingChild(pid, gate)
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -104,7 +106,7 @@ def fork(work: Callable[[], None], log: Path, lifeline: int, keep: tuple[int, ..
         os._exit(code)
 
 
-def spawn(module: str, spec: dict[str, object], log: Path, keep: tuple[int, ...]) -> Started:
+def spawn(module: str, spec: dict[str, object], log: Path, keep: tuple[int, ...]) -> WaitingChild:
     """Run a module in a new Python, given a JSON argument; for where forking is unsafe.
 
     The module waits at its gate, which is its standard input, and holds the lifeline by itself.
@@ -115,7 +117,7 @@ def spawn(module: str, spec: dict[str, object], log: Path, keep: tuple[int, ...]
     return _popen([sys.executable, "-P", "-m", module, json.dumps(spec)], log, keep)
 
 
-def run_program(command: list[str], log: Path) -> Started:
+def run_program(command: list[str], log: Path) -> WaitingChild:
     """Start a program that knows nothing of lifelines; on Linux the kernel ends it with us.
 
     Raises:
@@ -201,7 +203,7 @@ def kill_left_over(recorded: Iterable[Mapping[str, Any]]) -> list[int]:
     return pids
 
 
-def _popen(command: list[str], log: Path, keep: tuple[int, ...]) -> Started:
+def _popen(command: list[str], log: Path, keep: tuple[int, ...]) -> WaitingChild:
     """Start a program whose standard input is its gate."""
     parent, (reader, gate) = os.getpid(), os.pipe()
     try:
@@ -219,7 +221,7 @@ def _popen(command: list[str], log: Path, keep: tuple[int, ...]) -> Started:
         raise
     finally:
         os.close(reader)
-    return Started(pid, gate)
+    return WaitingChild(pid, gate)
 
 
 def _redirect(log: Path) -> None:

@@ -9,7 +9,7 @@ import json
 import os
 import socket
 
-from labkit.home import DATABASES, ENDPOINTS, FOUNDED, Home, take_lock, try_lock, write_whole
+from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, try_lock, write_whole
 from labkit.payment_api import keys
 from labkit.runtime.clock import LabClock
 from labkit.runtime.rpc.address import Address
@@ -17,6 +17,7 @@ from labkit.settings import Settings
 from labkit.stack.setup import databases, topics, zookeeper
 from labkit.stack.setup.seeds import Seeds
 from labkit.stack.supervisor import service_process
+from labkit.state import LabState, Phase
 
 #: Settings without which services that know nothing of each other cannot meet.
 NEEDED = ("mysql", "broker", "zookeeper", "pay_web", "platform")
@@ -101,9 +102,9 @@ def _note(home: Home, settings: Settings) -> None:
         "broker": settings.broker,
         "registry": settings.zookeeper,
     }
-    state = {
+    state: LabState = {
         "stack": "containers",
-        "phase": FOUNDED,
+        "phase": Phase.FOUNDED,
         "supervisor": None,
         "generation": generation,
         "topic_prefix": topics.prefix_of(home, generation),

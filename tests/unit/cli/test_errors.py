@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from labkit.cli.errors import in_words, tell
 from labkit.home import Home
-from labkit.stack.supervisor.recorded import NOTHING
+from labkit.stack.supervisor.status import EMPTY_STATUS
 from tests.support.states import state_in_json
 
 ASKED = httpx.Request("POST", "http://127.0.0.1:1/order")
@@ -73,7 +73,7 @@ def test_a_fault_of_ours_is_told_where_no_file_can_be(
     ]
 
 
-@pytest.mark.parametrize("name", NOTHING)
+@pytest.mark.parametrize("name", EMPTY_STATUS)
 def test_a_state_that_lacks_something_is_broken(tmp_path: Path, name: str) -> None:
     """Nobody meets a KeyError of it later."""
     home = Home(tmp_path).make()

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from labkit.home import FOUNDED, Home, write_whole
+from labkit.home import Home, write_whole
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.settings import Settings
 from labkit.stack.supervisor import launch, standalone
+from labkit.state import Phase
 from tests.support.states import state_in_json
 
 
@@ -52,7 +53,7 @@ def test_a_home_that_was_not_founded(tmp_path: Path) -> None:
 def test_no_supervisor_in_a_home_for_services(tmp_path: Path) -> None:
     """`labkit up` there would put the schemas aside under the services that use them."""
     home = Home(tmp_path).make()
-    write_whole(home.state_file, state_in_json(phase=FOUNDED))
+    write_whole(home.state_file, state_in_json(phase=Phase.FOUNDED))
     with pytest.raises(RuntimeError, match="labkit serve: name another home"):
         launch.up(home)
 

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from labkit.home import Home
-from labkit.stack.supervisor import ending, holder, spawn
+from labkit.stack.boundaries import SUPERVISOR, failpoints_in
+from labkit.stack.supervisor import children, ending, helpers, holder, spawn
+from labkit.stack.supervisor.child import Child
 from tests.support.states import state_in_json
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +42,38 @@ def test_down_names_a_process_that_no_signal_ends(tmp_path: Path) -> None:
     home.state_file.write_text(json.dumps(json.loads(state_in_json()) | {"processes": [process]}))
     with pytest.raises(RuntimeError, match=rf"the kernel holds .*pid {os.getpid()}"):
         ending.down(home)
+
+
+def test_a_supervisor_names_children_that_no_signal_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not waited for without end either, and stay in the state, for the next start."""
+    monkeypatch.setattr(children, "_STOP_S", 0.1)
+    monkeypatch.setattr(children, "_KILL_S", 0.1)
+    home = Home(tmp_path / "home").make()
+    failpoints = failpoints_in(home, SUPERVISOR)
+    family = children.Children(home, lifeline=0, lock=0, failpoints=failpoints, webs={})
+    family.by_label = {"goods-1": Child("goods", 1, pid=os.getpid()), "log-1": Child("log", 1)}
+    monkeypatch.setattr(spawn, "ended", lambda _pid: False)
+    assert family.stop_all(signal.SIGTERM) == ["goods-1"]
+    assert family.by_label["goods-1"].pid == os.getpid()
+
+
+def test_a_helper_that_no_signal_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is not waited for without end."""
+    monkeypatch.setattr(helpers, "_KILL_S", 0.1)
+    lifeline, end_of_it = os.pipe()
+    home = Home(tmp_path / "home").make()
+    failpoints = failpoints_in(home, SUPERVISOR)
+    with (home.folder / "lock").open("w") as lock:
+        helper = helpers.Helper(
+            home, "fill", lambda _: signal.pause(), lifeline, lock.fileno(), failpoints
+        )
+    helper.end()
+    assert not helper.ended()
+    os.close(end_of_it)
+    until(helper.ended, "the helper ends with its lifeline")
+    os.close(lifeline)
 
 
 def test_a_supervisor_of_ours_that_no_signal_ends(monkeypatch: pytest.MonkeyPatch) -> None:

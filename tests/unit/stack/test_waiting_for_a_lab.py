@@ -9,7 +9,7 @@ import pytest
 
 from labkit.home import Home
 from labkit.stack.supervisor import launch
-from labkit.stack.supervisor.recorded import NOTHING
+from labkit.stack.supervisor.status import EMPTY_STATUS
 
 
 class Dead:
@@ -26,7 +26,7 @@ def test_an_earlier_supervisor_of_the_same_pid_is_not_this_one(tmp_path: Path) -
     """In a container the pids begin again with each start, and the state of before says `up`."""
     home = Home(tmp_path / "home").make()
     left: dict[str, Any] = {
-        **NOTHING,
+        **EMPTY_STATUS,
         "phase": "up",
         "supervisor": Dead.pid,
         "supervisor_birth": "another boot/1",
