@@ -29,6 +29,7 @@ from labkit.runtime.rpc.tool_client import calls_from
 from labkit.shop import contracts
 from labkit.shop import messages as m
 from labkit.shop.codes import Code
+from labkit.shop.order.contract import OrderService
 from labkit.stack.setup.backends import Stack
 from labkit.stack.supervisor import launch
 
@@ -105,7 +106,7 @@ async def _back_seconds(home: Home) -> dict[str, float]:
         "goods": (contracts.GoodsService, "find_goods", m.FindGoods(goods_id=1)),
         "coupon": (contracts.CouponService, "find_coupon", m.FindCoupon(coupon_id=1)),
         "user": (contracts.UserService, "find_user", m.FindUser(user_id=1)),
-        "order": (contracts.OrderService, "find_order", m.FindOrder(order_id=1)),
+        "order": (OrderService, "find_order", m.FindOrder(order_id=1)),
     }
     took = {}
     async with calls_from("bench", home, _PATIENCE_SECONDS) as calls:

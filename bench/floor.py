@@ -128,7 +128,7 @@ class Floor:
             pricing.check(command, data_of(one), data_of(buyer), data_of(ticket))
             for command, one, buyer, ticket in zip(commands, found, buyers, tickets, strict=True)
         ]
-        return [one for one in checked if isinstance(one, m.PreOrder)]
+        return [result.data for result in checked if result.data]
 
     def _take(self, checked: list[m.PreOrder]) -> None:
         self._write(

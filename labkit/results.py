@@ -46,10 +46,10 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class Result(Message, Generic[T]):
+class Result(Message, Generic[T_co]):
     """The answer to a command or a query.
 
     Attributes:
@@ -64,14 +64,19 @@ class Result(Message, Generic[T]):
     code: int
     name: str
     message: str
-    data: T | None = None
+    data: T_co | None = None
 
     @classmethod
-    def ok(cls, data: T | None = None, message: str = "done") -> Self:
+    def ok(cls, data: T_co | None = None, message: str = "done") -> Self:
         """Return a success, with what it gave."""
         return cls(success=True, code=1, name="SUCCESS", message=message, data=data)
 
     @classmethod
-    def refused(cls, code: ResultCode, message: str, data: T | None = None) -> Self:
+    def refused(cls, code: ResultCode, message: str, data: T_co | None = None) -> Self:
         """Return a refusal; its message says why, and names the ids."""
         return cls(success=False, code=code, name=code.name, message=message, data=data)
+
+    @classmethod
+    def forward(cls, refusal: "Result[object]") -> Self:
+        """Return the refusal of another call as this one's, without its data."""
+        return cls(success=False, code=refusal.code, name=refusal.name, message=refusal.message)

@@ -14,7 +14,7 @@ from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.tool_client import calls_from, run_beside
 from labkit.shop.codes import Code
-from labkit.shop.contracts import PayService
+from labkit.shop.pay.contract import PayService
 from labkit.shop.pay_messages import FindPayment
 from labkit.shop.tables import TABLES
 

@@ -18,8 +18,8 @@ from labkit.home import Home
 from labkit.ops.reader import Reader, Rows
 from labkit.runtime.errors import Unknown
 from labkit.runtime.rpc.tool_client import calls_from, run_beside
-from labkit.shop.contracts import PayService
 from labkit.shop.pay.bill import MATCHED, PAYMENT, REFUND, BillLine, Key, Line, compare, read_bill
+from labkit.shop.pay.contract import PayService
 from labkit.shop.pay_messages import FindPayment
 from labkit.shop.tables import PAY_PAID, REFUNDED, pay, refund
 

@@ -17,7 +17,7 @@ from labkit.shop.codes import Code
 _OF_TRADE = ("out_trade_no", "trade_no", "trade_status", "total_amount")
 
 
-def flat(result: Result[Any], url: str) -> dict[str, str]:
+def flat(result: Result[object], url: str) -> dict[str, str]:
     """A result as parameters, which can be signed.
 
     Args:
@@ -49,7 +49,7 @@ def add_refusals(app: FastAPI) -> None:
 
     def refuse(status: int, text: str) -> Response:
         code = Code.DEPENDENCY_AWAY if status == 503 else Code.BAD_REQUEST
-        return json(Result[Any].refused(code, text).model_dump(mode="json"), status)
+        return json(Result[None].refused(code, text).model_dump(mode="json"), status)
 
     @app.exception_handler(BadForm)
     async def bad(_request: Request, error: BadForm) -> Response:

@@ -36,7 +36,7 @@ _STEP_SECONDS = 10.0
 _EARLY_SECONDS = 5.0
 
 A = TypeVar("A")
-_Do = Callable[[dict[str, str]], Awaitable[Result[Any]]]
+_Do = Callable[[dict[str, str]], Awaitable[Result[object]]]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Api:
     merchant_key: RSAPublicKey
     url: str
 
-    async def create(self, params: dict[str, str]) -> Result[Any]:
+    async def create(self, params: dict[str, str]) -> Result[object]:
         """Open a trade; asked again for the same number, the same trade."""
         form = forms.read(forms.CreateForm, params)
         command = OpenTrade(token=secrets.token_urlsafe(32), **form.model_dump())
@@ -69,17 +69,17 @@ class Api:
             await self._pay_early(opened.data)
         return opened
 
-    async def query(self, params: dict[str, str]) -> Result[Any]:
+    async def query(self, params: dict[str, str]) -> Result[object]:
         """What a trade is now."""
         form = forms.read(forms.TradeForm, params)
         return await self._run(trades.query_trade, FindTrade(**form.model_dump()))
 
-    async def close(self, params: dict[str, str]) -> Result[Any]:
+    async def close(self, params: dict[str, str]) -> Result[object]:
         """Close a trade that waits; the answer says what holds then."""
         form = forms.read(forms.TradeForm, params)
         return await self._run(trades.close_trade, FindTrade(**form.model_dump()))
 
-    async def refund(self, params: dict[str, str]) -> Result[Any]:
+    async def refund(self, params: dict[str, str]) -> Result[object]:
         """Give money of a trade back, once under each request number."""
         form = forms.read(forms.RefundForm, params)
         return await self._run(refunds.refund_trade, Refund(**form.model_dump()))

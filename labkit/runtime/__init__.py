@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from labkit.runtime.messaging.dead_letters import StuckItem
     from labkit.runtime.messaging.inbox import DeadLetter, given_up
     from labkit.runtime.registry.ids import first_of
-    from labkit.runtime.steps import Event, Step, flow, looking_flow, step
+    from labkit.runtime.rpc.contract import ServedBy
+    from labkit.runtime.steps import Event, RunStep, Step, flow, looking_flow, step
     from labkit.runtime.sweeping import run_each
     from labkit.runtime.wiring import Service
 
@@ -35,7 +36,8 @@ _ROOMS = {
     "messaging.dead_letters": ("StuckItem",),
     "messaging.inbox": ("DeadLetter", "given_up"),
     "registry.ids": ("first_of",),
-    "steps": ("Event", "Step", "flow", "looking_flow", "step"),
+    "rpc.contract": ("ServedBy",),
+    "steps": ("Event", "RunStep", "Step", "flow", "looking_flow", "step"),
     "sweeping": ("run_each",),
     "wiring": ("Service",),
 }
@@ -49,6 +51,8 @@ __all__ = [
     "DeadLetter",
     "Event",
     "Moment",
+    "RunStep",
+    "ServedBy",
     "Service",
     "Step",
     "StuckItem",

@@ -53,7 +53,7 @@ class Runtime:
         groups: topic → consumer groups.
         names: contract → name of the service that offers it.
         broker: where events go and come from.
-        outside: name in `Shop` → what its flows know of a system that is not ours.
+        outside: name in what its flows are handed → what is known of a system that is not ours.
         place: where it answers calls.
     """
 
@@ -91,16 +91,18 @@ class Runtime:
             settings.call_timeout,
             settings.queue_limit,
         )
-        for name, known in outside.items():
-            setattr(self, name, known)
-        for name, contract in service.calls.items():
-            client = outside.get(name)
-            stub = (
-                self.calls.outside(contract, name, client)
-                if client
-                else self.calls.stub(contract, names[contract])
-            )
-            setattr(self, name, stub)
+        self._shop = self._make_shop() if service.shop else None
+
+    def _make_shop(self) -> object:
+        """Make what the flows are handed: this database's runner, and stubs of other services."""
+        stubs = {
+            name: self.calls.outside(contract, name, self._outside[name])
+            if name in self._outside
+            else self.calls.stub(contract, self._names[contract])
+            for name, contract in self.service.calls.items()
+        }
+        assert self.service.shop
+        return self.service.shop(run=self.run, settings=self.settings, **{**self._outside, **stubs})
 
     async def run(self, step: Step[C, A], command: C) -> A:
         """Run a step on this service's own database."""
@@ -233,11 +235,11 @@ class Runtime:
     def _run_flow(self, flow: Flow[Any, Any], command: Any) -> "asyncio.Task[Any]":
         """Run a flow; who asks for the same while it runs shares it, where it is one of those."""
         if not flow.shared:
-            return asyncio.ensure_future(flow.function(self, command))
+            return asyncio.ensure_future(flow.function(self._shop, command))
         key = (flow.name, command)
         running = self._flows.get(key)
         if running is None:
-            running = self._flows[key] = asyncio.ensure_future(flow.function(self, command))
+            running = self._flows[key] = asyncio.ensure_future(flow.function(self._shop, command))
             running.add_done_callback(lambda _: self._flows.pop(key))
         return running
 
@@ -277,6 +279,6 @@ class Runtime:
         while True:
             await asyncio.sleep(self.settings.sweep_interval)
             try:
-                await sweep.function(self, None)
+                await sweep.function(self._shop, None)
             except Exception:  # a sweeper outlives whatever is away
                 log.exception("%s will look again", sweep.name)

@@ -6,7 +6,7 @@ commits. A **flow** is asynchronous and awaits steps of its own database and cal
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from sqlalchemy import Column
 
@@ -73,6 +73,14 @@ class Flow(Generic[C_contra, A_co]):
     async def __call__(self, shop: Any, command: C_contra) -> A_co:
         """Run the flow."""
         return await self.function(shop, command)
+
+
+class RunStep(Protocol):
+    """Runs a step on a service's own database and commits it."""
+
+    async def __call__(self, step: Step[C, A], command: C) -> A:
+        """Run a step, and return its answer after the commit."""
+        ...
 
 
 def step(

@@ -1,13 +1,13 @@
 """What services are made of, as data; from it follows every boundary that a service can cross."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from labkit.results import Result
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 from labkit.runtime.messaging import dead_letters, inbox, outbox
-from labkit.runtime.rpc.contract import methods_of
+from labkit.runtime.rpc.contract import calls_of, methods_of
 from labkit.runtime.steps import Event, Flow, Step
 
 _RUNTIME_STEPS = (
@@ -31,14 +31,15 @@ class Service:
 
     Attributes:
         name: of the service, its database and its consumer group.
-        contract: what it offers to others; None for a web.
-        methods: contract method → the step or flow behind it.
+        contract: the calls that it answers, with the step or flow behind each; None for a web.
+        shop: makes what its flows are handed, from the names in `calls` and from `run`, `settings`
+            and what is known of systems that are not ours; None where it has no flows.
         handlers: event type → the step that handles it.
         steps: further steps that its flows run.
         sweeps: flows that run again and again.
         by_hand: `give_up` and `take_back` → the step that does it with what is stuck here and is no
             event.
-        calls: name in `Shop` → contract of another service.
+        calls: name in what its flows are handed → contract of another service.
         leaves: methods of those contracts that its flows leave to others.
         emits: the events that its steps tell.
         notifies: what it tells others over HTTP, again and again until they have answered.
@@ -47,7 +48,7 @@ class Service:
 
     name: str
     contract: type | None = None
-    methods: Mapping[str, Step[Any, Any] | Flow[Any, Any]] = field(default_factory=dict)
+    shop: Callable[..., object] | None = None
     handlers: Mapping[type[Event], Step[Any, None]] = field(default_factory=dict)
     steps: tuple[Step[Any, Any], ...] = ()
     sweeps: tuple[Flow[Any, None], ...] = ()
@@ -57,6 +58,12 @@ class Service:
     emits: tuple[type[Event], ...] = ()
     notifies: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+
+    @property
+    def methods(self) -> Mapping[str, Step[Any, Any] | Flow[Any, Any]]:
+        """Return the step or flow behind each call of the contract."""
+        calls = calls_of(self.contract) if self.contract else {}
+        return {name: call.function for name, call in calls.items()}
 
     def topics(self) -> tuple[str, ...]:
         """What the service may send to, dead letters included."""

@@ -1,104 +1,42 @@
-"""What each service offers the others, and what a flow is handed."""
+"""The calls that services without flows answer, and those that the payment platform answers.
 
-from typing import Any, Protocol, TypeVar
+The order service's calls are in `order/contract.py`, the pay service's in `pay/contract.py`: behind
+those stand flows, which call the services here.
+"""
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from typing import Protocol
 
 from labkit.results import Result
-from labkit.runtime import Step
-from labkit.settings import Settings
-from labkit.shop import messages as m
+from labkit.runtime import ServedBy
+from labkit.shop import coupons, goods, log, users
 from labkit.shop import pay_messages as p
 
-A = TypeVar("A")
 
-
-class OrderService(Protocol):
-    """订单服务: called by the order web."""
-
-    async def open_order(self, command: m.OpenOrder) -> Result[m.Opening]:
-        """The order id of an idempotency key."""
-        ...
-
-    async def confirm_order(self, command: m.ConfirmOrder) -> Result[m.OrderPlaced]:
-        """Place an order (下单)."""
-        ...
-
-    async def find_order(self, query: m.FindOrder) -> Result[m.OrderFound | m.OrderPlaced]:
-        """Look an order up; an undecided one has but its id."""
-        ...
-
-    async def cancel_by_user(self, command: m.UserOrder) -> Result[m.OrderPlaced]:
-        """Cancel an unpaid order."""
-        ...
-
-    async def return_order(self, command: m.UserOrder) -> Result[m.OrderPlaced]:
-        """Return a paid order in full."""
-        ...
-
-
-class GoodsService(Protocol):
+class GoodsService:
     """商品服务."""
 
-    async def find_goods(self, query: m.FindGoods) -> Result[m.GoodsFound]:
-        """Look goods up."""
-        ...
-
-    async def deduct_stock(self, command: m.DeductStock) -> Result[None]:
-        """Take pieces out of the stock (减库存)."""
-        ...
+    find_goods = ServedBy(goods.find_goods)
+    deduct_stock = ServedBy(goods.deduct_stock)
 
 
-class CouponService(Protocol):
+class CouponService:
     """优惠券服务."""
 
-    async def find_coupon(self, query: m.FindCoupon) -> Result[m.CouponFound]:
-        """Look a coupon up."""
-        ...
-
-    async def use_coupon(self, command: m.UseCoupon) -> Result[None]:
-        """Use a coupon (使用优惠券)."""
-        ...
+    find_coupon = ServedBy(coupons.find_coupon)
+    use_coupon = ServedBy(coupons.use_coupon)
 
 
-class UserService(Protocol):
+class UserService:
     """用户服务."""
 
-    async def find_user(self, query: m.FindUser) -> Result[m.UserFound]:
-        """Look a user up."""
-        ...
-
-    async def deduct_balance(self, command: m.DeductBalance) -> Result[None]:
-        """Take money from the balance (扣减余额)."""
-        ...
+    find_user = ServedBy(users.find_user)
+    deduct_balance = ServedBy(users.deduct_balance)
 
 
-class PayService(Protocol):
-    """支付服务: called by the pay web, and by who reconciles."""
-
-    async def create_payment(self, command: p.CreatePayment) -> Result[p.PaymentOpened]:
-        """Open the payment of an order; asked again, the same."""
-        ...
-
-    async def take_callback(self, command: p.Callback) -> Result[Any]:
-        """Believe a callback of the platform, if everything about it is right."""
-        ...
-
-    async def find_payment(self, query: p.FindPayment) -> Result[p.PaymentFound]:
-        """Look a payment up."""
-        ...
-
-    async def look_after_payment(self, command: p.FindPayment) -> Result[None]:
-        """Ask the platform about a payment, and send its refund, now."""
-        ...
-
-
-class LogService(Protocol):
+class LogService:
     """日志服务."""
 
-    async def find_pay_log(self, query: p.FindPayLog) -> Result[p.PayLogFound]:
-        """Look up what came and went for an order."""
-        ...
+    find_pay_log = ServedBy(log.find_pay_log)
 
 
 class PaymentPlatform(Protocol):
@@ -118,24 +56,4 @@ class PaymentPlatform(Protocol):
 
     async def refund_trade(self, command: p.RefundTrade) -> Result[p.TradeRefunded]:
         """Give money back, once for each refund id."""
-        ...
-
-
-class Shop(Protocol):
-    """What a flow of any service is handed: its own database, and the other services.
-
-    Attributes:
-        platform_key: the payment platform's public key, which callbacks must be signed with.
-    """
-
-    settings: Settings
-    orders: OrderService
-    platform: PaymentPlatform
-    platform_key: RSAPublicKey
-    goods: GoodsService
-    coupons: CouponService
-    users: UserService
-
-    async def run(self, step: Step[Any, A], command: Any) -> A:
-        """Run a step on this service's own database."""
         ...

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, select, update
 
 from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
@@ -13,7 +13,7 @@ from labkit.shop.tables import RETURN, USE, coupon, coupon_log
 
 
 @statement
-def _use(coupon_id: int, user_id: int, price: int, order_id: int, now: datetime) -> Any:
+def _use(coupon_id: int, user_id: int, price: int, order_id: int, now: datetime) -> Executable:
     unused = (
         (coupon.c.coupon_id == coupon_id)
         & (coupon.c.user_id == user_id)
@@ -24,13 +24,13 @@ def _use(coupon_id: int, user_id: int, price: int, order_id: int, now: datetime)
 
 
 @statement
-def _give_back(order_id: int) -> Any:
+def _give_back(order_id: int) -> Executable:
     unused = {"is_used": 0, "order_id": None, "used_time": None}
     return update(coupon).where(coupon.c.order_id == order_id).values(unused)
 
 
 @statement
-def _used(order_id: int) -> Any:
+def _used(order_id: int) -> Executable:
     used = (coupon_log.c.order_id == order_id) & (coupon_log.c.direction == USE)
     columns = (coupon_log.c.coupon_id, coupon_log.c.user_id, coupon_log.c.coupon_price)
     return select(*columns).where(used)
@@ -53,7 +53,7 @@ def find_coupon(row: Any, query: FindCoupon) -> Result[CouponFound]:
 
 
 @step(failed=Code.COUPON_USE_FAILED)
-def use_coupon(tx: Transaction, command: UseCoupon) -> Result[Any]:
+def use_coupon(tx: Transaction, command: UseCoupon) -> Result[None]:
     """Use a coupon for an order (使用优惠券) by compare-and-swap: unused → used by this order."""
     operation = claim(tx, "use_coupon", command)
     if operation.previous_result:

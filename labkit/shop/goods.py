@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, select, update
 
 from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
@@ -12,19 +12,19 @@ from labkit.shop.tables import DEDUCT, RETURN, goods, number_log
 
 
 @statement
-def _take(goods_id: int, pieces: int) -> Any:
+def _take(goods_id: int, pieces: int) -> Executable:
     enough = (goods.c.goods_id == goods_id) & (goods.c.goods_number >= pieces)
     return update(goods).where(enough).values(goods_number=goods.c.goods_number - pieces)
 
 
 @statement
-def _give_back(goods_id: int, pieces: int) -> Any:
+def _give_back(goods_id: int, pieces: int) -> Executable:
     more = goods.c.goods_number + pieces
     return update(goods).where(goods.c.goods_id == goods_id).values(goods_number=more)
 
 
 @statement
-def _taken(order_id: int) -> Any:
+def _taken(order_id: int) -> Executable:
     taken = (number_log.c.order_id == order_id) & (number_log.c.direction == DEDUCT)
     return select(number_log.c.goods_id).where(taken)
 
@@ -46,7 +46,7 @@ def find_goods(row: Any, query: FindGoods) -> Result[GoodsFound]:
 
 
 @step(failed=Code.STOCK_DEDUCT_FAILED)
-def deduct_stock(tx: Transaction, command: DeductStock) -> Result[Any]:
+def deduct_stock(tx: Transaction, command: DeductStock) -> Result[None]:
     """Take an order's pieces out of the stock (减库存), once, and never below zero."""
     operation = claim(tx, "deduct_stock", command)
     if operation.previous_result:

@@ -1,8 +1,6 @@
 """Log service (日志服务): what was paid and what went back, for the books."""
 
-from typing import Any
-
-from sqlalchemy import select
+from sqlalchemy import Executable, select
 
 from labkit.results import Result
 from labkit.runtime import Transaction, claim, statement, step, undo
@@ -14,7 +12,7 @@ CAME, WENT_BACK = "paid", "refunded"
 
 
 @statement
-def _of_order(order_id: int) -> Any:
+def _of_order(order_id: int) -> Executable:
     mine = select(pay_log).where(pay_log.c.order_id == order_id)
     return mine.order_by(pay_log.c.pay_id, pay_log.c.direction)
 

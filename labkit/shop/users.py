@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, select, update
 
 from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
@@ -14,31 +14,31 @@ _CENTS_A_POINT = 100
 
 
 @statement
-def _take(user_id: int, cents: int) -> Any:
+def _take(user_id: int, cents: int) -> Executable:
     enough = (user.c.user_id == user_id) & (user.c.user_money >= cents)
     return update(user).where(enough).values(user_money=user.c.user_money - cents)
 
 
 @statement
-def _give_back(user_id: int, cents: int) -> Any:
+def _give_back(user_id: int, cents: int) -> Executable:
     more = user.c.user_money + cents
     return update(user).where(user.c.user_id == user_id).values(user_money=more)
 
 
 @statement
-def _taken(order_id: int) -> Any:
+def _taken(order_id: int) -> Executable:
     taken = (money_log.c.order_id == order_id) & (money_log.c.money_log_type == MONEY_PAID)
     return select(money_log.c.user_id).where(taken)
 
 
 @statement
-def _add_points(user_id: int, points: int) -> Any:
+def _add_points(user_id: int, points: int) -> Executable:
     more = user.c.user_score + points
     return update(user).where(user.c.user_id == user_id).values(user_score=more)
 
 
 @statement
-def _earned(order_id: int) -> Any:
+def _earned(order_id: int) -> Executable:
     earned = (score_log.c.order_id == order_id) & (score_log.c.score_log_type == MONEY_PAID)
     return select(score_log.c.user_id).where(earned)
 
@@ -55,7 +55,7 @@ def find_user(row: Any, query: FindUser) -> Result[UserFound]:
 
 
 @step(failed=Code.BALANCE_DEDUCT_FAILED)
-def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[Any]:
+def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[None]:
     """Take money from a user's balance for an order (扣减余额), once, and never below zero."""
     operation = claim(tx, "deduct_balance", command)
     if operation.previous_result:

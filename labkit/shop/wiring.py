@@ -6,16 +6,17 @@ from labkit.shop.contracts import (
     CouponService,
     GoodsService,
     LogService,
-    OrderService,
     PaymentPlatform,
-    PayService,
     UserService,
 )
 from labkit.shop.messages import OrderCancelled, OrderPaid, OrderRefunded, OrderReturned
-from labkit.shop.order import finding, steps
-from labkit.shop.order import flows as placing
-from labkit.shop.pay import flows, manual, polling, retries
+from labkit.shop.order import flows, steps
+from labkit.shop.order.context import OrderShop
+from labkit.shop.order.contract import OrderService
+from labkit.shop.pay import manual, polling, retries
 from labkit.shop.pay import steps as payments
+from labkit.shop.pay.context import PayShop
+from labkit.shop.pay.contract import PayService
 
 SERVICES = {
     service.name: service
@@ -23,13 +24,7 @@ SERVICES = {
         Service(
             name="order",
             contract=OrderService,
-            methods={
-                "open_order": steps.open_order,
-                "confirm_order": placing.confirm_order,
-                "find_order": finding.find_order,
-                "cancel_by_user": steps.cancel_by_user,
-                "return_order": steps.return_order,
-            },
+            shop=OrderShop,
             handlers={
                 OrderCancelled: steps.record_cancelled,
                 OrderPaid: steps.record_paid,
@@ -44,26 +39,23 @@ SERVICES = {
                 steps.cancel_expired,
                 steps.cancel_unpaid,
             ),
-            sweeps=(placing.sweep_unconfirmed, placing.sweep_unpaid),
+            sweeps=(flows.sweep_unconfirmed, flows.sweep_unpaid),
             calls={"goods": GoodsService, "coupons": CouponService, "users": UserService},
             emits=(OrderCancelled, OrderReturned, OrderPaid),
         ),
         Service(
             name="goods",
             contract=GoodsService,
-            methods={"find_goods": goods.find_goods, "deduct_stock": goods.deduct_stock},
             handlers={OrderCancelled: goods.return_stock, OrderReturned: goods.return_stock},
         ),
         Service(
             name="coupon",
             contract=CouponService,
-            methods={"find_coupon": coupons.find_coupon, "use_coupon": coupons.use_coupon},
             handlers={OrderCancelled: coupons.return_coupon, OrderReturned: coupons.return_coupon},
         ),
         Service(
             name="user",
             contract=UserService,
-            methods={"find_user": users.find_user, "deduct_balance": users.deduct_balance},
             handlers={
                 OrderCancelled: users.return_balance,
                 OrderReturned: users.return_balance,
@@ -74,12 +66,7 @@ SERVICES = {
         Service(
             name="pay",
             contract=PayService,
-            methods={
-                "create_payment": flows.create_payment,
-                "take_callback": flows.take_callback,
-                "find_payment": payments.find_payment,
-                "look_after_payment": polling.look_after_payment,
-            },
+            shop=PayShop,
             handlers={OrderCancelled: payments.stop_payment, OrderReturned: payments.stop_payment},
             steps=(
                 payments.open_payment,
@@ -109,7 +96,6 @@ SERVICES = {
         Service(
             name="log",
             contract=LogService,
-            methods={"find_pay_log": log.find_pay_log},
             handlers={OrderPaid: log.log_payment, OrderRefunded: log.log_refund},
         ),
         Service(name="order-web", calls={"orders": OrderService}),

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -62,25 +61,25 @@ def make_app(title: str) -> FastAPI:
 
     @app.exception_handler(BadRequest)
     async def bad(_request: Request, error: BadRequest) -> Response:
-        return answer(Result[Any].refused(Code.BAD_REQUEST, str(error)))
+        return answer(Result[None].refused(Code.BAD_REQUEST, str(error)))
 
     @app.exception_handler(HTTPException)
     async def unknown_path(_request: Request, error: HTTPException) -> Response:
-        return answer(Result[Any].refused(Code.BAD_REQUEST, str(error.detail)), error.status_code)
+        return answer(Result[None].refused(Code.BAD_REQUEST, str(error.detail)), error.status_code)
 
     @app.exception_handler(Unknown)
     async def away(_request: Request, error: Unknown) -> Response:
-        return answer(Result[Any].refused(Code.DEPENDENCY_AWAY, f"{error}; ask again"))
+        return answer(Result[None].refused(Code.DEPENDENCY_AWAY, f"{error}; ask again"))
 
     @app.exception_handler(Exception)
     async def defect(_request: Request, error: Exception) -> Response:
         text = f"{type(error).__name__} in the {title}: see its log; ask again"
-        return answer(Result[Any].refused(Code.DEPENDENCY_AWAY, text))
+        return answer(Result[None].refused(Code.DEPENDENCY_AWAY, text))
 
     return app
 
 
-def answer(result: Result[Any], status: int | None = None) -> Response:
+def answer(result: Result[object], status: int | None = None) -> Response:
     """A `Result` as an HTTP answer; 64-bit ids are strings in it."""
     if tracing.on:
         tracing.note(result)

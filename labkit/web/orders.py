@@ -2,7 +2,6 @@
 
 import hashlib
 import uuid
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
@@ -10,8 +9,8 @@ from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.shop import messages as m
 from labkit.shop.codes import Code
-from labkit.shop.contracts import OrderService
 from labkit.shop.order.answers import undecided
+from labkit.shop.order.contract import OrderService
 from labkit.web.answers import Limiter, answer, make_app
 from labkit.web.intake import (
     Amount,
@@ -60,7 +59,7 @@ def order_web(orders: OrderService, limit: int) -> FastAPI:
     async def confirm(request: Request) -> Response:
         if limiter.is_full:  # before anything is begun: this answer costs nothing
             text = f"{limit} orders are on their way already; ask again"
-            return answer(Result[Any].refused(Code.DEPENDENCY_AWAY, text))
+            return answer(Result[m.OrderPlaced].refused(Code.DEPENDENCY_AWAY, text))
         with limiter.slot():
             return await _place(orders, request)
 

@@ -1,7 +1,6 @@
 """Pay web (支付入口): the HTTP entrance for payments, and for the platform's callbacks."""
 
 import time
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -11,7 +10,7 @@ from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.shop import pay_messages as p
 from labkit.shop.codes import Code
-from labkit.shop.contracts import PayService
+from labkit.shop.pay.contract import PayService
 from labkit.web.answers import Limiter, answer, make_app
 from labkit.web.intake import BadRequest, Body, Id, parse_id, read_body, read_bytes, refuse_query
 
@@ -87,14 +86,14 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
     return app
 
 
-async def _take(payments: PayService, request: Request) -> Result[Any]:
+async def _take(payments: PayService, request: Request) -> Result[None]:
     """Hand a callback on as it came, each parameter decoded and none interpreted."""
     try:
         refuse_query(request)
         fields = signing.read_form(await read_bytes(request))
     except (BadRequest, ValueError) as error:  # no form, or not as a form is written
-        return Result[Any].refused(Code.BAD_REQUEST, f"callback: {error}")
+        return Result[None].refused(Code.BAD_REQUEST, f"callback: {error}")
     try:
         return await payments.take_callback(p.Callback(fields=tuple(fields.items())))
     except Unknown as unknown:
-        return Result[Any].refused(Code.DEPENDENCY_AWAY, str(unknown))
+        return Result[None].refused(Code.DEPENDENCY_AWAY, str(unknown))

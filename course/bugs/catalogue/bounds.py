@@ -6,7 +6,7 @@ from typing import Any
 
 from course.bugs.bug import bug
 from labkit.runtime.rpc.protocol import T
-from labkit.shop.contracts import Shop
+from labkit.shop.pay.context import PayShop
 from labkit.shop.pay_messages import DueQuery
 
 a_batch_counts_not_bytes = bug(
@@ -32,6 +32,6 @@ one_slow_call_delays_all = bug(
 
 
 @one_slow_call_delays_all.replaces("labkit.shop.pay.polling:_work_off")
-async def _(shop: Shop, _find: Any, claim: Any, work: Any) -> None:
+async def _(shop: PayShop, _find: Any, claim: Any, work: Any) -> None:
     claimed = await shop.run(claim, DueQuery(limit=50))
     await asyncio.gather(*(work(shop, due) for due in claimed))

@@ -13,7 +13,6 @@ from labkit.results import Result
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.registry.ids import first_of
 from labkit.shop.codes import Code
-from labkit.shop.contracts import Shop
 from labkit.shop.messages import (
     CancelOrder,
     ConfirmOrder,
@@ -29,6 +28,7 @@ from labkit.shop.messages import (
 )
 from labkit.shop.order import pricing, steps
 from labkit.shop.order import statements as rows
+from labkit.shop.order.context import OrderShop
 from labkit.shop.order.statements import order
 from labkit.shop.tables import CANCELLED, PAID
 
@@ -43,7 +43,7 @@ no_sweeper = bug(
 
 
 @no_sweeper.replaces("labkit.shop.order.flows:sweep_unconfirmed")
-async def _(_shop: Shop, _command: None) -> None:
+async def _(_shop: OrderShop, _command: None) -> None:
     """There is none."""
 
 
@@ -58,7 +58,7 @@ unpaid_for_ever = bug(
 
 
 @unpaid_for_ever.replaces("labkit.shop.order.flows:sweep_unpaid")
-async def _(_shop: Shop, _command: None) -> None:
+async def _(_shop: OrderShop, _command: None) -> None:
     """There is none."""
 
 
@@ -79,7 +79,7 @@ def _(tx: Transaction, command: CancelOrder) -> Any:
     answer = steps.cancelled_answer(command).model_dump_json()
     tx.run(rows.keep_first_answer(command.order_id, answer))
     tx.emit(OrderCancelled(order_id=command.order_id))
-    return Result[Any].ok(OrderPlaced(order_id=command.order_id))
+    return Result[OrderPlaced].ok(OrderPlaced(order_id=command.order_id))
 
 
 cancel_overwrites_paid = bug(
@@ -167,28 +167,30 @@ shipping_not_charged = bug(
 @shipping_not_charged.replaces("labkit.shop.order.pricing:check")
 def _(
     command: ConfirmOrder, goods: GoodsFound, user: UserFound, coupon: CouponFound | None
-) -> PreOrder | Result[Any]:
+) -> Result[PreOrder]:
     asked = command.request
     goods_amount = asked.goods_price * asked.goods_number
     coupon_paid = coupon.coupon_price if coupon else 0
     pay_amount = goods_amount - asked.money_paid - coupon_paid
     broken = [
-        *pricing._goods(command, goods),
-        *pricing._money(command, user),
-        *pricing._coupon(command, coupon),
+        *pricing._goods_rules(command, goods),
+        *pricing._balance_rules(command, user),
+        *pricing._coupon_rules(command, coupon),
     ]
     if pay_amount < 0:
         text = f"money_paid {asked.money_paid} and the coupon exceed order_amount"
         broken.append((Code.MONEY_MORE_THAN_AMOUNT, f"{text} {asked.order_amount}"))
     if broken:
         code, text = broken[0]
-        return Result[Any].refused(code, f"order {command.order_id}: {text}")
-    return PreOrder(
-        order_id=command.order_id,
-        request=asked,
-        goods_amount=goods_amount,
-        coupon_paid=coupon_paid,
-        pay_amount=pay_amount,
+        return Result[PreOrder].refused(code, f"order {command.order_id}: {text}")
+    return Result[PreOrder].ok(
+        PreOrder(
+            order_id=command.order_id,
+            request=asked,
+            goods_amount=goods_amount,
+            coupon_paid=coupon_paid,
+            pay_amount=pay_amount,
+        )
     )
 
 
@@ -206,7 +208,7 @@ class _AnyNumber(DeductStock):
     goods_number: int
 
 
-@number_below_one.replaces("labkit.shop.order.pricing:_goods")
+@number_below_one.replaces("labkit.shop.order.pricing:_goods_rules")
 def _(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str]]:
     asked = command.request
     if asked.goods_price != goods.goods_price:

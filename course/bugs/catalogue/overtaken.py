@@ -7,8 +7,8 @@ from sqlalchemy import update
 from course.bugs.bug import bug
 from labkit.results import Result
 from labkit.runtime.db.transaction import Transaction
-from labkit.shop.contracts import Shop
 from labkit.shop.pay import statements as rows
+from labkit.shop.pay.context import PayShop
 from labkit.shop.pay_messages import TRADE_CLOSED, CheckDue, TradeFound
 from labkit.shop.tables import PAY_OPEN, pay
 
@@ -22,7 +22,7 @@ no_trade_is_the_end = bug(
 
 
 @no_trade_is_the_end.replaces("labkit.shop.pay.polling:_open_closed")
-async def _(_shop: Shop, due: CheckDue) -> TradeFound:
+async def _(_shop: PayShop, due: CheckDue) -> TradeFound:
     return TradeFound(pay_id=due.pay_id, trade_status=TRADE_CLOSED, total_amount=due.pay_amount)
 
 
@@ -35,10 +35,10 @@ cashier_of_an_ended_order = bug(
 
 
 @cashier_of_an_ended_order.replaces("labkit.shop.pay.steps:note_trade")
-def _(tx: Transaction, trade: TradeFound) -> Result[Any]:
+def _(tx: Transaction, trade: TradeFound) -> Result[None]:
     tx.expect_update(rows.note_trade(trade.pay_id, str(trade.trade_no)))
     tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
-    return Result[Any].ok()
+    return Result[None].ok()
 
 
 trouble_about_what_is_paid = bug(

@@ -13,10 +13,10 @@ from labkit.runtime.db.operations import claim, outcome_of, undo
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Event
 from labkit.shop.codes import Code
-from labkit.shop.contracts import Shop
 from labkit.shop.messages import OrderPaid
 from labkit.shop.pay import flows, retries, steps
 from labkit.shop.pay import statements as rows
+from labkit.shop.pay.context import PayShop
 from labkit.shop.pay_messages import (
     TRADE_CLOSED,
     TRADE_SUCCESS,
@@ -41,7 +41,7 @@ without_signature = bug(
 
 
 @without_signature.replaces("labkit.shop.pay.flows:take_callback")
-async def _(shop: Shop, command: Callback) -> Any:
+async def _(shop: PayShop, command: Callback) -> Any:
     fields = dict(command.fields)
     if fields.get("app_id") != APP_ID:
         return flows._refuse(Code.PAYMENT_ERROR, "it is for another merchant")
@@ -86,7 +86,7 @@ without_state = bug(
 
 
 @without_state.replaces("labkit.shop.pay.flows:take_callback")
-async def _(shop: Shop, command: Callback) -> Any:
+async def _(shop: PayShop, command: Callback) -> Any:
     fields = dict(command.fields)
     if not flows.signing.verify(shop.platform_key, fields):
         return flows._refuse(Code.PAYMENT_ERROR, "the signature is not the platform's")
@@ -122,7 +122,7 @@ def _(tx: Transaction, seen: TradeSeen) -> Any:
     elif seen.trade_status == TRADE_CLOSED:
         tx.expect_update(rows.close(seen.pay_id, tx.now))
         tx.expect_update(rows.ask_no_more(seen.pay_id))
-    return Result[Any].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
+    return Result[None].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
 
 
 told_again = bug(
@@ -266,7 +266,7 @@ nobody_asks = bug(
 
 
 @nobody_asks.replaces("labkit.shop.pay.polling:check_payments")
-async def _(_shop: Shop, _command: None) -> None:
+async def _(_shop: PayShop, _command: None) -> None:
     """There is none."""
 
 

@@ -46,14 +46,14 @@ no_operation_row = bug(
 @no_operation_row.replaces("labkit.shop.users:deduct_balance")
 def _(tx: Transaction, command: DeductBalance) -> Any:
     if not tx.expect_update(users._take(command.user_id, command.money_paid)):
-        return Result[Any].refused(
+        return Result[None].refused(
             Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: too little"
         )
     row = {"user_id": command.user_id, "order_id": command.order_id, "create_time": tx.now}
     log = users.money_log
     once = (log.c.user_id, log.c.order_id, log.c.money_log_type)
     tx.insert_once(log, once, **row, money_log_type=MONEY_PAID, use_money=command.money_paid)
-    return Result[Any].ok()
+    return Result[None].ok()
 
 
 log_row_later = bug(

@@ -16,7 +16,7 @@ from labkit.runtime.injection.failpoints import Failpoints, Refused
 from labkit.runtime.injection.network import UNBROKEN, NetworkPath
 from labkit.runtime.registry.files import Registry
 from labkit.runtime.rpc.connection import Broken, Busy, Connection
-from labkit.runtime.rpc.contract import Method, methods_of
+from labkit.runtime.rpc.contract import Method, make_stub, methods_of
 from labkit.runtime.telemetry import tracing
 from labkit.runtime.telemetry.kinds import Kind
 
@@ -65,7 +65,7 @@ class Calls:
         """An object with the contract's methods, each of which calls the service.
 
         Args:
-            contract: the Protocol class.
+            contract: the class that lists the calls.
             service: its name in the registry.
             timeouts: method → seconds, where it has not the usual time.
 
@@ -76,7 +76,7 @@ class Calls:
             name: self._method(service, name, method, (timeouts or {}).get(name, self._timeout))
             for name, method in methods_of(cast(type, contract)).items()
         }
-        return cast(C, type(f"{contract.__name__}Stub", (), methods)())
+        return make_stub(contract, methods)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -102,7 +102,7 @@ class Calls:
             name: self._crossing(service, name, asking(name), self._timeout)
             for name in methods_of(cast(type, contract))
         }
-        return cast(C, type(f"{contract.__name__}Client", (), methods)())
+        return make_stub(contract, methods)
 
     def _method(self, service: str, name: str, method: Method, timeout: float) -> Any:
         async def ask(command: Any, expires: float) -> Any:
@@ -128,7 +128,7 @@ class Calls:
                 raise Unknown(str(refused)) from refused
             return answer
 
-        async def call(_self: object, command: Any) -> Any:
+        async def call(command: Any) -> Any:
             if not tracing.on or name in UNTRACED:
                 return await cross(command)
             return await tracing.within(

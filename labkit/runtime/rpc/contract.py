@@ -1,31 +1,92 @@
-"""Contracts: what a Protocol class says of the calls that a service answers."""
+"""Contracts: classes that say which calls a service answers, and with what.
+
+A contract of one of our services names the step or flow behind each call:
+
+    class GoodsService:
+        deduct_stock = ServedBy(goods.deduct_stock)
+
+So a caller's `shop.goods.deduct_stock(…)` leads to the step by "go to definition", and its types
+are the step's. A contract of a system that is written as a class is a Protocol.
+"""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, Generic, Self, TypeVar, get_type_hints, overload
 
 from pydantic import TypeAdapter
+
+from labkit.runtime.steps import Flow, Step
+
+A_co = TypeVar("A_co", covariant=True)
+C_contra = TypeVar("C_contra", contravariant=True)
+S = TypeVar("S")
+
+
+class ServedBy(Generic[C_contra, A_co]):
+    """A call of a contract, answered by a step or a flow of the service.
+
+    Attributes:
+        function: the step or flow.
+        hints: the types of the function's command and answer, in this order, as it was written:
+            whatever stands in the function's place later must keep to them.
+    """
+
+    def __init__(self, function: Step[C_contra, A_co] | Flow[C_contra, A_co]) -> None:
+        self.function = function
+        self.hints = _hints_of(function.function)
+
+    @overload
+    def __get__(self, stub: None, contract: type) -> Self: ...
+
+    @overload
+    def __get__(self, stub: object, contract: type) -> Callable[[C_contra], Awaitable[A_co]]: ...
+
+    def __get__(self, stub: object, contract: type) -> Any:
+        """Return the call itself from the class; a stub has a method of its own."""
+        if stub is None:
+            return self
+        raise AttributeError(f"this {contract.__name__} is no stub: `make_stub` makes one")
 
 
 @dataclass(frozen=True)
 class Method:
-    """One call: how its request and its answer are read and written."""
+    """The readers and writers of one call's request and answer."""
 
     request: TypeAdapter[Any]
     answer: TypeAdapter[Any]
 
 
+def calls_of(contract: type) -> Mapping[str, ServedBy[Any, Any]]:
+    """Return the calls of a contract that names the functions behind them."""
+    return {name: call for name, call in vars(contract).items() if isinstance(call, ServedBy)}
+
+
 @cache
 def methods_of(contract: type) -> Mapping[str, Method]:
-    """The methods of a contract, with what they take and give. Adapters are dear: made once."""
-    found = {}
-    for name, function in inspect.getmembers(contract, inspect.isfunction):
-        if name.startswith("_"):
-            continue
-        hints = get_type_hints(function)
-        answer = TypeAdapter(hints.pop("return"))
-        (request,) = hints.values()
-        found[name] = Method(TypeAdapter(request), answer)
-    return found
+    """Return the methods of a contract, by name. Adapters are dear, so they are made once."""
+    hints = {name: call.hints for name, call in calls_of(contract).items()} or {
+        name: _hints_of(function)
+        for name, function in inspect.getmembers(contract, inspect.isfunction)
+        if not name.startswith("_")
+    }
+    return {
+        name: Method(TypeAdapter(request), TypeAdapter(answer))
+        for name, (request, answer) in sorted(hints.items())
+    }
+
+
+def make_stub(contract: type[S], methods: Mapping[str, Callable[[Any], Awaitable[Any]]]) -> S:
+    """Return an object of a contract that has these methods."""
+    stub = object.__new__(contract)
+    vars(stub).update(methods)
+    return stub
+
+
+def _hints_of(function: Callable[..., Any]) -> tuple[Any, Any]:
+    """Return the types of a function's last parameter and of its answer."""
+    hints = get_type_hints(function)
+    answer = hints.pop("return")
+    *_, request = hints.values()
+    return request, answer

@@ -1,18 +1,17 @@
 """Looking an order up: the flow that decides an order that never came before it says so."""
 
 import asyncio
-from typing import Any
 
 from labkit.results import Result
 from labkit.runtime import looking_flow
 from labkit.shop.codes import Code
-from labkit.shop.contracts import Shop
-from labkit.shop.messages import FindOrder
+from labkit.shop.messages import FindOrder, OrderFound, OrderPlaced
 from labkit.shop.order import queries, steps
+from labkit.shop.order.context import OrderShop
 
 
 @looking_flow
-async def find_order(shop: Shop, query: FindOrder) -> Result[Any]:
+async def find_order(shop: OrderShop, query: FindOrder) -> Result[OrderFound | OrderPlaced]:
     """Look an order up. One that is late and was never saved is ruled out before that is told.
 
     Where that cannot be written now the answer stays undecided: a clock decides nothing, since the

@@ -1,12 +1,10 @@
 """Placing an order (下单): the flow, and what sweeps up after a flow that died."""
 
 import asyncio
-from typing import Any
 
 from labkit.results import Result
 from labkit.runtime import Unknown, flow, run_each
 from labkit.shop.codes import Code
-from labkit.shop.contracts import Shop
 from labkit.shop.messages import (
     CancelOrder,
     ConfirmOrder,
@@ -24,41 +22,43 @@ from labkit.shop.messages import (
     UseCoupon,
 )
 from labkit.shop.order import pricing, queries, steps
+from labkit.shop.order.context import OrderShop
 
 
 @flow
-async def confirm_order(shop: Shop, command: ConfirmOrder) -> Result[OrderPlaced]:
+async def confirm_order(shop: OrderShop, command: ConfirmOrder) -> Result[OrderPlaced]:
     """Place an order: check, save it unconfirmed, take what it needs, confirm; or cancel it."""
     order_id = command.order_id
 
     # 1. check the request against goods, user and coupon as they are now
     checked = await _check(shop, command)
-    if isinstance(checked, Result):  # perhaps what this order took before its flow died
-        saved_before = await shop.run(queries.find_pre_order, FindOrder(order_id=order_id))
-        checked = saved_before or checked
-    if isinstance(checked, Result):
+    pre_order = checked.data
+    if pre_order is None:  # perhaps because of what this order took before its flow died
+        pre_order = await shop.run(queries.find_pre_order, FindOrder(order_id=order_id))
+    if pre_order is None:
         return await _refuse(shop, order_id, checked)
 
     # 2. save the pre-order: from here on somebody will confirm or cancel it, whatever dies
-    saved = await shop.run(steps.save_pre_order, checked)
+    saved = await shop.run(steps.save_pre_order, pre_order)
     if not saved.success:
         return await _refuse(shop, order_id, saved)
 
     # 3. take stock, coupon and balance, in that order; 4. confirm, if all of it is ours
+    outcome: Result[object]
     try:
-        taken = await _take(shop, checked)
-        if taken.success:
-            taken = await shop.run(steps.confirm_pre_order, confirmation(checked))
+        outcome = await _take(shop, pre_order)
+        if outcome.success:
+            outcome = await shop.run(steps.confirm_pre_order, confirmation(pre_order))
     except Unknown as unknown:
-        taken = Result[Any].refused(Code.DEPENDENCY_AWAY, str(unknown))
-    if taken.success:
+        outcome = Result[None].refused(Code.DEPENDENCY_AWAY, str(unknown))
+    if outcome.success:
         return Result[OrderPlaced].ok(OrderPlaced(order_id=order_id), f"order {order_id} is placed")
 
     # or cancel: one transaction that also tells everybody to give back what they took
-    return await _cancel(shop, order_id, taken)
+    return await _cancel(shop, order_id, outcome)
 
 
-async def _check(shop: Shop, command: ConfirmOrder) -> PreOrder | Result[Any]:
+async def _check(shop: OrderShop, command: ConfirmOrder) -> Result[PreOrder]:
     """Ask for goods, user and coupon at once, and apply the rules."""
     asked = command.request
     try:
@@ -68,22 +68,24 @@ async def _check(shop: Shop, command: ConfirmOrder) -> PreOrder | Result[Any]:
             _find_coupon(shop, asked.coupon_id),
         )
     except Unknown as unknown:
-        return Result[Any].refused(Code.DEPENDENCY_AWAY, f"order {command.order_id}: {unknown}")
-    for found in (goods, user, coupon):
-        if not found.success:
-            return found
+        text = f"order {command.order_id}: {unknown}"
+        return Result[PreOrder].refused(Code.DEPENDENCY_AWAY, text)
+    answers: tuple[Result[object], ...] = (goods, user, coupon)
+    for answer in answers:
+        if not answer.success:
+            return Result[PreOrder].forward(answer)
     assert goods.data  # a success carries its data
     assert user.data
     return pricing.check(command, goods.data, user.data, coupon.data)
 
 
-async def _find_coupon(shop: Shop, coupon_id: int | None) -> Result[CouponFound]:
+async def _find_coupon(shop: OrderShop, coupon_id: int | None) -> Result[CouponFound]:
     if coupon_id is None:
         return Result[CouponFound].ok()
     return await shop.coupons.find_coupon(FindCoupon(coupon_id=coupon_id))
 
 
-async def _take(shop: Shop, order: PreOrder) -> Result[Any]:
+async def _take(shop: OrderShop, order: PreOrder) -> Result[None]:
     """Take stock, then the coupon, then balance; the first refusal ends it."""
     asked, order_id = order.request, order.order_id
     taken = await shop.goods.deduct_stock(
@@ -112,13 +114,13 @@ def confirmation(order: PreOrder) -> ConfirmPreOrder:
     )
 
 
-async def _refuse(shop: Shop, order_id: int, why: Result[Any]) -> Result[Any]:
+async def _refuse(shop: OrderShop, order_id: int, why: Result[object]) -> Result[OrderPlaced]:
     """Refuse an order of which nothing was saved: a final answer is kept before it is told."""
     refusal = RefuseOrder(order_id=order_id, code=why.code, message=why.message)
     return await shop.run(steps.refuse_order, refusal)
 
 
-async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[OrderPlaced]:
+async def _cancel(shop: OrderShop, order_id: int, cause: Result[object]) -> Result[OrderPlaced]:
     """Cancel the order and say why. An absent dependency is told as 503 now, as final 422 later."""
     final = cause.code if Code(cause.code).is_final else Code.ORDER_CANCELLED
     reason = cause.message.removeprefix(f"order {order_id}: ")
@@ -130,7 +132,7 @@ async def _cancel(shop: Shop, order_id: int, cause: Result[Any]) -> Result[Order
 
 
 @flow
-async def sweep_unconfirmed(shop: Shop, _command: None) -> None:
+async def sweep_unconfirmed(shop: OrderShop, _command: None) -> None:
     """Cancel the orders whose flow died: hazard 27, which the original does not know."""
     expired = await shop.run(queries.find_expired, None)
     reason = "it was not confirmed in its time"
@@ -139,7 +141,7 @@ async def sweep_unconfirmed(shop: Shop, _command: None) -> None:
 
 
 @flow
-async def sweep_unpaid(shop: Shop, _command: None) -> None:
+async def sweep_unpaid(shop: OrderShop, _command: None) -> None:
     """Cancel the orders whose time to pay is over."""
     unpaid = await shop.run(queries.find_unpaid, None)
     reason = "it was not paid in its time"

@@ -1,7 +1,11 @@
-"""The rules that an order's figures must meet: pure, cents in and cents out."""
+"""The rules that an order's figures must meet: pure functions, cents in and cents out.
+
+To add a rule, yield its code and its text from the function of its subject: goods and shipping in
+`_goods_rules`, the balance in `_balance_rules`, coupons in `_coupon_rules`. What changes the amount
+to pay is worked out in `check`.
+"""
 
 from collections.abc import Iterator
-from typing import Any
 
 from labkit.results import Result
 from labkit.shop.codes import Code
@@ -12,20 +16,20 @@ SHIPPING_FEE = 10_00
 
 
 def shipping_fee(goods_amount: int) -> int:
-    """Shipping is free above 100.00 yuan of goods, else 10.00; and it is charged."""
+    """Return the fee to charge: nothing above 100.00 yuan of goods, else 10.00."""
     return 0 if goods_amount > FREE_SHIPPING_ABOVE else SHIPPING_FEE
 
 
 def check(
     command: ConfirmOrder, goods: GoodsFound, user: UserFound, coupon: CouponFound | None
-) -> PreOrder | Result[Any]:
+) -> Result[PreOrder]:
     """Apply every rule of the shop to a request.
 
     Args:
-        command: what the client asks for, with the figures that it worked out.
+        command: the client's order, with the figures that the client worked out.
         goods: the goods as they are now.
         user: the user as it is now.
-        coupon: the coupon as it is now; None where none is used.
+        coupon: the coupon as it is now; None if the order uses none.
 
     Returns:
         The pre-order with all amounts worked out, or the first refusal.
@@ -34,23 +38,29 @@ def check(
     goods_amount = asked.goods_price * asked.goods_number
     coupon_paid = coupon.coupon_price if coupon else 0
     pay_amount = asked.order_amount - asked.money_paid - coupon_paid
-    broken = [*_goods(command, goods), *_money(command, user), *_coupon(command, coupon)]
+    broken = [
+        *_goods_rules(command, goods),
+        *_balance_rules(command, user),
+        *_coupon_rules(command, coupon),
+    ]
     if pay_amount < 0:
         text = f"money_paid {asked.money_paid} and the coupon exceed order_amount"
         broken.append((Code.MONEY_MORE_THAN_AMOUNT, f"{text} {asked.order_amount}"))
     if broken:
         code, text = broken[0]
-        return Result[Any].refused(code, f"order {command.order_id}: {text}")
-    return PreOrder(
-        order_id=command.order_id,
-        request=asked,
-        goods_amount=goods_amount,
-        coupon_paid=coupon_paid,
-        pay_amount=pay_amount,
+        return Result[PreOrder].refused(code, f"order {command.order_id}: {text}")
+    return Result[PreOrder].ok(
+        PreOrder(
+            order_id=command.order_id,
+            request=asked,
+            goods_amount=goods_amount,
+            coupon_paid=coupon_paid,
+            pay_amount=pay_amount,
+        )
     )
 
 
-def _goods(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str]]:
+def _goods_rules(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str]]:
     asked = command.request
     if asked.goods_number <= 0:
         yield Code.GOODS_NUMBER_WRONG, f"goods_number {asked.goods_number} must be above 0"
@@ -70,7 +80,7 @@ def _goods(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str
         yield Code.ORDER_AMOUNT_WRONG, f"order_amount {asked.order_amount} should be {amount}"
 
 
-def _money(command: ConfirmOrder, user: UserFound) -> Iterator[tuple[Code, str]]:
+def _balance_rules(command: ConfirmOrder, user: UserFound) -> Iterator[tuple[Code, str]]:
     asked = command.request
     if asked.money_paid < 0:
         yield Code.MONEY_NEGATIVE, f"money_paid {asked.money_paid} must not be below 0"
@@ -81,7 +91,7 @@ def _money(command: ConfirmOrder, user: UserFound) -> Iterator[tuple[Code, str]]
         )
 
 
-def _coupon(command: ConfirmOrder, coupon: CouponFound | None) -> Iterator[tuple[Code, str]]:
+def _coupon_rules(command: ConfirmOrder, coupon: CouponFound | None) -> Iterator[tuple[Code, str]]:
     if coupon is None:
         return
     if coupon.user_id != command.request.user_id:

@@ -1,14 +1,13 @@
 """What is asked of the order database without changing it."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Executable, select
 
 from labkit.results import Result
 from labkit.runtime import Transaction, statement, step
 from labkit.shop.codes import Code
-from labkit.shop.messages import FindOrder, OrderFound, PlaceOrder, PreOrder
+from labkit.shop.messages import FindOrder, OrderFound, OrderPlaced, PlaceOrder, PreOrder
 from labkit.shop.order.answers import undecided
 from labkit.shop.order.statements import deadline, exists, find, kept_answer, may_come, too_late
 from labkit.shop.tables import CONFIRMED, UNCONFIRMED, UNPAID, order
@@ -17,19 +16,19 @@ _BATCH = 200
 
 
 @statement
-def _expired(before: int) -> Any:
+def _expired(before: int) -> Executable:
     overdue = (order.c.order_status == UNCONFIRMED) & (order.c.order_id < before)
     return select(order.c.order_id).where(overdue).limit(_BATCH)
 
 
 @statement
-def _unpaid(since: datetime) -> Any:
+def _unpaid(since: datetime) -> Executable:
     unpaid = (order.c.order_status == CONFIRMED) & (order.c.pay_status == UNPAID)
     return select(order.c.order_id).where(unpaid, order.c.confirm_time <= since).limit(_BATCH)
 
 
 @step(reads=True)
-def find_order(tx: Transaction, query: FindOrder) -> Result[Any]:
+def find_order(tx: Transaction, query: FindOrder) -> Result[OrderFound | OrderPlaced]:
     """Look an order up; an unconfirmed one is not shown, and may still become one.
 
     "There is none" is final, so it is told only where that is written: see `may_come`.
@@ -62,7 +61,7 @@ def find_pre_order(tx: Transaction, query: FindOrder) -> PreOrder | None:
 
 
 @step(reads=True)
-def find_answer(tx: Transaction, query: FindOrder) -> Result[Any]:
+def find_answer(tx: Transaction, query: FindOrder) -> Result[OrderPlaced]:
     """The final answer to an order's request, where it is decided."""
     return kept_answer(tx, query.order_id)
 

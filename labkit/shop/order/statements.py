@@ -5,12 +5,12 @@ cancel and a user's cancel that meet, exactly one wins.
 """
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, Executable, Update, select, update
 
 from labkit.results import Result
 from labkit.runtime import Transaction, first_of, statement
+from labkit.shop.messages import OrderPlaced
 from labkit.shop.order.answers import undecided
 from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNCONFIRMED, UNPAID, order
 from labkit.shop.tables import request as asked
@@ -20,13 +20,13 @@ NOT_SAVED = "it was not saved in its time"
 
 
 @statement
-def find(order_id: int) -> Any:
+def find(order_id: int) -> Executable:
     """An order, whole."""
     return select(order).where(order.c.order_id == order_id)
 
 
 @statement
-def confirm(order_id: int, user_id: int, pay_amount: int, now: datetime) -> Any:
+def confirm(order_id: int, user_id: int, pay_amount: int, now: datetime) -> Executable:
     """Unconfirmed → confirmed, where the order is what who confirms it takes it for."""
     same = (order.c.user_id == user_id) & (order.c.pay_amount == pay_amount)
     confirmed = {"order_status": CONFIRMED, "confirm_time": now}
@@ -34,25 +34,25 @@ def confirm(order_id: int, user_id: int, pay_amount: int, now: datetime) -> Any:
 
 
 @statement
-def cancel(order_id: int, old: int, reason: str) -> Any:
+def cancel(order_id: int, old: int, reason: str) -> Executable:
     """Unconfirmed or confirmed, and not paid → cancelled."""
     return _swap(order_id, old, UNPAID).values(order_status=CANCELLED, cancel_reason=reason)
 
 
 @statement
-def give_back(order_id: int) -> Any:
+def give_back(order_id: int) -> Executable:
     """Confirmed and paid → returned."""
     return _swap(order_id, CONFIRMED, PAID).values(order_status=RETURNED)
 
 
 @statement
-def pay(order_id: int, now: datetime) -> Any:
+def pay(order_id: int, now: datetime) -> Executable:
     """Confirmed and unpaid → paid."""
     return _swap(order_id, CONFIRMED, UNPAID).values(pay_status=PAID, pay_time=now)
 
 
 @statement
-def note_refunded(order_id: int, now: datetime) -> Any:
+def note_refunded(order_id: int, now: datetime) -> Executable:
     """The payment of an order that ended went back: note when, once."""
     ended = (order.c.order_status == CANCELLED) | (order.c.order_status == RETURNED)
     mine = (order.c.order_id == order_id) & ended & order.c.refund_time.is_(None)
@@ -60,20 +60,20 @@ def note_refunded(order_id: int, now: datetime) -> Any:
 
 
 @statement
-def note_cancelled(order_id: int, now: datetime) -> Any:
+def note_cancelled(order_id: int, now: datetime) -> Executable:
     """The cancel message went round: note when, once."""
     mine = (order.c.order_id == order_id) & order.c.cancel_time.is_(None)
     return update(order).where(mine).values(cancel_time=now)
 
 
 @statement
-def request_of_key(user_id: int, idempotency_key: str) -> Any:
+def request_of_key(user_id: int, idempotency_key: str) -> Executable:
     """What an idempotency key stands for."""
     return select(asked).where(_of_key(user_id, idempotency_key))
 
 
 @statement
-def hold_request(order_id: int) -> Any:
+def hold_request(order_id: int) -> Executable:
     """Hold an order's request until the commit: who binds its key, saves or refuses goes in turn.
 
     Nothing is found where the key stands for another order by now. (Who binds a key holds the row
@@ -83,46 +83,46 @@ def hold_request(order_id: int) -> Any:
 
 
 @statement
-def hold_unanswered(order_id: int) -> Any:
+def hold_unanswered(order_id: int) -> Executable:
     """The same for a request that has no answer yet: nothing changes, and one row is held."""
     unanswered = (asked.c.order_id == order_id) & asked.c.answer.is_(None)
     return update(asked).where(unanswered).values(order_id=order_id)
 
 
 @statement
-def bind_key_anew(user_id: int, idempotency_key: str, order_id: int) -> Any:
+def bind_key_anew(user_id: int, idempotency_key: str, order_id: int) -> Executable:
     """Let an idempotency key stand for another order id."""
     return update(asked).where(_of_key(user_id, idempotency_key)).values(order_id=order_id)
 
 
 @statement
-def answer_of(order_id: int) -> Any:
+def answer_of(order_id: int) -> Executable:
     """The final answer to an order's request, where there is one."""
     return select(asked.c.answer).where(asked.c.order_id == order_id)
 
 
 @statement
-def keep_first_answer(order_id: int, answer: str) -> Any:
+def keep_first_answer(order_id: int, answer: str) -> Executable:
     """The final answer to an order's request, for whoever asks again under its key."""
     mine = (asked.c.order_id == order_id) & asked.c.answer.is_(None)
     return update(asked).where(mine).values(answer=answer)
 
 
-def _swap(order_id: int, order_status: int, pay_status: int) -> Any:
+def _swap(order_id: int, order_status: int, pay_status: int) -> Update:
     old = (order.c.order_status == order_status) & (order.c.pay_status == pay_status)
     return update(order).where(order.c.order_id == order_id, old)
 
 
-def _of_key(user_id: int, idempotency_key: str) -> Any:
+def _of_key(user_id: int, idempotency_key: str) -> ColumnElement[bool]:
     return (asked.c.user_id == user_id) & (asked.c.idempotency_key == idempotency_key)
 
 
-def kept_answer(tx: Transaction, order_id: int) -> Result[Any]:
+def kept_answer(tx: Transaction, order_id: int) -> Result[OrderPlaced]:
     """The final answer to an order's request; undecided where there is none yet."""
     kept = tx.first(answer_of(order_id))
     if kept is None or kept.answer is None:
         return undecided(order_id)
-    return Result[Any].model_validate_json(kept.answer)
+    return Result[OrderPlaced].model_validate_json(kept.answer)
 
 
 def exists(tx: Transaction, order_id: int) -> bool:

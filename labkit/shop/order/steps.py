@@ -4,8 +4,6 @@ Every change of state is a compare-and-swap on the old state, so that of a confi
 cancel and a user's cancel that meet, exactly one wins.
 """
 
-from typing import Any
-
 from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, step, undo
 from labkit.shop.codes import Code
@@ -16,6 +14,7 @@ from labkit.shop.messages import (
     Opening,
     OpenOrder,
     OrderCancelled,
+    OrderFound,
     OrderPaid,
     OrderPlaced,
     OrderRefunded,
@@ -69,13 +68,13 @@ def open_order(tx: Transaction, command: OpenOrder) -> Result[Opening]:
 
 
 @step(failed=Code.ORDER_SAVE_FAILED)
-def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
+def save_pre_order(tx: Transaction, command: PreOrder) -> Result[OrderPlaced]:
     """Save the order unconfirmed (预订单): the user does not see it yet.
 
     An id that is past its deadline is refused. What makes a 404 final is not that clock, but the
     answer that was kept before the 404 was told: the request's row is held only where it has none.
     """
-    operation = claim(tx, "save_pre_order", command)
+    operation = claim(tx, "save_pre_order", command, answer=Result[OrderPlaced])
     if operation.previous_result:
         return operation.previous_result
     if rows.too_late(tx, command.order_id):
@@ -95,7 +94,7 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[Any]:
 
 
 @step(failed=Code.ORDER_CONFIRM_FAILED)
-def confirm_pre_order(tx: Transaction, command: ConfirmPreOrder) -> Result[Any]:
+def confirm_pre_order(tx: Transaction, command: ConfirmPreOrder) -> Result[OrderPlaced]:
     """Confirm the order (确认订单); one with nothing left to pay is paid in the same step."""
     operation = claim(tx, "confirm_order", command, answer=Result[OrderPlaced])
     if operation.previous_result:
@@ -113,25 +112,25 @@ def confirm_pre_order(tx: Transaction, command: ConfirmPreOrder) -> Result[Any]:
 
 
 @step()
-def cancel_failed(tx: Transaction, command: CancelOrder) -> Result[Any]:
+def cancel_failed(tx: Transaction, command: CancelOrder) -> Result[OrderPlaced]:
     """Cancel an order that could not be confirmed (取消订单), and tell all who took something."""
     return _cancel(tx, "cancel_failed", command, UNCONFIRMED)
 
 
 @step()
-def cancel_expired(tx: Transaction, command: CancelOrder) -> Result[Any]:
+def cancel_expired(tx: Transaction, command: CancelOrder) -> Result[OrderPlaced]:
     """Cancel an order whose flow died before it was decided: the sweeper's step."""
     return _cancel(tx, "cancel_expired", command, UNCONFIRMED)
 
 
 @step()
-def cancel_unpaid(tx: Transaction, command: CancelOrder) -> Result[Any]:
+def cancel_unpaid(tx: Transaction, command: CancelOrder) -> Result[OrderPlaced]:
     """Cancel a confirmed order that was not paid in its time."""
     return _cancel(tx, "cancel_unpaid", command, CONFIRMED)
 
 
 @step(failed=Code.ORDER_STATUS_UPDATE_FAILED)
-def cancel_by_user(tx: Transaction, command: UserOrder) -> Result[Any]:
+def cancel_by_user(tx: Transaction, command: UserOrder) -> Result[OrderPlaced]:
     """A user cancels an unpaid order."""
     found = _order_of(tx, command)
     if found:
@@ -142,7 +141,7 @@ def cancel_by_user(tx: Transaction, command: UserOrder) -> Result[Any]:
 
 
 @step(failed=Code.ORDER_STATUS_UPDATE_FAILED)
-def return_order(tx: Transaction, command: UserOrder) -> Result[Any]:
+def return_order(tx: Transaction, command: UserOrder) -> Result[OrderPlaced]:
     """A user returns a paid order in full (退货)."""
     found = _order_of(tx, command)
     if found:
@@ -158,17 +157,19 @@ def return_order(tx: Transaction, command: UserOrder) -> Result[Any]:
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
-def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
+def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[OrderPlaced]:
     """Refuse a request of which nothing was saved, and keep that where it is final.
 
     Where the order came to be meanwhile (the same key, sent twice), that decides.
     """
     if tx.first(rows.hold_request(command.order_id)) is None:
         text = f"order {command.order_id}: its Idempotency-Key stands for another order by now"
-        return Result[Any].refused(Code.DEPENDENCY_AWAY, text)  # whose answer is the final one
+        return Result[OrderPlaced].refused(
+            Code.DEPENDENCY_AWAY, text
+        )  # whose answer is the final one
     if rows.exists(tx, command.order_id):
         return rows.kept_answer(tx, command.order_id)
-    refusal = Result[Any].refused(Code(command.code), command.message)
+    refusal = Result[OrderPlaced].refused(Code(command.code), command.message)
     keep = rows.keep_first_answer(command.order_id, refusal.model_dump_json())
     if Code(refusal.code).is_final and not tx.expect_update(keep):
         earlier = rows.kept_answer(tx, command.order_id)
@@ -177,7 +178,7 @@ def refuse_order(tx: Transaction, command: RefuseOrder) -> Result[Any]:
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
-def rule_out(tx: Transaction, query: FindOrder) -> Result[Any]:
+def rule_out(tx: Transaction, query: FindOrder) -> Result[OrderFound | OrderPlaced]:
     """Decide that a late order which is not there never will be; then it is not found, for good.
 
     The decision is the answer to its request. Whoever saves the order wants to hold that row
@@ -222,7 +223,7 @@ def cancelled_answer(command: CancelOrder) -> Result[OrderPlaced]:
     return Result[OrderPlaced].refused(Code(command.code), text, placed)
 
 
-def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Result[Any]:
+def _cancel(tx: Transaction, name: str, command: CancelOrder, old: int) -> Result[OrderPlaced]:
     """Cancel by compare-and-swap from an old status, with the message in the same transaction."""
     operation = claim(tx, name, command, answer=Result[OrderPlaced])
     if operation.previous_result:
@@ -243,7 +244,7 @@ def _paid_by_itself(order: ConfirmPreOrder) -> OrderPaid:
     )
 
 
-def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:
+def _order_of(tx: Transaction, command: UserOrder) -> Result[OrderPlaced] | None:
     """What stands against a user's wish about an order; None where it is the user's and decided."""
     row = tx.first(rows.find(command.order_id))
     if row is None:
@@ -252,5 +253,5 @@ def _order_of(tx: Transaction, command: UserOrder) -> Result[Any] | None:
             return undecided(command.order_id)
     if row is None or row.user_id != command.user_id:
         text = f"order {command.order_id}: user_id {command.user_id} has no such order"
-        return Result[Any].refused(Code.ORDER_NOT_FOUND, text)
+        return Result[OrderPlaced].refused(Code.ORDER_NOT_FOUND, text)
     return undecided(command.order_id) if row.order_status == UNCONFIRMED else None

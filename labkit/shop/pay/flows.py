@@ -2,16 +2,15 @@
 
 import re
 from datetime import timedelta
-from typing import Any
 
 from labkit.payment_api import signing
 from labkit.payment_api.keys import APP_ID
 from labkit.results import Result
 from labkit.runtime import Unknown, flow
 from labkit.shop.codes import Code
-from labkit.shop.contracts import Shop
 from labkit.shop.messages import FindGoods, FindOrder, OrderFound
 from labkit.shop.pay import steps
+from labkit.shop.pay.context import PayShop
 from labkit.shop.pay_messages import (
     PAID_THERE,
     STATES_THERE,
@@ -32,13 +31,13 @@ _TOO_MUCH = 1 << 63  # no column holds it
 
 
 @flow
-async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOpened]:
+async def create_payment(shop: PayShop, command: CreatePayment) -> Result[PaymentOpened]:
     """Open the payment of an order: save it, then have the platform open the trade."""
     # 1. the order must be confirmed and unpaid
     found = await shop.orders.find_order(FindOrder(order_id=command.order_id))
     order = found.data
     if not isinstance(order, OrderFound):
-        return Result[PaymentOpened].refused(Code(found.code), found.message)
+        return Result[PaymentOpened].forward(found)
     if order.order_status != CONFIRMED or order.pay_status != UNPAID:
         return _not_payable(order)
 
@@ -48,21 +47,21 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
         OpenPayment(order_id=order.order_id, user_id=order.user_id, pay_amount=order.pay_amount),
     )
     if opened.data is None:
-        return Result[PaymentOpened].refused(Code(opened.code), opened.message)
+        return Result[PaymentOpened].forward(opened)
 
     # 3. have the platform open the trade: asked again under the same pay id, it is the same one
     trade = await shop.platform.create_trade(await _trade_for(shop, order, opened.data))
     if trade.data is None:
-        return Result[PaymentOpened].refused(Code(trade.code), trade.message)
+        return Result[PaymentOpened].forward(trade)
 
     # 4. perhaps it was paid or given up, and we have not heard of it yet; or the order has ended
     if trade.data.trade_status in (TRADE_CLOSED, *PAID_THERE):
         taken = await shop.run(steps.take_payment, TradeSeen.of(trade.data))
         if not taken.success:
-            return Result[PaymentOpened].refused(Code(taken.code), taken.message)
+            return Result[PaymentOpened].forward(taken)
     still_open = await shop.run(steps.note_trade, trade.data)
     if not still_open.success:
-        return Result[PaymentOpened].refused(Code(still_open.code), still_open.message)
+        return Result[PaymentOpened].forward(still_open)
     return Result[PaymentOpened].ok(
         PaymentOpened(
             pay_id=opened.data.pay_id,
@@ -74,7 +73,7 @@ async def create_payment(shop: Shop, command: CreatePayment) -> Result[PaymentOp
 
 
 @flow
-async def take_callback(shop: Shop, command: Callback) -> Result[Any]:
+async def take_callback(shop: PayShop, command: Callback) -> Result[None]:
     """Believe a callback if everything about it is right; the answer comes after the commit."""
     # 1. nothing is believed but the signature over exactly these parameters
     fields = dict(command.fields)
@@ -103,11 +102,11 @@ async def take_callback(shop: Shop, command: Callback) -> Result[Any]:
     )
 
 
-def _refuse(code: Code, why: str) -> Result[Any]:
-    return Result[Any].refused(code, f"callback: {why}")
+def _refuse(code: Code, why: str) -> Result[None]:
+    return Result[None].refused(code, f"callback: {why}")
 
 
-async def _trade_for(shop: Shop, order: OrderFound, payment: PaymentFound) -> CreateTrade:
+async def _trade_for(shop: PayShop, order: OrderFound, payment: PaymentFound) -> CreateTrade:
     assert order.confirm_time  # a confirmed order has one
     return CreateTrade(
         order_id=order.order_id,
@@ -118,7 +117,7 @@ async def _trade_for(shop: Shop, order: OrderFound, payment: PaymentFound) -> Cr
     )
 
 
-async def _name_of(shop: Shop, goods_id: int) -> str:
+async def _name_of(shop: PayShop, goods_id: int) -> str:
     """What the cashier page shows; a payment does not fail for want of a name."""
     try:
         goods = await shop.goods.find_goods(FindGoods(goods_id=goods_id))
@@ -127,10 +126,10 @@ async def _name_of(shop: Shop, goods_id: int) -> str:
     return goods.data.goods_name if goods.data else f"goods {goods_id}"
 
 
-def _not_payable(order: OrderFound) -> Result[Any]:
+def _not_payable(order: OrderFound) -> Result[PaymentOpened]:
     if order.order_status == CONFIRMED and order.pay_status == PAID:
-        return Result[Any].refused(
+        return Result[PaymentOpened].refused(
             Code.PAYMENT_ALREADY_PAID, f"order {order.order_id}: is paid already"
         )
     text = f"order {order.order_id}: was cancelled or returned, and cannot be paid"
-    return Result[Any].refused(Code.ORDER_NOT_PAYABLE, text)
+    return Result[PaymentOpened].refused(Code.ORDER_NOT_PAYABLE, text)

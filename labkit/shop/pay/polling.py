@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 from labkit.results import Result
 from labkit.runtime import Step, StuckItem, Unknown, flow
 from labkit.shop.codes import Code
-from labkit.shop.contracts import Shop
 from labkit.shop.pay import manual, retries, steps
+from labkit.shop.pay.context import PayShop
 from labkit.shop.pay_messages import (
     TRADE_NOT_EXIST,
     AskTrade,
@@ -23,6 +23,7 @@ from labkit.shop.pay_messages import (
     RefundDue,
     RefundTrade,
     TradeFound,
+    TradeRefunded,
     TradeSeen,
 )
 from labkit.shop.tables import PAY_OPEN
@@ -36,40 +37,40 @@ D = TypeVar("D", CheckDue, RefundDue)
 
 
 @flow
-async def look_after_payment(shop: Shop, command: FindPayment) -> Result[Any]:
+async def look_after_payment(shop: PayShop, command: FindPayment) -> Result[None]:
     """Ask the platform about a payment, and send its refund, now: for who reconciles by hand."""
     found = await shop.run(steps.find_payment, command)
     if found.data is None:
-        return Result[Any].refused(Code(found.code), found.message)
+        return Result[None].forward(found)
     await shop.run(manual.take_back_payment, StuckItem(number=command.pay_id))
     try:
         await _ask(shop, await shop.run(retries.find_check, command))
     except Unknown as unknown:
-        return Result[Any].refused(Code.DEPENDENCY_AWAY, str(unknown))
+        return Result[None].refused(Code.DEPENDENCY_AWAY, str(unknown))
     refund = await shop.run(retries.find_refund_of, command)
     if refund and (problem := await _send_refund(shop, refund)):
         text = f"payment {command.pay_id}: its refund {refund.refund_id} is not made: {problem}"
-        return Result[Any].refused(Code.DEPENDENCY_AWAY, text)
-    return Result[Any].ok(message=f"payment {command.pay_id}: the platform was asked")
+        return Result[None].refused(Code.DEPENDENCY_AWAY, text)
+    return Result[None].ok(message=f"payment {command.pay_id}: the platform was asked")
 
 
 @flow
-async def check_payments(shop: Shop, _command: None) -> None:
+async def check_payments(shop: PayShop, _command: None) -> None:
     """Ask the platform about payments of which no callback came, and close what has ended."""
     await _work_off(shop, retries.find_due_checks, retries.claim_check, _check)
 
 
 @flow
-async def send_refunds(shop: Shop, _command: None) -> None:
+async def send_refunds(shop: PayShop, _command: None) -> None:
     """Send refunds until the platform has answered: under its own id each is made once."""
     await _work_off(shop, retries.find_due_refunds, retries.claim_refund, _send_refund)
 
 
 async def _work_off(
-    shop: Shop,
+    shop: PayShop,
     find: Step[Any, list[int]],
     claim: Step[Any, list[D]],
-    work: Callable[[Shop, D], Awaitable[Any]],
+    work: Callable[[PayShop, D], Awaitable[Any]],
 ) -> None:
     """Claim what is due and work on it, as much at once as there is room, until nothing is left.
 
@@ -103,7 +104,7 @@ async def _work_off(
 
 
 async def _wait_for_room(
-    shop: Shop, under_way: set[asyncio.Task[None]], *, is_full: bool
+    shop: PayShop, under_way: set[asyncio.Task[None]], *, is_full: bool
 ) -> set[asyncio.Task[None]]:
     """Wait until it is worth the while to claim more; return what is under way still."""
     if not is_full:  # all that was due is under way
@@ -113,20 +114,20 @@ async def _wait_for_room(
     return under_way
 
 
-async def _check(shop: Shop, due: CheckDue) -> None:
+async def _check(shop: PayShop, due: CheckDue) -> None:
     try:
         await _ask(shop, due)
     except Unknown as unknown:
         await _note(shop, due, str(unknown))
 
 
-async def _note(shop: Shop, due: CheckDue, error: str | None) -> None:
+async def _note(shop: PayShop, due: CheckDue, error: str | None) -> None:
     if due.turn is not None:
         trouble = PayTrouble(id=due.pay_id, turn=due.turn, error=error)
         await shop.run(retries.note_check_trouble, trouble)
 
 
-async def _ask(shop: Shop, due: CheckDue) -> None:
+async def _ask(shop: PayShop, due: CheckDue) -> None:
     """Query an open payment at the platform, close one that is closed here; take what it says."""
     ask = shop.platform.query_trade if due.is_paid == PAY_OPEN else shop.platform.close_trade
     trade = _trade(await ask(AskTrade(order_id=due.order_id, pay_id=due.pay_id)))
@@ -140,7 +141,7 @@ async def _ask(shop: Shop, due: CheckDue) -> None:
         await _note(shop, due, None)
 
 
-async def _open_closed(shop: Shop, due: CheckDue) -> TradeFound:
+async def _open_closed(shop: PayShop, due: CheckDue) -> TradeFound:
     """Open the trade of a payment that has ended, so that it is closed there as well.
 
     The platform has never heard of it, but the request to open it may be on its way still. That a
@@ -167,17 +168,16 @@ def _trade(answer: Result[TradeFound]) -> TradeFound:
     return answer.data
 
 
-async def _send_refund(shop: Shop, due: RefundDue) -> str:
-    """Have the platform give money back; give what stood against it."""
+async def _send_refund(shop: PayShop, due: RefundDue) -> str:
+    """Have the platform give money back; return why it did not, or nothing."""
     try:
-        asked = RefundTrade(**due.model_dump(exclude={"turn"}))
-        answer = await shop.platform.refund_trade(asked)
-        problem = "" if answer.success else answer.message
+        command = RefundTrade(**due.model_dump(exclude={"turn"}))
+        answer = await shop.platform.refund_trade(command)
     except Unknown as unknown:
-        problem = str(unknown)
-    if problem:
-        trouble = PayTrouble(id=due.refund_id, turn=due.turn, error=problem)
-        await shop.run(retries.note_refund_trouble, trouble)
-    else:
+        answer = Result[TradeRefunded].refused(Code.DEPENDENCY_AWAY, str(unknown))
+    if answer.data is not None:
         await shop.run(steps.finish_refund, answer.data)
-    return problem
+        return ""
+    trouble = PayTrouble(id=due.refund_id, turn=due.turn, error=answer.message)
+    await shop.run(retries.note_refund_trouble, trouble)
+    return answer.message

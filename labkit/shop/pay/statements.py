@@ -1,9 +1,8 @@
 """The rows of the pay database: the statements that the pay service's steps are made of."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Executable, delete, select, update
 
 from labkit.runtime import statement
 from labkit.shop.tables import (
@@ -19,38 +18,38 @@ from labkit.shop.tables import (
 
 
 @statement
-def find(pay_id: int) -> Any:
+def find(pay_id: int) -> Executable:
     """A payment."""
     return select(pay).where(pay.c.pay_id == pay_id)
 
 
 @statement
-def find_open(order_id: int) -> Any:
+def find_open(order_id: int) -> Executable:
     """The open payment of an order."""
     return select(pay).where(pay.c.open_order_id == order_id)
 
 
 @statement
-def take_back(order_id: int) -> Any:
+def take_back(order_id: int) -> Executable:
     """Remove the open payment that was just inserted, of which nobody knows yet."""
     return delete(pay).where(pay.c.open_order_id == order_id)
 
 
 @statement
-def find_refund_of(pay_id: int) -> Any:
+def find_refund_of(pay_id: int) -> Executable:
     """The refund of a payment."""
     return select(refund).where(refund.c.pay_id == pay_id)
 
 
 @statement
-def find_standing(order_id: int) -> Any:
+def find_standing(order_id: int) -> Executable:
     """The payment that an order stands paid by: paid, and not going back."""
     goes_back = select(refund.c.refund_id).where(refund.c.pay_id == pay.c.pay_id).exists()
     return select(pay).where(pay.c.order_id == order_id, pay.c.is_paid == PAY_PAID, ~goes_back)
 
 
 @statement
-def take(pay_id: int, trade_no: str, now: datetime) -> Any:
+def take(pay_id: int, trade_no: str, now: datetime) -> Executable:
     """Open or closed → paid: where the platform has the money, our closing came too late."""
     not_paid = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_PAID)
     return (
@@ -61,14 +60,14 @@ def take(pay_id: int, trade_no: str, now: datetime) -> Any:
 
 
 @statement
-def close(pay_id: int, now: datetime) -> Any:
+def close(pay_id: int, now: datetime) -> Executable:
     """Open → closed, because the platform closed the trade."""
     mine = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PAY_OPEN)
     return update(pay).where(mine).values(is_paid=PAY_CLOSED, close_time=now)
 
 
 @statement
-def close_open(order_id: int, now: datetime, now_ms: int) -> Any:
+def close_open(order_id: int, now: datetime, now_ms: int) -> Executable:
     """Open → closed, because the order has ended; the platform is asked to close it at once."""
     mine = (pay.c.open_order_id == order_id) & (pay.c.is_paid == PAY_OPEN)
     closed = {"is_paid": PAY_CLOSED, "close_time": now, "open_order_id": None}
@@ -76,20 +75,20 @@ def close_open(order_id: int, now: datetime, now_ms: int) -> Any:
 
 
 @statement
-def ask_no_more(pay_id: int) -> Any:
+def ask_no_more(pay_id: int) -> Executable:
     """The platform has said the last word about a payment that is not open."""
     done = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_OPEN)
     return update(pay).where(done).values(**_NOTHING_TO_ASK)
 
 
 @statement
-def note_trade(pay_id: int, trade_no: str) -> Any:
+def note_trade(pay_id: int, trade_no: str) -> Executable:
     """Keep the platform's number of a payment."""
     return update(pay).where(pay.c.pay_id == pay_id).values(trade_no=trade_no)
 
 
 @statement
-def ask_now(pay_id: int, now_ms: int) -> Any:
+def ask_now(pay_id: int, now_ms: int) -> Executable:
     """Have a payment closed at the platform that closed here while its trade was being opened."""
     closed = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PAY_CLOSED)
     given_up = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
@@ -97,42 +96,42 @@ def ask_now(pay_id: int, now_ms: int) -> Any:
 
 
 @statement
-def due_checks(now_ms: int, limit: int) -> Any:
+def due_checks(now_ms: int, limit: int) -> Executable:
     """Find payments about which the platform is to be asked, the most overdue first."""
     due = select(pay.c.pay_id).where(pay.c.next_check <= now_ms)
     return due.order_by(pay.c.next_check).limit(limit)
 
 
 @statement
-def lock_due_checks(now_ms: int, limit: int) -> Any:
+def lock_due_checks(now_ms: int, limit: int) -> Executable:
     """Find the same to claim them; with row locks, those that nobody else is claiming now."""
     due = select(pay).where(pay.c.next_check <= now_ms).order_by(pay.c.next_check).limit(limit)
     return due.with_for_update(skip_locked=True)
 
 
 @statement
-def claim_check(pay_id: int, seen: int, later: int) -> Any:
+def claim_check(pay_id: int, seen: int, later: int) -> Executable:
     """Postpone the next check with a compare-and-swap; the winner asks."""
     mine = (pay.c.pay_id == pay_id) & (pay.c.next_check == seen)
     return update(pay).where(mine).values(next_check=later, tries=pay.c.tries + 1)
 
 
 @statement
-def note_check_error(pay_id: int, turn: int, error: str | None) -> Any:
+def note_check_error(pay_id: int, turn: int, error: str | None) -> Executable:
     """Keep why the platform could not be asked, or that it could, unless that was overtaken."""
     mine = (pay.c.pay_id == pay_id) & (pay.c.next_check == turn)
     return update(pay).where(mine).values(last_error=error)
 
 
 @statement
-def due_refunds(now_ms: int, limit: int) -> Any:
+def due_refunds(now_ms: int, limit: int) -> Executable:
     """Find refunds to be sent, the most overdue first."""
     due = (refund.c.state == REFUND_OPEN) & (refund.c.next_try <= now_ms)
     return select(refund.c.refund_id).where(due).order_by(refund.c.next_try).limit(limit)
 
 
 @statement
-def lock_due_refunds(now_ms: int, limit: int) -> Any:
+def lock_due_refunds(now_ms: int, limit: int) -> Executable:
     """Find the same to claim them; with row locks, those that nobody else is claiming now."""
     due = (refund.c.state == REFUND_OPEN) & (refund.c.next_try <= now_ms)
     found = select(refund).where(due).order_by(refund.c.next_try).limit(limit)
@@ -140,13 +139,13 @@ def lock_due_refunds(now_ms: int, limit: int) -> Any:
 
 
 @statement
-def find_refund(refund_id: int) -> Any:
+def find_refund(refund_id: int) -> Executable:
     """A refund."""
     return select(refund).where(refund.c.refund_id == refund_id)
 
 
 @statement
-def claim_refund(refund_id: int, seen: int, later: int) -> Any:
+def claim_refund(refund_id: int, seen: int, later: int) -> Executable:
     """Postpone the next try with a compare-and-swap; the winner sends it."""
     mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
     swap = mine & (refund.c.next_try == seen)
@@ -154,14 +153,14 @@ def claim_refund(refund_id: int, seen: int, later: int) -> Any:
 
 
 @statement
-def note_refund_error(refund_id: int, turn: int, error: str | None) -> Any:
+def note_refund_error(refund_id: int, turn: int, error: str | None) -> Executable:
     """Keep why a refund could not be sent, unless that was overtaken."""
     mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
     return update(refund).where(mine & (refund.c.next_try == turn)).values(last_error=error)
 
 
 @statement
-def finish_refund(refund_id: int, now: datetime) -> Any:
+def finish_refund(refund_id: int, now: datetime) -> Executable:
     """Open → refunded: the platform has given the money back, wanted still or given up."""
     mine = (refund.c.refund_id == refund_id) & (refund.c.state != REFUNDED)
     done = {"state": REFUNDED, "refund_time": now, "last_error": None}
@@ -169,21 +168,21 @@ def finish_refund(refund_id: int, now: datetime) -> Any:
 
 
 @statement
-def find_stuck(number: int) -> Any:
+def find_stuck(number: int) -> Executable:
     """The payment that a number names, its own or its refund's."""
     of_refund = select(refund.c.pay_id).where(refund.c.refund_id == number).scalar_subquery()
     return select(pay).where((pay.c.pay_id == number) | (pay.c.pay_id == of_refund))
 
 
 @statement
-def give_up_check(pay_id: int, error: str) -> Any:
+def give_up_check(pay_id: int, error: str) -> Executable:
     """Ask the platform no more; a cause without a next check says that this was given up."""
     asked = (pay.c.pay_id == pay_id) & pay.c.next_check.is_not(None)
     return update(pay).where(asked).values(next_check=None, last_error=error)
 
 
 @statement
-def take_check_back(pay_id: int, now_ms: int) -> Any:
+def take_check_back(pay_id: int, now_ms: int) -> Executable:
     """Ask the platform again about a payment that was given up."""
     given_up = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
     dead = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_PAID) & given_up
@@ -191,14 +190,14 @@ def take_check_back(pay_id: int, now_ms: int) -> Any:
 
 
 @statement
-def give_up_refund(pay_id: int, error: str) -> Any:
+def give_up_refund(pay_id: int, error: str) -> Executable:
     """Open → given up."""
     mine = (refund.c.pay_id == pay_id) & (refund.c.state == REFUND_OPEN)
     return update(refund).where(mine).values(state=REFUND_GIVEN_UP, last_error=error)
 
 
 @statement
-def take_refund_back(pay_id: int, now_ms: int) -> Any:
+def take_refund_back(pay_id: int, now_ms: int) -> Executable:
     """Given up → open, due now."""
     dead = (refund.c.pay_id == pay_id) & (refund.c.state == REFUND_GIVEN_UP)
     return update(refund).where(dead).values(state=REFUND_OPEN, next_try=now_ms, tries=0)

@@ -58,7 +58,7 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
-def note_trade(tx: Transaction, trade: TradeFound) -> Result[Any]:
+def note_trade(tx: Transaction, trade: TradeFound) -> Result[None]:
     """Keep the platform's number of the trade, and say whether its payment is open still.
 
     Where the order ended while the trade was being opened, the trade is to be closed.
@@ -69,15 +69,15 @@ def note_trade(tx: Transaction, trade: TradeFound) -> Result[Any]:
         tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
     row = tx.run(rows.find(trade.pay_id)).single()
     if row.is_paid == PAY_OPEN:
-        return Result[Any].ok()
+        return Result[None].ok()
     if ended := outcome_of(tx, "accept_payment", row.order_id):
-        return _ended(row.order_id, ended)
+        return Result[None].forward(_ended(row.order_id, ended))
     text = f"order {row.order_id}: its payment {row.pay_id} was given up or ran out"
-    return Result[Any].refused(Code.PAYMENT_ERROR, f"{text}; ask for another")
+    return Result[None].refused(Code.PAYMENT_ERROR, f"{text}; ask for another")
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
-def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
+def take_payment(tx: Transaction, seen: TradeSeen) -> Result[None]:
     """What the platform says of a payment, in a callback or when asked, becomes what holds here.
 
     Payment, operation, and message or refund are one transaction; told again, nothing changes. Paid
@@ -87,10 +87,10 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
     row = tx.first(rows.find(seen.pay_id))
     if row is None:
         text = f"payment {seen.pay_id}: there is no such payment"
-        return Result[Any].refused(Code.PAYMENT_NOT_FOUND, text)
+        return Result[None].refused(Code.PAYMENT_NOT_FOUND, text)
     problem = _does_not_fit(row, seen)
     if problem:
-        return Result[Any].refused(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
+        return Result[None].refused(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
     if seen.trade_status == TRADE_CLOSED:
         if seen.trade_no:  # the answer that was to bring it may have been lost
             tx.expect_update(rows.note_trade(seen.pay_id, seen.trade_no))
@@ -101,7 +101,7 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[Any]:
             _accept_or_give_back(tx, row)
         else:
             tx.run(rows.ask_no_more(seen.pay_id))
-    return Result[Any].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
+    return Result[None].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
 
 
 @step()
@@ -182,12 +182,12 @@ def _give_back(tx: Transaction, row: Any, reason: str) -> None:
     )
 
 
-def _ended(order_id: int, outcome: str) -> Result[Any]:
+def _ended(order_id: int, outcome: str) -> Result[PaymentFound]:
     if outcome == APPLIED:
         text = f"order {order_id}: is paid already"
-        return Result[Any].refused(Code.PAYMENT_ALREADY_PAID, text)
+        return Result[PaymentFound].refused(Code.PAYMENT_ALREADY_PAID, text)
     text = f"order {order_id}: was cancelled or returned, and cannot be paid"
-    return Result[Any].refused(Code.ORDER_NOT_PAYABLE, text)
+    return Result[PaymentFound].refused(Code.ORDER_NOT_PAYABLE, text)
 
 
 def _found(tx: Transaction, row: Any) -> PaymentFound:

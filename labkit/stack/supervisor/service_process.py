@@ -26,7 +26,8 @@ from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.service import Runtime
 from labkit.runtime.telemetry import tracing
 from labkit.settings import Settings
-from labkit.shop.contracts import OrderService, PayService
+from labkit.shop.order.contract import OrderService
+from labkit.shop.pay.contract import PayService
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.stack.setup.topics import broker_of
 from labkit.stack.supervisor import spawn

@@ -6,18 +6,18 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from labkit.results import Result
+from labkit.results import Message, Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.boundaries import BOUNDARIES, Failpoint
 from labkit.runtime.injection.failpoints import Failpoints, FailpointStore
-from labkit.runtime.rpc.contract import methods_of
+from labkit.runtime.rpc.contract import calls_of, methods_of
 from labkit.runtime.rpc.protocol import Call, pack
 from labkit.runtime.wiring import Service
 from labkit.shop.codes import Code
@@ -314,12 +314,13 @@ def test_every_contract_is_served_and_callable() -> None:
 
 
 @pytest.mark.parametrize("service", [service for service in SERVICES.values() if service.contract])
-def test_what_is_behind_a_contract_answers_as_it_says(service: Service) -> None:
-    """A stub reads answers as the contract says; a step that answers otherwise is not understood.
+def test_a_contract_says_what_its_calls_take_and_answer(service: Service) -> None:
+    """A stub reads answers as the step behind a call says, which is never `Any`.
 
-    A step that only ever refuses, or hands on what another step answered, may say `Result[Any]`.
+    What a bug puts in the step's place keeps to what was said.
     """
-    for name, behind in service.methods.items():
-        said = get_type_hints(getattr(service.contract, name))["return"]
-        answers = get_type_hints(behind.function)["return"]
-        assert answers in (said, Result[Any]), name
+    for name, call in calls_of(service.contract).items():
+        request, answer = call.hints
+        assert issubclass(request, Message), name
+        assert issubclass(answer, Result), name
+        assert answer is not Result[Any], name

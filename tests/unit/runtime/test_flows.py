@@ -24,7 +24,7 @@ def test_who_looks_later_is_told_what_holds_later(mark: Callable[..., Any], seco
 
     async def ask_twice() -> list[str]:
         runtime, marked = object.__new__(Runtime), mark(look)
-        runtime._flows = {}
+        runtime._flows, runtime._shop = {}, None
         answers = [runtime._run_flow(marked, "order 1")]
         await asyncio.sleep(0)
         state[0] = "paid"

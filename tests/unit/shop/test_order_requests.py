@@ -176,7 +176,7 @@ def test_what_is_not_found_never_comes(store: Store) -> None:
 
     assert (saved.code, Code(saved.code).is_final) == (Code.ORDER_CANCELLED, True)
     assert kept.order_id == order_id
-    assert Result[Any].model_validate_json(kept.answer) == saved
+    assert Result[m.OrderPlaced].model_validate_json(kept.answer) == saved
     assert find(store, order_id) == Code.ORDER_NOT_FOUND
     assert store.rows("trade_order") == store.rows("trade_operation") == []
 

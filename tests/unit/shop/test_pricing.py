@@ -35,7 +35,7 @@ def changed(message: m.Message, **values: Any) -> Any:
 
 def test_a_request_that_keeps_all_rules_passes() -> None:
     """Its pre-order bears every amount: goods, coupon, balance and what is left to pay."""
-    order = check(asked())
+    order = check(asked()).data
     assert (order.goods_amount, order.coupon_paid) == (2 * PRICE, COUPON)
     assert order.pay_amount == 2 * PRICE - COUPON - 50_00
 
@@ -51,7 +51,7 @@ def test_shipping_is_free_above_100_yuan_of_goods(goods_amount: int, fee: int) -
 def test_the_shipping_fee_is_charged() -> None:
     """A small order pays the fee on top of its goods."""
     small = {"goods_number": 1, "coupon_id": None, "money_paid": 0, "shipping_fee": 10_00}
-    order = check(asked(**small, order_amount=PRICE + 10_00), coupon=None)
+    order = check(asked(**small, order_amount=PRICE + 10_00), coupon=None).data
     assert order.pay_amount == PRICE + 10_00
     without = check(asked(**small, order_amount=PRICE), coupon=None)
     assert without.code == Code.ORDER_AMOUNT_WRONG
@@ -77,6 +77,7 @@ def test_a_wrong_figure_is_refused(wrong: dict[str, int], code: Code) -> None:
     """Each rule refuses with a code of its own, and the message names the order and the field."""
     refused = check(asked(**wrong))
     assert isinstance(refused, Result)
+    assert not refused.success
     assert refused.code == code
     assert str(ORDER) in refused.message
     assert {*wrong, "order_amount", "money_paid"} & set(refused.message.split())
@@ -92,7 +93,7 @@ def test_the_last_pieces_and_the_last_cent_may_be_spent() -> None:
     """All of the stock, all of the balance, and a pay amount of zero are allowed."""
     everything = {"goods_number": 10, "order_amount": 10 * PRICE}
     spent = check(asked(**everything, money_paid=580_00), user=changed(USER, user_money=580_00))
-    assert spent.pay_amount == 0
+    assert spent.data.pay_amount == 0
 
 
 whole = (
@@ -137,11 +138,12 @@ def test_whatever_passes_adds_up(
     coupon = None if coupon_price is None else changed(MINE, coupon_price=coupon_price)
     goods, user = changed(GOODS, goods_number=stock), changed(USER, user_money=balance)
 
-    order = check(request, goods, user, coupon)
+    checked = check(request, goods, user, coupon)
 
-    if isinstance(order, Result):
-        assert not order.success
+    assert checked.success == (checked.data is not None)
+    if not checked.success:
         return
+    order = checked.data
     wanted = order.request
     assert 0 < wanted.goods_number <= stock
     assert 0 <= wanted.money_paid <= balance

@@ -22,8 +22,8 @@ from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.rpc.contract import methods_of
 from labkit.shop import pay_messages as p
-from labkit.shop.contracts import PayService
 from labkit.shop.pay import flows
+from labkit.shop.pay.contract import PayService
 from labkit.shop.tables import PAY_OPEN, PAY_PAID
 from labkit.web.payments import pay_web
 from tests.support.payworld import AMOUNT, PayWorld
