@@ -179,7 +179,7 @@ def _orders_in(seconds: float) -> int:
 @contextmanager
 def ground(
     folder: Path,
-    stands_on: backends.Ground = launch.EMBEDDED,
+    stands_on: backends.Backends = launch.EMBEDDED,
     others: Callable[[], Mapping[str, float]] = dict[str, float],
     *,
     traced: bool = False,

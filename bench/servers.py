@@ -29,7 +29,7 @@ class Servers:
         self._docker = docker
         self._settings = settings
 
-    def up(self) -> backends.Ground:
+    def up(self) -> backends.Backends:
         """Have all of them up and ready; a lab stands on what is returned."""
         return backends.choose(backends.Stack.containers, lambda _: None)
 
@@ -81,12 +81,12 @@ def servers() -> Iterator[Servers]:
     try:
         with engine.connect() as docker:
             yield Servers(docker, settings)
-    except engine.Unusable as error:
+    except engine.DockerUnusable as error:
         raise RuntimeError(str(error)) from None
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-        with suppress(engine.Unusable):
+        with suppress(engine.DockerUnusable):
             stack.down(settings, volumes=True)
 
 

@@ -181,7 +181,7 @@ def neighbour(context: ScenarioContext) -> Script:
     yield
     points.arm(home, fault, "refuse", _MANY)
     context.customer.cancel(failing)
-    context.customer.wait_until(lambda: points.left(home, fault) < _MANY, "a message fails")
+    context.customer.wait_until(lambda: points.remaining(home, fault) < _MANY, "a message fails")
     context.customer.press(url)
     context.customer.wait_until(
         lambda: "user" in context.inbox_rows("paid", paid),

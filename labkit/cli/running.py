@@ -23,7 +23,7 @@ from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.stack.setup.backends import Stack, choose, remove
 from labkit.stack.setup.seeds import MANY, MUCH
 from labkit.stack.supervisor import control, health, launch
-from labkit.stack.supervisor.folders import doubt
+from labkit.stack.supervisor.folders import warning_for
 from labkit.stack.supervisor.instances import parse_instances
 
 #: A lab that is up is asked for so long whether all of it answers.
@@ -45,7 +45,7 @@ def up(
     Example: `labkit up --instances goods=2`
     """
     place = Home(home)
-    if text := doubt(place.folder):
+    if text := warning_for(place.folder):
         typer.echo(f"labkit: warning: {printable(text)}", err=True)
     with working("starting") as tell:
         ground = launch.EMBEDDED if launch.is_up(place) else choose(stack, tell)

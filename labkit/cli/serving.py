@@ -24,7 +24,7 @@ def init(home: HomeOption = DEFAULT_HOME) -> None:
     from labkit.stack.supervisor import standalone
 
     place = Home(home)
-    standalone.found(place, Settings())
+    standalone.init(place, Settings())
     say(f"services can be started: labkit serve SERVICE {place.option}")
 
 

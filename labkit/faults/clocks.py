@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from labkit.faults.on_lab import ALL, label_of
-from labkit.faults.ruling import WITH_STEPS, Ruling, one_of, seconds_of
+from labkit.faults.lab_verbs import ALL, label_of
+from labkit.faults.rule_verbs import WITH_STEPS, RuleVerbs, one_of, seconds_of
 from labkit.faults.verb import Reach, verb
 from labkit.runtime.injection.standing import FaultKind, StandingFault
 
 
-class Clocks(Ruling):
+class ClockVerbs(RuleVerbs):
     """What can befall a clock."""
 
     @verb

@@ -148,7 +148,7 @@ def server_of(home: Home, name: str) -> Iterator[Server]:
     try:
         with engine.connect() as docker:
             yield Server(docker, compose_file.read(settings).name, name)
-    except engine.Unusable as error:
+    except engine.DockerUnusable as error:
         raise RuntimeError(str(error)) from None
 
 

@@ -9,9 +9,9 @@ import psutil
 from sqlalchemy import Connection, Engine, NullPool, Table, create_engine, make_url, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from labkit.faults import undoing
+from labkit.faults import undo_actions
 from labkit.faults.holding import held, running
-from labkit.faults.standing import ends_with, standing, undoes
+from labkit.faults.undo_notes import end_when_cleared, undo_action, undo_note
 from labkit.home import DATABASES, Home
 from labkit.payment_platform.tables import trade
 from labkit.runtime.db.engines import is_no_thread
@@ -61,28 +61,28 @@ def databases_of(home: Home, service: str) -> list[Database]:
     return [Schema(home, server, name, urls[name], _TABLES[name]) for name in names]
 
 
-@undoes
+@undo_action
 def unlock_account(home: Home, service: str) -> None:
     """Let a service's account in MySQL in again."""
     for schema in _schemas(home, service):
         schema.unlock()
 
 
-@undoes
+@undo_action
 def let_grow(home: Home, service: str) -> None:
     """Let the tables of a service in MySQL grow again."""
     for schema in _schemas(home, service):
         schema.drop_triggers()
 
 
-@undoes
+@undo_action
 def end_holder(home: Home, service: str, connection: int) -> None:
     """End the connection in MySQL that holds rows or tables of a service."""
     for schema in _schemas(home, service):
         schema.end(connection)
 
 
-@undoes
+@undo_action
 def let_write(_home: Home, service: str) -> None:
     """Let others write to an SQLite file again: who holds it sees that its note is gone."""
 
@@ -108,7 +108,7 @@ class File:
     @contextmanager
     def away(self) -> Iterator[None]:
         """A link to nowhere is in its place; who had it open is killed and starts without it."""
-        with standing(self._home, undoing.bring_back, path=str(self._path)):
+        with undo_note(self._home, undo_actions.bring_back, path=str(self._path)):
             with held(self._home, self._service):
                 hide.put_away(self._path)
             yield
@@ -120,9 +120,9 @@ class File:
             self._path, _LOCK_SECONDS, isolation_level=None, check_same_thread=False
         )
         try:
-            with standing(self._home, let_write, service=self._service) as note:
+            with undo_note(self._home, let_write, service=self._service) as note:
                 holder.execute("BEGIN EXCLUSIVE")
-                with ends_with(note, holder.close):
+                with end_when_cleared(note, holder.close):
                     yield
         finally:
             holder.close()
@@ -139,7 +139,7 @@ class File:
         limits = [
             (one.pid, spawn.birth(one.pid), *one.rlimit(psutil.RLIMIT_FSIZE)) for one in processes
         ]
-        with standing(self._home, undoing.lift_limit, processes=limits):
+        with undo_note(self._home, undo_actions.lift_limit, processes=limits):
             for process, (*_, hard) in zip(processes, limits, strict=True):
                 process.rlimit(psutil.RLIMIT_FSIZE, (0, hard))
             yield
@@ -176,7 +176,7 @@ class Schema:
     @contextmanager
     def away(self) -> Iterator[None]:
         """The account is locked, and its connections are killed."""
-        with standing(self._home, unlock_account, service=self._service):
+        with undo_note(self._home, unlock_account, service=self._service):
             self._do(f"ALTER USER '{self._user}'@'%' ACCOUNT LOCK")
             with self._engine.connect() as connection:
                 while self._kill_all(connection):
@@ -204,7 +204,7 @@ class Schema:
         """
         with self._engine.connect() as connection:
             tables = self._tables(connection)
-        with standing(self._home, let_grow, service=self._service):
+        with undo_note(self._home, let_grow, service=self._service):
             self._do(
                 *(
                     f"CREATE TRIGGER `{self._schema}`.`{FULL_TRIGGER}{table}` BEFORE INSERT ON "
@@ -246,7 +246,7 @@ class Schema:
         """Have a connection that holds something for a block; anybody can end it by its note."""
         holder = engine.connect()
         number = int(holder.execute(text("SELECT CONNECTION_ID()")).scalar_one())
-        with standing(self._home, end_holder, service=self._service, connection=number):
+        with undo_note(self._home, end_holder, service=self._service, connection=number):
             try:
                 yield holder
             finally:

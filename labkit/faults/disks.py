@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from labkit.faults.on_lab import OnLab
-from labkit.faults.standing import standing
-from labkit.faults.undoing import give_room
+from labkit.faults.lab_verbs import LabVerbs
+from labkit.faults.undo_actions import free_disk
+from labkit.faults.undo_notes import undo_note
 from labkit.faults.verb import Reach, verb
 from labkit.home import Home
 from labkit.runtime.injection import outages
@@ -22,7 +22,7 @@ _SMALLEST = 512
 _TOP_UP_S = 0.05
 
 
-class Disks(OnLab):
+class DiskVerbs(LabVerbs):
     """What can befall the disk that the home lies on."""
 
     @verb
@@ -36,7 +36,7 @@ class Disks(OnLab):
             ValueError: the disk is large, or is not the home's alone; says how to make a small one.
         """
         _must_be_small(self._home)
-        with standing(self._home, give_room), _filled(self._home.filling_file):
+        with undo_note(self._home, free_disk), _filled(self._home.filling_file):
             before = _denied(self._home)  # reading a counter before would give its page room
             text = "no step failed for want of room, and no ids"
             yield Reach(lambda: _denied(self._home) - before, text)

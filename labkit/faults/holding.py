@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from labkit.faults import undoing
-from labkit.faults.on_lab import until
-from labkit.faults.standing import standing
+from labkit.faults import undo_actions
+from labkit.faults.lab_verbs import until
+from labkit.faults.undo_notes import undo_note
 from labkit.home import Home
 from labkit.stack.supervisor import control, launch
 from labkit.state import ServiceStatus
@@ -24,7 +24,7 @@ def held(home: Home, service: str) -> Iterator[None]:
         TimeoutError: one did not die, or was not started again.
     """
     names = [f"{one['name']}-{one['instance']}" for one in running(home, service)]
-    with standing(home, undoing.release, names=names):
+    with undo_note(home, undo_actions.release, names=names):
         for name in names:
             control.tell(home, "hold", name=name)
         until(lambda: not running(home, service), f"{service} did not die")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from labkit.faults.standing import listed
+from labkit.faults.undo_notes import list_notes
 from labkit.home import Home
 from labkit.runtime.injection.failpoints import FailpointStore
 
@@ -12,7 +12,7 @@ def list_standing(home: Home) -> list[dict[str, Any]]:
 
     `labkit fault --clear` ends them all.
     """
-    held = [row for row in listed(home) if not row["fault"].startswith("armed ")]
+    held = [row for row in list_notes(home) if not row["fault"].startswith("armed ")]
     armed = FailpointStore(home.faults).armed()
     return held + [
         {"fault": f"armed {name} {fault['action']} {fault['times']}", "held by": None}

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 
 from labkit.faults.poisoning import MAX_FIELDS, Poison, put_poison_aside
-from labkit.faults.processes import Processes
-from labkit.faults.ruling import TOPICS, Ruling, one_of, seconds_of
-from labkit.faults.standing import standing
+from labkit.faults.processes import ProcessVerbs
+from labkit.faults.rule_verbs import TOPICS, RuleVerbs, one_of, seconds_of
+from labkit.faults.undo_notes import undo_note
 from labkit.faults.verb import Reach, verb
 from labkit.runtime.injection.standing import FaultKind, StandingFault
 
 
-class Messages(Ruling, Processes):
+class MessageVerbs(RuleVerbs, ProcessVerbs):
     """What can befall a message."""
 
     @verb
@@ -64,7 +64,7 @@ class Messages(Ruling, Processes):
         poison = Poison(self._home, one_of(topic, TOPICS, "topic"), fields)
         kept: int | None = None
         note = {"topic": topic, "event_id": poison.event_id, "fields": fields}
-        with standing(self._home, put_poison_aside, **note):
+        with undo_note(self._home, put_poison_aside, **note):
             poison.send()
             try:
                 met = lambda: poison.kept() if kept is None else kept  # noqa: E731  # kept ends it

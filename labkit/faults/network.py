@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from labkit.faults.ruling import SERVING, WITH_STEPS, Ruling, one_of, seconds_of
+from labkit.faults.rule_verbs import SERVING, WITH_STEPS, RuleVerbs, one_of, seconds_of
 from labkit.faults.verb import Reach, verb
 from labkit.runtime.injection.standing import FaultKind, StandingFault
 
 
-class Network(Ruling):
+class NetworkVerbs(RuleVerbs):
     """What can befall calls."""
 
     @verb

@@ -82,7 +82,7 @@ def check_seconds(action: str) -> None:
         )
 
 
-def left(home: Home, name: str) -> int:
+def remaining(home: Home, name: str) -> int:
     """How many crossings a failpoint is still armed for."""
     armed = FailpointStore(home.faults).armed().get(name)
     return armed["times"] if armed else 0

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from labkit.faults.standing import undoes
+from labkit.faults.undo_notes import undo_action
 from labkit.home import Home
 from labkit.runtime.clock import LabClock, wall_ms_of
 from labkit.runtime.db.engines import open_engine
@@ -25,7 +25,7 @@ _KEY = "poison"
 _ASIDE = "put aside: it was poison"
 
 
-@undoes
+@undo_action
 def put_poison_aside(home: Home, topic: str, event_id: int, fields: int = 1) -> None:
     """Have each inbox take a poisoned message for done."""
     Poison(home, topic, fields, event_id).put_aside()

@@ -11,10 +11,10 @@ import grpc
 import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from labkit.faults import points, undoing
-from labkit.faults.on_lab import OnLab, until
-from labkit.faults.ruling import WITH_INSTANCES, one_of
-from labkit.faults.standing import standing
+from labkit.faults import points, undo_actions
+from labkit.faults.lab_verbs import LabVerbs, until
+from labkit.faults.rule_verbs import WITH_INSTANCES, one_of
+from labkit.faults.undo_notes import undo_note
 from labkit.faults.verb import NotReached, Reach, verb
 from labkit.runtime.registry.zookeeper_session import SESSION_SECONDS
 from labkit.runtime.rpc.connection import OPTIONS
@@ -23,7 +23,7 @@ from labkit.stack.supervisor import control, fencing, launch, spawn
 _LONGEST = 3600.0
 
 
-class Processes(OnLab):
+class ProcessVerbs(LabVerbs):
     """What can befall a process."""
 
     def kill(self, process: str) -> None:
@@ -40,13 +40,13 @@ class Processes(OnLab):
             process: as `labkit status` names it; `goods` is `goods-1`.
         """
         self._process(process)
-        with standing(self._home, undoing.release, names=[process]):
+        with undo_note(self._home, undo_actions.release, names=[process]):
             control.tell(self._home, "hold", name=process)
             until(lambda: not self._process(process)["pid"], f"{process} did not die")
             try:
                 yield Reach(lambda: 1, f"{process} did not die")
             finally:
-                undoing.release(self._home, [process])
+                undo_actions.release(self._home, [process])
                 until(lambda: self._serves(process), f"{process} did not come back")
 
     @verb
@@ -60,7 +60,7 @@ class Processes(OnLab):
             process: as `labkit status` names it; `goods` is `goods-1`.
         """
         pid = self._pid(process)
-        with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
+        with undo_note(self._home, undo_actions.resume, processes=[(pid, spawn.birth(pid))]):
             os.kill(pid, signal.SIGSTOP)
             until(lambda: stands_still(pid), f"{process} did not stand still")
             yield Reach(lambda: 1, f"{process} did not stand still")
@@ -82,7 +82,7 @@ class Processes(OnLab):
         first = f"{service}-1"
         with self._helped(service):
             pid = self._pid(first)
-            with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
+            with undo_note(self._home, undo_actions.resume, processes=[(pid, spawn.birth(pid))]):
                 self._stop_between_writes(service, first)
                 taken = self._taken_over(service)
                 yield Reach(taken, f"no other {service} did anything meanwhile")
@@ -101,7 +101,7 @@ class Processes(OnLab):
             if service["pid"] and not is_stopped(service["pid"])
         ]
         born = [(pid, spawn.birth(pid)) for pid in pids]
-        with standing(self._home, undoing.resume, processes=born):
+        with undo_note(self._home, undo_actions.resume, processes=born):
             for pid in pids:
                 stop(pid)
             yield
@@ -113,7 +113,7 @@ class Processes(OnLab):
         if len(living) > 1:
             yield
             return
-        with standing(self._home, undoing.scale_back, service=service, number=1):
+        with undo_note(self._home, undo_actions.scale_back, service=service, number=1):
             control.tell(self._home, "scale", **{service: 2})
             yield
 

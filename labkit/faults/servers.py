@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
-from labkit.faults import undoing
+from labkit.faults import undo_actions
 from labkit.faults.databases import Database, databases_of
 from labkit.faults.holding import held
-from labkit.faults.on_lab import ALL, OnLab, until
-from labkit.faults.standing import standing, undoes
+from labkit.faults.lab_verbs import ALL, LabVerbs, until
+from labkit.faults.undo_notes import undo_action, undo_note
 from labkit.faults.verb import Reach, verb
 from labkit.home import DATABASES, Home
 from labkit.runtime.injection import outages
@@ -27,7 +27,7 @@ _KINDS = {"mysql": outages.DATABASE, "kafka": outages.BROKER, "zookeeper": outag
 _LEAST_PERCENT = 1.0  # Docker gives no less
 
 
-@undoes
+@undo_action
 def serve_again(home: Home, name: str) -> None:
     """Start or wake a server in its container, where it is down or stands still."""
     from labkit.faults.containers import server_of  # here: Docker's client takes long to load
@@ -39,7 +39,7 @@ def serve_again(home: Home, name: str) -> None:
             server.start()
 
 
-@undoes
+@undo_action
 def rejoin(home: Home, name: str, networks: dict[str, list[str] | None]) -> None:
     """Put a server's container on its networks again, where it is not."""
     from labkit.faults.containers import server_of  # here: Docker's client takes long to load
@@ -48,7 +48,7 @@ def rejoin(home: Home, name: str, networks: dict[str, list[str] | None]) -> None
         server.join(networks)
 
 
-@undoes
+@undo_action
 def give_cpu(home: Home, name: str, quota: int) -> None:
     """Give a server's container as much CPU as it had."""
     from labkit.faults.containers import server_of  # here: Docker's client takes long to load
@@ -57,7 +57,7 @@ def give_cpu(home: Home, name: str, quota: int) -> None:
         server.limit_cpu(quota)
 
 
-class Servers(OnLab):
+class ServerVerbs(LabVerbs):
     """What can befall a server."""
 
     @verb
@@ -180,7 +180,7 @@ class Servers(OnLab):
             raise ValueError(f"percent is {_LEAST_PERCENT:g} to 100, not {percent:g}")
         with (
             self._server(name) as server,
-            standing(self._home, give_cpu, name=name, quota=server.cpu_quota),
+            undo_note(self._home, give_cpu, name=name, quota=server.cpu_quota),
         ):
             server.limit_cpu(quota_of(percent))
             before = server.throttlings
@@ -228,13 +228,13 @@ class Servers(OnLab):
     @contextmanager
     def _broker_stopped(self) -> Iterator[None]:
         pid = self._pid(BROKER)
-        with standing(self._home, undoing.resume, processes=[(pid, spawn.birth(pid))]):
+        with undo_note(self._home, undo_actions.resume, processes=[(pid, spawn.birth(pid))]):
             os.kill(pid, signal.SIGSTOP)
             yield
 
     @contextmanager
     def _registry_aside(self) -> Iterator[None]:
-        with standing(self._home, undoing.bring_back, path=str(self._home.registry)):
+        with undo_note(self._home, undo_actions.bring_back, path=str(self._home.registry)):
             hide.put_away(self._home.registry)
             yield
 
@@ -242,7 +242,7 @@ class Servers(OnLab):
 
     @contextmanager
     def _kill(self, name: str) -> Iterator[None]:
-        with standing(self._home, serve_again, name=name), self._server(name) as server:
+        with undo_note(self._home, serve_again, name=name), self._server(name) as server:
             server.kill()
             try:
                 yield
@@ -251,7 +251,7 @@ class Servers(OnLab):
 
     @contextmanager
     def _pause(self, name: str) -> Iterator[None]:
-        with standing(self._home, serve_again, name=name), self._server(name) as server:
+        with undo_note(self._home, serve_again, name=name), self._server(name) as server:
             server.pause()
             try:
                 yield
@@ -262,7 +262,7 @@ class Servers(OnLab):
     def _cut(self, name: str) -> Iterator[None]:
         with self._server(name) as server:
             networks = server.networks
-            with standing(self._home, rejoin, name=name, networks=networks):
+            with undo_note(self._home, rejoin, name=name, networks=networks):
                 server.leave(networks)
                 yield
 

@@ -1,6 +1,6 @@
 """What a fault's verb is: a context manager that says how often it was met, declared once.
 
-    class Network(OnLab):
+    class NetworkVerbs(LabVerbs):
         @verb
         def slow(self, service: str, seconds: float) -> Iterator[Reach]:
             "Every step of a service takes so much longer."
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args, get_origin
 
-from labkit.faults.standing import CALLED
+from labkit.faults.undo_notes import CALLED
 
 S = TypeVar("S")
 P = ParamSpec("P")

@@ -3,18 +3,18 @@
 from collections.abc import Iterator
 from typing import Any
 
-from labkit.faults import points, undoing
-from labkit.faults.clocks import Clocks
-from labkit.faults.disks import Disks
-from labkit.faults.messages import Messages
-from labkit.faults.network import Network
-from labkit.faults.processes import Processes
-from labkit.faults.servers import Servers
-from labkit.faults.standing import standing
+from labkit.faults import points, undo_actions
+from labkit.faults.clocks import ClockVerbs
+from labkit.faults.disks import DiskVerbs
+from labkit.faults.messages import MessageVerbs
+from labkit.faults.network import NetworkVerbs
+from labkit.faults.processes import ProcessVerbs
+from labkit.faults.servers import ServerVerbs
+from labkit.faults.undo_notes import undo_note
 from labkit.faults.verb import Reach, verb
 
 
-class Faults(Messages, Network, Clocks, Processes, Servers, Disks):
+class Faults(MessageVerbs, NetworkVerbs, ClockVerbs, ProcessVerbs, ServerVerbs, DiskVerbs):
     """The faults of one lab.
 
     Args:
@@ -49,9 +49,9 @@ class Faults(Messages, Network, Clocks, Processes, Servers, Disks):
         acted: int | None = None
 
         def count() -> int:
-            return times - points.left(self._home, name) if acted is None else acted
+            return times - points.remaining(self._home, name) if acted is None else acted
 
-        with standing(self._home, undoing.disarm, failpoint=name):
+        with undo_note(self._home, undo_actions.disarm, failpoint=name):
             points.arm(self._home, name, action, times)
             try:
                 yield Reach(count, f"the failpoint {name} was never reached")

@@ -60,7 +60,7 @@ class TwoBrokers:
         """Start both, with the image and the network that the settings name.
 
         Raises:
-            Unusable: no Docker engine answers.
+            DockerUnusable: no Docker engine answers.
         """
         with ExitStack() as opened:
             docker = opened.enter_context(engine.connect())

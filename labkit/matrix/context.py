@@ -79,7 +79,7 @@ class ScenarioContext:
 
     def unspent_faults(self) -> list[str]:
         """List the script's own faults that have not acted as often as they are armed for."""
-        return [name for name in self._injected if points.left(self.lab.home, name)]
+        return [name for name in self._injected if points.remaining(self.lab.home, name)]
 
     def power_cut(self, *services: str) -> None:
         """Kill services at once, all where none is named, and wait until all are back."""

@@ -15,7 +15,7 @@ from labkit.lab import Lab
 from labkit.lab.client import Client
 from labkit.ops.history import History
 from labkit.runtime.clock import as_time, wall_ms
-from labkit.stack.setup.backends import Ground, Stack
+from labkit.stack.setup.backends import Backends, Stack
 from labkit.stack.setup.seeds import Seeds, files, seed
 from labkit.stack.supervisor import launch
 
@@ -58,7 +58,7 @@ class RunnerLab(Lab):
         ground: its backends, with their settings.
     """
 
-    def __init__(self, home: Home, ground: Ground) -> None:
+    def __init__(self, home: Home, ground: Backends) -> None:
         self._ground = ground
         super().__init__(home, launch.up(home, None, ground, dies_with_us=True))
 
@@ -94,7 +94,7 @@ def open_lab(folder: Path, patient: bool = False) -> RunnerLab:
     home = Home(folder)
     seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
     History(home).keep()  # the invariants compare every answer with the tables
-    ground = Ground(Stack.embedded, servers=_TIMES | (_PATIENT if patient else {}))
+    ground = Backends(Stack.embedded, servers=_TIMES | (_PATIENT if patient else {}))
     lab = RunnerLab(home, ground)
     lab.clock.stop()
     return lab

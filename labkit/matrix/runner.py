@@ -144,7 +144,7 @@ class Runner:
         return self._still_armed(cell)
 
     def _still_armed(self, cell: Cell) -> list[str]:
-        return [name for name in cell.failpoints if points.left(self.lab.home, name)]
+        return [name for name in cell.failpoints if points.remaining(self.lab.home, name)]
 
     def _wait_restarted(self, cell: Cell, missed: list[str], before: dict[str, int]) -> None:
         """Wait until each killed service is up with another pid, which proves that it died.

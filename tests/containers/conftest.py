@@ -9,7 +9,7 @@ from labkit.lab import Lab
 from labkit.settings import Settings
 from labkit.stack.containers import engine
 from labkit.stack.containers import stack as containers
-from labkit.stack.containers.stack import Backends
+from labkit.stack.containers.stack import ServerAddresses
 from tests.support.containers.stacks import Backend, environment, own_settings, sweep
 from tests.support.history import History
 from tests.support.storyline import quick_lab
@@ -58,7 +58,7 @@ def stack() -> Iterator[Settings]:
 
 
 @pytest.fixture
-def backends(stack: Settings) -> Backends:
+def backends(stack: Settings) -> ServerAddresses:
     """The run's stack, up and ready whatever the test before did to it."""
     return containers.up(stack, print)
 

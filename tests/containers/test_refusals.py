@@ -13,14 +13,14 @@ from labkit.settings import Settings
 from labkit.stack.containers import compose_file, engine, stack
 from labkit.stack.containers.create import PROJECT
 from labkit.stack.containers.project import check_memory
-from labkit.stack.containers.stack import Unusable
+from labkit.stack.containers.stack import DockerUnusable
 from tests.containers.conftest import OwnStack
 from tests.support.containers.registry import registry
 
 
 def refusal(settings: Settings) -> str:
     """The line with which `up` refuses; checked to be one."""
-    with pytest.raises(Unusable) as refused:
+    with pytest.raises(DockerUnusable) as refused:
         stack.up(settings, print)
     line = str(refused.value)
     assert "\n" not in line
@@ -160,7 +160,7 @@ def test_too_little_memory(docker: DockerClient) -> None:
     greedy = {
         name: one.model_copy(update={"mem_limit": "8000g"}) for name, one in described.items()
     }
-    with pytest.raises(Unusable, match="may take 24000"):
+    with pytest.raises(DockerUnusable, match="may take 24000"):
         check_memory(docker, greedy)
 
 

@@ -12,7 +12,7 @@ from labkit.lab import Lab
 from labkit.settings import Settings
 from labkit.stack.containers import stack as containers
 from labkit.stack.containers.create import PROJECT, SERVICE
-from labkit.stack.containers.stack import Backends
+from labkit.stack.containers.stack import ServerAddresses
 from tests.containers.conftest import OwnStack
 from tests.support.containers.holding import held, put
 from tests.support.containers.stacks import Backend, environment
@@ -50,13 +50,15 @@ def test_what_runs_is_what_the_file_says(
     )
 
 
-def test_each_answers_its_own_clients_at_once(backends: Backends) -> None:
+def test_each_answers_its_own_clients_at_once(backends: ServerAddresses) -> None:
     """When `up` returns, the servers take a table, a topic and a node without a second try."""
     put(backends)
     assert held(backends) == PUT
 
 
-def test_what_is_up_is_adopted(docker: DockerClient, stack: Settings, backends: Backends) -> None:
+def test_what_is_up_is_adopted(
+    docker: DockerClient, stack: Settings, backends: ServerAddresses
+) -> None:
     """A second `up` finds the same containers, and says so."""
     before = [container(docker, stack, service)["Id"] for service in SERVICES]
     said: list[str] = []
@@ -140,7 +142,7 @@ def test_data_survive_unless_they_shall_go(docker: DockerClient, own_stack: OwnS
 
 
 def test_stacks_of_two_names_never_meet(
-    docker: DockerClient, stack: Settings, backends: Backends, own_stack: OwnStack
+    docker: DockerClient, stack: Settings, backends: ServerAddresses, own_stack: OwnStack
 ) -> None:
     """Going down takes what was made under one name, and nothing of another's."""
     other = own_stack()
@@ -153,7 +155,7 @@ def test_stacks_of_two_names_never_meet(
 
 
 def test_a_session_that_kafka_refuses_is_said(
-    stack: Settings, backends: Backends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stack: Settings, backends: ServerAddresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lab whose consumers could join no group does not come up: one line says what to set."""
     for name, value in environment(stack).items():

@@ -66,7 +66,7 @@ class Reset:
         self._home = lab.home
         self._asking = threading.Thread(target=self._ask)
         self._asking.start()
-        until(lambda: not points.left(lab.home, SEEDING), "the first data is being put in")
+        until(lambda: not points.remaining(lab.home, SEEDING), "the first data is being put in")
 
     def _ask(self) -> None:
         try:
@@ -167,7 +167,7 @@ def test_a_fork_that_fails_costs_a_moment(lab: Lab, service: str, failpoint: str
     points.arm(lab.home, f"supervisor.{failpoint}", "refuse", 3)
     os.kill(before[service], signal.SIGKILL)
     until(lambda: processes(lab.home.folder).get(service, before[service]) != before[service], "")
-    until(lambda: not points.left(lab.home, f"supervisor.{failpoint}"), "it failed thrice")
+    until(lambda: not points.remaining(lab.home, f"supervisor.{failpoint}"), "it failed thrice")
     until(lambda: all(one["state"] == "up" for one in launch.status(lab.home)["services"]), "back")
     after = processes(lab.home.folder)
     assert {name for name in after if after[name] != before[name]} == {service}
@@ -180,7 +180,7 @@ def test_a_fork_that_fails_does_not_fail_scale_or_reset(lab: Lab) -> None:
         points.arm(lab.home, f"supervisor.{failpoint}", "refuse", 2)
     lab.scale(goods=2)
     lab.reset()
-    assert not points.left(lab.home, "supervisor.start_helper.before_fork")
+    assert not points.remaining(lab.home, "supervisor.start_helper.before_fork")
     lab.scale(goods=1)
     assert placed(History(lab.home.folder))
 

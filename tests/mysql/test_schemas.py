@@ -94,7 +94,7 @@ def test_a_server_that_may_lose_a_commit_is_refused(tmp_path: Path, mysql: Serve
     with admin.begin() as connection:
         connection.exec_driver_sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
     try:
-        with pytest.raises(databases.CannotUse, match="innodb_flush_log_at_trx_commit = 1"):
+        with pytest.raises(databases.MySQLUnusable, match="innodb_flush_log_at_trx_commit = 1"):
             databases.prepare(Home(tmp_path / "home").make(), mysql.url)
     finally:
         with admin.begin() as connection:
@@ -122,5 +122,5 @@ def test_a_server_that_cannot_be_used_is_named(tmp_path: Path, given: str, said:
 def test_a_user_who_may_not_make_schemas_is_told(tmp_path: Path, home: Home) -> None:
     """The user of a service is no administrator: the server's own words are passed on."""
     own = home.database_url("goods")
-    with pytest.raises(databases.CannotUse, match="denied"):
+    with pytest.raises(databases.MySQLUnusable, match="denied"):
         databases.prepare(Home(tmp_path / "another").make(), own)

@@ -18,7 +18,7 @@ _OFFLINE = (
 )
 
 
-class Unusable(Exception):
+class DockerUnusable(Exception):
     """Containers cannot be used; the message is one line that says what to do."""
 
 
@@ -27,7 +27,7 @@ def connect() -> Iterator[DockerClient]:
     """The engine that DOCKER_HOST names, else that of Docker's current context.
 
     Raises:
-        Unusable: nobody answers there, or not to us.
+        DockerUnusable: nobody answers there, or not to us.
     """
     where = os.environ.get("DOCKER_HOST") or _host_of_context()
     try:
@@ -35,29 +35,31 @@ def connect() -> Iterator[DockerClient]:
             timeout=_PROBE_SECONDS, environment={**os.environ, "DOCKER_HOST": where}
         )
     except Exception as error:  # of ssh:// alone it raises those of three libraries, and ValueError
-        raise Unusable(_why(error, where)) from None
+        raise DockerUnusable(_why(error, where)) from None
     engine.api.timeout = _WORK_SECONDS
     with closing(engine):
         try:
             yield engine
         except (DockerException, RequestException) as error:
-            raise Unusable(f"the Docker engine at {where} says: {explain(error)}") from error
+            raise DockerUnusable(f"the Docker engine at {where} says: {explain(error)}") from error
 
 
 def _host_of_context() -> str:
     """Return where the engine of Docker's current context is.
 
     Raises:
-        Unusable: the context is gone, as after Docker Desktop was removed, or cannot be read.
+        DockerUnusable: the context is gone, as after Docker Desktop was removed, or is broken.
     """
     cure = "docker context use default, or name an engine in DOCKER_HOST"
     try:
         context = ContextAPI.get_current_context()
     except Exception as error:  # a bare one, where its file is no JSON
-        raise Unusable(f"Docker's context cannot be read ({explain(error)}): {cure}") from None
+        raise DockerUnusable(
+            f"Docker's context cannot be read ({explain(error)}): {cure}"
+        ) from None
     if context is None or not context.Host:
         name = get_current_context_name()
-        raise Unusable(f"Docker's current context, {name}, is not there any more: {cure}")
+        raise DockerUnusable(f"Docker's current context, {name}, is not there any more: {cure}")
     return str(context.Host)
 
 
@@ -75,20 +77,20 @@ def pull(engine: DockerClient, image: str, progress: Callable[[str], None]) -> N
         progress: is told how far it is.
 
     Raises:
-        Unusable: it cannot be had.
+        DockerUnusable: it cannot be had.
     """
     progress(f"pulling {image}")
     layers: dict[str, bool] = {}
     try:
         for event in engine.api.pull(image, stream=True, decode=True):
             if "error" in event:
-                raise Unusable(_no_image(image, event["error"]))
+                raise DockerUnusable(_no_image(image, event["error"]))
             status = event.get("status")
             if status in ("Pulling fs layer", "Pull complete"):
                 layers[event["id"]] = status == "Pull complete"
                 progress(f"pulling {image}: {sum(layers.values())} of {len(layers)} layers")
     except (APIError, RequestException) as error:
-        raise Unusable(_no_image(image, explain(error))) from None
+        raise DockerUnusable(_no_image(image, explain(error))) from None
 
 
 def explain(error: BaseException) -> str:

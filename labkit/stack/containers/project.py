@@ -17,7 +17,7 @@ from labkit.settings import Settings
 from labkit.stack.containers import compose_file
 from labkit.stack.containers.compose_file import Service
 from labkit.stack.containers.create import MADE_FROM, OURS, Maker, find
-from labkit.stack.containers.engine import Unusable, explain
+from labkit.stack.containers.engine import DockerUnusable, explain
 
 _READY_SECONDS = 90
 _STOP_SECONDS = 10
@@ -52,7 +52,7 @@ class Project:
         """See that there is memory, and that nobody else has the ports.
 
         Raises:
-            Unusable: there is not, or somebody has.
+            DockerUnusable: there is not, or somebody has.
         """
         check_memory(self._docker, self._services)
         for name, service in self._services.items():
@@ -65,17 +65,17 @@ class Project:
         """Service → container, each up and ready.
 
         Raises:
-            Unusable: one cannot be; those that this call started are stopped again.
+            DockerUnusable: one cannot be; those that this call started are stopped again.
         """
         try:
             self._maker.prepare(self._services)
             with ThreadPoolExecutor(len(self._services)) as pool:
                 found = pool.map(self._bring_up, self._services, self._services.values())
                 return dict(zip(self._services, found, strict=True))
-        except (APIError, Unusable) as error:
+        except (APIError, DockerUnusable) as error:
             for container in self._started:
                 container.stop(timeout=_STOP_SECONDS)
-            raise Unusable(explain(error)) from None
+            raise DockerUnusable(explain(error)) from None
 
     def down(self, *, volumes: bool) -> list[str]:
         """Remove what labkit made, and say what that was."""
@@ -127,9 +127,9 @@ class Project:
         while (complaint := _complaint(container, command)) is not None:
             container.reload()
             if container.status == "exited":
-                raise Unusable(_died(name, container))
+                raise DockerUnusable(_died(name, container))
             if time.monotonic() > deadline:
-                raise Unusable(
+                raise DockerUnusable(
                     f"{name} is not ready after {_READY_SECONDS} s ({complaint}): "
                     f"docker logs {container.name}"
                 )
@@ -140,12 +140,12 @@ def check_memory(docker: DockerClient, described: dict[str, Service]) -> None:
     """See that the engine has the memory that the containers may take.
 
     Raises:
-        Unusable: it has not.
+        DockerUnusable: it has not.
     """
     wanted = sum(parse_bytes(service.mem_limit) for service in described.values())
     there = docker.info()["MemTotal"]
     if there < wanted:
-        raise Unusable(
+        raise DockerUnusable(
             f"Docker has {there / _GIB:.1f} GiB of memory and the containers may take "
             f"{wanted / _GIB:.1f}: give it more (Docker Desktop: Settings, Resources)"
         )
@@ -157,7 +157,7 @@ def _check_port(name: str, port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise Unusable(
+            raise DockerUnusable(
                 f"port {port}, which {name} wants, is taken: stop what listens there, "
                 f"or choose another: LABKIT_{name.upper()}_PORT={port + 10_000}"
             ) from None

@@ -13,14 +13,14 @@ from sqlalchemy import URL
 from labkit.settings import Settings
 from labkit.stack.containers import engine
 from labkit.stack.containers.compose_file import ADDRESS
-from labkit.stack.containers.engine import Unusable
+from labkit.stack.containers.engine import DockerUnusable
 from labkit.stack.containers.project import Project
 
-__all__ = ["Backends", "Unusable", "down", "up", "usable"]
+__all__ = ["DockerUnusable", "ServerAddresses", "down", "up", "usable"]
 
 
 @dataclass(frozen=True)
-class Backends:
+class ServerAddresses:
     """Where the containers' servers answer.
 
     Attributes:
@@ -34,7 +34,7 @@ class Backends:
     zookeeper: str
 
 
-def up(settings: Settings, progress: Callable[[str], None]) -> Backends:
+def up(settings: Settings, progress: Callable[[str], None]) -> ServerAddresses:
     """Have all servers up and ready.
 
     Args:
@@ -42,14 +42,14 @@ def up(settings: Settings, progress: Callable[[str], None]) -> Backends:
         progress: is told, line by line, what takes time.
 
     Raises:
-        Unusable: with one line for people; what this call started is stopped again.
+        DockerUnusable: with one line for people; what this call started is stopped again.
     """
     with engine.connect() as docker:
         project = Project(docker, settings, progress)
         project.check()
         for image in engine.missing(docker, project.images()):
             engine.pull(docker, image, progress)
-        return _backends(project.up())
+        return _addresses_of(project.up())
 
 
 def down(settings: Settings, *, volumes: bool) -> list[str]:
@@ -63,7 +63,7 @@ def down(settings: Settings, *, volumes: bool) -> list[str]:
         The names of what was removed.
 
     Raises:
-        Unusable: no engine answers.
+        DockerUnusable: no engine answers.
     """
     with engine.connect() as docker:
         return Project(docker, settings, lambda _: None).down(volumes=volumes)
@@ -77,12 +77,12 @@ def usable(settings: Settings) -> str | None:
             project.check()
             if lacking := engine.missing(docker, project.images()):
                 return f"no image {', '.join(lacking)}: labkit up --stack containers pulls them"
-    except Unusable as why:
+    except DockerUnusable as why:
         return str(why)
     return None
 
 
-def _backends(found: Mapping[str, Container]) -> Backends:
+def _addresses_of(found: Mapping[str, Container]) -> ServerAddresses:
     """Read off the containers themselves: one that was adopted may have settings of its own."""
     address = {name: one.labels[ADDRESS] for name, one in found.items()}
     host, _, port = address["mysql"].rpartition(":")
@@ -90,7 +90,7 @@ def _backends(found: Mapping[str, Container]) -> Backends:
     mysql = URL.create(
         "mysql+pymysql", "root", environment["MYSQL_ROOT_PASSWORD"], host, int(port), database=""
     )
-    return Backends(
+    return ServerAddresses(
         mysql=mysql.render_as_string(hide_password=False),
         broker=address["kafka"],
         zookeeper=address["zookeeper"],

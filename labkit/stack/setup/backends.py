@@ -16,7 +16,7 @@ class Stack(StrEnum):
 
 
 @dataclass(frozen=True)
-class Ground:
+class Backends:
     """What was chosen.
 
     Attributes:
@@ -30,7 +30,7 @@ class Ground:
     servers: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose(stack: Stack, progress: Callable[[str], None]) -> Ground:
+def choose(stack: Stack, progress: Callable[[str], None]) -> Backends:
     """Have the ground there that is asked for.
 
     Args:
@@ -41,20 +41,20 @@ def choose(stack: Stack, progress: Callable[[str], None]) -> Ground:
         RuntimeError: there can be no containers; one line that says what to do.
     """
     if stack is Stack.embedded:
-        return Ground(stack)
+        return Backends(stack)
     from labkit.stack.containers import (
         stack as containers,  # here: Docker's client takes long to load
     )
 
     settings = Settings()
     if stack is Stack.auto and (why := containers.usable(settings)):
-        return Ground(Stack.embedded, f"auto: {why}")
+        return Backends(Stack.embedded, f"auto: {why}")
     try:
         found = containers.up(settings, progress)
-    except containers.Unusable as error:
+    except containers.DockerUnusable as error:
         raise RuntimeError(str(error)) from None
     why = "auto: a Docker engine has the images" if stack is Stack.auto else ""
-    return Ground(
+    return Backends(
         Stack.containers,
         why,
         {
@@ -83,5 +83,5 @@ def remove(*, volumes: bool) -> list[str]:
 
     try:
         return containers.down(Settings(), volumes=volumes)
-    except containers.Unusable as error:
+    except containers.DockerUnusable as error:
         raise RuntimeError(str(error)) from None

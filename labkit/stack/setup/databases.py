@@ -22,7 +22,7 @@ COLLATION = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
 _FORM = "LABKIT_MYSQL must look like mysql+pymysql://user:password@host:3306/"
 
 
-class CannotUse(Exception):
+class MySQLUnusable(Exception):
     """The server cannot be used, or may lose what it commits; the message says what to do."""
 
 
@@ -34,7 +34,7 @@ def prepare(home: Home, server: str) -> None:
         server: SQLAlchemy URL of a user who may make schemas and users.
 
     Raises:
-        CannotUse: the server is away, does not let this user in or make what is needed, or does
+        MySQLUnusable: the server is away, does not let this user in or make what is needed, or does
             not put each commit on disk.
     """
     admin, notes = _parse(server), home.schema_notes()
@@ -46,7 +46,7 @@ def prepare(home: Home, server: str) -> None:
             made = [_make(connection, url) for url in urls.values()]
     except DBAPIError as error:
         where = f"the MySQL server at {admin.host}:{admin.port or 3306}"
-        raise CannotUse(f"{where}, which LABKIT_MYSQL names, says: {error.orig}") from None
+        raise MySQLUnusable(f"{where}, which LABKIT_MYSQL names, says: {error.orig}") from None
     finally:
         engine.dispose()
     _note(home, urls, filled=notes.filled and not any(made))
@@ -101,9 +101,9 @@ def _parse(server: str) -> URL:
     try:
         url = make_url(server)
     except ArgumentError:
-        raise CannotUse(_FORM) from None  # and no word of what may hold a password
+        raise MySQLUnusable(_FORM) from None  # and no word of what may hold a password
     if url.drivername != "mysql+pymysql" or not url.host:
-        raise CannotUse(_FORM)
+        raise MySQLUnusable(_FORM)
     return url
 
 
@@ -150,7 +150,7 @@ def _check(connection: Connection) -> None:
         (not logs or sync == 1, "sync_binlog"),
     ):
         if not right:
-            raise CannotUse(
+            raise MySQLUnusable(
                 "the MySQL server answers before a commit is on disk, so that it may lose money: "
                 f"set {setting} = 1"
             )

@@ -7,7 +7,7 @@ from labkit.runtime.messaging.kafka import Broker, Ground
 from labkit.shop.wiring import GROUPS, SERVICES
 
 
-class CannotUse(Exception):
+class BrokerUnusable(Exception):
     """The broker would turn the services away; the message says what to do."""
 
 
@@ -50,13 +50,13 @@ def make_topics(home: Home) -> None:
     """Make all topics of the wiring at the lab's broker.
 
     Raises:
-        CannotUse: consumers cannot join a group there with the session of the settings.
+        BrokerUnusable: consumers cannot join a group there with the session of the settings.
         KafkaError: the broker is away, or refuses.
     """
     ground = ground_of(home)
     least = topics.shortest_session(ground) if ground.keeps else None
     if least and ground.session < least:
-        raise CannotUse(
+        raise BrokerUnusable(
             f"Kafka at {ground.address} lets no consumer in whose session is shorter than "
             f"{least:g} s: set LABKIT_GROUP_SESSION={least:g}, "
             "or group.min.session.timeout.ms at the broker"

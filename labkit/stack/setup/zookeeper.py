@@ -12,7 +12,7 @@ _HOSTS = re.compile(r"[^\s:,/]+:\d+(,[^\s:,/]+:\d+)*")
 _REACH_SECONDS = 10  # it may have been started together with the lab
 
 
-class CannotUse(Exception):
+class ZooKeeperUnusable(Exception):
     """The ensemble cannot be used; the message says why."""
 
 
@@ -26,10 +26,12 @@ def prepare(home: Home, address: str) -> None:
         address: `host:port[,host:port…]`.
 
     Raises:
-        CannotUse: it is no such address, or no server of it is ready in time.
+        ZooKeeperUnusable: it is no such address, or no server of it is ready in time.
     """
     if not _HOSTS.fullmatch(address):
-        raise CannotUse(f"LABKIT_ZOOKEEPER must look like host:2181 or a:2181,b:2181: {address!r}")
+        raise ZooKeeperUnusable(
+            f"LABKIT_ZOOKEEPER must look like host:2181 or a:2181,b:2181: {address!r}"
+        )
     ensemble = ZooKeeperSession(address)
     try:
         _wait_for(ensemble)
@@ -42,7 +44,7 @@ def _wait_for(ensemble: ZooKeeperSession) -> None:
     deadline = time.monotonic() + _REACH_SECONDS
     while ensemble.session is None:
         if time.monotonic() > deadline:
-            raise CannotUse(
+            raise ZooKeeperUnusable(
                 f"no ZooKeeper is ready at {ensemble.address}, which LABKIT_ZOOKEEPER names"
             )
         time.sleep(0.02)

@@ -28,7 +28,7 @@ _FOREIGN = (
 )
 
 
-def doubt(folder: Path) -> str | None:
+def warning_for(folder: Path) -> str | None:
     """Return why a home does not belong in a folder, in one line; None where it can."""
     kind = _kind_of(folder.resolve())
     if not kind.startswith(_FOREIGN):

@@ -12,7 +12,7 @@ from typing import Any
 
 from labkit.home import Home, locked, try_lock
 from labkit.settings import Settings
-from labkit.stack.setup.backends import Ground, Stack
+from labkit.stack.setup.backends import Backends, Stack
 from labkit.stack.supervisor import control, health, spawn
 from labkit.stack.supervisor.control import NotUp
 from labkit.stack.supervisor.ending import down, end, kill
@@ -26,7 +26,7 @@ _UP_S = 90  # a whole class may press the button at once
 _LOOK_S = 0.02
 _LAST_CHARACTERS = 400
 _PAGE_BYTES = 4096
-EMBEDDED = Ground(Stack.embedded)
+EMBEDDED = Backends(Stack.embedded)
 
 
 class _NotUp(Exception):
@@ -36,7 +36,7 @@ class _NotUp(Exception):
 def up(
     home: Home,
     instances: Mapping[str, int] | None = None,
-    ground: Ground = EMBEDDED,
+    ground: Backends = EMBEDDED,
     *,
     dies_with_us: bool = False,
     traced: bool = False,

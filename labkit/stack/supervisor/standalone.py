@@ -1,6 +1,6 @@
 """A lab without a supervisor: its services are started one by one, on one machine or on many.
 
-`found` makes once what all of them need, in the databases, at the broker and in a home. `serve` is
+`init` makes once what all of them need, in the databases, at the broker and in a home. `serve` is
 one instance of a service, which finds everything else through that home, or a copy of it.
 """
 
@@ -23,7 +23,7 @@ from labkit.state import LabState, Phase
 NEEDED = ("mysql", "broker", "zookeeper", "pay_web", "platform")
 
 
-def found(home: Home, settings: Settings) -> None:
+def init(home: Home, settings: Settings) -> None:
     """Make schemas and users, the first data, keys, topics, and the home in which all is noted.
 
     What is there stays as it is, so that this can be done again, also while services run.
@@ -46,7 +46,7 @@ def found(home: Home, settings: Settings) -> None:
         if not home.filled():  # else services may live, and know themselves what they have leased
             zookeeper.prepare(home, settings.zookeeper)
             databases.fill(home, Seeds(), LabClock(home.clock_file).now())
-    except (databases.CannotUse, zookeeper.CannotUse) as error:
+    except (databases.MySQLUnusable, zookeeper.ZooKeeperUnusable) as error:
         raise RuntimeError(str(error)) from None
     keys.make(home.keys)
     kept = settings.model_copy(update={"mysql": ""})
@@ -60,7 +60,7 @@ def serve(home: Home, name: str, instance: int, place: Address) -> None:
     """Run one instance of a service in this process, until it is told to stop.
 
     Args:
-        home: as `found` made it, or a copy.
+        home: as `init` made it, or a copy.
         name: of the service.
         instance: which one of its kind; 0: the first that nobody is who has this same home.
         place: where it listens, and by which address others reach it.

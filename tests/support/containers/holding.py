@@ -7,10 +7,10 @@ from kazoo.client import KazooClient
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.exc import DBAPIError
 
-from labkit.stack.containers.stack import Backends
+from labkit.stack.containers.stack import ServerAddresses
 
 
-def put(backends: Backends) -> None:
+def put(backends: ServerAddresses) -> None:
     """Have each server hold one thing, committed or acknowledged."""
     engine = create_engine(backends.mysql, poolclass=NullPool)
     with engine.begin() as connection:
@@ -28,12 +28,12 @@ def put(backends: Backends) -> None:
     keeper.stop()
 
 
-def held(backends: Backends) -> tuple[list[int], list[bytes], bytes | None]:
+def held(backends: ServerAddresses) -> tuple[list[int], list[bytes], bytes | None]:
     """What MySQL, Kafka and ZooKeeper hold of it."""
     return _in_mysql(backends), _in_kafka(backends), _in_zookeeper(backends)
 
 
-def _in_mysql(backends: Backends) -> list[int]:
+def _in_mysql(backends: ServerAddresses) -> list[int]:
     engine = create_engine(backends.mysql, poolclass=NullPool)
     try:
         with engine.connect() as connection:
@@ -42,7 +42,7 @@ def _in_mysql(backends: Backends) -> list[int]:
         return []
 
 
-def _in_kafka(backends: Backends) -> list[bytes]:
+def _in_kafka(backends: ServerAddresses) -> list[bytes]:
     consumer = KafkaConsumer(bootstrap_servers=backends.broker, auto_offset_reset="earliest")
     try:
         if "held" not in consumer.topics():
@@ -56,7 +56,7 @@ def _in_kafka(backends: Backends) -> list[bytes]:
         consumer.close()
 
 
-def _in_zookeeper(backends: Backends) -> bytes | None:
+def _in_zookeeper(backends: ServerAddresses) -> bytes | None:
     keeper = _keeper(backends)
     try:
         return keeper.get("/held")[0] if keeper.exists("/held") else None
@@ -64,7 +64,7 @@ def _in_zookeeper(backends: Backends) -> bytes | None:
         keeper.stop()
 
 
-def _keeper(backends: Backends) -> KazooClient:
+def _keeper(backends: ServerAddresses) -> KazooClient:
     keeper = KazooClient(hosts=backends.zookeeper)
     keeper.start()
     return keeper

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from labkit.faults import Faults, NotReached, list_standing, mend, points
-from labkit.faults.standing import standing
-from labkit.faults.undoing import bring_back, resume
+from labkit.faults.undo_actions import bring_back, resume
+from labkit.faults.undo_notes import undo_note
 from labkit.home import Home
 from labkit.runtime.injection.standing import FaultBook, FaultKind, StandingFault, StandingFaults
 from labkit.stack.setup import hide
@@ -62,7 +62,7 @@ def test_what_ends_by_itself_leaves_no_note(home: Home) -> None:
     """A block that ends, or fails, has undone its fault and forgotten it."""
     aside_of = home.databases / "goods.sqlite"
     aside_of.touch()
-    with suppress(KeyError), standing(home, bring_back, path=str(aside_of)):
+    with suppress(KeyError), undo_note(home, bring_back, path=str(aside_of)):
         hide.put_away(aside_of)
         assert len(notes(home)) == 1
         raise KeyError
@@ -73,7 +73,7 @@ def test_what_ends_by_itself_leaves_no_note(home: Home) -> None:
 def test_clearing_ends_what_somebody_still_wants(home: Home) -> None:
     """All of it is undone, and undone again by its maker, which does no harm."""
     sleeper = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    with standing(home, resume, processes=[(sleeper.pid, spawn.birth(sleeper.pid))]):
+    with undo_note(home, resume, processes=[(sleeper.pid, spawn.birth(sleeper.pid))]):
         os.kill(sleeper.pid, signal.SIGSTOP)
         assert len(mend(home, everything=True)) == 1
     sleeper.communicate(b"\n")
@@ -152,7 +152,7 @@ def test_what_cannot_be_undone_is_said_and_keeps_no_other(home: Home) -> None:
     folder.mkdir()
     for number, undo in enumerate(
         (
-            {"undo": "take_up", "arguments": {"rules": [rule.number]}},
+            {"undo": "remove_rules", "arguments": {"rules": [rule.number]}},
             {"undo": "fly", "arguments": {}},
         )
     ):

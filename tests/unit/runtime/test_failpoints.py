@@ -231,6 +231,6 @@ def test_the_list_shows_what_is_armed_and_what_was_crossed(tmp_path: Path) -> No
     assert (listed[POINT]["hits"], listed[POINT]["armed"]) == (2, None)
     assert listed[AFTER]["armed"] == {"action": "duplicate", "times": 2}
     assert listed[AFTER]["actions"] == ["crash", "delay", "duplicate"]
-    assert points.left(home, AFTER) == 2
+    assert points.remaining(home, AFTER) == 2
     points.disarm(home)
-    assert points.left(home, AFTER) == 0
+    assert points.remaining(home, AFTER) == 0

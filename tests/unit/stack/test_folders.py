@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from labkit.stack.supervisor.folders import doubt
+from labkit.stack.supervisor.folders import warning_for
 
 
 @pytest.mark.parametrize("kind", ["nfs4", "9p", "virtiofs", "cifs", "fuse.sshfs", "ext4", "tmpfs"])
@@ -19,9 +19,9 @@ def test_a_foreign_file_system_is_named(
         SimpleNamespace(mountpoint=str(tmp_path), fstype=kind),
     ]
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: mounts)
-    said = doubt(tmp_path / "class" / ".lab")
+    said = warning_for(tmp_path / "class" / ".lab")
     assert (said is None) == (kind in ("ext4", "tmpfs"))
-    assert doubt(Path("/nowhere/.lab")) is None
+    assert warning_for(Path("/nowhere/.lab")) is None
     if said:
         assert kind in said
         assert "\n" not in said

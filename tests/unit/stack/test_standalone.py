@@ -39,7 +39,7 @@ def test_an_address_that_is_none(listen: str) -> None:
 def test_init_names_what_is_missing(tmp_path: Path) -> None:
     """One line names all variables that are not set, and nothing is made."""
     with pytest.raises(RuntimeError, match=r"LABKIT_MYSQL, .*LABKIT_PLATFORM must say"):
-        standalone.found(Home(tmp_path / "home"), Settings(broker="kafka:9092"))
+        standalone.init(Home(tmp_path / "home"), Settings(broker="kafka:9092"))
     assert not (tmp_path / "home").exists()
 
 

@@ -25,17 +25,17 @@ Undo = Callable[..., None]
 CALLED: ContextVar[str] = ContextVar("called", default="")
 _LOOK_S = 0.05
 #: name → what undoes one thing. Each can be done twice, and when it is undone already.
-UNDOES: dict[str, Undo] = {}
+UNDO_ACTIONS: dict[str, Undo] = {}
 
 
-def undoes(function: Undo) -> Undo:
+def undo_action(function: Undo) -> Undo:
     """Register a function that undoes one thing: it takes the home, and what JSON can hold."""
-    UNDOES[function.__name__] = function
+    UNDO_ACTIONS[function.__name__] = function
     return function
 
 
 @contextmanager
-def standing(home: Home, undo: Undo, **arguments: Any) -> Iterator[Path]:
+def undo_note(home: Home, undo: Undo, **arguments: Any) -> Iterator[Path]:
     """Have something broken for a block, undone at its end, or later where this process is killed.
 
     What breaks it comes in the block: a note without a fault does no harm.
@@ -46,7 +46,7 @@ def standing(home: Home, undo: Undo, **arguments: Any) -> Iterator[Path]:
         arguments: of `undo`.
 
     Returns:
-        The note, which goes when somebody else clears the fault; see `ends_with`.
+        The note, which goes when somebody else clears the fault; see `end_when_cleared`.
     """
     said = {"undo": undo.__name__, "arguments": arguments, "fault": CALLED.get(), "by": os.getpid()}
     note, lock = _write(home, said)
@@ -61,7 +61,7 @@ def standing(home: Home, undo: Undo, **arguments: Any) -> Iterator[Path]:
 
 
 @contextmanager
-def ends_with(note: Path, end: Callable[[], None]) -> Iterator[None]:
+def end_when_cleared(note: Path, end: Callable[[], None]) -> Iterator[None]:
     """End what this process alone can end, as soon as somebody else clears its note, in a block."""
     over = threading.Event()
 
@@ -80,7 +80,7 @@ def ends_with(note: Path, end: Callable[[], None]) -> Iterator[None]:
         watcher.join()
 
 
-def listed(home: Home) -> list[dict[str, Any]]:
+def list_notes(home: Home) -> list[dict[str, Any]]:
     """List what stands broken, each fault once: its name, and the process that wants it so."""
     found = []
     for note in sorted(home.standing.glob("*.json")):
@@ -114,7 +114,7 @@ def _mend(home: Home, note: Path, *, everything: bool) -> str | None:
         try:
             said = _read(note)
             with suppress(NotUp):  # no supervisor holds anything down
-                UNDOES[said["undo"]](home, **said["arguments"])
+                UNDO_ACTIONS[said["undo"]](home, **said["arguments"])
         except Exception as error:  # one that cannot be mended keeps no other from it
             what = note if isinstance(error, _BrokenNote) else _in_words(said)
             return f"{what}: not mended ({' '.join(str(error).split())})"

@@ -12,7 +12,7 @@ ALL = "all"
 _BACK_SECONDS = 15.0
 
 
-class OnLab:
+class LabVerbs:
     """Faults of one lab.
 
     Args:

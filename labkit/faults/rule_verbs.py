@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from labkit.faults import undoing
-from labkit.faults.on_lab import OnLab
-from labkit.faults.standing import standing
+from labkit.faults import undo_actions
+from labkit.faults.lab_verbs import LabVerbs
+from labkit.faults.undo_notes import undo_note
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.injection.standing import FaultBook, StandingFault
 from labkit.runtime.messaging.inbox import DeadLetter
@@ -23,7 +23,7 @@ TOPICS = tuple(topic for topic in GROUPS if topic != DeadLetter.topic)
 _LONGEST = 3600.0
 
 
-class Ruling(OnLab):
+class RuleVerbs(LabVerbs):
     """Faults of one lab that rules stand for."""
 
     @contextmanager
@@ -31,7 +31,9 @@ class Ruling(OnLab):
         """Have rules stand for a block, which is handed how often they were met."""
         book = FaultBook(self._home.faults)
         named = [replace(rule, number=secrets.token_hex(4)) for rule in rules]
-        with standing(self._home, undoing.take_up, rules=[rule.number for rule in named]):
+        with undo_note(
+            self._home, undo_actions.remove_rules, rules=[rule.number for rule in named]
+        ):
             laid = [book.add(rule) for rule in named]
             yield lambda: sum(book.hits(rule) for rule in laid)
 
