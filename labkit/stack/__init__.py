@@ -1,1 +1,1 @@
-"""What starts a lab, watches over it and stops it."""
+"""The start of a lab, its supervision and its end."""

@@ -14,7 +14,7 @@ from labkit.home import Home
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 from labkit.runtime.injection.failpoints import Failpoints, FailpointStore, Refused
 
-#: Is called with the name of a boundary that a process crosses.
+#: Crosses the boundary of that name.
 Cross: TypeAlias = Callable[[str], object]
 SUPERVISOR, HELPER = "supervisor", "helper"
 #: process → step → what is crossed in it.
@@ -39,7 +39,7 @@ _STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "prepare_zookeeper": ("work",),
     },
 }
-#: What the supervisor has open or needs in the folder of faults.
+#: The files that the supervisor has open or needs in the folder of faults.
 _KEPT = frozenset({"armed.json", "lock", "turn", f"{SUPERVISOR}-1.hits", f"{HELPER}-1.hits"})
 
 
@@ -48,12 +48,12 @@ def uncrossed(_name: str) -> None:
 
 
 def boundaries_of(name: str) -> list[Failpoint]:
-    """Every failpoint of the supervisor, or of its helpers, in a fixed order."""
+    """Return every failpoint of the supervisor, or of its helpers, in a fixed order."""
     return [Failpoint(name, step, boundary) for step, boundary in _boundaries(_STEPS[name])]
 
 
 def failpoints_in(home: Home, name: str) -> Failpoints:
-    """The failpoints of the supervisor or of a helper, as this process crosses them."""
+    """Open the failpoints of the supervisor or of a helper, as this process crosses them."""
     return Failpoints(home.faults, f"{name}-1", boundaries_of(name))
 
 

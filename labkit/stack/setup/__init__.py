@@ -1,1 +1,1 @@
-"""What a lab needs before a service starts: databases, first data, topics, servers."""
+"""The needs of a lab before a service starts: databases, first data, topics, servers."""

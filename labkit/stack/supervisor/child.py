@@ -46,7 +46,7 @@ class Child:
 
     @property
     def label(self) -> str:
-        """The name that people and logs use: `goods-1`."""
+        """Return the name that people and logs use: `goods-1`."""
         return f"{self.name}-{self.instance}"
 
     def note_start(self, waiting: WaitingChild) -> None:

@@ -51,7 +51,7 @@ class Children:
 
     @property
     def all(self) -> list[Child]:
-        """Every child, dead or alive, in the order of the first starts."""
+        """Return every child, dead or alive, in the order of the first starts."""
         return list(self.by_label.values())
 
     def start(self, child: Child) -> None:

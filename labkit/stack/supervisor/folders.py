@@ -1,4 +1,4 @@
-"""What a home's file system must do, and which ones are known not to.
+"""File systems that are known not to do what a home needs.
 
 Databases, counters and locks rest on memory that processes of one machine share through files, and
 on locks that the system drops with their holder: file systems of a network, or of another system
@@ -29,7 +29,7 @@ _FOREIGN = (
 
 
 def warning_for(folder: Path) -> str | None:
-    """Return why a home does not belong in a folder, in one line; None where it can."""
+    """Return why a home does not belong in a folder, in one line; None where it can lie there."""
     kind = _kind_of(folder.resolve())
     if not kind.startswith(_FOREIGN):
         return None

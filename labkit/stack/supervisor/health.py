@@ -61,7 +61,7 @@ class ProcessHealth:
 
     @property
     def problem(self) -> str:
-        """The first problem, in one line; empty where there is none."""
+        """Return the first problem, in one line; empty where there is none."""
         if self.error:
             return f"{self.process} does not answer: {self.error}"
         silent = [f"{edge.callee} ({edge.error})" for edge in self.edges if edge.error]
@@ -121,10 +121,10 @@ async def _ask(home: Home, http: httpx.AsyncClient, service: ServiceStatus) -> P
 
     A process that waits for others is not silent.
     """
-    first, *others = _questions(home, http, service)
+    first, *rest = _questions(home, http, service)
     pid = service["pid"]
     error, *around = await asyncio.gather(
-        _within(_PROCESS_S, first, pid), *(_within(_AROUND_S, other, pid) for other in others)
+        _within(_PROCESS_S, first, pid), *(_within(_AROUND_S, question, pid) for question in rest)
     )
     if isinstance(error, str):
         return ProcessHealth(_label(service), error)

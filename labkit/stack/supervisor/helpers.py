@@ -119,7 +119,7 @@ class Helpers:
 
     @property
     def pids(self) -> list[int]:
-        """The pids of all helpers."""
+        """Return the pids of all helpers."""
         return [helper.pid for helper in self._helpers]
 
     def start(self, name: str, work: Work) -> Helper:

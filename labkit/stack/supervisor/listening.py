@@ -1,7 +1,7 @@
-"""The supervisor's ear: it hears commands without ever waiting for who speaks.
+"""The supervisor's port for commands, which never waits for a client.
 
-Everybody on the machine can connect. Whoever does not know the home's secret is told nothing, and
-however many of them there are, and however slowly they speak, they hold up nobody.
+Everybody on the machine can connect. A client that does not know the home's secret gets no answer,
+and however many of them there are, and however slowly they write, they delay nobody.
 """
 
 import hmac
@@ -13,18 +13,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from labkit.stack.supervisor import ports
 
-_MAX_LINE = 64 * 1024
-_LINE_SECONDS = 2.0
-_MOST_SPEAKERS = 32
+_MAX_LINE_BYTES = 64 * 1024
+_LINE_S = 2.0
+_MAX_CLIENTS = 32
 
-Commands = Mapping[str, Callable[..., None]]
+Commands: TypeAlias = Mapping[str, Callable[..., None]]
 
 
-class Speaker:
+class Client:
     """A connection on which a line is awaited.
 
     Args:
@@ -35,12 +35,12 @@ class Speaker:
         connection.setblocking(False)
         self.connection = connection
         self.line = b""
-        self.until = time.monotonic() + _LINE_SECONDS
+        self.deadline = time.monotonic() + _LINE_S
 
-    def hear(self) -> bool:
-        """Read what there is; return True if the line, or the connection, has ended."""
+    def read(self) -> bool:
+        """Read what has come; return True if the line, or the connection, has ended."""
         try:
-            while not self.line.endswith(b"\n") and len(self.line) < _MAX_LINE:
+            while not self.line.endswith(b"\n") and len(self.line) < _MAX_LINE_BYTES:
                 part = self.connection.recv(4096)
                 if not part:
                     return True
@@ -58,8 +58,8 @@ class Listener:
     Args:
         selector: calls the `data` of each of its keys when something can be read.
         secret: of the home.
-        at_once: commands that are done as soon as they are heard, whatever is being done.
-        in_turn: commands that wait until `obey`, one after the other.
+        at_once: commands that are done as soon as they come, whatever is being done.
+        in_turn: commands that wait until `run_commands`, one after the other.
     """
 
     def __init__(
@@ -69,90 +69,90 @@ class Listener:
         self._secret = secret.encode()
         self._at_once = at_once
         self._in_turn = in_turn
-        self._speakers: dict[int, Speaker] = {}
-        self._waiting: deque[tuple[socket.socket, Callable[[], None]]] = deque()
+        self._clients: dict[int, Client] = {}
+        self._queue: deque[tuple[socket.socket, Callable[[], None]]] = deque()
         self._socket = ports.listen(0)
         self._socket.setblocking(False)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
     @property
     def port(self) -> int:
-        """Where it listens."""
+        """Return the number of the port."""
         port: int = self._socket.getsockname()[1]
         return port
 
-    def obey(self) -> None:
+    def run_commands(self) -> None:
         """Do the commands that wait for their turn."""
-        while self._waiting:
-            connection, command = self._waiting.popleft()
+        while self._queue:
+            connection, command = self._queue.popleft()
             with connection:
                 _reply(connection, command)
 
     def drop_the_slow(self) -> None:
-        """Hang up on everybody whose line has not come in time."""
+        """Hang up on every client whose line has not come in time."""
         now = time.monotonic()
-        for number in [one for one, speaker in self._speakers.items() if speaker.until < now]:
+        late = [number for number, client in self._clients.items() if client.deadline < now]
+        for number in late:
             self._forget(number).close()
 
     def _accept(self) -> None:
-        """Hear whoever has connected. Of too many who say nothing, hang up on the first."""
+        """Accept a connection. Of too many clients that say nothing, drop the first."""
         try:
             connection, _ = self._socket.accept()
         except BlockingIOError:  # it went away again
             return
-        speaker = Speaker(connection)
-        self._speakers[connection.fileno()] = speaker
-        again = partial(self._hear, connection.fileno())
-        self._selector.register(connection, selectors.EVENT_READ, again)
-        self._hear(connection.fileno())
-        if len(self._speakers) > _MOST_SPEAKERS:
-            self._forget(next(iter(self._speakers))).close()
+        number = connection.fileno()
+        self._clients[number] = Client(connection)
+        self._selector.register(connection, selectors.EVENT_READ, partial(self._read, number))
+        self._read(number)
+        if len(self._clients) > _MAX_CLIENTS:
+            self._forget(next(iter(self._clients))).close()
 
-    def _hear(self, number: int) -> None:
-        speaker = self._speakers.get(number)
-        if speaker and speaker.hear():
-            self._obey_or_keep(self._forget(number), speaker.line)
+    def _read(self, number: int) -> None:
+        client = self._clients.get(number)
+        if client and client.read():
+            self._run_or_queue(self._forget(number), client.line)
 
-    def _obey_or_keep(self, connection: socket.socket, line: bytes) -> None:
+    def _run_or_queue(self, connection: socket.socket, line: bytes) -> None:
         try:
-            name, arguments = self._read(line)
+            name, arguments = self._parse(line)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            connection.close()  # no word to who does not know how to ask
+            connection.close()  # no word to a stranger
             return
         if name in self._in_turn:
-            self._waiting.append((connection, partial(self._in_turn[name], **arguments)))
+            self._queue.append((connection, partial(self._in_turn[name], **arguments)))
             return
         with connection:
             _reply(connection, partial(self._at_once[name], **arguments))
 
-    def _read(self, line: bytes) -> tuple[str, dict[str, Any]]:
-        """The command of a line, and its arguments.
+    def _parse(self, line: bytes) -> tuple[str, dict[str, Any]]:
+        """Return the command of a line, and its arguments.
 
         Raises:
             ValueError: it is no command, or without the secret.
             KeyError: there is no such command.
         """
-        asked = json.loads(line)
-        told = str(asked.get("secret", "")).encode(errors="replace")
-        if not hmac.compare_digest(told, self._secret):
+        request = json.loads(line)
+        secret = str(request.get("secret", "")).encode(errors="replace")
+        if not hmac.compare_digest(secret, self._secret):
             raise ValueError("a stranger")
-        name, arguments = asked["command"], dict(asked["arguments"])
+        name, arguments = request["command"], dict(request["arguments"])
         if name not in {**self._at_once, **self._in_turn}:
             raise KeyError(name)
         return name, arguments
 
     def _forget(self, number: int) -> socket.socket:
-        connection = self._speakers.pop(number).connection
+        connection = self._clients.pop(number).connection
         self._selector.unregister(connection)
         return connection
 
 
 def _reply(connection: socket.socket, command: Callable[[], None]) -> None:
-    """Do a command. An error is its answer: the asker hears what went wrong; the lab goes on."""
+    """Do a command, and answer with its error where it fails: the lab goes on."""
     try:
         command()
-        reply: dict[str, Any] = {"done": True}
+        reply: dict[str, object] = {"done": True}
     except Exception as error:
         reply = {"error": " ".join(str(error).split())}
-    with suppress(OSError):  # who asked is gone
+    with suppress(OSError):  # the client is gone
         connection.sendall(json.dumps(reply).encode() + b"\n")

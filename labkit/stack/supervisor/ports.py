@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 
 def of(endpoint: str | None) -> int:
-    """The port of `host:port` or `http://host:port/…`; 0 for none."""
+    """Return the port of `host:port` or `http://host:port/…`; 0 for no endpoint."""
     return int((endpoint or "").rpartition(":")[2].partition("/")[0] or 0)
 
 
@@ -24,24 +24,24 @@ def listen(port: int) -> socket.socket:
 
 
 def reserve(wanted: int) -> tuple[int, ExitStack]:
-    """A port for a program that is told its number and listens there itself.
+    """Reserve a port for a program that gets its number and listens there itself.
 
-    On Linux nobody is given the port by chance for as long as the keeper is open, not even while
-    the program is down: ten labs that start at once would else now and then meet at one port. The
-    program must set SO_REUSEADDR, as servers do.
+    On Linux the system gives the port to nobody by chance for as long as the keeper is open, not
+    even while the program is down: ten labs that start at once would else now and then meet at one
+    port. The program must set SO_REUSEADDR, as servers do.
 
     Args:
-        wanted: taken where nobody has it; 0 for any.
+        wanted: the port to take where nobody has it; 0 for any.
 
     Returns:
-        The port, and what keeps it; on macOS, where two cannot have one port, that is closed.
+        The port, and its keeper; on macOS, where two cannot have one port, that is closed.
     """
-    kept = _keep(wanted) if wanted else None
-    while kept is None:
-        kept = _keep(0)
+    reserved = _keep(wanted) if wanted else None
+    while reserved is None:
+        reserved = _keep(0)
     if sys.platform != "linux":
-        kept[1].close()
-    return kept
+        reserved[1].close()
+    return reserved
 
 
 def _keep(wanted: int) -> tuple[int, ExitStack] | None:
@@ -64,10 +64,10 @@ def _keep(wanted: int) -> tuple[int, ExitStack] | None:
 
 
 def free(count: int) -> int:
-    """The first of so many free ports in a row, for servers that keep them over restarts.
+    """Return the first of so many free ports in a row, for servers that keep them over restarts.
 
-    They lie below those that systems give to whoever connects somewhere: a server that was killed
-    could find its port taken when it comes back.
+    They lie below those that systems give to clients: a server that was killed could find its port
+    taken when it comes back.
     """
     while True:
         first = random.randrange(20_000, 32_000)
@@ -81,7 +81,7 @@ def free(count: int) -> int:
 
 
 def answers(endpoint: str) -> bool:
-    """Whether somebody accepts connections at `host:port`."""
+    """Return True if somebody accepts connections at `host:port`."""
     host, _, port = endpoint.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()

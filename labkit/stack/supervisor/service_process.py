@@ -1,4 +1,4 @@
-"""What runs inside one service process, from its first line to its last."""
+"""The inside of one service process, from its first line to its last."""
 
 import asyncio
 import gc
@@ -6,7 +6,8 @@ import json
 import signal
 import socket
 import sys
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 import uvicorn
 import uvloop
@@ -38,111 +39,147 @@ from labkit.web.platform_client import PlatformClient
 
 #: The operator console: no part of the shop, which does not know of it.
 CONSOLE = "console"
-#: Who serves HTTP, on a socket that the supervisor holds.
+#: The processes that serve HTTP, on a socket that the supervisor holds.
 WEBS = ("order-web", "pay-web", PLATFORM.name)
-#: Every kind of process that is ours or the platform's, in the order in which people are told.
-PROCESSES = (*SERVICES, PLATFORM.name)
 #: Under load hundreds of orders are alive at once: Python's own thresholds would have the collector
 #: walk over all of them for every few that come, which took a fifth of a service's time.
-_COLLECT = (50_000, 20, 50)
+_GC_THRESHOLDS = (50_000, 20, 50)
+
+
+@dataclass(frozen=True)
+class ServiceInstance:
+    """One instance of a service that this process is to run.
+
+    Attributes:
+        home: where the lab lives.
+        settings: of the lab.
+        name: of the service.
+        number: of the instance among those of its kind.
+        listener: the socket to serve HTTP on; None for a service without HTTP.
+        address: where it listens, and by which address others reach it.
+    """
+
+    home: Home
+    settings: Settings
+    name: str
+    number: int
+    listener: socket.socket | None
+    address: Address
+
+    @property
+    def web_socket(self) -> socket.socket:
+        """Return the socket of a process that serves HTTP."""
+        assert self.listener, f"{self.name} serves HTTP and was given no socket"
+        return self.listener
+
+    def runtime(self, outside: Mapping[str, object] | None = None) -> Runtime:
+        """Make the runtime of the service, given what it knows of systems that are not ours."""
+        return Runtime(
+            SERVICES[self.name],
+            self.number,
+            self.home,
+            self.settings,
+            GROUPS,
+            NAMES,
+            broker_of(self.home, self.name),
+            outside or {},
+            self.address,
+        )
 
 
 def run_process(home: Home, name: str, instance: int, web: int | None) -> None:
-    """Run one service until it is told to stop.
+    """Run one service until it is stopped.
 
     Args:
         home: where the lab lives.
         name: of the service.
-        instance: which one of its kind.
+        instance: its number among those of its kind.
         web: descriptor of the socket to serve HTTP on; None for a service without HTTP.
     """
     serve(home, name, instance, None if web is None else socket.socket(fileno=web))
 
 
 def serve(
-    home: Home, name: str, instance: int, listener: socket.socket | None, place: Address = LOOPBACK
+    home: Home,
+    name: str,
+    instance: int,
+    listener: socket.socket | None,
+    address: Address = LOOPBACK,
 ) -> None:
-    """Run one service until it is told to stop.
+    """Run one service until it is stopped.
 
     Args:
         home: where the lab lives.
         name: of the service.
-        instance: which one of its kind.
+        instance: its number among those of its kind.
         listener: the socket to serve HTTP on; None for a service without HTTP.
-        place: where it listens, and by which address others reach it.
+        address: where it listens, and by which address others reach it.
     """
     logs.set_up()
-    gc.set_threshold(*_COLLECT)
+    gc.set_threshold(*_GC_THRESHOLDS)
     clock.follow(home)
     clock.step_with(StandingFaults(home.faults), f"{name}-{instance}")
-    if name == CONSOLE:
-        assert listener  # it serves HTTP and nothing else
+    if name == CONSOLE:  # it watches the shop, and is neither traced nor counted with it
+        assert listener, "the console serves HTTP and was given no socket"
         return uvloop.run(console.serve(home, listener))
-    settings = home.settings()
+    service = ServiceInstance(home, home.settings(), name, instance, listener, address)
     outages.start(home.faults, f"{name}-{instance}")
-    tracing.start(home.traces, name, instance, settings.tracing)
-    if name == PLATFORM.name:
-        assert listener  # it serves HTTP and nothing else
-        uvloop.run(platform.serve(home, settings, listener, instance, place))
-    else:
-        uvloop.run(_run_service(home, settings, name, instance, listener, place))
+    tracing.start(home.traces, name, instance, service.settings.tracing)
+    uvloop.run(_run(service))
     tracing.stop()
     return None
 
 
-async def _run_service(
-    home: Home,
-    settings: Settings,
-    name: str,
-    instance: int,
-    listener: socket.socket | None,
-    place: Address,
-) -> None:
-    outside = _platform(home, settings, name) if name == "pay" else {}
-    runtime = Runtime(
-        SERVICES[name],
-        instance,
-        home,
-        settings,
-        GROUPS,
-        NAMES,
-        broker_of(home, name),
-        outside,
-        place,
-    )
-    if listener:
-        await _serve_web(runtime, listener, place)
-    else:
-        await _serve(runtime)
-    if "platform" in outside:
-        await outside["platform"].close()
+async def _run(service: ServiceInstance) -> None:
+    await PROCESSES[service.name](service)
 
 
-def _platform(home: Home, settings: Settings, name: str) -> dict[str, Any]:
-    """What the pay service knows of the payment platform: the way there, and its public key."""
-    ends, platform_key = home.state()["endpoints"], keys.public(home.keys, keys.PLATFORM)
+async def run_service(service: ServiceInstance) -> None:
+    """Run a service that takes calls and messages."""
+    await _serve_calls(service.runtime())
+
+
+async def run_pay(service: ServiceInstance) -> None:
+    """Run the pay service, which alone knows the way to the payment platform, and its key."""
+    home, endpoints = service.home, service.home.state()["endpoints"]
+    platform_key = keys.public(home.keys, keys.PLATFORM)
     client = PlatformClient(
-        ends["platform"],
+        endpoints["platform"],
         keys.APP_ID,
         keys.private(home.keys, keys.MERCHANT),
         platform_key,
-        notify_url=f"{ends['pay-web']}/pay/callback",
-        timeout=settings.call_timeout,
-        way=NetworkPath(StandingFaults(home.faults), name, PLATFORM.name),
+        notify_url=f"{endpoints['pay-web']}/pay/callback",
+        timeout=service.settings.call_timeout,
+        way=NetworkPath(StandingFaults(home.faults), service.name, PLATFORM.name),
     )
-    return {"platform": client, "platform_key": platform_key}
+    await _serve_calls(service.runtime({"platform": client, "platform_key": platform_key}))
+    await client.close()
 
 
-def _make_web(runtime: Runtime) -> FastAPI:
-    limit, flow = runtime.settings.queue_limit, runtime.settings.flow_timeout
-    if runtime.service.name == "pay-web":
-        times = {"create_payment": flow, "take_callback": flow / 2}
-        return pay_web(runtime.calls.stub(PayService, "pay", times), limit)
-    times = {"confirm_order": flow, "open_order": flow / 2}  # together well below 10 s
-    return order_web(runtime.calls.stub(OrderService, "order", times), limit)
+async def run_order_web(service: ServiceInstance) -> None:
+    """Run the web that takes orders."""
+    runtime, flow = service.runtime(), service.settings.flow_timeout
+    timeouts = {"confirm_order": flow, "open_order": flow / 2}  # together well below 10 s
+    orders = runtime.calls.stub(OrderService, "order", timeouts)
+    await _serve_web(service, runtime, order_web(orders, service.settings.queue_limit))
 
 
-async def _serve(runtime: Runtime) -> None:
+async def run_pay_web(service: ServiceInstance) -> None:
+    """Run the web that takes payments, and the platform's callbacks."""
+    runtime, flow = service.runtime(), service.settings.flow_timeout
+    timeouts = {"create_payment": flow, "take_callback": flow / 2}
+    payments = runtime.calls.stub(PayService, "pay", timeouts)
+    await _serve_web(service, runtime, pay_web(payments, service.settings.queue_limit))
+
+
+async def run_platform(service: ServiceInstance) -> None:
+    """Run the payment platform, which is not the shop's."""
+    await platform.serve(
+        service.home, service.settings, service.web_socket, service.number, service.address
+    )
+
+
+async def _serve_calls(runtime: Runtime) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await runtime.start()
@@ -150,16 +187,31 @@ async def _serve(runtime: Runtime) -> None:
     await runtime.stop()
 
 
-async def _serve_web(runtime: Runtime, listener: socket.socket, place: Address) -> None:
-    web = Health(_make_web(runtime), runtime.home.secret, runtime.ask_around)
-    config = uvicorn.Config(web, **http_limits.options())
-    runtime.announce(place.address(listener.getsockname()[1]))
-    await uvicorn.Server(config).serve(sockets=[listener])
+async def _serve_web(service: ServiceInstance, runtime: Runtime, web: FastAPI) -> None:
+    app = Health(web, service.home.secret, runtime.ask_around)
+    config = uvicorn.Config(app, **http_limits.options())
+    runtime.announce(service.address.address(service.web_socket.getsockname()[1]))
+    await uvicorn.Server(config).serve(sockets=[service.web_socket])
     await runtime.calls.close()
     await asyncio.to_thread(runtime.registry.close)
 
 
-if __name__ == "__main__":  # how the supervisor starts a process where forking is unsafe
+#: The composition root: each kind of process that is ours or the platform's, in the order in which
+#: people see them, and what runs in it.
+PROCESSES: Mapping[str, Callable[[ServiceInstance], Awaitable[None]]] = {
+    "order": run_service,
+    "goods": run_service,
+    "coupon": run_service,
+    "user": run_service,
+    "pay": run_pay,
+    "log": run_service,
+    "order-web": run_order_web,
+    "pay-web": run_pay_web,
+    PLATFORM.name: run_platform,
+}
+
+
+if __name__ == "__main__":  # the supervisor starts a process so where forking is unsafe
     spec = json.loads(sys.argv[1])
     spawn.hold_lifeline(spec.pop("lifeline"))
     spawn.wait_at_gate(sys.stdin.fileno())

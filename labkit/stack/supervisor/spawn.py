@@ -1,8 +1,8 @@
 """Starting processes: forked from the warm parent where that is safe, else begun anew.
 
-Whoever is started waits at a gate until its parent has written down who it is: a parent that dies
-before leaves nobody behind who works unseen. And it dies with its parent: by the kernel on Linux,
-and by the lifeline everywhere, a pipe whose other end the parent alone holds.
+A new process waits at a gate until its parent has written down its pid: a parent that dies before
+leaves no process behind that works unseen. And it dies with its parent: by the kernel on Linux, and
+by the lifeline everywhere, a pipe whose other end the parent alone holds.
 """
 
 import ctypes
@@ -13,15 +13,15 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from labkit.boot import boot_id
+from labkit.state import ProcessRecord
 
 FORKS = sys.platform == "linux"  # on macOS, system libraries break in a forked child
 _PR_SET_PDEATHSIG = 1
@@ -64,7 +64,7 @@ def fork(
     """Run a function in a forked child, its output in a log file, as soon as its gate opens.
 
     Args:
-        work: what to do; the child ends with it.
+        work: the child ends with it.
         log: where its output is appended.
         lifeline: the reading end of a pipe: the child ends when its other end is closed.
         keep: descriptors that the child may use; every other one of the parent is closed in it,
@@ -140,21 +140,21 @@ def wait_at_gate(reader: int) -> None:
 
 
 def ended(pid: int) -> bool:
-    """Whether a child of ours has ended; the system then forgets it."""
+    """Return True if a child of ours has ended; the system then forgets it."""
     return exit_status(pid) is not None
 
 
 def exit_status(pid: int) -> int | None:
-    """How a child of ours ended, as `waitpid` tells it; None while it lives."""
+    """Return the status with which a child of ours ended (`waitpid`); None while it lives."""
     try:
-        found, status = os.waitpid(pid, os.WNOHANG)
+        ended_pid, status = os.waitpid(pid, os.WNOHANG)
     except ChildProcessError:  # the standard library, which started it, took note before us
         return 0
-    return status if found else None
+    return status if ended_pid else None
 
 
 def birth(pid: int) -> str | None:
-    """Return what names a process for ever, together with its pid; None where it is gone.
+    """Return what identifies a process for ever, with its pid; None where it is gone.
 
     It is counted from the boot of the machine. A time of the wall clock would be another one each
     time that somebody sets the clock, and a lab that runs would not be recognized.
@@ -183,7 +183,7 @@ def _birth_on_macos(pid: int) -> str | None:
         return None
 
 
-def kill_left_over(recorded: Iterable[Mapping[str, Any]]) -> list[int]:
+def kill_left_over(recorded: Iterable[ProcessRecord]) -> list[int]:
     """Kill the processes that an earlier run left behind, and only those.
 
     Args:
@@ -242,7 +242,7 @@ def _close_all_but(keep: set[int]) -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel end this process with its parent, also where the parent is dead by now."""
+    """Ask the kernel to end this process with its parent, also where the parent is dead by now."""
     if FORKS:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
@@ -250,7 +250,7 @@ def _die_with(parent: int) -> None:
 
 
 def _die_at_the_end_of(lifeline: int) -> None:
-    """Read the lifeline to its end: then nobody watches over us, and we go at once."""
+    """Read the lifeline to its end: then nobody watches over this process, and it ends at once."""
     while os.read(lifeline, 1):
         pass
     os._exit(1)

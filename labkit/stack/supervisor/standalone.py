@@ -1,6 +1,6 @@
 """A lab without a supervisor: its services are started one by one, on one machine or on many.
 
-`init` makes once what all of them need, in the databases, at the broker and in a home. `serve` is
+`init` makes once what all of them need, in the databases, at the broker and in a home. `serve` runs
 one instance of a service, which finds everything else through that home, or a copy of it.
 """
 
@@ -49,25 +49,25 @@ def init(home: Home, settings: Settings) -> None:
     except (databases.MySQLUnusable, zookeeper.ZooKeeperUnusable) as error:
         raise RuntimeError(str(error)) from None
     keys.make(home.keys)
-    kept = settings.model_copy(update={"mysql": ""})
-    write_whole(home.settings_file, kept.model_dump_json())
-    _note(home, settings)
+    settings_to_keep = settings.model_copy(update={"mysql": ""})
+    write_whole(home.settings_file, settings_to_keep.model_dump_json())
+    _write_state(home, settings)
     topics.make_topics(home)
     os.close(lock)
 
 
-def serve(home: Home, name: str, instance: int, place: Address) -> None:
-    """Run one instance of a service in this process, until it is told to stop.
+def serve(home: Home, name: str, instance: int, address: Address) -> None:
+    """Run one instance of a service in this process, until it is stopped.
 
     Args:
         home: as `init` made it, or a copy.
         name: of the service.
-        instance: which one of its kind; 0: the first that nobody is who has this same home.
-        place: where it listens, and by which address others reach it.
+        instance: its number among those of its kind; 0: the first that is free in this home.
+        address: where it listens, and by which address others reach it.
 
     Raises:
         ValueError: there is no such service, or no such address.
-        RuntimeError: the home was never founded.
+        RuntimeError: `init` was never run for this home.
         OSError: the address cannot be listened on.
     """
     if name not in service_process.PROCESSES:
@@ -77,15 +77,15 @@ def serve(home: Home, name: str, instance: int, place: Address) -> None:
     needed = (home.secret_file, home.settings_file, home.schemas_file, home.state_file)
     if missing := [file.name for file in needed if not file.exists()]:
         raise RuntimeError(f"{home.folder} lacks {', '.join(missing)}: labkit init makes them")
-    home.make()  # what a copy lacks
-    address, listener = (place.host, place.port), None
+    home.make()  # the folders that a copy lacks
+    location, listener = (address.host, address.port), None
     if name in service_process.WEBS:
-        listener = socket.create_server(address, backlog=512)
-    service_process.serve(home, name, instance or _number(home, name), listener, place)
+        listener = socket.create_server(location, backlog=512)
+    service_process.serve(home, name, instance or _number(home, name), listener, address)
 
 
 def _number(home: Home, name: str) -> int:
-    """The first number that is free; its lock goes with this process."""
+    """Return the first number that is free; the lock on it goes with this process."""
     return next(
         number
         for number in itertools.count(1)
@@ -93,10 +93,10 @@ def _number(home: Home, name: str) -> int:
     )
 
 
-def _note(home: Home, settings: Settings) -> None:
-    """Write down what every service looks up, in the shape in which a supervisor does."""
+def _write_state(home: Home, settings: Settings) -> None:
+    """Write what every service looks up, in the shape in which a supervisor does."""
     generation = home.state().get("generation", 0)
-    ends = {
+    endpoints = {
         "pay-web": settings.pay_web,
         "platform": settings.platform,
         "broker": settings.broker,
@@ -108,7 +108,7 @@ def _note(home: Home, settings: Settings) -> None:
         "supervisor": None,
         "generation": generation,
         "topic_prefix": topics.prefix_of(home, generation),
-        "endpoints": {name: ends.get(name) for name in ENDPOINTS},
+        "endpoints": {name: endpoints.get(name) for name in ENDPOINTS},
         "databases": {name: home.database_url(name) for name in DATABASES},
         "services": [],
     }

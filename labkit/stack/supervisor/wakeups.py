@@ -44,7 +44,7 @@ class Wakeups:
 
     @property
     def port(self) -> int:
-        """The port for commands."""
+        """Return the port for commands."""
         return self._listener.port
 
     def wait(self, seconds: float) -> None:
@@ -55,7 +55,7 @@ class Wakeups:
 
     def run_commands(self) -> None:
         """Do the commands that wait for their turn."""
-        self._listener.obey()
+        self._listener.run_commands()
 
     def _note(self, number: int, _frame: object) -> None:
         if number != signal.SIGCHLD:

@@ -114,7 +114,7 @@ def test_what_takes_long_waits_for_its_turn(ear: Ear) -> None:
             return ear.done == ["ping"]
 
         until(ping_is_done, "what need not wait is done")
-        ear.listener.obey()
+        ear.listener.run_commands()
         assert ear.done == ["ping", "scale {'goods': 2}"]
         assert long.recv(100) == short.recv(100) == b'{"done": true}\n'
 
@@ -125,7 +125,7 @@ def test_an_error_is_told_in_one_line(ear: Ear) -> None:
         connection.sendall(json.dumps(TOLD | {"command": "reset"}).encode() + b"\n")
         ear.turn()
         ear.turn()
-        ear.listener.obey()
+        ear.listener.run_commands()
         assert connection.recv(100) == b'{"error": "there is no room"}\n'
 
 
@@ -133,13 +133,13 @@ def test_who_says_nothing_holds_nobody_up(ear: Ear) -> None:
     """Many connect and say nothing, or half a line: a turn waits for none, and they are dropped."""
     silent = [ear.connect() for _ in range(100)]
     silent[0].sendall(b'{"secret"')
-    while len(ear.listener._speakers) < 30:
+    while len(ear.listener._clients) < 30:
         ear.turn()
     assert answer_to(ear, json.dumps(TOLD).encode() + b"\n") == b'{"done": true}\n'
 
     def all_dropped() -> bool:
         ear.turn()
-        return not ear.listener._speakers
+        return not ear.listener._clients
 
     until(all_dropped, "nobody who is silent is listened to any more")
     for connection in silent:
