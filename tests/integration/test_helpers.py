@@ -16,6 +16,7 @@ import pytest
 from labkit.faults import points
 from labkit.home import Home
 from labkit.lab import Lab
+from labkit.lab.bug_injection import sabotaged
 from labkit.stack.supervisor import control, launch
 from labkit.stack.supervisor.control import NotUp
 from tests.support.db import labkit
@@ -34,6 +35,14 @@ from labkit.home import try_lock
 assert try_lock(Path(sys.argv[1])) is not None
 print(flush=True)
 sys.stdin.read()
+"""
+
+#: Makes a supervisor wait for the databases no longer than that.
+_WAITS_A_SECOND = """
+import sys
+if "labkit.stack" in sys.orig_argv:
+    from labkit.stack.supervisor import supervisor
+    supervisor._EARLIER_SECONDS = 1.0
 """
 
 
@@ -145,7 +154,8 @@ def test_up_waits_for_nobody_who_works_on_the_databases(home: Path) -> None:
         assert holder.stdout
         assert holder.stdin
         holder.stdout.readline()
-        with pytest.raises(RuntimeError, match=r"an earlier run still works .*databases\.lock"):
+        refused = pytest.raises(RuntimeError, match=r"an earlier run still works .*databases\.lock")
+        with sabotaged(_WAITS_A_SECOND), refused:
             Lab.up(home)
         holder.stdin.close()
         holder.wait()

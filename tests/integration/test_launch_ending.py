@@ -61,9 +61,18 @@ def reached(flag: Path) -> bool:
 
 
 def start_up(home: Path) -> "subprocess.Popen[str]":
-    """Run `labkit up` in a process that can be interrupted."""
+    """Run `labkit up` in a process that Ctrl-C interrupts, as it does in a terminal.
+
+    A shell that runs the tests in the background has its children ignore SIGINT.
+    """
     command = [sys.executable, "-m", "labkit", "up", "--stack", "embedded", "--home", str(home)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def supervisors(home: Path) -> list[int]:

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_up_fails_where_an_edge_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line says which edge, and why; and nothing of the lab stays."""
-    monkeypatch.setattr(health, "_WHOLE_SECONDS", 2.0)
+    monkeypatch.setattr(health, "await_whole", partial(health.await_whole, seconds=2.0))
     home = Home(tmp_path / "home")
     with (
         inject_bug(_NO_WAY),
