@@ -57,12 +57,14 @@ def give_back_ms(ground: Ground, times: int) -> list[float]:
     ground.reset(most)
     points.arm(ground.home, CONFIRM, "refuse", most)
     reader = Reader(ground.home)
-    found = [_give_back(one, reader) for one in islice(_fail(ground.url, most), times + 1)]
+    recoveries = [
+        _give_back(order_id, reader) for order_id in islice(_fail(ground.url, most), times + 1)
+    ]
     reader.close()
     points.disarm(ground.home, CONFIRM)
-    if len(found) <= times:
-        raise RuntimeError(f"only {len(found)} of {most} orders came as far as confirm")
-    return found[1:]
+    if len(recoveries) <= times:
+        raise RuntimeError(f"only {len(recoveries)} of {most} orders came as far as confirm")
+    return recoveries[1:]
 
 
 def _fail(url: str, most: int) -> Iterator[int]:
@@ -90,8 +92,8 @@ def _give_back(order_id: int, reader: Reader) -> float:
             raise RuntimeError(f"order {order_id}: not given back by {', '.join(undone)}")
         time.sleep(0.001)
     back = wall_ms()
-    told = select(outbox.c.add_time).where(outbox.c.msg_key == str(order_id))
-    (cancelled,) = reader.query("order", told)
+    told_at = select(outbox.c.add_time).where(outbox.c.msg_key == str(order_id))
+    (cancelled,) = reader.query("order", told_at)
     since: float = cancelled["add_time"].replace(tzinfo=UTC).timestamp()
     return back - 1000 * since
 

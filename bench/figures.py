@@ -30,9 +30,9 @@ class Figure:
         """Whether the target is met; None where there is no target, or no value."""
         if self.target is None or self.value is None:
             return None
-        found = _TARGET.fullmatch(self.target)
-        assert found, self.target
-        sign, number = found[1], float(found[2])
+        match = _TARGET.fullmatch(self.target)
+        assert match, self.target
+        sign, number = match[1], float(match[2])
         above = self.value > number if sign[0] == ">" else self.value < number
         return above or (sign.endswith("=") and self.value == number)
 

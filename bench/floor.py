@@ -86,25 +86,25 @@ class Floor:
             steps.open_order,
             [
                 m.OpenOrder(
-                    user_id=one.user_id,
+                    user_id=request.user_id,
                     idempotency_key=str(number),
-                    request_hash=sha256(one.model_dump_json().encode()).hexdigest(),
+                    request_hash=sha256(request.model_dump_json().encode()).hexdigest(),
                 )
-                for number, one in zip(numbers, asked, strict=True)
+                for number, request in zip(numbers, asked, strict=True)
             ],
         )
         checked = self._check(
             [
-                m.ConfirmOrder(order_id=data_of(one).order_id, request=request)
-                for one, request in zip(opened, asked, strict=True)
+                m.ConfirmOrder(order_id=data_of(ticket).order_id, request=request)
+                for ticket, request in zip(opened, asked, strict=True)
             ]
         )
         self._write("order", steps.save_pre_order, checked)
         self._take(checked)
         done = self._write(
-            "order", steps.confirm_pre_order, [flows.confirmation(one) for one in checked]
+            "order", steps.confirm_pre_order, [flows.confirmation(order) for order in checked]
         )
-        return sum(one.success for one in done)
+        return sum(result.success for result in done)
 
     def close(self) -> None:
         """Let go of the databases."""
@@ -113,20 +113,22 @@ class Floor:
 
     def _check(self, commands: list[m.ConfirmOrder]) -> list[m.PreOrder]:
         asked = [command.request for command in commands]
-        found = self._read(
-            "goods", goods.find_goods, [m.FindGoods(goods_id=one.goods_id) for one in asked]
+        goods_rows = self._read(
+            "goods", goods.find_goods, [m.FindGoods(goods_id=request.goods_id) for request in asked]
         )
         buyers = self._read(
-            "user", users.find_user, [m.FindUser(user_id=one.user_id) for one in asked]
+            "user", users.find_user, [m.FindUser(user_id=request.user_id) for request in asked]
         )
         tickets = self._read(
             "coupon",
             coupons.find_coupon,
-            [m.FindCoupon(coupon_id=one.coupon_id or 0) for one in asked],
+            [m.FindCoupon(coupon_id=request.coupon_id or 0) for request in asked],
         )
         checked = [
-            pricing.check(command, data_of(one), data_of(buyer), data_of(ticket))
-            for command, one, buyer, ticket in zip(commands, found, buyers, tickets, strict=True)
+            pricing.check(command, data_of(goods_row), data_of(buyer), data_of(ticket))
+            for command, goods_row, buyer, ticket in zip(
+                commands, goods_rows, buyers, tickets, strict=True
+            )
         ]
         return [result.data for result in checked if result.data]
 
@@ -135,8 +137,8 @@ class Floor:
             "goods",
             goods.deduct_stock,
             [
-                m.DeductStock(order_id=one.order_id, goods_id=GOODS_ID, goods_number=1)
-                for one in checked
+                m.DeductStock(order_id=order.order_id, goods_id=GOODS_ID, goods_number=1)
+                for order in checked
             ],
         )
         self._write(
@@ -144,12 +146,12 @@ class Floor:
             coupons.use_coupon,
             [
                 m.UseCoupon(
-                    order_id=one.order_id,
-                    coupon_id=one.request.coupon_id or 0,
-                    user_id=one.request.user_id,
-                    coupon_price=one.coupon_paid,
+                    order_id=order.order_id,
+                    coupon_id=order.request.coupon_id or 0,
+                    user_id=order.request.user_id,
+                    coupon_price=order.coupon_paid,
                 )
-                for one in checked
+                for order in checked
             ],
         )
         self._write(
@@ -157,11 +159,11 @@ class Floor:
             users.deduct_balance,
             [
                 m.DeductBalance(
-                    order_id=one.order_id,
-                    user_id=one.request.user_id,
-                    money_paid=one.request.money_paid,
+                    order_id=order.order_id,
+                    user_id=order.request.user_id,
+                    money_paid=order.request.money_paid,
                 )
-                for one in checked
+                for order in checked
             ],
         )
 

@@ -31,13 +31,13 @@ class Run:
     """What came of a load.
 
     Attributes:
-        told: what the load generator says: see `load.summary`.
+        summary: what the load generator says: see `load.summary`.
         failures: every answer that was not 200, those of the warming-up too.
         cpu_ms: process → milliseconds of CPU an order; the generator's own among them.
         crossings: of failpoints, an order.
     """
 
-    told: dict[str, Any]
+    summary: dict[str, Any]
     failures: Counter[str]
     cpu_ms: dict[str, float]
     crossings: float
@@ -45,7 +45,7 @@ class Run:
     @property
     def rate(self) -> float:
         """Orders placed a second."""
-        return float(self.told["orders_per_s"])
+        return float(self.summary["orders_per_s"])
 
     @property
     def stack_ms(self) -> float:
@@ -92,17 +92,17 @@ class Ground:
         """
         failures = Counter(self._generate(clients, warm)["outcomes"] if warm else ())
         burnt, crossed = self.cpu_seconds(), self._crossed()
-        told = self._generate(clients, seconds)
+        figures = self._generate(clients, seconds)
         self.settle()
-        orders = max(1, told["sent"])
-        failures.update(told["outcomes"])
+        orders = max(1, figures["sent"])
+        failures.update(figures["outcomes"])
         del failures["200"]
         cpu = {
             name: 1000 * (now - burnt.get(name, 0)) / orders
             for name, now in self.cpu_seconds().items()
         }
-        cpu["load generator"] = told["cpu_ms"]
-        return Run(told, failures, cpu, (self._crossed() - crossed) / orders)
+        cpu["load generator"] = figures["cpu_ms"]
+        return Run(figures, failures, cpu, (self._crossed() - crossed) / orders)
 
     def settle(self) -> None:
         """Wait until nothing is in flight.
@@ -119,20 +119,23 @@ class Ground:
     def processes(self) -> dict[str, psutil.Process]:
         """Name → process, the broker and the supervisor among them."""
         status = launch.status(self.home)
-        pids = {_name(one): one["pid"] for one in status["services"]}
+        pids = {_name(process): process["pid"] for process in status["services"]}
         pids["supervisor"] = status["supervisor"]
         return {name: psutil.Process(pid) for name, pid in pids.items()}
 
     def cpu_seconds(self) -> dict[str, float]:
         """What each process, and each server that it stands on, has used so far."""
-        times = {name: one.cpu_times() for name, one in self.processes().items()}
-        return {**{name: one.user + one.system for name, one in times.items()}, **self._others()}
+        times = {name: process.cpu_times() for name, process in self.processes().items()}
+        return {
+            **{name: spent.user + spent.system for name, spent in times.items()},
+            **self._others(),
+        }
 
     def pss_mb(self) -> float | None:
         """Memory of the whole lab, what processes share counted once; None where unknown."""
         kilobytes = [_pss_kb(process.pid) for process in self.processes().values()]
-        known = [each for each in kilobytes if each is not None]
-        return sum(known) / 1000 if len(known) == len(kilobytes) else None
+        sizes = [each for each in kilobytes if each is not None]
+        return sum(sizes) / 1000 if len(sizes) == len(kilobytes) else None
 
     def pay(self, clients: int, seconds: float, rate: float = 0) -> dict[str, Any]:
         """Have clients place orders and pay them; see `pay_load.run` for what is told.
@@ -142,9 +145,9 @@ class Ground:
             seconds: of the load.
             rate: orders a second that are begun; 0: as fast as they are done.
         """
-        told = self._run("pay_load", self.home.folder, clients, seconds, self._next, rate)
+        figures = self._run("pay_load", self.home.folder, clients, seconds, self._next, rate)
         self.settle()
-        return told
+        return figures
 
     def _generate(self, clients: int, seconds: float) -> dict[str, Any]:
         return self._run("load", self.url, clients, seconds, self._next)
@@ -155,16 +158,16 @@ class Ground:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"the load generator failed: {done.stderr.strip()[-400:]}")
-        told: dict[str, Any] = json.loads(done.stdout)
-        self._next += told["sent"]
-        return told
+        figures: dict[str, Any] = json.loads(done.stdout)
+        self._next += figures["sent"]
+        return figures
 
     def scale(self, service: str, instances: int) -> None:
         """Have so many processes of a service."""
         control.tell(self.home, "scale", **{service: instances})
 
     def _crossed(self) -> int:
-        return sum(int(one["hits"]) for one in points.list_all(self.home))
+        return sum(int(point["hits"]) for point in points.list_all(self.home))
 
 
 def prepare(home: Home, seconds: float) -> None:

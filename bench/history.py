@@ -23,7 +23,7 @@ def breaches(
         sent: the purchases that were sent.
         answers: to all of them.
     """
-    answered = {one.number: one for one in answers}
+    answered = {reply.number: reply for reply in answers}
     orders: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         orders[row["address"]].append(row)
@@ -45,9 +45,9 @@ def _of_answer(purchase: Purchase, answer: Answer, rows: list[Row]) -> Iterator[
     if len(there) > 1:
         yield f"{what} has several confirmed orders: {', '.join(sorted(there))}"
     if answer.status == 200:
-        told = (result_of(answer).get("data") or {}).get("order_id")
-        if told not in there:
-            yield f"{what} was told that order {told} is placed; confirmed: {there or 'none'}"
+        order_id = (result_of(answer).get("data") or {}).get("order_id")
+        if order_id not in there:
+            yield f"{what} was told that order {order_id} is placed; confirmed: {there or 'none'}"
     elif 400 <= answer.status < 500 and there:
         yield f"{what} was refused with {answer.status}, and order {there} was confirmed"
 

@@ -124,7 +124,7 @@ class _Person:
 
     def is_heard(self, reader: Reader, paid: int, cancelled: int) -> bool:
         """Whether all who must have handled what the two orders told."""
-        told = ((OrderPaid, paid), (OrderCancelled, cancelled))
+        events = ((OrderPaid, paid), (OrderCancelled, cancelled))
         return all(
             reader.query(
                 service.name,
@@ -134,7 +134,7 @@ class _Person:
                     inbox.c.status == DONE,
                 ),
             )
-            for event, order_id in told
+            for event, order_id in events
             for service in _hearers(event)
         )
 

@@ -113,7 +113,7 @@ async def drive(
     url: str,
     requests: Iterable[bytes],
     clients: int,
-    told: Callable[[Answer], None],
+    on_answer: Callable[[Answer], None],
     *,
     seconds: float = math.inf,
     rate: float | None = None,
@@ -124,7 +124,7 @@ async def drive(
         url: of the web.
         requests: what is sent, in this order.
         clients: how many at once; each waits for its answer before it sends again.
-        told: called with each answer.
+        on_answer: called with each answer.
         seconds: when to stop sending.
         rate: requests a second. A request whose time has come while all clients still wait is
             sent late, and its wait counts (else the slow moments hide themselves: coordinated
@@ -149,7 +149,7 @@ async def drive(
             except (OSError, TimeoutError) as error:
                 status, body = 0, type(error).__name__.encode()
             now = time.monotonic()
-            told(Answer(number, status, body, now - began, now - due))
+            on_answer(Answer(number, status, body, now - began, now - due))
             if not status:
                 if connection:
                     connection.close()
@@ -197,10 +197,10 @@ def outcome(answer: Answer) -> str:
 def result_of(answer: Answer) -> dict[str, Any]:
     """The `Result` that an answer carries; empty where it carries none."""
     try:
-        found = json.loads(answer.body)
+        body = json.loads(answer.body)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
 def percentile(numbers: Sequence[float], percent: float) -> float | None:
@@ -217,11 +217,11 @@ def summary(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
         seconds: for how long requests were sent.
     """
     placed = [answer for answer in answers if answer.status == 200]
-    took = [1000 * one.seconds for one in placed]
+    took = [1000 * answer.seconds for answer in placed]
     return {
         "sent": len(answers),
         "placed": len(placed),
-        "orders_per_s": len(placed) / max([seconds, *(one.at for one in placed)]),
+        "orders_per_s": len(placed) / max([seconds, *(answer.at for answer in placed)]),
         "p50_ms": percentile(took, 50),
         "p99_ms": percentile(took, 99),
         "outcomes": dict(Counter(map(outcome, answers))),
@@ -235,8 +235,8 @@ def main(url: str, clients: int, seconds: float, first: int = 1) -> None:
     burnt = time.process_time()
     uvloop.run(drive(url, requests, clients, answers.append, seconds=seconds))
     burnt = time.process_time() - burnt
-    told = summary(answers, seconds)
-    print(json.dumps({**told, "cpu_ms": 1000 * burnt / max(1, len(answers))}))
+    figures = summary(answers, seconds)
+    print(json.dumps({**figures, "cpu_ms": 1000 * burnt / max(1, len(answers))}))
 
 
 if __name__ == "__main__":

@@ -154,8 +154,10 @@ class Bench:
                 self._base = run
             who = f"{clients} client{'s' * (clients > 1)}"
             yield Figure(f"orders, {who}", run.rate, "1/s", self.rates.get(clients))
-            yield Figure(f"p50, {who}", run.told["p50_ms"], "ms", "<15" if clients == 1 else None)
-            yield Figure(f"p99, {who}", run.told["p99_ms"], "ms")
+            yield Figure(
+                f"p50, {who}", run.summary["p50_ms"], "ms", "<15" if clients == 1 else None
+            )
+            yield Figure(f"p99, {who}", run.summary["p99_ms"], "ms")
 
     def _floor(self, lowest: dict[str, float]) -> Iterator[Figure]:
         share = self._base.rate / lowest["orders_per_s"]
@@ -189,10 +191,10 @@ class Bench:
         yield Figure("paid to all heard of it, p99", below["heard_p99_ms"], "ms", "<500")
 
     def _pay(self, lab: Ground, seconds: float, rate: float = 0) -> dict[str, Any]:
-        told = lab.pay(_PAYING_CLIENTS, seconds, rate)
-        self._failures.update(told["outcomes"])
+        figures = lab.pay(_PAYING_CLIENTS, seconds, rate)
+        self._failures.update(figures["outcomes"])
         del self._failures["200"]
-        return told
+        return figures
 
     def _faults(self, lab: Ground) -> Iterator[Figure]:
         self._progress("failing confirms")
@@ -206,16 +208,16 @@ class Bench:
     def _kills(self, lab: Ground) -> Iterator[Figure]:
         """Of every kind of process; p99 of so few is the slowest, and whose that was is told."""
         self._progress("killing every process under load")
-        found = kills.kill_each(lab, self._pace.kills)
+        deaths = kills.kill_each(lab, self._pace.kills)
         for what, said, target in (
             ("calls", "calls answered again", "<3"),
             ("messages", "messages consumed", "<10"),
             ("decided", "every order decided", "<15"),
         ):
-            slowest = max(found.each, key=attrgetter(what))
+            slowest = max(deaths.each, key=attrgetter(what))
             name = f"kill -9 under load: {said}, p99"
             yield Figure(name, getattr(slowest, what), "s", target, slowest.process)
-        yield Figure("kill -9 under load: orders acknowledged and lost", found.lost, "", "<=0")
+        yield Figure("kill -9 under load: orders acknowledged and lost", deaths.lost, "", "<=0")
 
     def _safety(self, lab: Ground) -> Iterator[Figure]:
         cost = cpu = None
@@ -248,17 +250,17 @@ class Bench:
             share = before.rate / none.rate if none.rate else None
         yield Figure("orders with 1,000,000 before, of none", share, "", ">=0.9")
 
-    def _compare(self, one: Ground, other: Ground) -> tuple[Typical, Typical]:
+    def _compare(self, used: Ground, fresh: Ground) -> tuple[Typical, Typical]:
         """Load two labs in turn, so that a machine that grows slower meanwhile does not decide.
 
         Args:
-            one: is reset before.
-            other: is fresh, with all that it needs.
+            used: is reset before.
+            fresh: a new lab, with all that it needs.
         """
-        one.reset_for(self._pace.compared)
-        rounds = [(self._put(one), self._put(other)) for _ in range(self._pace.rounds)]
-        ones, others = zip(*rounds, strict=True)
-        return Typical.of(ones), Typical.of(others)
+        used.reset_for(self._pace.compared)
+        rounds = [(self._put(used), self._put(fresh)) for _ in range(self._pace.rounds)]
+        of_used, of_fresh = zip(*rounds, strict=True)
+        return Typical.of(of_used), Typical.of(of_fresh)
 
     def _prepare(self, name: str) -> Home:
         home = Home(self._folder / name)

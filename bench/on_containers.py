@@ -68,22 +68,26 @@ class Bench(measures.Bench):
     def _instances(self, lab: Ground) -> Iterator[Figure]:
         """The same load on one instance of the busiest service and on two, in turn."""
         lab.reset_for(2 * self._pace.compared)
-        one, two = [], []
+        alone, doubled = [], []
         for _ in range(self._pace.rounds):
-            one.append(self._put(lab).rate)
+            alone.append(self._put(lab).rate)
             lab.scale(_BUSIEST, 2)
-            two.append(self._put(lab).rate)
+            doubled.append(self._put(lab).rate)
             lab.scale(_BUSIEST, 1)
-        for rates, said in ((one, "1 instance"), (two, "2 instances")):
+        for rates, said in ((alone, "1 instance"), (doubled, "2 instances")):
             name = f"orders, 64 clients, {said} of {_BUSIEST}"
             yield Figure(name, statistics.median(rates), "1/s")
 
     def _recoveries(self, lab: Ground, own: Servers) -> Iterator[Figure]:
         for name, said in (("mysql", "MySQL"), ("kafka", "Kafka")):
             self._progress(f"killing {said}")
-            found = recover(lab, _Server(own, name), _RATE)
-            yield Figure(f"{said} killed: serves its clients again after", found.server, "s")
-            yield Figure(f"{said} killed: from then to an order placed", found.orders, "s", "<5")
-            yield Figure(f"{said} killed: and all of one given back", found.messages, "s", "<5")
-            yield Figure(f"{said} killed: orders acknowledged", found.placed, "")
-            yield Figure(f"{said} killed: of them lost", found.lost, "", "<=0")
+            recoveries = recover(lab, _Server(own, name), _RATE)
+            yield Figure(f"{said} killed: serves its clients again after", recoveries.server, "s")
+            yield Figure(
+                f"{said} killed: from then to an order placed", recoveries.orders, "s", "<5"
+            )
+            yield Figure(
+                f"{said} killed: and all of one given back", recoveries.messages, "s", "<5"
+            )
+            yield Figure(f"{said} killed: orders acknowledged", recoveries.placed, "")
+            yield Figure(f"{said} killed: of them lost", recoveries.lost, "", "<=0")

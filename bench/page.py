@@ -28,7 +28,7 @@ def renew(page: Path, figures: Sequence[Figure]) -> None:
         ValueError: the page has no such marks.
     """
     text, marks = _TABLE.subn(
-        lambda found: f"{found[1]}{_table(figures)}{found[2]}", page.read_text(encoding="utf-8")
+        lambda match: f"{match[1]}{_table(figures)}{match[2]}", page.read_text(encoding="utf-8")
     )
     if marks != 1:
         raise ValueError(f"{page}: has no marks <!-- figures --> and <!-- /figures -->")
@@ -54,10 +54,12 @@ def _table(figures: Sequence[Figure]) -> str:
 
 def chart(figures: Sequence[Figure]) -> str:
     """Orders a second by number of clients, beside the floor where it was measured, as SVG."""
-    found = {each.name: each for each in figures}
+    by_name = {each.name: each for each in figures}
     names = [(f"{n} client{'s' * (n > 1)}", "bar") for n in CLIENTS]
-    rows = [(name, kind, found[f"orders, {name}"], _latency(found, name)) for name, kind in names]
-    if floor := found.get("floor: the steps alone"):
+    rows = [
+        (name, kind, by_name[f"orders, {name}"], _latency(by_name, name)) for name, kind in names
+    ]
+    if floor := by_name.get("floor: the steps alone"):
         rows.append(("the floor", "floor", floor, "the steps, nothing else"))
     most = max(1.0, *(max(row[2].value or 0, _target(row[2])) for row in rows))
     drawn = [_row(at, *row, _BAR / most) for at, row in enumerate(rows)]
@@ -77,8 +79,8 @@ def chart(figures: Sequence[Figure]) -> str:
     )
 
 
-def _latency(found: dict[str, Figure], name: str) -> str:
-    p50, p99 = (shown(found[f"{which}, {name}"].value) for which in ("p50", "p99"))
+def _latency(by_name: dict[str, Figure], name: str) -> str:
+    p50, p99 = (shown(by_name[f"{which}, {name}"].value) for which in ("p50", "p99"))
     return f"p50 {p50} ms, p99 {p99} ms"
 
 

@@ -83,8 +83,8 @@ class Watcher:
                 future.set_result(time.monotonic())
 
     def _end(self, name: str, table: str) -> int:
-        found = self._readers[name].execute(f"SELECT coalesce(max(rowid), 0) FROM {table}")
-        return int(found.fetchone()[0])
+        highest = self._readers[name].execute(f"SELECT coalesce(max(rowid), 0) FROM {table}")
+        return int(highest.fetchone()[0])
 
 
 class Buyer:
@@ -189,9 +189,9 @@ def _post(path: str, body: dict[str, Any]) -> bytes:
 def main(home: str, clients: int, seconds: float, first: int, rate: float = 0.0) -> None:
     """Put the load on a lab, and print what came of it."""
     burnt = time.process_time()
-    told = uvloop.run(run(Home(home), clients, seconds, first, rate))
+    figures = uvloop.run(run(Home(home), clients, seconds, first, rate))
     burnt = time.process_time() - burnt
-    print(json.dumps({**told, "cpu_ms": 1000 * burnt / max(1, told["sent"])}))
+    print(json.dumps({**figures, "cpu_ms": 1000 * burnt / max(1, figures["sent"])}))
 
 
 if __name__ == "__main__":

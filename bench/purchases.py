@@ -62,8 +62,8 @@ def seeds(sent: Sequence[Purchase]) -> Seeds:
     Args:
         sent: the purchases; the file numbers its customers by their first one, or nearly.
     """
-    customers = max(one.customer for one in sent)
-    stock = sum(one.pieces for one in sent)
+    customers = max(purchase.customer for purchase in sent)
+    stock = sum(purchase.pieces for purchase in sent)
     return Seeds(goods=1, users=customers, coupons=customers, stock=stock, balance=_BALANCE)
 
 
@@ -74,8 +74,8 @@ def purchases() -> Iterator[Purchase]:
     with gzip.open(beside if beside.exists() else here / "_data" / _FILE, "rt") as file:
         rows = [line.split() for line in file][1:]
     rows.sort(key=lambda row: row[1])  # by day; within a day as they stand
-    known: set[int] = set()
+    customers: set[int] = set()
     for number, (customer, day, pieces, dollars) in enumerate(rows, 1):
         who, cents = int(customer), int(dollars.replace(".", ""))
-        yield Purchase(number, who, day, int(pieces), cents, who not in known)
-        known.add(who)
+        yield Purchase(number, who, day, int(pieces), cents, who not in customers)
+        customers.add(who)

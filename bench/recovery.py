@@ -148,7 +148,7 @@ def _given_back(ground: Ground, order_id: int) -> float:
     owing = {"goods", "coupon", "user"}
 
     def all_back() -> bool:
-        owing.difference_update([one for one in owing if reader.query(one, undone)])
+        owing.difference_update([owed for owed in owing if reader.query(owed, undone)])
         return not owing
 
     until(all_back, f"order {order_id} is not given back")
@@ -169,9 +169,9 @@ def confirmed(ground: Ground) -> set[int]:
     """The orders that are confirmed."""
     reader = Reader(ground.home)
     confirmed = select(order.c.order_id).where(order.c.order_status == CONFIRMED)
-    found = {int(row["order_id"]) for row in reader.query("order", confirmed)}
+    confirmed_ids = {int(row["order_id"]) for row in reader.query("order", confirmed)}
     reader.close()
-    return found
+    return confirmed_ids
 
 
 def until(condition: Callable[[], T | None], complaint: str) -> T:
@@ -181,8 +181,8 @@ def until(condition: Callable[[], T | None], complaint: str) -> T:
         RuntimeError: it did not come true in a minute; the complaint.
     """
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not (found := condition()):
+    while not (value := condition()):
         if time.monotonic() > deadline:
             raise RuntimeError(f"{complaint} within {_PATIENCE_SECONDS:.0f} s")
         time.sleep(_POLL_SECONDS)
-    return found
+    return value

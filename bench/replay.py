@@ -10,7 +10,7 @@ _BAR = 40
 
 
 async def send(
-    url: str, sent: Sequence[Purchase], rate: float, told: Callable[[Answer], None]
+    url: str, sent: Sequence[Purchase], rate: float, on_answer: Callable[[Answer], None]
 ) -> None:
     """Send purchases as orders, in their order.
 
@@ -18,11 +18,13 @@ async def send(
         url: of the order web.
         sent: the purchases; an answer's number is its place among them, from 1.
         rate: orders a second, whether they are answered or not while there is a client free.
-        told: called with each answer.
+        on_answer: called with each answer.
     """
     # no more clients than that, so that none idles until the web hangs up on it
     clients = min(_MOST_CLIENTS, 1 + int(_CLIENTS_A_SECOND * rate), len(sent))
-    await drive(url, (order_request(one.request()) for one in sent), clients, told, rate=rate)
+    await drive(
+        url, (order_request(purchase.request()) for purchase in sent), clients, on_answer, rate=rate
+    )
 
 
 def histogram(milliseconds: Sequence[float]) -> list[str]:

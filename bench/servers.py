@@ -40,7 +40,7 @@ class Servers:
     def cpu_seconds(self) -> dict[str, float]:
         """What each has used so far."""
         used = {name: stats["cpu_stats"]["cpu_usage"] for name, stats in self._stats().items()}
-        return {name: one["total_usage"] / _NANOSECONDS for name, one in used.items()}
+        return {name: usage["total_usage"] / _NANOSECONDS for name, usage in used.items()}
 
     def memory_mb(self) -> float:
         """What all of them hold in memory, without what the kernel keeps of their files."""
@@ -49,14 +49,14 @@ class Servers:
     def _stats(self) -> dict[str, Any]:
         api = self._docker.api  # one_shot: without it the engine looks twice, a second apart
         return {
-            name: api.stats(str(one.id), stream=False, one_shot=True)
-            for name, one in self._found().items()
+            name: api.stats(str(container.id), stream=False, one_shot=True)
+            for name, container in self._found().items()
         }
 
     def _found(self) -> dict[str, Container]:
         label = f"{PROJECT}={self._settings.containers_name}"
-        found = self._docker.containers.list(filters={"label": label})
-        return {one.labels[SERVICE]: one for one in found}
+        containers = self._docker.containers.list(filters={"label": label})
+        return {container.labels[SERVICE]: container for container in containers}
 
 
 @contextmanager

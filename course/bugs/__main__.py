@@ -19,7 +19,7 @@ def main() -> int:
         findings.append(look_for(bug))
         _tell(bug, findings[-1])
     missed = [
-        finding.bug for finding in findings if not (finding.found or NOT_HERE in finding.words)
+        finding.bug for finding in findings if not (finding.is_found or NOT_HERE in finding.words)
     ]
     print(f"\n{len(findings)} bugs: {len(findings) - len(missed)} found")
     if missed:
@@ -51,7 +51,9 @@ def _all_hold(bugs: list[Bug]) -> bool:
 
 
 def _tell(bug: Bug, finding: Finding) -> None:
-    verdict = "found" if finding.found else NOT_HERE if NOT_HERE in finding.words else "NOT FOUND"
+    verdict = (
+        "found" if finding.is_found else NOT_HERE if NOT_HERE in finding.words else "NOT FOUND"
+    )
     words = page.shortened(finding.words, bug) or "all held"
     print(f"{verdict}  {bug.name}  {finding.seconds:.1f} s  {finding.by}: {words}", flush=True)
 

@@ -103,12 +103,12 @@ def code_of(number: int, place: str) -> str:
         LookupError: no bug has this number, or the product no such place.
     """
     where = _where(place)
-    found = _numbered(number).patches.get(where) or find(where)[2]
-    if isinstance(found, Step | Flow):
-        found = found.function
-    elif isinstance(found, Statement):
-        found = found._build
-    code = textwrap.dedent(inspect.getsource(inspect.unwrap(found)))
+    function = _numbered(number).patches.get(where) or find(where)[2]
+    if isinstance(function, Step | Flow):
+        function = function.function
+    elif isinstance(function, Statement):
+        function = function._build
+    code = textwrap.dedent(inspect.getsource(inspect.unwrap(function)))
     module, _, path = where.partition(":")
     code = re.sub(r"^@\w+\.replaces\([^()]*\)\n", "", code)
     code = re.sub(r"^((?:async )?def|class) _\b", rf"\1 {path.rpartition('.')[2]}", code, count=1)
@@ -132,7 +132,7 @@ def _numbered(number: int) -> Bug:
 
 
 def _place(where: str) -> str:
-    folder = next(one for one in _FOLDERS if where.startswith(one))
+    folder = next(prefix for prefix in _FOLDERS if where.startswith(prefix))
     return where.removeprefix(folder).replace(":", ".")
 
 

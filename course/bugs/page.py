@@ -30,7 +30,7 @@ def renew(page: Path, bugs: Sequence[Bug], findings: Sequence[Finding]) -> None:
     if missing := shelf().keys() - rows.keys():
         raise ValueError(f"{page} has no row of {', '.join(sorted(missing))}: name them as well")
     lines = "\n".join([*_head(len(findings)), *(rows[name] for name in shelf())])
-    renewed, number = _TABLE.subn(lambda found: f"{found[1]}{lines}\n{found[2]}", text)
+    renewed, number = _TABLE.subn(lambda match: f"{match[1]}{lines}\n{match[2]}", text)
     if number != 1:
         raise ValueError(f"{page} has not one table between <!-- bugs --> and <!-- /bugs -->")
     page.write_text(renewed, encoding="utf-8")
@@ -48,7 +48,7 @@ def _head(ran: int) -> list[str]:
 
 def row(bug: Bug, finding: Finding) -> str:
     """Return the row of a bug."""
-    says = shortened(finding.words, bug).replace("|", "\\|") if finding.found else "NOT FOUND"
+    says = shortened(finding.words, bug).replace("|", "\\|") if finding.is_found else "NOT FOUND"
     by = f"`{finding.by}`" + (f" ({bug.action})" if bug.action != CRASH else "")
     return (
         f"| `{bug.name}` | {bug.thought} | {bug.mirrors or '–'} | {by} | {says} "
@@ -58,6 +58,8 @@ def row(bug: Bug, finding: Finding) -> str:
 
 def shortened(words: str, bug: Bug) -> str:
     """What was found, from the words that the bug is known by, with ids told by `…`."""
-    told = next((one for one in words.split("; ") if bug.breaks in one), words)
-    told = _LONG_NUMBER.sub("…", told.rpartition(_OF_A_STORY)[2])
-    return told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"
+    sentence = next(
+        (complaint for complaint in words.split("; ") if bug.breaks in complaint), words
+    )
+    sentence = _LONG_NUMBER.sub("…", sentence.rpartition(_OF_A_STORY)[2])
+    return sentence if len(sentence) <= _SHOWN else sentence[: _SHOWN - 1] + "…"

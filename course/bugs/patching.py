@@ -63,8 +63,8 @@ class Proof:
 def put_in(folder: str) -> None:
     """Put in what is wanted; called in a process of the lab before anything else."""
     wanted = json.loads((Path(folder) / _WANTED).read_text())
-    known = shelf()
-    places = {where: new for name in wanted["bugs"] for where, new in known[name].patches.items()}
+    bugs = shelf()
+    places = {where: new for name in wanted["bugs"] for where, new in bugs[name].patches.items()}
     places |= {where: read_fix(where, code) for where, code in wanted["fixes"].items()}
     importlib.import_module("labkit.shop.wiring")  # contracts keep the types of the true functions
     for where, new in places.items():
@@ -87,8 +87,8 @@ def find(where: str) -> tuple[Any, str, Any]:
     module, _, path = where.partition(":")
     holder: Any = importlib.import_module(module)
     *outer, name = path.split(".")
-    for one in outer:
-        holder = getattr(holder, one)
+    for frame in outer:
+        holder = getattr(holder, frame)
     return holder, name, getattr(holder, name)
 
 
@@ -127,8 +127,10 @@ def read_fix(where: str, code: str) -> Any:
 
 def _rebind(old: Any, new: Any) -> None:
     """Every name in the product that stands for something stands for something else."""
-    for module in [one for name, one in sys.modules.items() if name.startswith("labkit")]:
-        for name in [name for name, one in vars(module).items() if one is old]:
+    for module in [
+        candidate for name, candidate in sys.modules.items() if name.startswith("labkit")
+    ]:
+        for name in [name for name, value in vars(module).items() if value is old]:
             setattr(module, name, new)
 
 
@@ -136,13 +138,13 @@ def _noted(new: Any, proof: Path) -> Any:
     """The same, which leaves a proof when it runs first."""
     if isinstance(new, type):
         return new
-    told = False
+    is_on = False
 
     @functools.wraps(new)
     def noted(*args: Any, **kwargs: Any) -> Any:
-        nonlocal told
-        if not told:
-            told = True
+        nonlocal is_on
+        if not is_on:
+            is_on = True
             proof.touch()
         return new(*args, **kwargs)
 

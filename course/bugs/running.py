@@ -35,14 +35,14 @@ class Finding:
         bug: its name.
         by: the cell or story that was played last.
         words: what did not hold, in the words of what found it; empty where all held.
-        found: whether these say what the bug breaks, and its code was run.
+        is_found: whether these say what the bug breaks, and its code was run.
         seconds: that it took, with starting the lab.
     """
 
     bug: str
     by: str
     words: str
-    found: bool
+    is_found: bool
     seconds: float
 
 

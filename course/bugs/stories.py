@@ -360,8 +360,8 @@ def _must_hold(wrong: str) -> None:
 
 
 def _hits(context: ScenarioContext, failpoint: str) -> int:
-    found = points.list_all(context.lab.home)
-    return next(int(one["hits"]) for one in found if one["name"] == failpoint)
+    listed = points.list_all(context.lab.home)
+    return next(int(point["hits"]) for point in listed if point["name"] == failpoint)
 
 
 def _open_payment(context: ScenarioContext) -> tuple[Placed, int, Forger]:

@@ -26,8 +26,8 @@ OpenPage = Callable[..., Page]
 def find_chromium() -> str | None:
     """The Chromium that CHROMIUM names, or that is installed; None: the one of playwright."""
     names = ("chromium", "chromium-browser", "google-chrome")
-    found = (shutil.which(name) for name in names)
-    return os.environ.get("CHROMIUM") or next(filter(None, found), None)
+    paths = (shutil.which(name) for name in names)
+    return os.environ.get("CHROMIUM") or next(filter(None, paths), None)
 
 
 # Only as long as a file: playwright holds an event loop, and other tests run their own.

@@ -38,7 +38,7 @@ def test_paying(open_page: OpenPage, till: Till, language: str, scripts: bool) -
     button(page, "pay", language).click()
     says(page, "paid", language)
     assert page.url == till.address(trade)
-    assert (till.status(trade), till.told(trade)) == (TRADE_SUCCESS, 1)
+    assert (till.status(trade), till.notice_count(trade)) == (TRADE_SUCCESS, 1)
 
 
 @pytest.mark.parametrize("language", WORDS)
@@ -48,7 +48,7 @@ def test_giving_up(open_page: OpenPage, till: Till, language: str) -> None:
     page = open_page(till.address(trade), locale=WORDS[language]["tag"])
     button(page, "give_up", language).click()
     says(page, "closed", language)
-    assert (till.status(trade), till.told(trade)) == (TRADE_CLOSED, 1)
+    assert (till.status(trade), till.notice_count(trade)) == (TRADE_CLOSED, 1)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
@@ -59,7 +59,7 @@ def test_a_double_click_pays_once(open_page: OpenPage, till: Till, scripts: bool
     page = open_page(till.address(trade), java_script_enabled=scripts)
     button(page, "pay").dblclick(no_wait_after=True)
     says(page, "paid")
-    assert (till.status(trade), till.told(trade)) == (TRADE_SUCCESS, 1)
+    assert (till.status(trade), till.notice_count(trade)) == (TRADE_SUCCESS, 1)
 
 
 def test_pay_and_give_up_pressed_together(open_page: OpenPage, till: Till) -> None:
@@ -90,7 +90,7 @@ def test_reload_and_back(open_page: OpenPage, till: Till) -> None:
         says(page, "paid")
     page.go_forward()
     says(page, "paid")
-    assert till.told(trade) == 1
+    assert till.notice_count(trade) == 1
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_two_tabs(open_page: OpenPage, till: Till, first: str, second: str, stat
     says(page, state)
     button(other, second).click()
     says(other, state)
-    assert till.told(trade) == 1
+    assert till.notice_count(trade) == 1
 
 
 def test_a_page_that_stood_open_too_long(open_page: OpenPage, till: Till) -> None:
@@ -130,7 +130,7 @@ def test_paying_after_an_outage(open_page: OpenPage, till: Till) -> None:
     page.get_by_role("link", name=WORDS["zh"]["look_again"]).click()
     button(page, "pay", "zh").click()
     says(page, "paid", "zh")
-    assert till.told(trade) == 1
+    assert till.notice_count(trade) == 1
 
 
 def test_the_language_is_kept(open_page: OpenPage, till: Till) -> None:
@@ -158,7 +158,7 @@ def test_keys_alone(open_page: OpenPage, till: Till) -> None:
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
     says(page, "paid")
-    assert till.told(trade) == 1
+    assert till.notice_count(trade) == 1
 
 
 def test_another_site_cannot_press(open_page: OpenPage, till: Till) -> None:

@@ -65,9 +65,9 @@ def test_everybody_can_use_it(open_page: OpenPage, address: str) -> None:
             page.set_viewport_size(size)
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                found = AxeResults(page.evaluate(CHECK))
-                assert found.violations_count == 0, found.generate_report()
-                assert found.response["incomplete"] == []
+                results = AxeResults(page.evaluate(CHECK))
+                assert results.violations_count == 0, results.generate_report()
+                assert results.response["incomplete"] == []
             fits(page, size["width"])
 
 

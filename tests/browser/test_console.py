@@ -141,7 +141,7 @@ def test_it_is_seen_within_two_seconds(open_page: OpenPage, console: Console) ->
         console.stick(number, "a cause")
         expect(item(page, f"goods.{number}")).to_be_visible()
         took.append(time.monotonic() - began)
-    print("seen after", ", ".join(f"{one:.2f} s" for one in took))
+    print("seen after", ", ".join(f"{second:.2f} s" for second in took))
     assert min(took) < SEEN_SECONDS
 
 
@@ -188,8 +188,8 @@ def test_a_press_that_fails_is_told(open_page: OpenPage, console: Console) -> No
     console.stick(7, "a cause")
     page = open_page(console.address)
     page.get_by_role("button", name="Retry now").click()
-    told = page.locator("#outcome")
-    expect(told).to_contain_text("goods gave no answer to retry", timeout=20_000)
+    outcome = page.locator("#outcome")
+    expect(outcome).to_contain_text("goods gave no answer to retry", timeout=20_000)
     expect(item(page, "goods.7")).to_be_visible()
     button = page.get_by_role("button", name="Retry now")
     expect(button).not_to_have_attribute("aria-disabled", "true")
@@ -214,8 +214,8 @@ def test_everybody_can_use_it(open_page: OpenPage, console: Console, what: str) 
             page.set_viewport_size(size)
             for scheme in ("light", "dark"):
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                found = AxeResults(page.evaluate(CHECK))
-                assert found.violations_count == 0, found.generate_report()
+                results = AxeResults(page.evaluate(CHECK))
+                assert results.violations_count == 0, results.generate_report()
             assert page.evaluate("document.scrollingElement.scrollWidth") <= size["width"]
     for box in page.evaluate(BOXES):
         assert min(box["width"], box["height"]) >= 44

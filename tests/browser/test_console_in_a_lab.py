@@ -84,7 +84,7 @@ def buying(history: History) -> Iterator[Speed]:
     with history.buying(clients=4, money_paid=1):
         yield speed
         answered = history.answers[before:]
-    speed.a_second = sum(one.placed for one in answered) / (time.monotonic() - began)
+    speed.a_second = sum(answer.placed for answer in answered) / (time.monotonic() - began)
 
 
 def pass_time(seconds: float) -> None:
@@ -111,7 +111,7 @@ def quiet(history: History) -> Speed:
 def seen(lab: Lab, page: Page, id: str, since: float) -> None:
     """It is in the console; how long after its cause was in a table is printed."""
     with closing(Reader(lab.home)) as reader:
-        until(lambda: any(one["id"] == id for one in in_flight.stuck(reader)), f"{id} is stuck")
+        until(lambda: any(row["id"] == id for row in in_flight.stuck(reader)), f"{id} is stuck")
     stuck = time.monotonic()
     expect(item(page, id)).to_be_visible()
     now = time.monotonic()
@@ -123,7 +123,7 @@ def went_on(name: str, history: History, before: Speed, during: Speed) -> None:
     asserted: on a machine that does much else these differ tenfold by themselves."""
     after = quiet(history)
     ratio = during.a_second / ((before.a_second + after.a_second) / 2 or 1)
-    three = ", ".join(f"{one.a_second:.0f}" for one in (before, during, after))
+    three = ", ".join(f"{load.a_second:.0f}" for load in (before, during, after))
     print(f"{name}: orders/s before, during and after: {three}; ratio {ratio:.2f}")
     assert during.a_second > 0
 
@@ -133,7 +133,7 @@ def holds(lab: Lab, history: History) -> None:
     lab.settle(timeout=60)
     with closing(Reader(lab.home)) as reader:
         assert in_flight.stuck(reader) == []
-        assert [one for one in check.check(reader) if not one["held"]] == []
+        assert [verdict for verdict in check.check(reader) if not verdict["held"]] == []
     history.check()
 
 
@@ -152,7 +152,10 @@ def test_a_consumer_that_fails_ten_times(lab: Lab, history: History, page: Page)
         seen(lab, page, id, began)
         expect(page.locator("#faults")).to_contain_text(RETURN)
         expect(item(page, id)).to_contain_text(f"the failpoint {RETURN} refused")
-        until(lambda: not [one for one in lab.faults.list() if one["armed"]], "it failed ten times")
+        until(
+            lambda: not [point for point in lab.faults.list() if point["armed"]],
+            "it failed ten times",
+        )
         expect(item(page, id).locator("dl")).to_contain_text("10")
         press(page, id, "Retry now")
         expect(item(page, id)).to_have_count(0)
@@ -167,14 +170,14 @@ def test_given_up_and_taken_back(lab: Lab, history: History, page: Page) -> None
     with lab.faults.armed(RETURN, "refuse", times=99):
         assert history.cancel(victim.order_id).status_code == 200
         with closing(Reader(lab.home)) as reader:
-            (one,) = until(lambda: in_flight.stuck(reader), "it is stuck")
-        press(page, one["id"], "Give up")
-        dead = page.locator("#dead").locator(f"[id='stuck-{one['id']}']")
+            (stuck,) = until(lambda: in_flight.stuck(reader), "it is stuck")
+        press(page, stuck["id"], "Give up")
+        dead = page.locator("#dead").locator(f"[id='stuck-{stuck['id']}']")
         expect(dead).to_contain_text("given up by hand")
         lab.settle()  # a dead letter is not on its way
         expect(page.locator("#invariants")).to_contain_text("nothing is given up", timeout=20_000)
     dead.get_by_role("button", name="Take back").click()
-    expect(item(page, one["id"])).to_have_count(0)
+    expect(item(page, stuck["id"])).to_have_count(0)
     holds(lab, history)
     sql = (
         "SELECT goods_number FROM trade_goods_number_log WHERE order_id = :order AND direction = 2"

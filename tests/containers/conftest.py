@@ -40,11 +40,11 @@ def own_stack() -> Iterator[OwnStack]:
     """Settings of stacks that the test brings up itself; whatever it makes goes."""
     made: list[Settings] = []
 
-    def one() -> Settings:
+    def open_stack() -> Settings:
         made.append(own_settings())
         return made[-1]
 
-    yield one
+    yield open_stack
     for settings in made:
         containers.down(settings, volumes=True)
 
@@ -104,7 +104,9 @@ def history(servers: dict[str, Backend], lab: Lab) -> Iterator[History]:
     history = History(lab.home.folder)
     yield history
     lab.settle(timeout=90)
-    told = history.check()
-    assert set(told) <= {200, 202, 503}, "while a server is away the answer says so, and no more"
+    statuses = history.check()
+    assert set(statuses) <= {200, 202, 503}, (
+        "while a server is away the answer says so, and no more"
+    )
     checks = lab.check()
     assert set(checks["held"]) == {"yes"}, checks[checks["held"] != "yes"].to_string()

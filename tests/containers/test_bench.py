@@ -29,13 +29,13 @@ def test_every_figure_is_measured(
     names = [figure.name for figure in figures]
     assert len(names) == len(set(names))
     assert [figure.name for figure in figures if figure.value is None] == []
-    found = {figure.name: figure for figure in figures}
-    assert found["orders, 64 clients"].target == ">=400"
+    by_name = {figure.name: figure for figure in figures}
+    assert by_name["orders, 64 clients"].target == ">=400"
     for process in ("order", "mysql", "kafka", "zookeeper"):
-        assert f"CPU of an order, {process}" in found
+        assert f"CPU of an order, {process}" in by_name
     for server in ("MySQL", "Kafka"):
-        assert found[f"{server} killed: orders acknowledged"].value
-        assert found[f"{server} killed: of them lost"].value == 0
+        assert by_name[f"{server} killed: orders acknowledged"].value
+        assert by_name[f"{server} killed: of them lost"].value == 0
     assert _labels(docker) == before
 
 
@@ -43,5 +43,8 @@ def _labels(docker: DockerClient) -> set[str]:
     """Of all that labkit made there."""
     ours = {"label": OURS}
     made = [*docker.containers.list(all=True, filters=ours), *docker.volumes.list(filters=ours)]
-    labels = [one.labels if hasattr(one, "labels") else one.attrs["Labels"] for one in made]
+    labels = [
+        resource.labels if hasattr(resource, "labels") else resource.attrs["Labels"]
+        for resource in made
+    ]
     return {label[OURS] for label in labels if label[OURS].startswith("labkit-bench")}

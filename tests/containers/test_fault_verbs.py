@@ -38,11 +38,11 @@ def met(history: History, reach: Reach) -> None:
 def missed(history: History, reach: Reach) -> None:
     """Place orders, which goes on, until the fault was met."""
 
-    def found() -> bool:
+    def is_rule_there() -> bool:
         history.place(money_paid=1)
         return bool(reach.times)
 
-    until(found, "the fault is met", seconds=60)
+    until(is_rule_there, "the fault is met", seconds=60)
 
 
 def tried_once(history: History) -> None:
@@ -50,8 +50,8 @@ def tried_once(history: History) -> None:
     asked = "SELECT tries, status FROM trade_mq_consumer_log"
     inboxes = [
         row
-        for name, one in SERVICES.items()
-        if one.handlers
+        for name, service in SERVICES.items()
+        if service.handlers
         for row in history.tables.rows(name, asked)
     ]
     assert inboxes, "no message was looked at"
@@ -116,9 +116,9 @@ def test_a_slow_server(lab: Lab, history: History) -> None:
 
 def test_a_network_that_is_not_its_own_is_not_cut(lab: Lab, history: History) -> None:
     """These servers listen on this machine's own loopback: one line says what there is instead."""
-    with pytest.raises(ValueError, match="this machine's own network") as told:
+    with pytest.raises(ValueError, match="this machine's own network") as error:
         lab.faults.server_cut("kafka").__enter__()
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
     placed(history)
 
 
@@ -164,9 +164,9 @@ def test_a_tool_says_which_database_is_away(
         until(lambda: reach.times, "a service misses its database", seconds=30)
         for word in ("stuck", "check", "settle"):
             monkeypatch.setattr(sys, "argv", ["labkit", word, "--home", str(lab.home.folder)])
-            with pytest.raises(SystemExit) as told:
+            with pytest.raises(SystemExit) as error:
                 cli.main()
-            said = str(told.value)
+            said = str(error.value)
             assert said.startswith("labkit: the database of order does not answer (")
             assert "start its server, or wait" in said
             assert "\n" not in said

@@ -82,6 +82,6 @@ def test_a_server_goes_under_load(
 @pytest.mark.parametrize("name", ["mysql", "kafka"])
 def test_what_a_kill_under_load_costs(lab: Lab, servers: dict[str, Backend], name: str) -> None:
     """No acknowledged order is lost; how soon all is served again is printed."""
-    found = recover(Ground(lab.home), servers[name], rate=20)
-    print(name, found)
-    assert found.lost == 0
+    recoveries = recover(Ground(lab.home), servers[name], rate=20)
+    print(name, recoveries)
+    assert recoveries.lost == 0

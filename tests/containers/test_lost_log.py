@@ -20,7 +20,7 @@ def ends(lab: Lab, topic: str) -> dict[int, int]:
     """Partition → how many records of a topic Kafka says it was given."""
     ground = ground_of(lab.home)
     client = KafkaConsumer(**ground.common)
-    parts = [TopicPartition(ground.prefix + topic, one) for one in range(ground.partitions)]
+    parts = [TopicPartition(ground.prefix + topic, number) for number in range(ground.partitions)]
     try:
         return {part.partition: end for part, end in client.end_offsets(parts).items()}
     finally:
@@ -43,8 +43,8 @@ def test_kafka_loses_the_end_of_its_log(
     mine = [placed(history, money_paid=1) for _ in range(12)]
     with ExitStack() as still, load(history) as ordered:
         still.enter_context(lab.faults.paused("goods"))  # it takes nothing before the end is gone
-        for one in mine:
-            cancel(history, one)
+        for payment in mine:
+            cancel(history, payment)
         acknowledged(history)
         with lab.faults.paused("order"):  # and nothing new comes
             before = ends(lab, "order_cancel")

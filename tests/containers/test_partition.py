@@ -21,11 +21,11 @@ pytestmark = pytest.mark.timeout(300)
 @contextmanager
 def on_a_cable(lab: Lab, service: str, server: Backend) -> Iterator[Cable]:
     """Have one service reach its database over a cable of its own, for a block."""
-    cable, known = Cable(server.address), lab.home.schemas_file.read_text()
+    cable, schemas = Cable(server.address), lab.home.schemas_file.read_text()
     url = make_url(lab.home.database_url(service))
     write_whole(
         lab.home.schemas_file,
-        known.replace(f"{url.port}/{url.database}", f"{cable.port}/{url.database}"),
+        schemas.replace(f"{url.port}/{url.database}", f"{cable.port}/{url.database}"),
     )
     lab.faults.kill(service)
     until(lambda: cable.taken, f"{service} is on the cable")
@@ -33,7 +33,7 @@ def on_a_cable(lab: Lab, service: str, server: Backend) -> Iterator[Cable]:
         yield cable
     finally:
         cable.join()
-        write_whole(lab.home.schemas_file, known)
+        write_whole(lab.home.schemas_file, schemas)
         lab.faults.kill(service)
         cable.close()
 
@@ -53,7 +53,7 @@ def test_a_service_is_parted_from_its_database(
             so_far = len(answers)
             until(lambda: len(answers) > so_far + 10, "others go on")
             assert cable.held > 0
-            assert {one.status for one in history.place_all([{"coupon_id": 4}] * 2, 2)} <= {
+            assert {answer.status for answer in history.place_all([{"coupon_id": 4}] * 2, 2)} <= {
                 202,
                 503,
             }

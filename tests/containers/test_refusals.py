@@ -29,7 +29,7 @@ def refusal(settings: Settings) -> str:
 
 def made(docker: DockerClient, settings: Settings, *, alive: bool = False) -> list[str | None]:
     mine = {"label": f"{PROJECT}={settings.containers_name}"}
-    return [one.name for one in docker.containers.list(all=not alive, filters=mine)]
+    return [container.name for container in docker.containers.list(all=not alive, filters=mine)]
 
 
 def test_nothing_stands_in_the_way(own_stack: OwnStack) -> None:
@@ -158,7 +158,8 @@ def test_too_little_memory(docker: DockerClient) -> None:
     """Limits that this machine cannot hold: the line says what there is and what is wanted."""
     described = compose_file.read(Settings()).services
     greedy = {
-        name: one.model_copy(update={"mem_limit": "8000g"}) for name, one in described.items()
+        name: service.model_copy(update={"mem_limit": "8000g"})
+        for name, service in described.items()
     }
     with pytest.raises(DockerUnusable, match="may take 24000"):
         check_memory(docker, greedy)
@@ -173,9 +174,9 @@ def as_nobody(work: Callable[[], str]) -> str:
 
     def answer() -> None:
         os.setuid(65534)
-        told.send(work())
+        channel.send(work())
 
-    heard, told = multiprocessing.Pipe()
+    heard, channel = multiprocessing.Pipe()
     child = multiprocessing.get_context("fork").Process(target=answer)
     child.start()
     child.join()

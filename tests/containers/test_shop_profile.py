@@ -71,7 +71,7 @@ def confirmed(http: httpx.Client, shop: Shop, key: str) -> str:
     said: list[dict[str, Any]] = []
 
     def done() -> str | None:
-        refused = sum(one.get("code") == Code.ORDER_CANCELLED for one in said)
+        refused = sum(answer.get("code") == Code.ORDER_CANCELLED for answer in said)
         said.append(place(http, shop, f"{key}-{refused}"))
         return said[-1]["data"]["order_id"] if said[-1]["success"] else None
 
@@ -111,8 +111,8 @@ def test_an_order_is_placed_and_paid_from_outside(shop: Shop, http: httpx.Client
     assert http.post(f"{cashier}/pay").json()["success"]
 
     def paid() -> bool:
-        found = http.get(f"{shop.orders}/order/{order}").json()
-        return bool(found["data"]["pay_status"] == PAID)
+        answer = http.get(f"{shop.orders}/order/{order}").json()
+        return bool(answer["data"]["pay_status"] == PAID)
 
     until(paid, f"order {order} is paid", READY_SECONDS)
 

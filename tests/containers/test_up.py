@@ -40,7 +40,9 @@ def test_what_runs_is_what_the_file_says(
     flags = {flag for flag in said.get("command", []) if "$" not in flag}
     assert flags <= set(runs["Config"]["Cmd"])
     assert runs["HostConfig"]["Memory"] == parse_bytes(said["mem_limit"])
-    (mount,) = [one for one in runs["Mounts"] if one["Name"].startswith(stack.containers_name)]
+    (mount,) = [
+        mounted for mounted in runs["Mounts"] if mounted["Name"].startswith(stack.containers_name)
+    ]
     assert f"{mount['Name'].split('_')[-1]}:{mount['Destination']}" == said["volumes"][0]
     assert runs["Config"]["Healthcheck"]["Retries"] == said["healthcheck"]["retries"]
     assert (
@@ -71,13 +73,13 @@ def test_what_stands_still_goes_on(
     stack: Settings, mysql: Backend, kafka: Backend, zookeeper: Backend
 ) -> None:
     """A server that was paused, killed or stopped is the same container afterwards, and ready."""
-    before = [one.container.id for one in (mysql, kafka, zookeeper)]
+    before = [backend.container.id for backend in (mysql, kafka, zookeeper)]
     mysql.pause()
     kafka.kill()
     zookeeper.container.stop()
     containers.up(stack, print)
-    assert [one.container.id for one in (mysql, kafka, zookeeper)] == before
-    assert {one.container.status for one in (mysql, kafka, zookeeper)} == {"running"}
+    assert [backend.container.id for backend in (mysql, kafka, zookeeper)] == before
+    assert {backend.container.status for backend in (mysql, kafka, zookeeper)} == {"running"}
 
 
 def test_what_compose_started_is_adopted_and_left(
@@ -161,7 +163,7 @@ def test_a_session_that_kafka_refuses_is_said(
     for name, value in environment(stack).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("LABKIT_GROUP_SESSION", "0.6")
-    with pytest.raises(RuntimeError, match="shorter than 1 s: set LABKIT_GROUP_SESSION=1") as told:
+    with pytest.raises(RuntimeError, match="shorter than 1 s: set LABKIT_GROUP_SESSION=1") as error:
         Lab.up(tmp_path / "home")
-    assert backends.broker in str(told.value)
-    assert "\n" not in str(told.value)
+    assert backends.broker in str(error.value)
+    assert "\n" not in str(error.value)

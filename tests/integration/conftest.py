@@ -53,7 +53,7 @@ def assert_whole(home: Path) -> None:
     """Settle, then look at every invariant."""
     with closing(Reader(Home(home))) as reader:
         assert in_flight.settle(reader, 40) == []
-        broken = [one for one in check.check(reader) if not one["held"]]
+        broken = [verdict for verdict in check.check(reader) if not verdict["held"]]
         assert not broken, broken
 
 

@@ -105,13 +105,13 @@ def rows_for(mirror: sqlite3.Connection, kind: Kind, most: int, dice: random.Ran
     place = f'"{kind.database}".{kind.table}'
     everything = [row[0] for row in mirror.execute(f"SELECT rowid FROM {place}")]
     dice.shuffle(everything)
-    found: list[dict[str, int]] = []
+    matches: list[dict[str, int]] = []
     for row in everything:
         pair = {"row": row, "other": dice.choice(everything)}
         suits = f"SELECT 1 FROM {place} WHERE rowid = :row AND {kind.applies}"
-        if len(found) < most and mirror.execute(suits, pair).fetchone():
-            found.append(pair)
-    return found
+        if len(matches) < most and mirror.execute(suits, pair).fetchone():
+            matches.append(pair)
+    return matches
 
 
 def _quoted(column: Column[Any]) -> str:

@@ -262,7 +262,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner),
     max_leaves=5,
 )
-VISIBLE = [one for one in range(33, 256) if one != 127]  # others are no HTTP at all
+VISIBLE = [number for number in range(33, 256) if number != 127]  # others are no HTTP at all
 HEADERS = st.none() | st.lists(st.sampled_from(VISIBLE), max_size=140).map(bytes)
 
 

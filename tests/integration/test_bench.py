@@ -46,16 +46,16 @@ def figures(folder: Path) -> list[Figure]:
 
 def test_every_figure_stands_once_in_the_fixed_shape(figures: list[Figure]) -> None:
     """Name, value, unit, target; each name once; none without a value that can be measured."""
-    found = json.loads(json.dumps([figure.as_json() for figure in figures]))
-    names = [one["name"] for one in found]
+    listed = json.loads(json.dumps([figure.as_json() for figure in figures]))
+    names = [figure["name"] for figure in listed]
     assert len(names) == len(set(names))
-    for one in found:
-        assert list(one) == ["name", "value", "unit", "target", "note"]
-        assert one["target"] is None or re.fullmatch(r"(<|<=|>|>=)[0-9.]+", one["target"])
-        unknown = one["name"] in LINUX_ONLY and sys.platform != "linux"
-        assert (one["value"] is None) == unknown, one
+    for row in listed:
+        assert list(row) == ["name", "value", "unit", "target", "note"]
+        assert row["target"] is None or re.fullmatch(r"(<|<=|>|>=)[0-9.]+", row["target"])
+        unknown = row["name"] in LINUX_ONLY and sys.platform != "linux"
+        assert (row["value"] is None) == unknown, row
     assert {f"orders, {n} clients" for n in (8, 64, 128)} | {"orders, 1 client"} <= set(names)
-    targets = {one["name"]: one["target"] for one in found}
+    targets = {figure["name"]: figure["target"] for figure in listed}
     assert targets["orders, 64 clients"] == ">=600"
     assert targets["orders, 128 clients"] == ">=700"
     assert targets["orders, 64 clients, of the floor"] == ">=0.3"
@@ -64,7 +64,7 @@ def test_every_figure_stands_once_in_the_fixed_shape(figures: list[Figure]) -> N
 def test_who_is_slowest_after_a_kill_is_named(figures: list[Figure]) -> None:
     """A process, for each of the three times, which grow; and no acknowledged order is lost."""
     killed = [figure for figure in figures if figure.name.startswith("kill -9")]
-    assert [one.note in PROCESSES for one in killed] == [True, True, True, False]
+    assert [figure.note in PROCESSES for figure in killed] == [True, True, True, False]
     assert killed[0].value <= killed[1].value <= killed[2].value
     assert killed[3].value == 0
 
@@ -89,7 +89,10 @@ def test_the_lab_without_safety_really_has_none(figures: list[Figure], folder: P
 
 def operations(home: Path) -> Counter[str]:
     """Of the orders that a lab placed, by name."""
-    urls = {one: Home(home).database_url(one) for one in ("order", "goods", "coupon", "user")}
+    urls = {
+        service: Home(home).database_url(service)
+        for service in ("order", "goods", "coupon", "user")
+    }
     tables = Tables(urls)
     assert tables.rows("order", "SELECT * FROM trade_order WHERE order_status = 1 LIMIT 1")
     assert tables.rows("user", "SELECT * FROM trade_user_money_log WHERE order_id LIMIT 1")

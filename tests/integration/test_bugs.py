@@ -27,7 +27,7 @@ SHELF = shelf()
 #: Others are drawn each time; a number given here draws the same again.
 SEED = int(os.environ.get("BUGS_SEED") or random.randrange(10_000))
 #: So many fit into a minute, with those that a learner puts right.
-DRAWN = random.Random(SEED).sample([name for name, one in SHELF.items() if not one.waits], 2)
+DRAWN = random.Random(SEED).sample([name for name, bug in SHELF.items() if not bug.waits], 2)
 ENOUGH = 30
 
 TAKES_STOCK = """
@@ -48,7 +48,7 @@ def test_a_bug_is_found(drawn: int) -> None:
     """What must find it breaks, in the words that the bug is known by, and its code was run."""
     print(f"drawn with BUGS_SEED={SEED}: {DRAWN[drawn]}")
     finding = look_for(SHELF[DRAWN[drawn]])
-    assert finding.found, (
+    assert finding.is_found, (
         f"{finding.bug}: {finding.by}: {finding.words or 'all held'} (BUGS_SEED={SEED})"
     )
 
@@ -84,17 +84,17 @@ def test_a_learner_can_read_the_code_as_it_runs(number: int) -> None:
         assert name.replace("-", "_") not in code
 
 
-@pytest.mark.parametrize("one", SHELF.values(), ids=SHELF)
-def test_a_bug_still_fits_the_product(one: Bug) -> None:
+@pytest.mark.parametrize("bug", SHELF.values(), ids=SHELF)
+def test_a_bug_still_fits_the_product(bug: Bug) -> None:
     """What it replaces is there and takes as much; what must find it can be played."""
-    assert one.patches
-    assert one.found_by
-    assert one.breaks
-    for where, new in one.patches.items():
+    assert bug.patches
+    assert bug.found_by
+    assert bug.breaks
+    for where, new in bug.patches.items():
         old = _function(find(where)[2])
         assert isinstance(new, type) or len(_parameters(new)) == len(_parameters(old)), where
-    for by in one.found_by:
-        assert by in STORIES or by in SCENARIOS or read(by, one.action)
+    for by in bug.found_by:
+        assert by in STORIES or by in SCENARIOS or read(by, bug.action)
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_what_a_bug_uses_of_the_product_is_there(path: Path) -> None:
 def test_the_shelf_is_whole() -> None:
     """There are enough of them, in a sentence each; the flaws of the original are all mirrored."""
     assert len(SHELF) >= ENOUGH
-    assert all(one.thought.endswith(".") for one in SHELF.values())
-    assert len({one.thought for one in SHELF.values()}) == len(SHELF)
-    assert {one.mirrors for one in SHELF.values()} - {None} == set(range(1, 12))
+    assert all(bug.thought.endswith(".") for bug in SHELF.values())
+    assert len({bug.thought for bug in SHELF.values()}) == len(SHELF)
+    assert {bug.mirrors for bug in SHELF.values()} - {None} == set(range(1, 12))
     assert len(set(broken_shop.NUMBERED)) == len(broken_shop.NUMBERED)
 
 
@@ -123,14 +123,14 @@ def test_the_page_shows_each_bug_found() -> None:
     """Its table has every bug, with what was thought, and says of none that it was not found."""
     page = (ROOT / "docs" / "bugs.md").read_text(encoding="utf-8")
     assert "NOT FOUND" not in page
-    for name, one in SHELF.items():
-        assert f"| `{name}` | {one.thought} | {one.mirrors or '–'} | `" in page, name
+    for name, bug in SHELF.items():
+        assert f"| `{name}` | {bug.thought} | {bug.mirrors or '–'} | `" in page, name
 
 
-def _function(found: Any) -> Callable[..., Any]:
-    if isinstance(found, Step | Flow):
-        return found.function
-    return found._build if isinstance(found, Statement) else found  # type: ignore[no-any-return]
+def _function(place: Any) -> Callable[..., Any]:
+    if isinstance(place, Step | Flow):
+        return place.function
+    return place._build if isinstance(place, Statement) else place  # type: ignore[no-any-return]
 
 
 def _parameters(function: Callable[..., Any]) -> list[str]:

@@ -30,22 +30,22 @@ def forger(lab: Lab, history: History) -> Iterator[Forger]:
 def paid(history: History, forger: Forger) -> Opened:
     """A payment that its buyer has made, and of which the shop does not know."""
     assert forger  # before the button is pressed
-    one = opened(history)
-    assert history.press(one) == 200
-    return one
+    payment = opened(history)
+    assert history.press(payment) == 200
+    return payment
 
 
 def rows(history: History) -> list[list[dict[str, object]]]:
     """The pay database without the columns that say when the platform is asked next."""
     kept = "SELECT pay_id, order_id, pay_amount, is_paid, trade_no, pay_time FROM trade_pay"
     others = ("trade_refund", "trade_operation", "trade_mq_producer", "trade_mq_consumer_log")
-    found = [f"SELECT * FROM {table}" for table in others]
-    return [history.tables.rows("pay", query) for query in (kept, *found)]
+    queries = [f"SELECT * FROM {table}" for table in others]
+    return [history.tables.rows("pay", query) for query in (kept, *queries)]
 
 
-def lies(forger: Forger, one: Opened, other: Opened) -> dict[str, Fields]:
+def lies(forger: Forger, payment: Opened, other: Opened) -> dict[str, Fields]:
     """What is sent, by what is wrong with it."""
-    true = forger.notice(one.pay_id)
+    true = forger.notice(payment.pay_id)
     bare = {name: text for name, text in true.items() if name not in ("sign", "sign_type")}
     return {
         "unsigned": bare,
@@ -53,15 +53,15 @@ def lies(forger: Forger, one: Opened, other: Opened) -> dict[str, Fields]:
         "altered number": true | {"out_trade_no": str(other.pay_id)},
         "foreign key": forger.signed(bare, by="foreign"),
         "merchant's key": forger.signed(bare, by="merchant"),
-        "another merchant": forger.notice(one.pay_id, app_id="2026000100000002"),
-        "wrong amount": forger.notice(one.pay_id, total_amount="1"),
-        "yuan": forger.notice(one.pay_id, total_amount="5000.00"),
-        "another's amount": forger.notice(one.pay_id, total_amount=str(one.pay_amount + 1)),
-        "unknown payment": forger.notice(one.pay_id, out_trade_no="4711"),
-        "too large a number": forger.notice(one.pay_id, out_trade_no=str(2**63)),
-        "much too large": forger.notice(one.pay_id, total_amount="9" * 400),
-        "unknown state": forger.notice(one.pay_id, trade_status="TRADE_LOST"),
-        "no trade number": forger.notice(one.pay_id, trade_no=""),
+        "another merchant": forger.notice(payment.pay_id, app_id="2026000100000002"),
+        "wrong amount": forger.notice(payment.pay_id, total_amount="1"),
+        "yuan": forger.notice(payment.pay_id, total_amount="5000.00"),
+        "another's amount": forger.notice(payment.pay_id, total_amount=str(payment.pay_amount + 1)),
+        "unknown payment": forger.notice(payment.pay_id, out_trade_no="4711"),
+        "too large a number": forger.notice(payment.pay_id, out_trade_no=str(2**63)),
+        "much too large": forger.notice(payment.pay_id, total_amount="9" * 400),
+        "unknown state": forger.notice(payment.pay_id, trade_status="TRADE_LOST"),
+        "no trade number": forger.notice(payment.pay_id, trade_no=""),
     }
 
 

@@ -20,8 +20,8 @@ def holds_nothing(history: History) -> None:
 
 def state(history: History, answered: Answered) -> tuple[int, int]:
     """order_status and pay_status, as the user sees them."""
-    found: Row = history.http.get(f"/order/{answered.order_id}").json()["data"]
-    return found["order_status"], found["pay_status"]
+    order: Row = history.http.get(f"/order/{answered.order_id}").json()["data"]
+    return order["order_status"], order["pay_status"]
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def test_a_cancelled_order_gives_everything_back(lab: Lab, history: History) -> 
     assert (response.status_code, response.json()["code"]) == (200, 1)
     lab.settle()
     holds_nothing(history)
-    found = history.http.get(f"/order/{answered.order_id}").json()["data"]
-    assert found["order_status"] == 2
-    assert found["cancel_reason"] == "cancelled by the user"
-    assert found["cancel_time"] is not None
+    order = history.http.get(f"/order/{answered.order_id}").json()["data"]
+    assert order["order_status"] == 2
+    assert order["cancel_reason"] == "cancelled by the user"
+    assert order["cancel_time"] is not None
     number_log = "SELECT direction, goods_number FROM trade_goods_number_log WHERE order_id"
     assert history.tables.rows("goods", number_log) == [
         {"direction": "deduct", "goods_number": 3},
@@ -61,9 +61,9 @@ def test_cancelled_16_times_at_once_it_gives_back_once(lab: Lab, history: Histor
     """Every cancel is told that it is done, and so is a later one; what was taken is back once."""
     answered = history.place(coupon=True, money_paid=1_00)
     with ThreadPoolExecutor(16) as pool:
-        told = [*pool.map(history.cancel, [answered.order_id] * 16)]
-    told.append(history.cancel(answered.order_id))
-    assert {one.status_code for one in told} == {200}
+        answers = [*pool.map(history.cancel, [answered.order_id] * 16)]
+    answers.append(history.cancel(answered.order_id))
+    assert {answer.status_code for answer in answers} == {200}
     lab.settle()
     holds_nothing(history)
     sent = history.tables.rows("order", "SELECT topic FROM trade_mq_producer")
@@ -101,8 +101,10 @@ def test_a_paid_order_cannot_be_cancelled_but_returned(
     assert history.cancel(paid.order_id).status_code == 409
     assert state(history, paid) == (1, 2)
     with ThreadPoolExecutor(8) as pool:
-        told = {one.status_code for one in pool.map(history.give_back, [paid.order_id] * 8)}
-    assert told == {200}
+        statuses = {
+            answer.status_code for answer in pool.map(history.give_back, [paid.order_id] * 8)
+        }
+    assert statuses == {200}
     lab.settle()
     assert state(history, paid) == (4, 2)
     holds_nothing(history)
@@ -166,14 +168,14 @@ def test_a_cancel_that_races_the_confirm(lab: Lab, history: History) -> None:
         while len(done) < 24:
             for row in history.tables.rows("order", "SELECT order_id FROM trade_order"):
                 if row["order_id"] not in done:
-                    told = history.cancel(row["order_id"]).status_code
-                    done.update([row["order_id"]] if told in (200, 409) else [])
+                    status = history.cancel(row["order_id"]).status_code
+                    done.update([row["order_id"]] if status in (200, 409) else [])
 
     lab.faults.arm("order.confirm_pre_order.before_commit", "delay:0.3", times=24)  # to be seen
     with ThreadPoolExecutor(1) as pool:
         cancelling = pool.submit(cancel_all)
         history.place_all([{"money_paid": 1_00}] * 24, clients=8)
         cancelling.result(timeout=60)
-    assert any(status == 202 for told in history.ended.values() for status, _ in told)
+    assert any(status == 202 for answers in history.ended.values() for status, _ in answers)
     lab.settle()
     holds_nothing(history)

@@ -100,12 +100,12 @@ def classroom() -> Iterator[list[Learner]]:
     learners = [enrol(base, number) for number in range(LEARNERS)]
     try:
         starting = [learner.run("-c", UP, str(learner.home.folder)) for learner in learners]
-        said = [one.communicate() for one in starting]
-        assert [one.returncode for one in starting] == [0] * LEARNERS, said
+        said = [starter.communicate() for starter in starting]
+        assert [starter.returncode for starter in starting] == [0] * LEARNERS, said
         yield learners
     finally:
         with ThreadPoolExecutor(LEARNERS) as pool:
-            downs = list(pool.map(lambda one: launch.down(one.home), learners))
+            downs = list(pool.map(lambda learner: launch.down(learner.home), learners))
         shutil.rmtree(base)
     assert all(downs)
 
@@ -114,7 +114,7 @@ def classroom() -> Iterator[list[Learner]]:
 def labs(classroom: list[Learner]) -> Iterator[list[Lab]]:
     """The ten, to order in."""
     with ExitStack() as stack:
-        labs = [Lab(one.home) for one in classroom]
+        labs = [Lab(learner.home) for learner in classroom]
         for lab in labs:
             stack.callback(lab.client.http.close)
         yield labs
@@ -122,18 +122,22 @@ def labs(classroom: list[Learner]) -> Iterator[list[Lab]]:
 
 def listening(pid: int) -> set[int]:
     """The ports on which a process listens."""
-    found = psutil.Process(pid).net_connections("inet")
-    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+    connections = psutil.Process(pid).net_connections("inet")
+    return {
+        connection.laddr.port
+        for connection in connections
+        if connection.status == psutil.CONN_LISTEN
+    }
 
 
 def test_ten_come_up_at_once(classroom: list[Learner]) -> None:
     """All serve, each process belongs to its learner, and no two labs share a process or a port."""
     pids, taken = [], []
-    for one in classroom:
-        assert {each["state"] for each in launch.status(one.home)["services"]} == {"up"}
-        mine = processes(one.home.folder)
+    for learner in classroom:
+        assert {each["state"] for each in launch.status(learner.home)["services"]} == {"up"}
+        mine = processes(learner.home.folder)
         assert {psutil.Process(pid).uids().real for pid in mine.values()} == {
-            one.uid or os.getuid()
+            learner.uid or os.getuid()
         }
         pids += mine.values()
         # processes of one lab may share a socket: the supervisor hands the web its own
@@ -158,7 +162,7 @@ def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
         orders = [until(place, "an order is placed", seconds=60) for _ in range(number + 1)]
         until(lambda: lab.cancel(orders[0]).status == 200, "it is cancelled", seconds=60)
         lab.settle(timeout=60)
-        return {one.order_id for one in asked if one.order_id}
+        return {answer.order_id for answer in asked if answer.order_id}
 
     with ThreadPoolExecutor(LEARNERS) as pool:
         own = list(pool.map(buy, range(LEARNERS)))
@@ -171,20 +175,20 @@ def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
         assert orders <= own[number]
         assert set(sent) <= orders
         assert sorted(heard) == sorted(sent * 5)  # goods, coupon, user, pay and order
-        assert all(one["held"] for one in check.check(reader))
+        assert all(verdict["held"] for verdict in check.check(reader))
         reader.close()
 
 
 def test_the_end_of_one_lab_is_nobody_elses(classroom: list[Learner], labs: list[Lab]) -> None:
     """All processes of a lab die with −9, and come up again; the others never notice."""
-    others = [processes(one.home.folder) for one in classroom[1:]]
+    others = [processes(learner.home.folder) for learner in classroom[1:]]
     mine = processes(classroom[0].home.folder)
     os.killpg(mine["supervisor"], signal.SIGKILL)
     until(lambda: gone(mine), "the lab is gone")
     assert all(lab.order().order_id for lab in labs[1:])
     again = classroom[0].run("-c", UP, str(classroom[0].home.folder))
     assert again.wait(60) == 0
-    assert [processes(one.home.folder) for one in classroom[1:]] == others
+    assert [processes(learner.home.folder) for learner in classroom[1:]] == others
 
 
 def test_a_reserved_port_is_one_labs_alone() -> None:
@@ -216,7 +220,7 @@ def test_what_a_neighbour_gets_at(classroom: list[Learner]) -> None:
     neighbour, lab = classroom[1], classroom[3].home
     before = processes(lab.folder)
     state = lab.state()
-    goods = next(one["endpoint"] for one in state["services"] if one["name"] == "goods")
+    goods = next(process["endpoint"] for process in state["services"] if process["name"] == "goods")
     ends = state["endpoints"]
     target = {
         "home": str(lab.folder),
@@ -226,8 +230,8 @@ def test_what_a_neighbour_gets_at(classroom: list[Learner]) -> None:
         "web": ends["order-web"].removeprefix("http://"),
         "broker": ends["broker"],
     }
-    told, errors = neighbour.run("-m", "tests.support.intruder", json.dumps(target)).communicate()
-    said = json.loads(told or f'"{errors}"')
+    output, errors = neighbour.run("-m", "tests.support.intruder", json.dumps(target)).communicate()
+    said = json.loads(output or f'"{errors}"')
     if neighbour.uid:
         locked = {said[what] for what in ("list", "secret", "order", "kill")}
         assert locked == {"PermissionError"}

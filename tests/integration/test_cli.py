@@ -73,14 +73,14 @@ def test_status_says_what_runs(home: Path) -> None:
     assert said["endpoints"].keys() == ENDPOINTS
     assert said["databases"].keys() == DATABASES
     assert all(said["databases"].values())
-    for one in said["services"]:
-        assert one.keys() == {"name", "instance", "pid", "endpoint", "state"}
-        assert one["state"] == "up"
-        host, _, port = one["endpoint"].removeprefix("http://").rpartition(":")
+    for process in said["services"]:
+        assert process.keys() == {"name", "instance", "pid", "endpoint", "state"}
+        assert process["state"] == "up"
+        host, _, port = process["endpoint"].removeprefix("http://").rpartition(":")
         assert host == "127.0.0.1"
         socket.create_connection((host, int(port)), timeout=5).close()
-    assert sorted(one["name"] for one in said["services"]) == PROCESSES
-    assert sorted(one["instance"] for one in said["services"] if one["name"] == "goods") == [1, 2]
+    assert sorted(row["name"] for row in said["services"]) == PROCESSES
+    assert sorted(row["instance"] for row in said["services"] if row["name"] == "goods") == [1, 2]
     assert alive(said["supervisor"])
     for end, path in (("order-web", "order/1"), ("pay-web", "pay/1"), ("platform", "cashier/x")):
         assert httpx.get(f"{said['endpoints'][end]}/{path}").status_code == 404
@@ -133,13 +133,13 @@ def test_down_and_up_again(home: Path) -> None:
     before = status(home)
     down = labkit("down", home=home)
     assert (down.returncode, down.stdout) == (0, "the lab is down\n")
-    pids = [before["supervisor"], *(one["pid"] for one in before["services"])]
+    pids = [before["supervisor"], *(process["pid"] for process in before["services"])]
     assert not [pid for pid in pids if alive(pid)]
     said = status(home)
     assert (said["supervisor"], said["databases"]) == (None, before["databases"])
-    assert {(one["pid"], one["endpoint"], one["state"]) for one in said["services"]} == {
-        (None, None, "down")
-    }
+    assert {
+        (process["pid"], process["endpoint"], process["state"]) for process in said["services"]
+    } == {(None, None, "down")}
     assert said["endpoints"]["order-web"] is None
     assert labkit("down", home=home).stdout == "no lab was up\n"
     assert labkit("check", home=home).returncode == 0  # the data can be looked at
@@ -231,9 +231,9 @@ def test_an_order_from_the_command_line(home: Path) -> None:
 
 def test_tables_and_logs_are_shown(home: Path) -> None:
     """Raw rows as JSON, by name or all; the last lines of one process or of each."""
-    found = json.loads(labkit("tables", "--json", home=home).stdout)
-    assert {"trade_order", "trade_user", "trade_coupon", "trade_mq_producer"} <= found.keys()
-    assert [row["goods_name"] for row in found["trade_goods"]] == ["华为P30"]
+    listed = json.loads(labkit("tables", "--json", home=home).stdout)
+    assert {"trade_order", "trade_user", "trade_coupon", "trade_mq_producer"} <= listed.keys()
+    assert [row["goods_name"] for row in listed["trade_goods"]] == ["华为P30"]
     shown = labkit("tables", "trade_goods", home=home).stdout
     assert "华为P30" in shown
     assert "trade_user" not in shown
@@ -247,12 +247,14 @@ def test_tables_and_logs_are_shown(home: Path) -> None:
 def test_failpoints_are_listed_even_before_a_start(tmp_path: Path) -> None:
     """Every boundary of every service, with what can be made to happen there."""
     done = labkit("failpoints", "--json", home=tmp_path / "never")
-    found = json.loads(done.stdout)
-    assert len(found) == len({one["name"] for one in found}) > 100
-    for one in found:
-        assert {"name", "service", "boundary", "actions", "hits"} <= one.keys()
-        assert one["name"].startswith(f"{one['service']}.")
-        assert one["name"].endswith(f".{one['boundary']}")
-        assert set(one["actions"]) <= ACTIONS | (NOTICES if one["service"] == "platform" else set())
-        assert one["hits"] == 0
-    assert {one["service"] for one in found} == {*PROCESSES, "supervisor", "helper"} - {"broker"}
+    listed = json.loads(done.stdout)
+    assert len(listed) == len({point["name"] for point in listed}) > 100
+    for row in listed:
+        assert {"name", "service", "boundary", "actions", "hits"} <= row.keys()
+        assert row["name"].startswith(f"{row['service']}.")
+        assert row["name"].endswith(f".{row['boundary']}")
+        assert set(row["actions"]) <= ACTIONS | (NOTICES if row["service"] == "platform" else set())
+        assert row["hits"] == 0
+    assert {point["service"] for point in listed} == {*PROCESSES, "supervisor", "helper"} - {
+        "broker"
+    }

@@ -56,9 +56,9 @@ def test_check_sees_what_is_broken(home: Path, history: History) -> None:
     """Exit code 0 where all holds; a cent added behind the shop's back is 1, and named."""
     assert history.place(coupon=True, money_paid=1_00).placed
     whole = answer("check", home=home)
-    assert all(one.keys() == {"name", "held", "looked_at", "broken"} for one in whole)
-    assert all(one["held"] and not one["broken"] for one in whole)
-    looked_at = {one["name"]: one["looked_at"] for one in whole}
+    assert all(verdict.keys() == {"name", "held", "looked_at", "broken"} for verdict in whole)
+    assert all(verdict["held"] and not verdict["broken"] for verdict in whole)
+    looked_at = {verdict["name"]: verdict["looked_at"] for verdict in whole}
     assert looked_at["stock is conserved"] == looked_at["balance is conserved"] == 1
 
     history.tables.write("user", "UPDATE trade_user SET user_money = user_money + 1")
@@ -75,7 +75,7 @@ def test_a_fault_acts_as_often_as_it_is_armed(home: Path, history: History) -> N
     """Armed twice, two confirms are refused and the third works; hits are counted."""
     assert labkit("fault", CONFIRM, "refuse", "--times", "2", home=home).returncode == 0
     assert [history.place().code for _ in range(3)] == [10005, 10005, 1]
-    (point,) = [one for one in answer("failpoints", home=home) if one["name"] == CONFIRM]
+    (point,) = [listed for listed in answer("failpoints", home=home) if listed["name"] == CONFIRM]
     assert (point["service"], point["boundary"]) == ("order", "before_commit")
     assert point["hits"] == 3
 
@@ -101,7 +101,9 @@ def test_clear_disarms_all(home: Path, history: History) -> None:
 
 def pid_of(home: Path, service: str) -> int | None:
     ask_status.cache_clear()
-    return next(one["pid"] for one in ask_status(home)["services"] if one["name"] == service)
+    return next(
+        process["pid"] for process in ask_status(home)["services"] if process["name"] == service
+    )
 
 
 def test_what_was_given_up_is_driven_home_by_hand(home: Path, history: History) -> None:
@@ -111,21 +113,21 @@ def test_what_was_given_up_is_driven_home_by_hand(home: Path, history: History) 
     assert history.cancel(answered.order_id).status_code == 200
     assert labkit("settle", home=home).returncode == 0  # dead is not in flight: people decide
 
-    (one,) = answer("stuck", home=home)
-    assert {"id", "what", "order", "cause", "tries", "next_try"} <= one.keys()
-    assert one["id"].startswith("goods.")
-    assert "order_cancel is dead" in one["what"]
-    assert one["order"] == answered.order_id
-    assert one["tries"] >= 2
-    assert RETURN in one["cause"]
+    (item,) = answer("stuck", home=home)
+    assert {"id", "what", "order", "cause", "tries", "next_try"} <= item.keys()
+    assert item["id"].startswith("goods.")
+    assert "order_cancel is dead" in item["what"]
+    assert item["order"] == answered.order_id
+    assert item["tries"] >= 2
+    assert RETURN in item["cause"]
     assert labkit("check", home=home).returncode == 1
 
-    failed = labkit("retry", one["id"], home=home)
+    failed = labkit("retry", item["id"], home=home)
     assert (failed.returncode, RETURN in failed.stdout + failed.stderr) == (1, True)
     assert labkit("fault", "--clear", home=home).returncode == 0
-    assert labkit("retry", one["id"], home=home).returncode == 0
+    assert labkit("retry", item["id"], home=home).returncode == 0
     assert answer("stuck", home=home) == []
-    again = labkit("retry", one["id"], home=home)
+    again = labkit("retry", item["id"], home=home)
     assert again.returncode == 1  # it is done already
 
 
@@ -151,20 +153,20 @@ def test_given_up_and_taken_back(lab: Lab, home: Path, history: History) -> None
     answered = history.place(goods_number=3)
     with lab.faults.killed("goods"):
         assert history.cancel(answered.order_id).status_code == 200
-        (one,) = until(lambda: answer("stuck", home=home), "goods lacks it", seconds=30)
-        assert one["id"].startswith("order.outbox.")
-        assert labkit("give-up", one["id"], home=home).returncode == 0
+        (letter,) = until(lambda: answer("stuck", home=home), "goods lacks it", seconds=30)
+        assert letter["id"].startswith("order.outbox.")
+        assert labkit("give-up", letter["id"], home=home).returncode == 0
         (dead,) = answer("stuck", home=home)
-        assert (dead["id"], dead["next_try"], dead["kind"]) == (one["id"], None, "dead_out")
+        assert (dead["id"], dead["next_try"], dead["kind"]) == (letter["id"], None, "dead_out")
         assert dead["cause"].startswith("given up by hand: ")
     assert labkit("settle", home=home).returncode == 0  # a dead letter is not in flight
     assert labkit("check", home=home).returncode == 1
 
-    assert labkit("take-back", one["id"], home=home).returncode == 0
+    assert labkit("take-back", letter["id"], home=home).returncode == 0
     assert labkit("settle", home=home).returncode == 0
     assert answer("stuck", home=home) == []
     for verb in ("give-up", "take-back"):  # it is home, and stays there
-        done = labkit(verb, one["id"], home=home)
+        done = labkit(verb, letter["id"], home=home)
         assert (done.returncode, "is done already" in done.stderr) == (1, True)
 
 
@@ -175,7 +177,7 @@ def test_the_same_from_a_notebook(lab: Lab, history: History) -> None:
     with lab.faults.armed(RETURN, "refuse", times=99):
         assert history.cancel(answered.order_id).status_code == 200
         until(lambda: "inbox of goods" in lab.stuck().to_string(), "goods could not handle it")
-        (id,) = (one for one in lab.stuck(raw=True)["id"] if one.startswith("goods."))
+        (id,) = (item for item in lab.stuck(raw=True)["id"] if item.startswith("goods."))
         with pytest.raises(RuntimeError, match=r"refused; see: lab\.stuck"):
             lab.by_hand.retry(id)
         assert lab.by_hand.give_up(id).endswith("is given up")
@@ -226,7 +228,11 @@ def test_reset_seeds_as_much_as_is_asked_for(home: Path, history: History) -> No
     seeds = "--goods 3 --users 4 --stock 5 --balance 600 --coupons 6"
     assert labkit("reset", *seeds.split(), home=home).returncode == 0
     history.begin()
-    assert {one: row["goods_number"] for one, row in history.goods.items()} == {1: 5, 2: 5, 3: 5}
+    assert {goods_id: row["goods_number"] for goods_id, row in history.goods.items()} == {
+        1: 5,
+        2: 5,
+        3: 5,
+    }
     assert [row["user_money"] for row in history.users.values()] == [600] * 4
     assert [*history.users] == [1, 2, 3, 4]
     assert [*history.coupons] == [1, 2, 3, 4, 5, 6]

@@ -51,8 +51,8 @@ def pay(home: Path, order_id: int | None, *words: str) -> str:
 
 
 def stuck(home: Path) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = json.loads(labkit("stuck", "--json", home=home).stdout)
-    return found
+    listed: list[dict[str, object]] = json.loads(labkit("stuck", "--json", home=home).stdout)
+    return listed
 
 
 def test_an_order_is_paid_from_the_command_line(lab: Lab, home: Path, history: History) -> None:
@@ -86,15 +86,15 @@ def test_a_refund_that_fails_is_seen_and_driven_by_hand(
     lab.settle()
     lab.faults.arm(REFUND, "refuse", times=10**6)
     until(lambda: history.give_back(order_id).status_code == 200, "it is returned")
-    (one,) = until(lambda: [one for one in stuck(home) if one["cause"]], "the refund failed")
-    assert (one["what"], one["order"]) == ("refund not answered", order_id)
-    assert REFUND in str(one["cause"])
+    (item,) = until(lambda: [row for row in stuck(home) if row["cause"]], "the refund failed")
+    assert (item["what"], item["order"]) == ("refund not answered", order_id)
+    assert REFUND in str(item["cause"])
     settle = labkit("settle", "--timeout", "0.1", home=home)
     assert (settle.returncode, "refund not answered" in settle.stdout) == (1, True)
-    failed = labkit("retry", str(one["id"]), home=home)
+    failed = labkit("retry", str(item["id"]), home=home)
     assert (failed.returncode, REFUND in failed.stderr) == (1, True), failed
     lab.faults.disarm()
-    driven = labkit("retry", str(one["id"]), home=home)
+    driven = labkit("retry", str(item["id"]), home=home)
     assert driven.returncode == 0, driven
     lab.settle()
     assert stuck(home) == []
@@ -110,11 +110,11 @@ def test_a_payment_that_nobody_told_us_of_is_in_flight(
     with lab.faults.armed("platform.notify.before_notify", "refuse"):
         order_id = history.tables.rows("order", "SELECT order_id FROM trade_order")[-1]["order_id"]
         pay(home, order_id)
-    (one,) = until(lambda: [one for one in stuck(home) if one["cause"]], "asking failed")
-    assert (one["id"], one["order"]) == (f"pay.{opened}", order_id)
-    assert one["what"] == "paid at the platform, not known here"
+    (item,) = until(lambda: [row for row in stuck(home) if row["cause"]], "asking failed")
+    assert (item["id"], item["order"]) == (f"pay.{opened}", order_id)
+    assert item["what"] == "paid at the platform, not known here"
     assert labkit("settle", "--timeout", "0.1", home=home).returncode == 1
     lab.faults.disarm()
-    assert labkit("retry", str(one["id"]), home=home).returncode == 0
+    assert labkit("retry", str(item["id"]), home=home).returncode == 0
     lab.settle()
     assert list(lab.tables("trade_order")["pay_status"])[-1] == "2 paid"

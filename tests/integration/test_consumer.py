@@ -58,9 +58,9 @@ def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
         until(lambda: not list(consumer.poll(0.2)) and not consumer._membership.joining, "it joins")
         topics.make(ground, [ground.prefix + topic])
         producer.send(OutboxMessage(event_id=1, topic=topic, tag="", key="1", body="{}")).get(10)
-        (found,) = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
+        (delivery,) = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
     topics.remove(ground, [ground.prefix + topic])
-    assert (found.topic, found.event_id) == (topic, 1)
+    assert (delivery.topic, delivery.event_id) == (topic, 1)
 
 
 def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
@@ -73,23 +73,23 @@ def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
     topics.make(ground, [ground.prefix + topic])
     with closing(broker.producer()) as producer:
         parcels = [
-            OutboxMessage(event_id=one, topic=topic, tag="", key=str(one), body="{}")
-            for one in range(1, many + 1)
+            OutboxMessage(event_id=number, topic=topic, tag="", key=str(number), body="{}")
+            for number in range(1, many + 1)
         ]
         for sent in [producer.send(parcel) for parcel in parcels]:
             sent.get(10)
     with closing(broker.consumer([topic])) as consumer:
-        heard, told = set[int](), []
+        heard, heard_at = set[int](), []
 
         def has_read_all() -> bool:
-            heard.update(one.event_id for one in consumer.poll(0.2))
+            heard.update(delivery.event_id for delivery in consumer.poll(0.2))
             if consumer.has_joined and consumer.has_read_all():
-                told.append(len(heard))
-            return bool(told)
+                heard_at.append(len(heard))
+            return bool(heard_at)
 
         until(has_read_all, "it has read all", seconds=60)
     topics.remove(ground, [ground.prefix + topic])
-    assert told == [many]
+    assert heard_at == [many]
 
 
 def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +115,6 @@ def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.Monke
         consumer._membership.joining = False  # so that closing waits for nothing
     broker.change_group()
     with closing(broker.consumer([topic])) as consumer:
-        found = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
+        deliveries = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
     topics.remove(ground, [ground.prefix + topic])
-    assert [(one.group, one.event_id) for one in found] == [("wedged", 7)]
+    assert [(delivery.group, delivery.event_id) for delivery in deliveries] == [("wedged", 7)]

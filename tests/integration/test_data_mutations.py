@@ -71,9 +71,9 @@ class Shop:
     def is_whole(self) -> bool:
         """Return True if all invariants hold as the data is."""
         self.mirror.execute("BEGIN")
-        found = self.broken()
+        broken = self.broken()
         self.mirror.execute("ROLLBACK")
-        return not found
+        return not broken
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +110,8 @@ def test_whatever_is_changed_is_seen_or_harmless(shop: Shop) -> None:
 def is_harmless(shop: Shop, kind: Kind, row: dict[str, int]) -> bool:
     """Return True if there is a reason why nobody need see that this row changes."""
     where, _ = HARMLESS.get(kind.place, ("0", ""))
-    found = f'SELECT 1 FROM "{kind.database}".{kind.table} WHERE rowid = :row AND ({where})'
-    return shop.mirror.execute(found, row).fetchone() is not None
+    query = f'SELECT 1 FROM "{kind.database}".{kind.table} WHERE rowid = :row AND ({where})'
+    return shop.mirror.execute(query, row).fetchone() is not None
 
 
 def is_unseen(shop: Shop, place: str, dice: random.Random) -> bool:

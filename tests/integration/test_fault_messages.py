@@ -41,7 +41,7 @@ def test_the_later_goes_first(teller: Teller) -> None:
         for _ in range(6):
             assert history.place().refused
         teller.lab.settle()
-        new = [one for one in sent(teller.lab) if one not in before]
+        new = [purchase for purchase in sent(teller.lab) if purchase not in before]
         assert new != sorted(new)
         assert reach.times >= 1
     before |= set(new)
@@ -49,7 +49,7 @@ def test_the_later_goes_first(teller: Teller) -> None:
         for _ in range(3):
             assert history.place().refused
             teller.lab.settle()
-    new = [one for one in sent(teller.lab) if one not in before]
+    new = [purchase for purchase in sent(teller.lab) if purchase not in before]
     assert (len(new), new) == (3, sorted(new))
     teller.check()
 
@@ -70,7 +70,7 @@ def test_what_is_late_goes_when_the_fault_is_over(teller: Teller) -> None:
         assert asked.refused
         until(lambda: reach.times, "it is held")
         assert asked.order_id not in returned(history)
-        assert [one["topic"] for one in waiting(teller.lab)] == [CANCEL]
+        assert [future["topic"] for future in waiting(teller.lab)] == [CANCEL]
     teller.check()
     assert asked.order_id in returned(teller.history)
 
@@ -88,8 +88,8 @@ def test_poison_is_dead_and_the_others_go_on(teller: Teller, topic: str) -> None
         until(lambda: asked.order_id in returned(history), "the next message is handled")
         until(lambda: {status for status, _ in poison(history, topic)} == {2}, "it is dead")
         assert all("ValidationError" in cause for _, cause in poison(history, topic))
-        found = teller.lab.check()
-        assert set(found[found["held"] != "yes"]["invariant"]) == {"nothing is given up"}
+        verdicts = teller.lab.check()
+        assert set(verdicts[verdicts["held"] != "yes"]["invariant"]) == {"nothing is given up"}
     assert {status for status, _ in poison(history, topic)} == {1}
     assert all("ValidationError" in cause for _, cause in poison(history, topic))
     teller.check()
@@ -108,8 +108,10 @@ def test_poison_that_comes_after_its_end_does_nothing(teller: Teller) -> None:
 
 def test_a_topic_that_is_none_is_refused(teller: Teller) -> None:
     """Who misspells a topic is told which there are."""
-    known = pytest.raises(ValueError, match="there are order_cancel, order_return, paid, refunded")
-    with known, teller.lab.faults.duplicated("order_cancelled"):
+    refused = pytest.raises(
+        ValueError, match="there are order_cancel, order_return, paid, refunded"
+    )
+    with refused, teller.lab.faults.duplicated("order_cancelled"):
         pass
 
 
@@ -123,9 +125,9 @@ def failing(teller: Teller) -> Iterator[History]:
 
 def records(lab: Lab, topic: str) -> Iterator[tuple[int, int]]:
     """Time and event id of what the broker holds of a topic."""
-    for one in BrokerLog(lab.home).read():
-        if one.topic.endswith(topic) and "dead_letter" not in one.topic:
-            yield one.timestamp, int(dict(one.headers)["event_id"])
+    for record in BrokerLog(lab.home).read():
+        if record.topic.endswith(topic) and "dead_letter" not in record.topic:
+            yield record.timestamp, int(dict(record.headers)["event_id"])
 
 
 def counted(lab: Lab, topic: str) -> Counter[int]:
@@ -153,5 +155,5 @@ def poison(history: History, topic: str) -> list[tuple[int, str]]:
 
 def waiting(lab: Lab) -> list[dict[str, object]]:
     """What the outbox of order has not sent."""
-    found = lab.tables("trade_mq_producer")
-    return found[(found["service"] == "order") & (found["status"] == "0 unsent")].to_dict("records")
+    rows = lab.tables("trade_mq_producer")
+    return rows[(rows["service"] == "order") & (rows["status"] == "0 unsent")].to_dict("records")

@@ -58,7 +58,9 @@ def test_what_is_lost_on_the_way_back_was_done(teller: Teller) -> None:
         (payment,) = history.tables.rows("pay", PAYMENTS, order_id=order_id)
         trades = history.tables.rows("platform", TRADES, **payment)
         assert len(trades) == 1
-    opened = until(lambda: found if (found := history.create(order_id)).open else None, "it opens")
+    opened = until(
+        lambda: payment if (payment := history.create(order_id)).open else None, "it opens"
+    )
     assert opened.pay_id == payment["pay_id"]
     history.press(opened)
     teller.check()
@@ -73,13 +75,13 @@ def test_a_cut_that_nothing_crosses_is_not_reached(teller: Teller) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "says"),
+    ("edge", "says"),
     [
         (("order", "shop"), "no service of that name"),
         (("order", "order"), "between two services"),
     ],
 )
-def test_a_cut_between_nobody_is_refused(teller: Teller, told: tuple[str, str], says: str) -> None:
+def test_a_cut_between_nobody_is_refused(teller: Teller, edge: tuple[str, str], says: str) -> None:
     """What is no service, or only one, is said in one line."""
-    with pytest.raises(ValueError, match=says), teller.lab.faults.cut(*told):
+    with pytest.raises(ValueError, match=says), teller.lab.faults.cut(*edge):
         pass

@@ -42,11 +42,11 @@ def test_a_clock_that_is_behind_makes_no_ids(teller: Teller) -> None:
     when the clock is right again. What needs no new ids goes on meanwhile."""
     before = placed(teller.history)
     with broken(teller, ("clock_stepped", ("order", -5.0))) as (reach,):
-        known = ids(teller)
+        earlier = ids(teller)
         asked = teller.history.place()
         assert asked.status == 503
         assert reach.times > 0
-        assert ids(teller) == known
+        assert ids(teller) == earlier
         assert teller.history.http.get(f"/order/{before.order_id}").status_code == 200
     placed(teller.history)
 
@@ -144,7 +144,7 @@ def workers(made: set[int]) -> set[int]:
 def pid_of(lab: Lab, process: str) -> int | None:
     """The process that is called so; None where there is none."""
     named = {
-        f"{one['name']}-{one['instance']}": one["pid"]
-        for one in launch.status(lab.home)["services"]
+        f"{row['name']}-{row['instance']}": row["pid"]
+        for row in launch.status(lab.home)["services"]
     }
     return named.get(process)

@@ -44,8 +44,8 @@ def whole(lab: Lab, history: History) -> None:
     asked = "SELECT tries, status FROM trade_mq_consumer_log"
     inboxes = [
         row
-        for name, one in SERVICES.items()
-        if one.handlers
+        for name, service in SERVICES.items()
+        if service.handlers
         for row in history.tables.rows(name, asked)
     ]
     assert inboxes, "no message was looked at"
@@ -109,10 +109,13 @@ def test_the_registry_is_away(lab: Lab, history: History) -> None:
     mine = [placed(history, money_paid=1) for _ in range(3)]
     with lab.faults.registry_away() as reach:
         met(history, reach, says="no time for ids could be reserved")
-        for one in mine:
-            assert history.cancel(one.order_id).status_code in (200, 503)
-    for one in mine:
-        until(lambda one=one: history.cancel(one.order_id).status_code in (200, 409), "cancelled")
+        for answer in mine:
+            assert history.cancel(answer.order_id).status_code in (200, 503)
+    for answer in mine:
+        until(
+            lambda answer=answer: history.cancel(answer.order_id).status_code in (200, 409),
+            "cancelled",
+        )
     whole(lab, history)
 
 
@@ -164,9 +167,9 @@ def test_a_tool_says_which_database_is_away(
         for word in ("stuck", "check", "settle"):
             monkeypatch.setattr(sys, "argv", ["labkit", word, "--home", str(lab.home.folder)])
             capsys.readouterr()
-            with pytest.raises(SystemExit) as told:
+            with pytest.raises(SystemExit) as error:
                 cli.main()
-            assert told.value.code == 1
+            assert error.value.code == 1
             said = capsys.readouterr().err
             assert said.startswith("labkit: the database of goods does not answer (unable to open")
             assert "labkit down and labkit up" in said
@@ -181,9 +184,9 @@ def test_what_an_embedded_lab_has_not_is_said(lab: Lab, history: History) -> Non
         lab.faults.server_slow,
         lab.faults.server_cut,
     ):
-        with pytest.raises(ValueError, match="there is no mysql in an embedded lab") as told:
+        with pytest.raises(ValueError, match="there is no mysql in an embedded lab") as error:
             breaks("mysql").__enter__()
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="nobody has no database; order, goods"):
         lab.faults.database_away("nobody").__enter__()
     placed(history, **ALL)

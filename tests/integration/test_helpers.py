@@ -70,7 +70,7 @@ class Reset:
     """A reset that somebody else asked for, and that never gets beyond its seeding."""
 
     def __init__(self, lab: Lab) -> None:
-        self.told = ""
+        self.outcome = ""
         points.arm(lab.home, SEEDING, "delay:600")
         self._home = lab.home
         self._asking = threading.Thread(target=self._ask)
@@ -81,13 +81,13 @@ class Reset:
         try:
             control.tell(self._home, "reset")
         except (NotUp, RuntimeError) as error:
-            self.told = str(error)
+            self.outcome = str(error)
 
     def answer(self) -> str:
         """What who asked for it was told."""
         self._asking.join(30)
         assert not self._asking.is_alive()
-        return self.told
+        return self.outcome
 
 
 def test_a_helper_dies_with_its_supervisor(home: Path) -> None:
@@ -98,7 +98,7 @@ def test_a_helper_dies_with_its_supervisor(home: Path) -> None:
     reset = Reset(lab)
     all_of_it = family(lab)
     assert len(all_of_it) == 2  # itself, and who seeds
-    recorded = {one["pid"] for one in lab.home.state()["processes"]}
+    recorded = {process["pid"] for process in lab.home.state()["processes"]}
     assert recorded == set(all_of_it.values()) - {all_of_it["supervisor"]}
     os.kill(all_of_it["supervisor"], signal.SIGKILL)
     until(lambda: gone(all_of_it), "all are gone")
@@ -109,7 +109,10 @@ def test_a_helper_dies_with_its_supervisor(home: Path) -> None:
     for name, pid in processes(home).items():
         if name != "supervisor":
             os.kill(pid, signal.SIGKILL)
-    until(lambda: all(one["state"] == "up" for one in launch.status(lab.home)["services"]), "back")
+    until(
+        lambda: all(process["state"] == "up" for process in launch.status(lab.home)["services"]),
+        "back",
+    )
     for order_id in (before, after):
         until(lambda: lab.client.find(order_id).status_code == 200, "it is there")  # noqa: B023
     lab.settle()
@@ -134,10 +137,10 @@ def test_a_helper_that_is_killed_is_told_in_one_line(home: Path) -> None:
     reset = Reset(lab)
     all_of_it = family(lab)
     os.kill(helper_of(lab), signal.SIGKILL)
-    told = reset.answer()
-    assert "killed by signal 9" in told
-    assert "memory" in told
-    assert f"labkit up --home {home}" in told
+    outcome = reset.answer()
+    assert "killed by signal 9" in outcome
+    assert "memory" in outcome
+    assert f"labkit up --home {home}" in outcome
     until(lambda: gone(all_of_it), "all are gone")
     assert launch.status(lab.home)["supervisor"] is None
     assert not launch.is_up(lab.home)
@@ -178,7 +181,10 @@ def test_a_fork_that_fails_costs_a_moment(lab: Lab, service: str, failpoint: str
     os.kill(before[service], signal.SIGKILL)
     until(lambda: processes(lab.home.folder).get(service, before[service]) != before[service], "")
     until(lambda: not points.remaining(lab.home, f"supervisor.{failpoint}"), "it failed thrice")
-    until(lambda: all(one["state"] == "up" for one in launch.status(lab.home)["services"]), "back")
+    until(
+        lambda: all(process["state"] == "up" for process in launch.status(lab.home)["services"]),
+        "back",
+    )
     after = processes(lab.home.folder)
     assert {name for name in after if after[name] != before[name]} == {service}
     assert placed(History(lab.home.folder))

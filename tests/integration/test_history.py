@@ -87,7 +87,7 @@ SPOILT = {
 
 
 @pytest.fixture(scope="module")
-def told(running_lab: Lab) -> History:
+def busy_history(running_lab: Lab) -> History:
     """Orders of every fate: confirmed with all, plain, cancelled by its user, failed, refused."""
     running_lab.reset()
     history = History(running_lab.home.folder)
@@ -102,12 +102,12 @@ def told(running_lab: Lab) -> History:
 
 
 @pytest.fixture
-def copied(told: History, tmp_path: Path) -> Iterator[History]:
+def copied(busy_history: History, tmp_path: Path) -> Iterator[History]:
     """The same history, over a copy of the tables that a test may spoil."""
-    tables, answers = told.tables, list(told.answers)
-    told.tables = Tables.copy_to(tables, tmp_path)
-    yield told
-    told.tables, told.answers = tables, answers
+    tables, answers = busy_history.tables, list(busy_history.answers)
+    busy_history.tables = Tables.copy_to(tables, tmp_path)
+    yield busy_history
+    busy_history.tables, busy_history.answers = tables, answers
 
 
 def test_the_truth_passes(copied: History) -> None:

@@ -32,8 +32,8 @@ FAIL = "order.confirm_pre_order.before_commit"
 def test_a_home_in_use_is_left_alone(lab: Lab) -> None:
     """A second `up` says that it is up; a second supervisor gives up with one line."""
     before = processes(lab.home.folder)
-    told = labkit("up", home=lab.home.folder)
-    assert (told.returncode, "is up already" in told.stdout) == (0, True)
+    result = labkit("up", home=lab.home.folder)
+    assert (result.returncode, "is up already" in result.stdout) == (0, True)
     spec = json.dumps(
         {
             "home": str(lab.home.folder),
@@ -78,8 +78,8 @@ def test_a_call_without_the_secret_is_refused(lab: Lab, history: History, secret
     """A neighbour on the same machine finds the port: it can take nothing."""
     assert placed(history)
     before = history.tables.everything()
-    found = lab.home.state()["services"]
-    endpoint = next(one["endpoint"] for one in found if one["name"] == "goods")
+    listed = lab.home.state()["services"]
+    endpoint = next(process["endpoint"] for process in listed if process["name"] == "goods")
     goods_id = next(iter(history.goods))
     command = DeductStock(order_id=1, goods_id=goods_id, goods_number=1).model_dump_json().encode()
 
@@ -117,8 +117,11 @@ def test_a_reset_under_load_lets_nothing_through(lab: Lab) -> None:
     lab.settle()
     rows = history.tables.everything()
     assert rows["order.trade_order"]
-    dated = {name: [number(row) for row in found] for name, found in rows.items()}
-    old = {name: [one for one in found if 0 < one < began] for name, found in dated.items()}
+    dated = {name: [number(row) for row in rows_] for name, rows_ in rows.items()}
+    old = {
+        name: [candidate for candidate in numbers if 0 < candidate < began]
+        for name, numbers in dated.items()
+    }
     assert not any(old.values()), old
 
 

@@ -99,8 +99,8 @@ def test_while_it_runs_a_second_waits_and_gets_202_with_the_same_id(
     assert first.order_id == second.order_id
     answered = until_decided(history, second)
     assert answered.order_id in (first.order_id, None)  # None: it was cancelled for being late
-    found = history.http.get(f"/order/{first.order_id}")
-    assert found.json()["data"]["order_status"] == (1 if answered.placed else 2)
+    answer = history.http.get(f"/order/{first.order_id}")
+    assert answer.json()["data"]["order_status"] == (1 if answered.placed else 2)
 
 
 def test_a_refusal_is_kept(lab: Lab, history: History) -> None:

@@ -82,8 +82,12 @@ def stopped_while_it_writes(process: psutil.Process, database: Path) -> bool:
 
 
 def pid_of(lab: Lab, name: str, instance: int) -> int:
-    found = launch.status(lab.home)["services"]
-    return next(one["pid"] for one in found if (one["name"], one["instance"]) == (name, instance))
+    listed = launch.status(lab.home)["services"]
+    return next(
+        process["pid"]
+        for process in listed
+        if (process["name"], process["instance"]) == (name, instance)
+    )
 
 
 def succeed(history: History, orders: int = 10) -> bool:
@@ -103,16 +107,20 @@ def test_scaling_from_the_command_line(lab: Lab) -> None:
 
 def serving(lab: Lab, service: str) -> list[int]:
     """Which instances of a service are up."""
-    found = launch.status(lab.home)["services"]
-    return [one["instance"] for one in found if (one["name"], one["state"]) == (service, "up")]
+    listed = launch.status(lab.home)["services"]
+    return [
+        process["instance"]
+        for process in listed
+        if (process["name"], process["state"]) == (service, "up")
+    ]
 
 
 def test_a_number_that_cannot_be_had(lab: Lab) -> None:
     """It is refused in one line that says what can be had, and nothing changes."""
     before = launch.status(lab.home)["services"]
-    told = labkit("scale", "user=2", "goods=10", home=lab.home.folder)
-    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
-    assert "'goods=10': write SERVICE=1 to 9; services are order, goods" in told.stderr
+    result = labkit("scale", "user=2", "goods=10", home=lab.home.folder)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "'goods=10': write SERVICE=1 to 9; services are order, goods" in result.stderr
     with pytest.raises(RuntimeError, match="'goods=0': write SERVICE=1 to 9"):
         lab.scale(user=2, goods=0)
     assert launch.status(lab.home)["services"] == before

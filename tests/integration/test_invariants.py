@@ -61,9 +61,9 @@ def home(whole: Home, tmp_path: Path) -> Home:
 
 def broken(home: Home) -> set[str]:
     reader = Reader(home)
-    found = {one["name"] for one in check.check(reader) if not one["held"]}
+    verdicts = {verdict["name"] for verdict in check.check(reader) if not verdict["held"]}
     reader.close()
-    return found
+    return verdicts
 
 
 @pytest.fixture
@@ -81,9 +81,9 @@ def spoil(
                 continue
             if database == "history":
                 old, new = sql.split(" → ")
-                told = home.history_file.read_text()
-                assert old in told
-                home.history_file.write_text(told.replace(old, new, 1))
+                text = home.history_file.read_text()
+                assert old in text
+                home.history_file.write_text(text.replace(old, new, 1))
                 continue
             with sqlite3.connect(home.databases / f"{database}.sqlite") as connection:
                 changed = connection.execute(sql, ids).rowcount
@@ -113,7 +113,7 @@ def test_each_looks_at_something_and_holds(
     spoil([])
     assert broken(home) == set()
     reader = Reader(home)
-    looked_at = {one["name"]: one["looked_at"] for one in check.check(reader)}
+    looked_at = {verdict["name"]: verdict["looked_at"] for verdict in check.check(reader)}
     reader.close()
     assert all(looked_at.values()), looked_at
 
@@ -135,6 +135,6 @@ def test_other_ways_to_lose_something_are_seen(
     """Each is seen by what it touches; what is merely on its way is no breach."""
     expected, changes = OTHERS[what]
     spoil(changes)
-    found = broken(home)
-    assert found >= expected
-    assert bool(found) == bool(expected)
+    names = broken(home)
+    assert names >= expected
+    assert bool(names) == bool(expected)

@@ -160,8 +160,8 @@ def test_a_flow_that_outlives_its_deadline_loses(
     with lab.faults.armed(f"order.{hangs}", "delay:6"):
         answered = history.place(**WANTED, key="k")
         assert answered.status == 202
-        found = until(lambda: decided(lab, answered), "the sweeper has cancelled it")
-        assert found["order_status"] == CANCELLED
+        decision = until(lambda: decided(lab, answered), "the sweeper has cancelled it")
+        assert decision["order_status"] == CANCELLED
         lab.settle()
         assert outcome(history, "goods", answered.order_id) == "undone"
         assert not point(lab, f"order.{goes_on}")["hits"]
@@ -181,4 +181,4 @@ def decided(lab: Lab, answered: Answered) -> dict[str, Any] | None:
 
 def point(lab: Lab, name: str) -> dict[str, Any]:
     """What is known of a failpoint."""
-    return next(one for one in lab.faults.list() if one["name"] == name)
+    return next(row for row in lab.faults.list() if row["name"] == name)

@@ -92,8 +92,8 @@ def test_a_set_clock_is_noticed_by_nobody(machine: tuple[Lab, Setting], hours: i
         buy_and_pay(lab)
         lab.settle(timeout=240)
         assert in_flight.stuck(reader) == []
-        found = lab.check()
-        assert set(found["held"]) == {"yes"}, found.to_string()
+        verdicts = lab.check()
+        assert set(verdicts["held"]) == {"yes"}, verdicts.to_string()
     assert lab.client.find(str(unpaid.order_id)).json()["data"]["order_status"] == 1
 
 

@@ -77,12 +77,12 @@ def start_up(home: Path) -> "subprocess.Popen[str]":
 
 def supervisors(home: Path) -> list[int]:
     """Every supervisor of a home, by its command line and not by what it has written."""
-    found = []
+    pids = []
     for process in psutil.process_iter(["pid", "cmdline"]):
         words = process.info["cmdline"] or []
         if "labkit.stack" in words and any(f'"home": "{home}"' in word for word in words):
-            found.append(process.info["pid"])
-    return found
+            pids.append(process.info["pid"])
+    return pids
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
@@ -103,9 +103,9 @@ def test_an_interrupted_up_leaves_nothing(
     with inject_bug(held(flag, where)), start_up(home) as up:
         until(lambda: reached(flag), "the supervisor is where it is held", 240)
         up.send_signal(how)
-        told = labkit("down", home=home) if how == signal.SIGKILL else None
+        result = labkit("down", home=home) if how == signal.SIGKILL else None
         up.wait(240)
-    assert told is None or (told.returncode, told.stdout) == (0, "the lab is down\n"), told
+    assert result is None or (result.returncode, result.stdout) == (0, "the lab is down\n"), result
     assert labkit("down", home=home).stdout == "no lab was up\n"
     flag.unlink()
     assert supervisors(home) == []
@@ -139,13 +139,13 @@ def test_down_ends_a_supervisor_that_stands_still(tmp_path: Path) -> None:
     lab = Lab.up(tmp_path / "home")
     before = processes(lab.home.folder)
     os.kill(before["supervisor"], signal.SIGSTOP)
-    told = labkit("reset", home=lab.home.folder)
-    assert (told.returncode, "stands still" in told.stderr) == (1, True), told
-    told = labkit("up", home=lab.home.folder)
-    assert (told.returncode, "labkit down" in told.stderr) == (1, True), told
-    told = labkit("down", home=lab.home.folder)
-    assert told.stdout.endswith("the lab is down\n"), told
-    assert "stands still: it is woken" in told.stdout
+    result = labkit("reset", home=lab.home.folder)
+    assert (result.returncode, "stands still" in result.stderr) == (1, True), result
+    result = labkit("up", home=lab.home.folder)
+    assert (result.returncode, "labkit down" in result.stderr) == (1, True), result
+    result = labkit("down", home=lab.home.folder)
+    assert result.stdout.endswith("the lab is down\n"), result
+    assert "stands still: it is woken" in result.stdout
     assert gone(before)
     assert not launch.is_up(lab.home)
 
@@ -205,8 +205,8 @@ def test_a_lock_tells_who_holds_it(tmp_path: Path) -> None:
     assert holder.holder_of(home) is None
     with home.lock_file.open("w") as lock:
         holder.sign(lock.fileno(), os.getpid())
-    found = holder.holder_of(home)
-    assert found
-    assert (found.pid, found.is_alive, found.is_stopped) == (os.getpid(), True, False)
-    home.lock_file.write_text(f'{{"pid": {os.getpid()}, "birth": "{found.birth}0"}}')
+    owner = holder.holder_of(home)
+    assert owner
+    assert (owner.pid, owner.is_alive, owner.is_stopped) == (os.getpid(), True, False)
+    home.lock_file.write_text(f'{{"pid": {os.getpid()}, "birth": "{owner.birth}0"}}')
     assert holder.holder_of(home) is None

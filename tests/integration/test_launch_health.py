@@ -48,7 +48,7 @@ def stopped(pid: int) -> Iterator[None]:
 def states(home: Path) -> dict[str, Any]:
     """What `labkit status --json` says of each process."""
     ask_status.cache_clear()
-    return {one["name"]: one["state"] for one in ask_status(home)["services"]}
+    return {process["name"]: process["state"] for process in ask_status(home)["services"]}
 
 
 def test_each_edge_of_the_wiring_is_gone_along(lab: Lab) -> None:
@@ -67,7 +67,7 @@ def test_a_health_check_changes_and_counts_nothing(lab: Lab) -> None:
     """No row is written, and no failpoint is crossed: a crash armed there is meant for an order."""
     lab.settle()
     before = {point["name"]: point["hits"] for point in points.list_all(lab.home)}
-    assert not [one for one in health.ask(lab.home).values() if one.problem]
+    assert not [answer for answer in health.ask(lab.home).values() if answer.problem]
     after = {point["name"]: point["hits"] for point in points.list_all(lab.home)}
     asked = {name for name in after if after[name] != before[name] and "find_order" in name}
     assert not asked
@@ -80,8 +80,8 @@ def test_a_process_that_hangs_is_silent(lab: Lab, name: str) -> None:
         others = dict.fromkeys(states(lab.home.folder), "up")
         wanted = {**others, name: "silent"}
         until(lambda: states(lab.home.folder) == wanted, "one is silent, all others are up", 240)
-        told = labkit("status", home=lab.home.folder)
-        assert f"{name}-1 does not answer" in told.stdout
+        result = labkit("status", home=lab.home.folder)
+        assert f"{name}-1 does not answer" in result.stdout
     until(lambda: states(lab.home.folder)[name] == "up", "it answers again", 240)
 
 

@@ -55,10 +55,12 @@ def test_a_tool_reaches_services_past_its_proxies(
     for name, value in PROXIES.items():
         monkeypatch.setenv(name, value)
     lab = Lab(Home(home))
-    goods = next(one for one in launch.status(lab.home)["services"] if one["name"] == "goods")
+    goods = next(
+        process for process in launch.status(lab.home)["services"] if process["name"] == "goods"
+    )
     assert answers(goods["endpoint"])
-    told = run_beside(drive.retry(lab.home, "goods.383026413512351744"))
-    assert told.code != Code.DEPENDENCY_AWAY, told.message
+    outcome = run_beside(drive.retry(lab.home, "goods.383026413512351744"))
+    assert outcome.code != Code.DEPENDENCY_AWAY, outcome.message
     order = lab.order()
     assert lab.pay(str(order.order_id)).status == 200
     lab.settle()

@@ -68,7 +68,7 @@ def assert_mended(lab: Lab) -> None:
     folder = lab.home.folder
     assert not list((folder / "standing").glob("*.json"))
     assert not FaultBook(lab.home.faults).standing()
-    assert not any(one["armed"] for one in lab.faults.list())
+    assert not any(point["armed"] for point in lab.faults.list())
     services = lambda: launch.status(lab.home)["services"]  # noqa: E731  # asked again and again
     until(
         lambda: all(service["state"] == "up" for service in services()), "not all are up again", 60

@@ -101,11 +101,11 @@ def test_a_failpoint_that_no_scenario_reaches(tmp_path: Path) -> None:
 
 def test_all_failpoints_of_the_list_are_played(tmp_path: Path) -> None:
     """A cell that does not exist is refused, with what there is."""
-    for cell, told in (
+    for cell, complaint in (
         ("nobody:order.open_order.before_commit", "is no scenario"),
         ("paid:order.nothing.before_commit", "is no failpoint"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=complaint):
             run(cells=[cell], folder=tmp_path)
     with pytest.raises(ValueError, match="can crash, delay; not 'refuse'"):
         run(cells=["paid:pay.paid.after_ack"], action="refuse", folder=tmp_path)

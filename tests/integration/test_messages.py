@@ -52,7 +52,7 @@ def produce(lab: Lab) -> Iterator[Callable[..., None]]:
 
 
 def hits(lab: Lab, name: str) -> int:
-    return next(one["hits"] for one in lab.faults.list() if one["name"] == name)
+    return next(point["hits"] for point in lab.faults.list() if point["name"] == name)
 
 
 @pytest.mark.parametrize("service", HANDLERS)
@@ -87,7 +87,7 @@ def test_a_handler_that_fails_some_times_then_succeeds(
 
 
 def stuck(reader: Reader, cause: str) -> list[dict[str, Any]]:
-    return [one for one in in_flight.stuck(reader) if cause in (one["cause"] or "")]
+    return [item for item in in_flight.stuck(reader) if cause in (item["cause"] or "")]
 
 
 FOREIGN: dict[str, dict[str, Any]] = {
@@ -143,9 +143,9 @@ def test_poison_dies_and_healthy_orders_go_on(
     assert history.cancel(placed(history, **ALL).order_id).status_code == 200
     lab.settle()  # dead is not in flight
     history.check()
-    dead = [one for one in in_flight.stuck(reader) if "is dead" in one["what"]]
-    assert {one["id"] for one in dead} == {f"{service}.7" for service in HANDLERS}
-    assert all(one["cause"] and one["tries"] == 4 for one in dead)
+    dead = [item for item in in_flight.stuck(reader) if "is dead" in item["what"]]
+    assert {item["id"] for item in dead} == {f"{service}.7" for service in HANDLERS}
+    assert all(item["cause"] and item["tries"] == 4 for item in dead)
     lab.reset()  # an event that nobody sent, and that is dead, rightly breaks two invariants
 
 

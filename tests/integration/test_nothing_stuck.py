@@ -76,7 +76,7 @@ def measure(answered: list[Any], seconds: float = WINDOWS * WINDOW_SECONDS) -> S
         before, start = len(answered), time.monotonic()
         until(lambda end=start + WINDOW_SECONDS: time.monotonic() > end, "a window is over")
         new = answered[before:]
-        counts.append(sum(one.placed for one in new) / (time.monotonic() - start))
+        counts.append(sum(answer.placed for answer in new) / (time.monotonic() - start))
     return Speed(sum(counts) / len(counts), max(counts))
 
 
@@ -86,8 +86,8 @@ def buying(history: History) -> Iterator[list[Any]]:
     before = len(history.answers)
     with history.buying(clients=4, money_paid=1) as answered:
         yield answered
-    told = history.answers[before:]
-    assert sum(one.placed for one in told) >= 0.95 * len(told), told
+    answers = history.answers[before:]
+    assert sum(answer.placed for answer in answers) >= 0.95 * len(answers), answers
 
 
 def went_on(what: str, before: Speed, during: Speed) -> None:
@@ -105,14 +105,14 @@ def look(lab: Lab, console: Visit, key: int | None, cause: str, since: float) ->
     """
     with closing(Reader(lab.home)) as reader:
         rows: Callable[[], list[dict[str, Any]]] = lambda: [  # noqa: E731
-            one
-            for one in in_flight.stuck(reader)
-            if one["order"] == key and cause in (one["cause"] or "")
+            stuck
+            for stuck in in_flight.stuck(reader)
+            if stuck["order"] == key and cause in (stuck["cause"] or "")
         ]
         (row, *_) = until(rows, "it is stuck")
     in_tables = time.monotonic() - since
-    told = lambda: cause in console.item(row["id"])  # noqa: E731
-    until(told, "it is on the page")
+    is_told = lambda: cause in console.item(row["id"])  # noqa: E731
+    until(is_told, "it is on the page")
     item = console.item(row["id"])
     on_page = time.monotonic() - since
     print(f"{row['id']}: in `stuck` after {in_tables:.2f} s, on the console after {on_page:.2f} s")
@@ -128,13 +128,13 @@ def look(lab: Lab, console: Visit, key: int | None, cause: str, since: float) ->
 
 def is_free(lab: Lab, id: str) -> bool:
     with closing(Reader(lab.home)) as reader:
-        return all(one["id"] != id for one in in_flight.stuck(reader))
+        return all(item["id"] != id for item in in_flight.stuck(reader))
 
 
 def waits_for(lab: Lab, id: str) -> float:
     """Seconds until a stuck thing is tried again by itself."""
     with closing(Reader(lab.home)) as reader:
-        (row,) = (one for one in in_flight.stuck(reader) if one["id"] == id)
+        (row,) = (item for item in in_flight.stuck(reader) if item["id"] == id)
     return (int(row["next_try"]) - wall_ms()) / 1000
 
 

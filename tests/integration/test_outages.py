@@ -43,7 +43,7 @@ def test_the_broker_loses_all_it_holds_under_load(lab: Lab, history: History) ->
             so_far = len(answered)
             lab.faults.lose_broker()
             until(lambda more=so_far + 20: len(answered) >= more, "orders go on without a broker")
-    names = Counter(one.name for one in answered)
+    names = Counter(answer.name for answer in answered)
     assert set(names) <= {"ORDER_CONFIRM_FAILED", "DEPENDENCY_AWAY"}
     assert names["ORDER_CONFIRM_FAILED"] >= names.total() / 2
 
@@ -52,9 +52,9 @@ def test_the_broker_loses_all_it_holds_under_load(lab: Lab, history: History) ->
 def test_a_part_that_is_away_is_told_as_503(lab: Lab, history: History, service: str) -> None:
     """Each request is answered in time with 503 and when to ask again; then all goes on."""
     with lab.faults.killed(service):
-        told = history.place_all([ALL] * 4, clients=4)
-        assert [one.status for one in told] == [503] * 4
-        assert all(service in one.message for one in told)
+        answers = history.place_all([ALL] * 4, clients=4)
+        assert [answer.status for answer in answers] == [503] * 4
+        assert all(service in answer.message for answer in answers)
         response = lab.client.place(history.body(**ALL))
         assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
     lab.settle()
@@ -78,8 +78,8 @@ def test_the_order_service_goes_while_an_order_is_placed(lab: Lab, history: Hist
         with lab.faults.killed("order"):
             assert late.result().status == 202
             assert find(lab, late.result()).status_code == 503
-        found = until(lambda: decided(lab, late.result()), "the order is decided", seconds=10)
-        assert found["order_status"] == 2
+        decision = until(lambda: decided(lab, late.result()), "the order is decided", seconds=10)
+        assert decision["order_status"] == 2
 
 
 @contextmanager
@@ -107,12 +107,12 @@ def test_a_subscriber_that_was_down_gets_its_message(
     with lab.faults.killed(service):
         assert history.cancel(answered.order_id).status_code == 200
         seen = until(lambda: stuck(reader, service), "the message is seen as stuck")
-        assert {one["order"] for one in seen} == {answered.order_id}
+        assert {change["order"] for change in seen} == {answered.order_id}
     lab.settle()
 
 
 def stuck(reader: Reader, cause: str) -> list[dict[str, str]]:
-    return [one for one in in_flight.stuck(reader) if cause in (one["cause"] or "")]
+    return [item for item in in_flight.stuck(reader) if cause in (item["cause"] or "")]
 
 
 def test_a_flow_that_is_paused_past_its_deadline(lab: Lab, history: History) -> None:
@@ -125,14 +125,18 @@ def test_a_flow_that_is_paused_past_its_deadline(lab: Lab, history: History) -> 
         with lab.faults.paused("order"):
             youngest = max(row["order_id"] for row in history.tables.rows("order", sql))
             until(lambda: wall_ms() > made_at_ms(youngest) + 5000, "the deadline is over")
-        answered = [one.result() for one in late]
-    for one in answered:
-        until(lambda one=one: find(lab, one).status_code == 200, "it is decided", seconds=10)
+        answered = [future.result() for future in late]
+    for answer in answered:
+        until(
+            lambda answer=answer: find(lab, answer).status_code == 200,
+            "it is decided",
+            seconds=10,
+        )
 
 
 def test_a_part_that_hangs_is_not_waited_for(lab: Lab, history: History) -> None:
     """Goods service stands still for longer than a call may take: 503, and nothing is taken."""
     with lab.faults.paused("goods"):
-        assert [one.status for one in history.place_all([ALL] * 4, clients=4)] == [503] * 4
+        assert [answer.status for answer in history.place_all([ALL] * 4, clients=4)] == [503] * 4
     lab.settle()
     assert placed(history, **ALL)

@@ -77,9 +77,9 @@ def kill(lab: Lab, name: str) -> None:
 
 
 def pid_of(lab: Lab, name: str) -> int | None:
-    for one in launch.status(lab.home)["services"]:
-        if one["name"] == name and one["state"] == "up":
-            return int(one["pid"])
+    for process in launch.status(lab.home)["services"]:
+        if process["name"] == name and process["state"] == "up":
+            return int(process["pid"])
     return None
 
 
@@ -90,7 +90,9 @@ def test_payments_in_chaos(pay_teller: Teller) -> None:
     returned meanwhile: then the money at the platform is the money in the shop, to the cent, and
     points and log are there once."""
     lab, history = pay_teller.lab, pay_teller.history
-    placed = [one.order_id for one in history.place_all([{}] * PAYMENTS, CLIENTS) if one.placed]
+    placed = [
+        answer.order_id for answer in history.place_all([{}] * PAYMENTS, CLIENTS) if answer.placed
+    ]
     first = len(history.opened)
     with Disorder(lab) as disorder, ThreadPoolExecutor(1) as pool:
         paying = pool.submit(history.pay_all, placed, CLIENTS)

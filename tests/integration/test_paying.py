@@ -16,13 +16,13 @@ NEVER = 1000  # more often than a test crosses a failpoint
 
 def state(history: History, order_id: int | None) -> tuple[int, int]:
     """order_status and pay_status, as the user sees them."""
-    found = history.http.get(f"/order/{order_id}").json()["data"]
-    return found["order_status"], found["pay_status"]
+    order = history.http.get(f"/order/{order_id}").json()["data"]
+    return order["order_status"], order["pay_status"]
 
 
 def is_over(lab: Lab, failpoint: str) -> bool:
     """Whether a failpoint has done all that it was armed with."""
-    return not any(one["armed"] for one in lab.faults.list() if one["name"] == failpoint)
+    return not any(point["armed"] for point in lab.faults.list() if point["name"] == failpoint)
 
 
 def becomes(history: History, answered: Answered, wanted: tuple[int, int]) -> None:
@@ -32,7 +32,9 @@ def becomes(history: History, answered: Answered, wanted: tuple[int, int]) -> No
 def opened(history: History, **wanted: object) -> Opened:
     """The open payment of a new order."""
     order_id = placed(history, **wanted).order_id
-    return until(lambda: found if (found := history.create(order_id)).open else None, "it is open")
+    return until(
+        lambda: payment if (payment := history.create(order_id)).open else None, "it is open"
+    )
 
 
 def payments(history: History) -> list[dict[str, object]]:
@@ -43,13 +45,13 @@ def test_an_order_is_paid(history: History) -> None:
     """createPayment, the cashier's button, and the callback: the order is paid with its time, its
     user has a point for each whole yuan, and the log its line."""
     answered = placed(history, coupon=True, money_paid=1_01)
-    one = history.pay(answered.order_id)
-    assert one.pay_amount == 5000_00 - 20_00 - 1_01
+    payment = history.pay(answered.order_id)
+    assert payment.pay_amount == 5000_00 - 20_00 - 1_01
     becomes(history, answered, (1, 2))
-    found = history.find_payment(one.pay_id)
-    assert (found["order_id"], found["is_paid"]) == (str(answered.order_id), 1)
-    assert found["pay_time"]
-    assert found["trade_no"]
+    view = history.find_payment(payment.pay_id)
+    assert (view["order_id"], view["is_paid"]) == (str(answered.order_id), 1)
+    assert view["pay_time"]
+    assert view["trade_no"]
 
 
 def test_who_may_not_be_paid(lab: Lab, history: History) -> None:
@@ -63,8 +65,8 @@ def test_who_may_not_be_paid(lab: Lab, history: History) -> None:
     cancelled = placed(history)
     history.cancel(cancelled.order_id)
     free = placed(history, coupon=False, money_paid=0)
-    for one in (paid, cancelled):
-        refused = history.create(one.order_id)
+    for payment in (paid, cancelled):
+        refused = history.create(payment.order_id)
         assert (refused.status, refused.name) == (409, "ORDER_NOT_PAYABLE")
     assert history.create(free.order_id).open
     assert len(payments(history)) == 2
@@ -100,24 +102,24 @@ def test_a_payment_is_opened_once(history: History) -> None:
     """16 times at once, and once more: one payment, one trade, the same page."""
     order_id = placed(history).order_id
     with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(history.create, [order_id] * 16))
-    found.append(history.create(order_id))
-    told = {(one.pay_id, one.cashier_url) for one in found if one.open}
-    assert len(told) == 1
-    assert {one.status for one in found} <= {200, 503}
+        answers = list(pool.map(history.create, [order_id] * 16))
+    answers.append(history.create(order_id))
+    opened_ = {(payment.pay_id, payment.cashier_url) for payment in answers if payment.open}
+    assert len(opened_) == 1
+    assert {payment.status for payment in answers} <= {200, 503}
     assert len(payments(history)) == 1
     assert len(history.tables.rows("platform", "SELECT * FROM platform_trade")) == 1
 
 
 def test_pressed_often_it_pays_once(lab: Lab, history: History) -> None:
     """A double click, and two tabs: told that it is paid each time, and paid once."""
-    one = opened(history)
+    payment = opened(history)
     with ThreadPoolExecutor(8) as pool:
-        assert set(pool.map(history.press, [one] * 8)) == {200}
+        assert set(pool.map(history.press, [payment] * 8)) == {200}
     lab.settle()
-    assert history.press(one, "give-up") == 409
+    assert history.press(payment, "give-up") == 409
     [trade] = history.tables.rows("platform", "SELECT total_amount FROM platform_trade")
-    assert trade["total_amount"] == one.pay_amount
+    assert trade["total_amount"] == payment.pay_amount
 
 
 def test_given_up_it_can_be_paid_anew(lab: Lab, history: History) -> None:
@@ -126,7 +128,8 @@ def test_given_up_it_can_be_paid_anew(lab: Lab, history: History) -> None:
     assert history.press(first, "give-up") == 200
     assert history.press(first) == 409
     second = until(
-        lambda: found if (found := history.create(first.order_id)).open else None, "another is open"
+        lambda: payment if (payment := history.create(first.order_id)).open else None,
+        "another is open",
     )
     assert second.pay_id != first.pay_id
     history.press(second)
@@ -140,7 +143,7 @@ def test_a_lost_callback_is_made_up_for_by_asking(lab: Lab, history: History) ->
     the lab clock, nothing changes any more."""
     lab.faults.arm(NOTICE, "refuse")
     answered = placed(history)
-    one = history.pay(answered.order_id)
+    payment = history.pay(answered.order_id)
     becomes(history, answered, (1, 2))
     lab.settle()
     [notice] = history.tables.rows("platform", "SELECT * FROM platform_notice")
@@ -150,7 +153,7 @@ def test_a_lost_callback_is_made_up_for_by_asking(lab: Lab, history: History) ->
     lab.clock.advance(minutes=4)
     asked = "SELECT * FROM platform_notice WHERE answer_time IS NOT NULL"
     [notice] = until(lambda: history.tables.rows("platform", asked), "the repeat is answered")
-    assert (notice["tries"], notice["out_trade_no"]) == (2, one.pay_id)
+    assert (notice["tries"], notice["out_trade_no"]) == (2, payment.pay_id)
     assert history.tables.rows("pay", "SELECT * FROM trade_pay") == before
 
 
@@ -210,32 +213,33 @@ def test_asked_again_after_a_failure_it_is_the_same_payment(
     assert history.create(answered.order_id).status in (200, 503)
     assert is_over(lab, failpoint)
     [row] = payments(history)
-    one = until(
-        lambda: found if (found := history.create(answered.order_id)).open else None, "it is open"
+    payment = until(
+        lambda: payment if (payment := history.create(answered.order_id)).open else None,
+        "it is open",
     )
-    assert one.pay_id == row["pay_id"]
-    until(lambda: history.press(one) == 200, "it is paid")
+    assert payment.pay_id == row["pay_id"]
+    until(lambda: history.press(payment) == 200, "it is paid")
     becomes(history, answered, (1, 2))
 
 
 def test_it_takes_the_money_and_dies(lab: Lab, history: History) -> None:
     """The platform commits the payment and dies before it answers the buyer: paid once."""
-    one = opened(history)
+    payment = opened(history)
     lab.faults.arm("platform.pay_trade.after_commit", "crash")
-    assert history.press(one) == 0
-    until(lambda: state(history, one.order_id) == (1, 2), "the order is paid")
-    until(lambda: history.press(one) == 200, "the buyer is told that it is paid")
+    assert history.press(payment) == 0
+    until(lambda: state(history, payment.order_id) == (1, 2), "the order is paid")
+    until(lambda: history.press(payment) == 200, "the buyer is told that it is paid")
     lab.settle()
 
 
 def test_the_time_to_pay_closes_the_trade(lab: Lab, history: History) -> None:
     """An order that nobody paid in its time is cancelled, everything comes back, and its page can
     pay no more."""
-    one = opened(history, coupon=True, money_paid=1_00)
+    payment = opened(history, coupon=True, money_paid=1_00)
     lab.clock.advance(minutes=15)
     history.unpaid_may_expire = True
-    until(lambda: state(history, one.order_id) == (2, 0), "the order is cancelled")
-    assert history.press(one) == 409
+    until(lambda: state(history, payment.order_id) == (2, 0), "the order is cancelled")
+    assert history.press(payment) == 409
     lab.settle()
     [trade] = history.tables.rows("platform", "SELECT trade_status FROM platform_trade")
     assert trade["trade_status"] == "TRADE_CLOSED"

@@ -118,8 +118,8 @@ def test_shipping_is_free_above_100_yuan_and_charged_below(history: History) -> 
         assert wrong.code == 10002, wrong
         right = history.place(**figures, shipping_fee=fee, order_amount=price * number + fee)
         assert right.placed, right
-        found = history.http.get(f"/order/{right.order_id}").json()["data"]
-        assert found["pay_amount"] == price * number + fee
+        order = history.http.get(f"/order/{right.order_id}").json()["data"]
+        assert order["pay_amount"] == price * number + fee
 
 
 def test_the_last_piece_is_sold(lab: Lab, history: History) -> None:
@@ -142,8 +142,8 @@ def test_an_order_with_nothing_left_to_pay_is_paid(lab: Lab, history: History) -
     answered = history.place(coupon=True, money_paid=4_980_00)
     assert answered.placed
     lab.settle()
-    found = history.http.get(f"/order/{answered.order_id}").json()["data"]
-    paid = (found["order_status"], found["pay_status"], found["pay_amount"], found["pay_time"])
+    order = history.http.get(f"/order/{answered.order_id}").json()["data"]
+    paid = (order["order_status"], order["pay_status"], order["pay_amount"], order["pay_time"])
     assert paid == (1, 2, 0, START.isoformat())
     (sent,) = history.tables.rows("order", "SELECT topic, body, status FROM trade_mq_producer")
     assert (sent["topic"], sent["status"]) == ("paid", 2)
@@ -165,11 +165,11 @@ def test_ids_are_strings_in_answers_and_either_in_requests(history: History) -> 
     answered = history.send({**body, **texts}, "k")
     assert answered.placed
     assert history.send(body, "k").order_id == answered.order_id  # the same request, parsed
-    found = history.http.get(f"/order/{answered.order_id}").json()["data"]
-    ids = {name: value for name, value in found.items() if name.endswith("_id")}
+    order = history.http.get(f"/order/{answered.order_id}").json()["data"]
+    ids = {name: value for name, value in order.items() if name.endswith("_id")}
     assert ids == {**texts, "order_id": str(answered.order_id)}
     figures = ("goods_number", "goods_price", "shipping_fee", "order_amount", "money_paid")
-    assert {type(found[name]) for name in figures} == {int}
+    assert {type(order[name]) for name in figures} == {int}
     cancelled = history.cancel(answered.order_id).json()["data"]
     assert cancelled == {"order_id": str(answered.order_id)}
 
@@ -231,5 +231,5 @@ def test_chinese_and_any_other_text_survives(history: History) -> None:
         assert answered.placed, answered
         response = history.http.get(f"/order/{answered.order_id}")
         assert response.headers["content-type"] == "application/json"
-        found = json.loads(response.content.decode("utf-8"))["data"]
-        assert (found["address"], found["consignee"]) == (answered.mark, text[:64])
+        listed = json.loads(response.content.decode("utf-8"))["data"]
+        assert (listed["address"], listed["consignee"]) == (answered.mark, text[:64])

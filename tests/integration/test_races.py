@@ -18,8 +18,8 @@ def race(lab: Lab, history: History, wanted: Row, clients: int, enough: Callable
     """
     for _ in range(ROUNDS):
         answers = history.place_all([wanted] * clients, clients)
-        told = Counter((answer.status, answer.name) for answer in answers)
-        assert {status for status, _ in told} <= {200, 202, 422, 503}, told
+        counts = Counter((answer.status, answer.name) for answer in answers)
+        assert {status for status, _ in counts} <= {200, 202, 422, 503}, counts
         lab.settle(timeout=40)
         if enough():
             return

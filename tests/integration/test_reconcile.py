@@ -70,10 +70,10 @@ def refused(lab: Lab, failpoint: str) -> bool:
     return any(f"{failpoint} refused" in str(cause) for cause in lab.stuck()["cause"])
 
 
-def told(lab: Lab, **how: Any) -> list[tuple[str, str, str]]:
+def lines_of(lab: Lab, **how: Any) -> list[tuple[str, str, str]]:
     """What reconciling finds, by the birth of the payments."""
-    found = lab.reconcile(**how)
-    return list(zip(found["kind"], found["found"], found["done"], strict=True))
+    frame = lab.reconcile(**how)
+    return list(zip(frame["kind"], frame["found"], frame["done"], strict=True))
 
 
 def test_a_missed_callback_is_found_and_repaired(lab: Lab) -> None:
@@ -82,30 +82,30 @@ def test_a_missed_callback_is_found_and_repaired(lab: Lab) -> None:
     pay(lab, first)
     pay_unheard(lab, second)
     lost = ("payment", "missing here")
-    assert told(lab, repair=False) == [MATCHED, (*lost, "can be repaired")]
+    assert lines_of(lab, repair=False) == [MATCHED, (*lost, "can be repaired")]
     assert list(lab.tables("trade_pay")["is_paid"]) == ["1 paid", "0 unpaid"]
     shown = lab.reconcile()
     assert list(shown.columns[:5]) == ["kind", "order", "payment", "at the platform", "in the shop"]
     assert [*shown.iloc[1]] == ["payment", "O2", "P2", 5_000_00, "–", "missing here", "repaired"]
     lab.settle()
     assert list(lab.tables("trade_order")["pay_status"]) == ["2 paid", "2 paid", "0 unpaid"]
-    assert told(lab) == [MATCHED, MATCHED]
+    assert lines_of(lab) == [MATCHED, MATCHED]
 
 
 @pytest.mark.parametrize(
-    ("boundary", "found"), [("before_call", "missing there"), ("after_call", "state differs")]
+    ("boundary", "finding"), [("before_call", "missing there"), ("after_call", "state differs")]
 )
-def test_a_refund_is_sent_once(lab: Lab, boundary: str, found: str) -> None:
+def test_a_refund_is_sent_once(lab: Lab, boundary: str, finding: str) -> None:
     """One that was never sent, and one whose answer was lost: made in the end, and once."""
     returned = order(lab)
     pay(lab, returned)
     with lab.faults.armed(f"pay.refund_trade.{boundary}", "refuse"):
         success(lambda: lab.return_order(returned))
         until(lambda: refused(lab, f"pay.refund_trade.{boundary}"), "the refund was tried")
-    assert told(lab, repair=False) == [MATCHED, ("refund", found, "can be repaired")]
-    assert told(lab) == [MATCHED, ("refund", found, "repaired")]
+    assert lines_of(lab, repair=False) == [MATCHED, ("refund", finding, "can be repaired")]
+    assert lines_of(lab) == [MATCHED, ("refund", finding, "repaired")]
     lab.settle()
-    assert told(lab) == [MATCHED, ("refund", "matched", "–")]
+    assert lines_of(lab) == [MATCHED, ("refund", "matched", "–")]
     assert list(lab.tables("platform_refund")["amount"]) == [5_000_00]
 
 
@@ -116,7 +116,7 @@ def test_what_was_paid_after_it_was_closed_goes_back(lab: Lab) -> None:
     with lab.faults.armed("pay.close_trade.before_call", "refuse"):
         success(lambda: lab.cancel(cancelled))
         until(lambda: refused(lab, "pay.close_trade.before_call"), "closing was tried")
-    assert told(lab) == [("payment", "state differs", "repaired"), ("refund", "matched", "–")]
+    assert lines_of(lab) == [("payment", "state differs", "repaired"), ("refund", "matched", "–")]
     lab.settle()
     assert list(lab.tables("platform_trade")["refunded_amount"]) == [5_000_00]
 
@@ -167,9 +167,9 @@ def test_what_has_no_right_answer_needs_a_person(lab: Lab, subtests: pytest.Subt
     """It is told, nothing is changed, and the exit code is 1 until somebody has seen to it."""
     pay(lab, order(lab))
     before = lab.tables("trade_pay", raw=True)
-    for name, (database, change, back, found) in SPOILT.items():
+    for name, (database, change, back, finding) in SPOILT.items():
         with subtests.test(name), spoilt(lab, database, change, back):
-            assert told(lab) == found
+            assert lines_of(lab) == finding
     with spoilt(lab, *SPOILT["another amount"][:3]):
         done = labkit("reconcile", home=lab.home.folder)
         assert done.returncode == 1, done
@@ -197,13 +197,13 @@ def test_two_days_that_touch(lab: Lab) -> None:
     lab.clock.advance(minutes=2)
     assert lab.clock.now().date() == second
     lost = ("payment", "missing here")
-    assert told(lab, repair=False) == []
-    assert told(lab, day=first) == [(*lost, "repaired")]
+    assert lines_of(lab, repair=False) == []
+    assert lines_of(lab, day=first) == [(*lost, "repaired")]
     lab.settle()
-    assert (told(lab, day=first), told(lab, day=second)) == ([MATCHED], [])
+    assert (lines_of(lab, day=first), lines_of(lab, day=second)) == ([MATCHED], [])
     success(lambda: lab.return_order(late))
     lab.settle()
-    assert (told(lab, day=first), told(lab)) == ([MATCHED], [("refund", "matched", "–")])
+    assert (lines_of(lab, day=first), lines_of(lab)) == ([MATCHED], [("refund", "matched", "–")])
 
 
 def test_a_refund_that_waits_is_told_on_every_day(lab: Lab) -> None:
@@ -214,9 +214,9 @@ def test_a_refund_that_waits_is_told_on_every_day(lab: Lab) -> None:
         success(lambda: lab.return_order(returned))
         until(lambda: refused(lab, "pay.refund_trade.before_call"), "the refund was tried")
     lab.clock.advance(days=1)
-    assert told(lab) == [("refund", "missing there", "repaired")]
+    assert lines_of(lab) == [("refund", "missing there", "repaired")]
     lab.settle()
-    assert told(lab) == [("refund", "matched", "–")]
+    assert lines_of(lab) == [("refund", "matched", "–")]
 
 
 def test_what_is_on_its_way_is_looked_at_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,9 +231,11 @@ def test_what_is_on_its_way_is_looked_at_again(lab: Lab, monkeypatch: pytest.Mon
         pressed = pool.submit(lab.client.press, str(opened.cashier_url), "pay")
         until(lambda: "payment" in lab.bill(), "it is on the bill")
         monkeypatch.setattr(reconcile, "_LOOKS", 1)
-        assert [one.line.found for one in reconciler.run(day, repair=False)] == ["missing here"]
+        assert [repair.line.found for repair in reconciler.run(day, repair=False)] == [
+            "missing here"
+        ]
         monkeypatch.setattr(reconcile, "_LOOKS", 100)
-        assert [one.line.found for one in reconciler.run(day, repair=False)] == ["matched"]
+        assert [repair.line.found for repair in reconciler.run(day, repair=False)] == ["matched"]
         assert pressed.result().status_code == 200
 
 

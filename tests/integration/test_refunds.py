@@ -26,13 +26,13 @@ def refunds(history: History) -> list[dict[str, object]]:
 def test_a_returned_order_gives_everything_back(lab: Lab, history: History) -> None:
     """Money through the platform; stock, coupon, balance and points: all as at the opening."""
     answered = placed(history, coupon=True, money_paid=9_99)
-    one = history.pay(answered.order_id)
+    payment = history.pay(answered.order_id)
     becomes(history, answered, (1, 2))
     for _ in range(3):
         assert history.give_back(answered.order_id).status_code == 200
     lab.settle()
     assert state(history, answered.order_id) == (4, 2)
-    assert history.find_payment(one.pay_id)["refund_time"]
+    assert history.find_payment(payment.pay_id)["refund_time"]
     for database, table, opening in (
         ("goods", "trade_goods", history.goods),
         ("user", "trade_user", history.users),
@@ -42,21 +42,21 @@ def test_a_returned_order_gives_everything_back(lab: Lab, history: History) -> N
     [back] = history.tables.rows("platform", "SELECT * FROM platform_refund")
     assert (back["out_request_no"], back["amount"]) == (
         refunds(history)[0]["refund_id"],
-        one.pay_amount,
+        payment.pay_amount,
     )
 
 
 def test_an_order_that_is_cancelled_while_it_is_paid(lab: Lab, history: History) -> None:
     """The buyer has paid, the shop has not heard of it, and the user cancels: refunded once."""
-    one = opened(history, coupon=True)
+    payment = opened(history, coupon=True)
     lab.faults.arm(NOTICE, "refuse")
     lab.faults.arm("pay.query_trade.before_call", "refuse", times=NEVER)
-    assert history.press(one) == 200
-    assert history.cancel(one.order_id).status_code == 200
+    assert history.press(payment) == 200
+    assert history.cancel(payment.order_id).status_code == 200
     lab.faults.disarm("pay.query_trade.before_call")
     lab.settle()
-    assert state(history, one.order_id) == (2, 0)
-    assert [(row["pay_id"], row["state"]) for row in refunds(history)] == [(one.pay_id, 1)]
+    assert state(history, payment.order_id) == (2, 0)
+    assert [(row["pay_id"], row["state"]) for row in refunds(history)] == [(payment.pay_id, 1)]
     lab.clock.advance(minutes=4)  # the callback comes, at last
     answered = "SELECT * FROM platform_notice WHERE answer_time IS NOT NULL"
     until(lambda: history.tables.rows("platform", answered), "the callback is answered")
@@ -84,7 +84,7 @@ def test_two_payments_of_one_order(lab: Lab, history: History) -> None:
     history.give_back(first.order_id)
     lab.settle()
     assert sorted(row["pay_id"] for row in refunds(history)) == sorted(
-        one.pay_id for one in (first, second)
+        payment.pay_id for payment in (first, second)
     )
 
 
@@ -135,10 +135,10 @@ def test_a_refund_that_cannot_be_made_yet_is_seen(lab: Lab, history: History) ->
 def test_a_refund_that_is_told_before_its_payment(lab: Lab, history: History) -> None:
     """`refunded` overtakes `paid`: no points and no log are left, whichever came first."""
     lab.faults.arm("pay.paid.before_send", "delay:2")
-    one = opened(history)
-    history.press(one)
+    payment = opened(history)
+    history.press(payment)
     until(lambda: payments(history)[0]["is_paid"] == 1, "the shop has heard of it")
-    history.cancel(one.order_id)
+    history.cancel(payment.order_id)
     until(lambda: refunds(history) and refunds(history)[0]["state"] == 1, "the money is back")
     lab.settle()
     assert history.users == {

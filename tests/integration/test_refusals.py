@@ -6,7 +6,7 @@ from labkit.runtime.injection.boundaries import BOUNDARIES, KINDS
 from tests.support.storyline import Teller
 
 #: What a service crosses as it serves; the others are the platform's and the supervisor's.
-SERVING = {one for kind in ("commit", "call", "send", "offset") for one in KINDS[kind]}
+SERVING = {boundary for kind in ("commit", "call", "send", "offset") for boundary in KINDS[kind]}
 
 
 def that_can(action: str) -> list[str]:

@@ -35,7 +35,7 @@ def test_the_command_sends_exactly_the_limit_and_checks(running_lab: Lab) -> Non
     assert " ms  █" in done.stdout
     rows = Tables(ask_status(home)["databases"]).rows("order", "SELECT * FROM trade_order")
     sent = list(islice(purchases(), LIMIT))
-    assert sorted(row["address"] for row in rows) == sorted(one.mark for one in sent)
+    assert sorted(row["address"] for row in rows) == sorted(purchase.mark for purchase in sent)
 
 
 def test_the_command_fails_when_an_acknowledged_order_is_gone(running_lab: Lab) -> None:
@@ -58,7 +58,7 @@ def test_the_command_fails_when_an_acknowledged_order_is_gone(running_lab: Lab) 
 
 def pids(home: Home) -> set[int]:
     """Of the services that are up."""
-    return {one["pid"] for one in home.state()["services"] if one["state"] == "up"}
+    return {process["pid"] for process in home.state()["services"] if process["state"] == "up"}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_a_true_history_has_no_breach(replayed: Replayed) -> None:
     """Every purchase was answered 200 here, and the tables say so."""
     sent, answers, folder = replayed
     assert [answer.status for answer in answers] == [200] * LIMIT
-    assert told(sent, answers, folder) == []
+    assert breaches_of(sent, answers, folder) == []
 
 
 SPOILED_TABLES = {
@@ -102,7 +102,7 @@ def test_a_table_that_does_not_fit_is_told(replayed: Replayed, sql: str, tmp_pat
     shutil.copytree(folder, spoiled)
     tables = Tables({"order": f"sqlite:///{spoiled / 'order'}"})
     assert tables.write("order", sql, mark=sent[5].mark) == 1
-    assert any(SPOILED_TABLES[sql] in one for one in told(sent, answers, spoiled))
+    assert any(SPOILED_TABLES[sql] in answer for answer in breaches_of(sent, answers, spoiled))
 
 
 @pytest.mark.parametrize(
@@ -119,17 +119,19 @@ def test_an_answer_that_does_not_fit_is_told(
     """An order that stands though it was refused, and an answer that is missing or unasked for."""
     sent, answers, folder = replayed
     spoiled = [*answers[:5], *spoil(answers[5]), *answers[6:]]
-    assert [one for one in told(sent, spoiled, folder) if said in one]
+    assert [answer for answer in breaches_of(sent, spoiled, folder) if said in answer]
 
 
 def test_no_answer_proves_nothing(replayed: Replayed) -> None:
     """Who heard nothing, 202 or 503 may have the order or not: that is no breach."""
     sent, answers, folder = replayed
     for status in (0, 202, 503):
-        assert told(sent, [answer._replace(status=status) for answer in answers], folder) == []
+        assert (
+            breaches_of(sent, [answer._replace(status=status) for answer in answers], folder) == []
+        )
 
 
-def told(sent: list[Purchase], answers: list[Answer], folder: Path) -> list[str]:
+def breaches_of(sent: list[Purchase], answers: list[Answer], folder: Path) -> list[str]:
     """What the check says of a history, on copies of the tables."""
     engine = create_engine(f"sqlite:///{folder / 'order'}")
     with engine.connect() as connection:

@@ -57,13 +57,13 @@ def test_a_group_that_is_added_later(tmp_path: Path) -> None:
         history = History(lab.home.folder)
         control.tell(lab.home, "hold", name="coupon")
         ended = [placed(history, money_paid=1).order_id for _ in range(3)]
-        assert [history.cancel(one).status_code for one in ended] == [200] * 3
+        assert [history.cancel(order_id).status_code for order_id in ended] == [200] * 3
         until(lambda: len(unread(history, "coupon")) == 3, "the messages are sent, not settled")
     assert history.tables.write("order", EARLIER) == 3
     with quick_lab(tmp_path / "home") as lab:
         lab.settle()
         got = {row["msg_key"] for row in history.tables.rows("coupon", INBOX)}
-        assert got == {str(one) for one in ended}
+        assert got == {str(order_id) for order_id in ended}
         assert set(lab.check()["held"]) == {"yes"}
         history.check()
 
@@ -72,8 +72,8 @@ def test_losing_is_told(lab: Lab, history: History) -> None:
     """The command line says how many records the broker lost, so that nobody trusts an idle one."""
     assert history.cancel(placed(history).order_id).status_code == 200
     lab.settle()
-    told = labkit("lose-broker", "--seed", "7", home=lab.home.folder).stdout
-    assert int(told.removeprefix("records that the broker lost: ")) >= 1
+    result = labkit("lose-broker", "--seed", "7", home=lab.home.folder).stdout
+    assert int(result.removeprefix("records that the broker lost: ")) >= 1
     lab.faults.lose_broker()
     assert lab.faults.lose_broker() == 0
 

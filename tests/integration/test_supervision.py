@@ -53,8 +53,8 @@ def test_every_process_killed_at_once_under_load(tmp_path: Path) -> None:
         assert launch.status(lab.home)["endpoints"] == endpoints
         assert placed(history, **ALL)
         lab.settle()
-        found = lab.check()
-        assert set(found["held"]) == {"yes"}, found.to_string()
+        verdicts = lab.check()
+        assert set(verdicts["held"]) == {"yes"}, verdicts.to_string()
         history.check()
     finally:
         last = processes(lab.home.folder)

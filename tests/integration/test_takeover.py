@@ -48,12 +48,12 @@ def test_worker_numbers_stay_apart(lab: Lab, history: History) -> None:
     history.place_all([{}] * 20, clients=4)
     lab.settle()
     with lab.faults.paused("order-2"), history.buying(clients=4):
-        began, known = wall_ms(), workers(lab)
+        began, earlier = wall_ms(), workers(lab)
         lab.scale(order=4)
         until(lambda: wall_ms() > began + 2000, "every lease is over")
-        assert workers(lab).items() > known.items()
+        assert workers(lab).items() > earlier.items()
     history.place_all([{}] * 40, clients=4)
-    assert workers(lab).items() > known.items()
+    assert workers(lab).items() > earlier.items()
     lab.scale(order=2)
     lab.settle()
     made = [row["id"] for row in history.tables.rows("order", IDS)]
@@ -65,13 +65,13 @@ def test_worker_numbers_stay_apart(lab: Lab, history: History) -> None:
 
 def workers(lab: Lab) -> dict[int, str]:
     """Worker number → process, by the lock files that each process holds open."""
-    found: dict[int, str] = {}
-    for one in launch.status(lab.home)["services"]:
-        files = psutil.Process(one["pid"]).open_files() if one["pid"] else []
+    owners: dict[int, str] = {}
+    for process in launch.status(lab.home)["services"]:
+        files = psutil.Process(process["pid"]).open_files() if process["pid"] else []
         for lock in (Path(file.path) for file in files if "/workers/" in file.path):
-            name = f"{one['name']}-{one['instance']}"
-            assert found.setdefault(int(lock.stem), name) == name, "two hold one worker number"
-    return found
+            name = f"{process['name']}-{process['instance']}"
+            assert owners.setdefault(int(lock.stem), name) == name, "two hold one worker number"
+    return owners
 
 
 @contextmanager

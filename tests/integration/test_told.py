@@ -35,9 +35,9 @@ def looked_at(lab: Lab) -> dict[str, int]:
     checks = lab.check()
     assert set(checks["held"]) == {"yes"}, checks[checks["held"] != "yes"].to_string()
     return {
-        one["invariant"]: one["rows"]
-        for one in checks.to_dict("records")
-        if one["invariant"] in TOLD
+        row["invariant"]: row["rows"]
+        for row in checks.to_dict("records")
+        if row["invariant"] in TOLD
     }
 
 
@@ -54,14 +54,14 @@ def test_each_client_is_heard_and_a_reset_forgets(lab: Lab) -> None:
     assert labkit("order", home=lab.home.folder).returncode in (0, 1)
     until(lambda: lab.client.find(1).status_code == 404, "there is no order 1")
     lab.settle()
-    placed = [one for one in lab.client.history if one.ask is Ask.PLACE]
+    placed = [question for question in lab.client.history if question.ask is Ask.PLACE]
     assert placed[-1].body["goods_number"] == 1  # the command line's
     assert placed[-2].status == 422
-    assert all(one.key for one in placed)
+    assert all(question.key for question in placed)
     assert (lab.client.history[-1].ask, lab.client.history[-1].status) == (Ask.FIND, 404)
-    found = looked_at(lab)
-    assert found["a final no stays no"] >= 2
-    assert found["a final answer is kept"] >= 1
+    counts = looked_at(lab)
+    assert counts["a final no stays no"] >= 2
+    assert counts["a final answer is kept"] >= 1
     lab.reset(stock=10)
     assert lab.client.history == []
     assert set(looked_at(lab).values()) == {0}

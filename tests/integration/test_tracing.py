@@ -106,7 +106,7 @@ def spans(lab: Lab) -> list[dict[str, Any]]:
     lines = [
         line for file in lab.home.traces.glob("*.jsonl") for line in file.read_text().splitlines()
     ]
-    return [one for one in map(json.loads, lines) if one["ended"]]
+    return [span for span in map(json.loads, lines) if span["ended"]]
 
 
 def trace_of(lab: Lab, order_id: str | None) -> str:
@@ -131,7 +131,7 @@ def test_a_cancelled_order_crosses_the_broker(lab: Lab) -> None:
     assert repr(lab.trace(refused.order_id)) == CANCELLED
     trace = trace_of(lab, refused.order_id)
     received = [span for span in spans(lab) if span["kind"] == "receive" and span["trace"] == trace]
-    assert {one["service"] for one in received} == {"order", "goods", "coupon", "user", "pay"}
+    assert {span["service"] for span in received} == {"order", "goods", "coupon", "user", "pay"}
 
 
 def test_an_order_is_paid_and_returned(lab: Lab) -> None:
@@ -141,8 +141,8 @@ def test_an_order_is_paid_and_returned(lab: Lab) -> None:
     assert lab.pay(placed.order_id).status == 200
     lab.settle()
     assert lab.return_order(placed.order_id).status == 200
-    told = repr(lab.trace(placed.order_id)).splitlines()
-    assert told[12:] == PAID.splitlines()
+    lines = repr(lab.trace(placed.order_id)).splitlines()
+    assert lines[12:] == PAID.splitlines()
 
 
 def test_a_lost_callback_is_asked_for(lab: Lab) -> None:
@@ -152,9 +152,9 @@ def test_a_lost_callback_is_asked_for(lab: Lab) -> None:
     with lab.faults.armed("platform.notify.before_notify", "refuse"):
         assert lab.pay(placed.order_id).status == 200
         lab.settle()
-    told = [f"{line.start} {line.text}" for line in lab.trace(placed.order_id).lines]
-    asked = told.index("pay query_trade")
-    assert told[asked + 1 : asked + 3] == ["pay take_payment", "pay paid"]
+    lines = [f"{line.start} {line.text}" for line in lab.trace(placed.order_id).lines]
+    asked = lines.index("pay query_trade")
+    assert lines[asked + 1 : asked + 3] == ["pay take_payment", "pay paid"]
 
 
 def test_all_that_was_asked_of_one_order(lab: Lab) -> None:
@@ -194,7 +194,7 @@ def test_a_clients_own_trace_is_continued(lab: Lab) -> None:
         header = {"traceparent": f"{parent}-{flags}"}
         lab.client.http.post("/order/confirm", json=lab.client.body(address=place), headers=header)
     request = until(lambda: [span for span in spans(lab) if span["kind"] == "http"], "the request")
-    assert [(one["trace"], one["parent"]) for one in request] == [(TRACE_ID, PARENT_ID)]
+    assert [(span["trace"], span["parent"]) for span in request] == [(TRACE_ID, PARENT_ID)]
     assert {span["trace"] for span in spans(lab)} == {TRACE_ID}
 
 

@@ -23,8 +23,8 @@ OpenRunner = Callable[[str], tuple[Database, Store]]
 
 @pytest.fixture(scope="session")
 def mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with server(tmp_path_factory.mktemp("mysqld")) as one:
-        yield one
+    with server(tmp_path_factory.mktemp("mysqld")) as running:
+        yield running
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def open_runner(schema: str, tmp_path: Path) -> Iterator[OpenRunner]:
     def open_one(service: str) -> tuple[Database, Store]:
         if not stores:
             stores.append(Store(service, tmp_path, schema))
-        points = [one for one in catalogue().values() if one.service == service]
+        points = [failpoint for failpoint in catalogue().values() if failpoint.service == service]
         for own in mysql_steps.ALL:
             points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
         context = TransactionDefaults(

@@ -41,7 +41,7 @@ class Groups:
 
         self._database.submit(touch, None)
         assert begun.wait(timeout=60)
-        answers = [self._database.submit(*one) for one in asked]
+        answers = [self._database.submit(*call) for call in asked]
         gate.set()
         return answers
 
@@ -64,7 +64,7 @@ def test_a_group_says_little(open_runner: OpenRunner, mysql: Server) -> None:
         for size in (2, STOCK // 2):
             before = said(mysql, counter)
             asked = [_one(which, size, number) for number in range(size)]
-            assert all(one.result(timeout=60).success for one in groups.together(asked))
+            assert all(future.result(timeout=60).success for future in groups.together(asked))
             spoken[size] = said(mysql, counter) - before
         assert len(set(spoken.values())) == 1, (which, spoken)
     assert store.row("trade_goods")["goods_number"] == STOCK - 2 - STOCK // 2
@@ -81,7 +81,7 @@ def test_a_group_that_has_claimed_nothing_yet_meets_a_compensation(
 ) -> None:
     """Another instance blocks an order that a group has presumed to be new: the group finds out
     before it commits, and nothing is taken for that order; its neighbour is done."""
-    (one, store), (other, _) = open_runner("goods"), open_runner("goods")
+    (first, store), (other, _) = open_runner("goods"), open_runner("goods")
     entered, leave = threading.Event(), threading.Event()
 
     @step()
@@ -91,7 +91,7 @@ def test_a_group_that_has_claimed_nothing_yet_meets_a_compensation(
         assert leave.wait(timeout=60)
         return answer
 
-    late, neighbour = Groups(one).together([(touch, take(1, 1)[1]), take(2, 3)])
+    late, neighbour = Groups(first).together([(touch, take(1, 1)[1]), take(2, 3)])
     assert entered.wait(timeout=60)
     other.submit(*give_back(1)).result(timeout=60)
     leave.set()

@@ -69,8 +69,8 @@ def test_of_a_group_only_who_needs_the_row_is_told(
         gate.set()
         first.result(timeout=60)
         errors = [answer.exception(timeout=60) for answer in answers]
-        told = [isinstance(error, RowHeld) for error in errors]
-        assert told == [user == FIRST for user in users]
+        refusals = [isinstance(error, RowHeld) for error in errors]
+        assert refusals == [user == FIRST for user in users]
         assert "trade_user" in str(errors[-3])
     until(lambda: is_done(database, FIRST), "the row is free")
     assert balances(store) == [BALANCE + 1, BALANCE + 40]
@@ -117,8 +117,8 @@ def test_however_many_wait_for_a_row_the_others_go_on(open_runner: OpenRunner, s
             )  # behind all of them, at first
             before, runs[:] = len(runs), []
         assert before <= 2 * 20
-    told = [isinstance(one.exception(timeout=60), RowHeld) for one in waiting]
-    assert balances(store) == [BALANCE + told.count(False), BALANCE + 5]
+    refusals = [isinstance(future.exception(timeout=60), RowHeld) for future in waiting]
+    assert balances(store) == [BALANCE + refusals.count(False), BALANCE + 5]
 
 
 def test_of_a_table_that_is_held_one_row_is_waited_for(

@@ -13,10 +13,12 @@ def test_another_key_is_an_error(open_runner: OpenRunner) -> None:
     alone and in a group, and whoever stands beside it is done."""
     database, store = open_runner("order")
     done = [database.submit(mysql_steps.note_request, ("k", ORDER + number)) for number in range(3)]
-    assert [one.result(timeout=60) for one in done] == [True, False, False]
+    assert [future.result(timeout=60) for future in done] == [True, False, False]
 
     wanted = [("a", ORDER + 7), ("b", ORDER), ("c", ORDER + 8)]
-    first, repeats, last = (database.submit(mysql_steps.note_request, one) for one in wanted)
+    first, repeats, last = (
+        database.submit(mysql_steps.note_request, request) for request in wanted
+    )
     assert (first.result(timeout=60), last.result(timeout=60)) == (True, True)
     assert isinstance(repeats.exception(timeout=60), IntegrityError)
     keys = sorted(row["idempotency_key"] for row in store.rows("trade_order_request"))

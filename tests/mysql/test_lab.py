@@ -86,8 +86,8 @@ def test_what_is_held_is_listed_and_let_go(lab: Lab, history: History, fault: st
     """Who clears all faults ends the connection that holds it, in whatever process it is."""
     lab.reset(users=1, balance=10**6)
     history.begin()
-    name, *told = fault.split()
-    with getattr(lab.faults, name)(*VERBS[name].read(told)) as held:
+    name, *arguments = fault.split()
+    with getattr(lab.faults, name)(*VERBS[name].read(arguments)) as held:
         until(lambda: not history.place(money_paid=1).placed and held.times, "it is met", 60)
         assert [row["fault"] for row in list_standing(lab.home)] == [fault]
         assert mend(lab.home, everything=True) == [fault]

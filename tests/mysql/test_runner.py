@@ -38,9 +38,9 @@ def said(mysql: Server, name: str) -> int:
     """One of the server's own counters."""
     engine = create_engine(mysql.url)
     with engine.connect() as connection:
-        found = connection.exec_driver_sql(f"SHOW GLOBAL STATUS LIKE '{name}'").one()
+        row = connection.exec_driver_sql(f"SHOW GLOBAL STATUS LIKE '{name}'").one()
     engine.dispose()
-    return int(found[1])
+    return int(row[1])
 
 
 def how(answer: "Future[Any]") -> Trouble:
@@ -52,10 +52,10 @@ def how(answer: "Future[Any]") -> Trouble:
 
 def test_two_that_lock_crosswise_both_come_through(open_runner: OpenRunner, mysql: Server) -> None:
     """A deadlock undoes one of them, which is run again: the server saw some, no caller did."""
-    (one, store), (other, _) = open_runner("user"), open_runner("user")
+    (first, store), (other, _) = open_runner("user"), open_runner("user")
     before, answers, rounds = said(mysql, "Innodb_deadlocks"), [], 0
     while said(mysql, "Innodb_deadlocks") == before:
-        answers += [one.submit(mysql_steps.move, (1, 2)) for _ in range(50)]
+        answers += [first.submit(mysql_steps.move, (1, 2)) for _ in range(50)]
         answers += [other.submit(mysql_steps.move, (2, 1)) for _ in range(50)]
         for answer in answers:
             answer.result(timeout=60)
@@ -115,14 +115,14 @@ def test_killed_under_load_it_loses_nothing(open_runner: OpenRunner, mysql: Serv
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE trade_goods SET goods_number = 1000"))
     asked = [DeductStock(order_id=n, goods_id=1, goods_number=1) for n in range(1, 401)]
-    answers = [database.submit(TAKE, one) for one in asked]
+    answers = [database.submit(TAKE, command) for command in asked]
     answers[50].result(timeout=60)
     mysql.kill()
     failed = [answer.exception(timeout=60) for answer in answers]
     mysql.start()
     assert any(failed), "all were done before the server died"
-    assert {trouble(one) for one in failed if one} <= {Trouble.LOST, Trouble.AWAY}
-    again = [database.submit(TAKE, one) for one in asked]
+    assert {trouble(error) for error in failed if error} <= {Trouble.LOST, Trouble.AWAY}
+    again = [database.submit(TAKE, command) for command in asked]
     assert all(answer.result(timeout=60).success for answer in again)
     store.engine.dispose()
     assert store.row("trade_goods")["goods_number"] == 600

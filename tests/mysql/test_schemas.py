@@ -78,8 +78,8 @@ def test_keys_that_differ_in_a_capital_are_two(home: Home) -> None:
             connection.execute(
                 request.insert(), {**row, "order_id": number, "idempotency_key": key}
             )
-        found = connection.execute(request.select().where(request.c.idempotency_key == "AB1")).all()
-    assert found == []
+        rows = connection.execute(request.select().where(request.c.idempotency_key == "AB1")).all()
+    assert rows == []
     engine.dispose()
 
 

@@ -53,11 +53,11 @@ def test_an_ended_order_keeps_no_open_payment(
     open_runner: OpenRunner, schema: str, first: str
 ) -> None:
     """Whichever of the two is in the midst of it, the other waits, and sees what it did."""
-    (one, store), (other, _) = open_runner("pay"), open_runner("pay")
+    (ours, store), (other, _) = open_runner("pay"), open_runner("pay")
     stop, ends = payments.stop_payment, OrderCancelled(order_id=ORDER)
     steps = [(stop, ends), (payments.open_payment, OPEN)]
     early, late = steps if first == "the order ends" else steps[::-1]
-    opened = meet(one, other, early, late, schema)[payments.open_payment.name]
+    opened = meet(ours, other, early, late, schema)[payments.open_payment.name]
     if first == "the order ends":
         assert opened.name == "ORDER_NOT_PAYABLE"
         assert store.rows("trade_pay") == []
@@ -69,16 +69,16 @@ def test_an_ended_order_keeps_no_open_payment(
 
 def test_instances_share_the_payments_that_are_due(open_runner: OpenRunner) -> None:
     """While one instance is claiming, another claims others, and waits for nobody."""
-    (one, store), (other, _) = open_runner("pay"), open_runner("pay")
+    (ours, store), (other, _) = open_runner("pay"), open_runner("pay")
     ids = set()
     for number in range(7):
         asked = OPEN.model_copy(update={"order_id": ORDER + number})
-        ids.add(one.submit(payments.open_payment, asked).result(timeout=60).data.pay_id)
+        ids.add(ours.submit(payments.open_payment, asked).result(timeout=60).data.pay_id)
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE trade_pay SET next_check = pay_id % 1000"))
     entered, leave = threading.Event(), threading.Event()
     claim = retries.claim_check
-    first: Future[Any] = one.submit(in_the_midst(claim, entered, leave), DueQuery(limit=3))
+    first: Future[Any] = ours.submit(in_the_midst(claim, entered, leave), DueQuery(limit=3))
     assert entered.wait(timeout=60)
     second = other.submit(claim, DueQuery(limit=10)).result(timeout=60)
     leave.set()
@@ -87,10 +87,10 @@ def test_instances_share_the_payments_that_are_due(open_runner: OpenRunner) -> N
     assert set(claimed) == ids
 
 
-def meet(one: Database, other: Database, early: Any, late: Any, schema: str) -> dict[str, Any]:
+def meet(ours: Database, other: Database, early: Any, late: Any, schema: str) -> dict[str, Any]:
     """Run a step while another is in the midst; the answers, by the names of the steps."""
     entered, leave = threading.Event(), threading.Event()
-    first: Future[Any] = one.submit(in_the_midst(early[0], entered, leave), early[1])
+    first: Future[Any] = ours.submit(in_the_midst(early[0], entered, leave), early[1])
     assert entered.wait(timeout=60)
     second = other.submit(*late)
     engine = create_engine(schema)
@@ -105,13 +105,13 @@ def test_a_deduction_and_its_compensation_meet(open_runner: OpenRunner, schema: 
     """Each may come first and be in the midst: nothing is taken in the end."""
     deduct = WRITING["user.deduct_balance"][1]
     (handler,) = [
-        one for event, one in SERVICES["user"].handlers.items() if event is OrderCancelled
+        handle for event, handle in SERVICES["user"].handlers.items() if event is OrderCancelled
     ]
-    (one, store), (other, _) = open_runner("user"), open_runner("user")
+    (first, store), (other, _) = open_runner("user"), open_runner("user")
     for order_id, comes_first in ((1, deduct), (2, handler)):
         command = {deduct: _taking(order_id), handler: OrderCancelled(order_id=order_id)}
         early, late = (comes_first, deduct if comes_first is handler else handler)
-        answers = meet(one, other, (early, command[early]), (late, command[late]), schema)
+        answers = meet(first, other, (early, command[early]), (late, command[late]), schema)
         taken: Result[Any] = answers[deduct.name]
         assert taken.success is (comes_first is deduct)
     assert _balances(store) == [BALANCE, BALANCE]
@@ -129,24 +129,24 @@ def test_a_key_is_not_bound_anew_while_its_order_is_being_saved(
     open_runner: OpenRunner, schema: str
 ) -> None:
     """The user asks again late, while the save of the first id has not committed: the same id."""
-    (one, store), (other, _) = open_runner("order"), open_runner("order")
-    first = opened(one)
+    (ours, store), (other, _) = open_runner("order"), open_runner("order")
+    first = opened(ours)
     save = WRITING["order.save_pre_order"][1]
     pre = command_of("order.save_pre_order", store).model_copy(update={"order_id": first})
     late = in_the_midst(_late(store, orders.open_order), threading.Event(), _set())
-    answers = meet(one, other, (save, pre), (late, KEY), schema)
+    answers = meet(ours, other, (save, pre), (late, KEY), schema)
     assert answers[save.name].success
     assert answers[late.name].data.order_id == first
 
 
 def test_a_refusal_waits_for_a_save_of_the_same_order(open_runner: OpenRunner, schema: str) -> None:
     """One key sent twice: what is saved is not refused for ever, what is refused is not saved."""
-    (one, store), (other, _) = open_runner("order"), open_runner("order")
-    first = opened(one)
+    (ours, store), (other, _) = open_runner("order"), open_runner("order")
+    first = opened(ours)
     save = WRITING["order.save_pre_order"][1]
     pre = command_of("order.save_pre_order", store).model_copy(update={"order_id": first})
     no = RefuseOrder(order_id=first, code=int(Code.STOCK_SHORT), message="too few")
-    answers = meet(one, other, (save, pre), (orders.refuse_order, no), schema)
+    answers = meet(ours, other, (save, pre), (orders.refuse_order, no), schema)
     assert answers[save.name].success
     assert answers["refuse_order"].name == "ORDER_UNDECIDED"
 

@@ -269,7 +269,9 @@ def test_every_exercise_is_whole() -> None:
     for name in NOTEBOOKS:
         assert len(_exercises(name)) >= 2
         solved = {
-            one.name for one in ast.parse(solution(name)).body if isinstance(one, ast.FunctionDef)
+            node.name
+            for node in ast.parse(solution(name)).body
+            if isinstance(node, ast.FunctionDef)
         }
         assert {_name(stub) for stub, _ in _exercises(name)} <= solved
 
@@ -279,9 +281,9 @@ def _exercises(name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def _name(stub: dict[str, Any]) -> str:
-    found = re.match(r"def (\w+)\(", source(stub))
-    assert found, source(stub)
-    return found[1]
+    match = re.match(r"def (\w+)\(", source(stub))
+    assert match, source(stub)
+    return match[1]
 
 
 def _plain(text: str) -> str:

@@ -16,9 +16,9 @@ _FENCED = re.compile(r"(?ms)^```.*?^```")
 def test_one_title_and_no_skipped_levels(name: str) -> None:
     """One H1, on top, with the notebook's number; headings never skip a level."""
     levels = [
-        len(found[1])
+        len(match[1])
         for text in prose(name)
-        for found in re.finditer(r"(?m)^(#+) ", _FENCED.sub("", text))
+        for match in re.finditer(r"(?m)^(#+) ", _FENCED.sub("", text))
     ]
     assert levels.count(1) == 1
     assert levels[0] == 1
@@ -32,7 +32,7 @@ def test_opening_and_closing(name: str) -> None:
     assert re.search(r"\*\*Question\.\*\* .*\?", opening)
     assert len(re.findall(r"(?m)^- ", opening)) >= 3
     assert re.search(r"\*\*Time\.\*\* About \d+ minutes", opening)
-    headings = [found for text in others for found in re.findall(r"(?m)^## (.*)", text)]
+    headings = [match for text in others for match in re.findall(r"(?m)^## (.*)", text)]
     assert headings[-3:] == ["Key points", "Exercises", "Stop the shop"]
 
 
@@ -133,8 +133,8 @@ def test_links_lead_somewhere(name: str) -> None:
 
 
 def _texts(cell: Cell) -> list[str]:
-    found = []
+    problems = []
     for output in cell["outputs"]:
         data = output.get("data", {"text/plain": output.get("text", "")})
-        found += ["".join(text) for text in data.values()]
-    return found
+        problems += ["".join(text) for text in data.values()]
+    return problems

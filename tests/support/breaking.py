@@ -16,7 +16,8 @@ def broken(teller: Teller, *faults: Fault) -> Iterator[list[Reach]]:
     """Several faults at once for a block; each must have been met, and all must be well after."""
     with ExitStack() as stack:
         reaches = [
-            stack.enter_context(getattr(teller.lab.faults, name)(*told)) for name, told in faults
+            stack.enter_context(getattr(teller.lab.faults, name)(*arguments))
+            for name, arguments in faults
         ]
         yield reaches
         print("met:", [(*fault, reach.times) for fault, reach in zip(faults, reaches, strict=True)])

@@ -148,16 +148,18 @@ class _Shop:
         for order_id in (ids["order"], ids["cancelled"], ids["unpaid"]):
             answered(lambda order_id=order_id: self.lab.client.find(order_id))
         for pay_id in (ids["paid"], ids["returned"], ids["closed"], ids["too_late"]):
-            found = answered(lambda pay_id=pay_id: self.lab.client.find_payment(pay_id))
-            answered(lambda found=found: self.lab.client.find(found.json()["data"]["order_id"]))
+            answer = answered(lambda pay_id=pay_id: self.lab.client.find_payment(pay_id))
+            answered(
+                lambda payment=answer: self.lab.client.find(payment.json()["data"]["order_id"])
+            )
         until(lambda: self.lab.client.find(1).status_code == 404, "there is no order 1")
 
     def _is(self, status: int, which: Callable[[Any], bool]) -> None:
-        def found() -> bool:
+        def is_decided() -> bool:
             rows = self.lab.tables("trade_order", raw=True).to_dict("records")
             return any(row["order_status"] == status and which(row) for row in rows)
 
-        until(found, f"an order in state {status}", seconds=30)
+        until(is_decided, f"an order in state {status}", seconds=30)
 
     def _was_told(self, pay_id: str) -> bool:
         rows = self.lab.tables("platform_notice", raw=True).to_dict("records")

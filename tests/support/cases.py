@@ -23,10 +23,10 @@ Case = Callable[[Store], Any]
 
 def _steps(service: Any) -> list[tuple[Step[Any, Any], type[Event] | None]]:
     methods = [(method, None) for method in service.methods.values() if isinstance(method, Step)]
-    handlers = [(one, event) for event, one in service.handlers.items()]
+    handlers = [(handler, event) for event, handler in service.handlers.items()]
     return [
         *methods,
-        *((one, None) for one in (*service.steps, *service.by_hand.values())),
+        *((step, None) for step in (*service.steps, *service.by_hand.values())),
         *handlers,
     ]
 

@@ -81,19 +81,19 @@ class Till:
         self.clock.advance(PAY_WITHIN)
         return opened
 
-    def address(self, one: CashierTrade, language: str = "") -> str:
+    def address(self, target: CashierTrade, language: str = "") -> str:
         """Of the trade's page."""
-        return f"{self.base}/cashier/{one.token}" + (f"?lang={language}" if language else "")
+        return f"{self.base}/cashier/{target.token}" + (f"?lang={language}" if language else "")
 
-    def status(self, one: CashierTrade) -> str:
+    def status(self, target: CashierTrade) -> str:
         """What the trade is, by its row."""
-        query = select(trade.c.trade_status).where(trade.c.token == one.token)
+        query = select(trade.c.trade_status).where(trade.c.token == target.token)
         with self._engine.begin() as connection:
             return connection.execute(query).scalar_one()
 
-    def told(self, one: CashierTrade) -> int:
+    def notice_count(self, target: CashierTrade) -> int:
         """How many notices the merchant will get about the trade: one for each time it ended."""
-        query = select(func.count()).where(notice.c.out_trade_no == int(one.out_trade_no))
+        query = select(func.count()).where(notice.c.out_trade_no == int(target.out_trade_no))
         with self._engine.begin() as connection:
             return connection.execute(query).scalar_one()
 

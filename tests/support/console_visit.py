@@ -29,16 +29,16 @@ class Visit:
 
     def item(self, id: str) -> str:
         """What the page says about one stuck thing, as HTML; empty where it says nothing."""
-        found = re.search(rf'<li [^>]*id="stuck-{re.escape(id)}">.*?</li>', self._page(), re.S)
-        return unescape(found[0]) if found else ""
+        match = re.search(rf'<li [^>]*id="stuck-{re.escape(id)}">.*?</li>', self._page(), re.S)
+        return unescape(match[0]) if match else ""
 
     def press(self, verb: str, id: str) -> str:
         """One click on a button of that thing; what the page then says came of it."""
         form = _CSRF.search(self.item(id))
         assert form, f"{id} has no button {verb}"
         answer = self._http.post(f"/{verb}/{id}", data={"csrf": form[1]}, follow_redirects=True)
-        told = re.search(r'<p id="outcome"[^>]*>(.*?)</p>', answer.text, re.S)
-        return unescape(told[1]) if told else ""
+        outcome = re.search(r'<p id="outcome"[^>]*>(.*?)</p>', answer.text, re.S)
+        return unescape(outcome[1]) if outcome else ""
 
     def close(self) -> None:
         """Leave."""

@@ -19,9 +19,9 @@ A_MINUTE_AGO = f"order_id - {60_000 << 22}"
 
 def copied(database: str, table: str, where: str, **changed: str) -> tuple[str, str]:
     """Insert a copy of a row with some columns changed, as SQL."""
-    (found,) = [one for one in DATABASES[database] if one.name == table]
-    names = ", ".join(column.name for column in found.c)
-    values = ", ".join(changed.get(column.name, column.name) for column in found.c)
+    (table_,) = [candidate for candidate in DATABASES[database] if candidate.name == table]
+    names = ", ".join(column.name for column in table_.c)
+    values = ", ".join(changed.get(column.name, column.name) for column in table_.c)
     return database, f"INSERT INTO {table} ({names}) SELECT {values} FROM {table} WHERE {where}"
 
 

@@ -30,8 +30,8 @@ def main(folder: Path, where: str, at: int) -> None:
 
     runner = Runner(folder)
     with runner.held():
-        for place, one in enumerate(group_of(folder, where, at)):
-            say_when_done(place, runner.database.submit(*one))
+        for place, command in enumerate(group_of(folder, where, at)):
+            say_when_done(place, runner.database.submit(*command))
     runner.database.close()
 
 

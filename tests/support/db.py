@@ -62,13 +62,13 @@ class Tables:
 
     def everything(self) -> dict[str, list[Row]]:
         """Every row of every table, to see what changed, or that nothing did."""
-        found = {}
+        by_service = {}
         for name, engine in self._engines.items():
             with engine.connect() as connection:
                 for table in inspect(connection).get_table_names():
                     rows = connection.execute(text(f"SELECT * FROM {table}"))
-                    found[f"{name}.{table}"] = [_plain(row) for row in rows]
-        return found
+                    by_service[f"{name}.{table}"] = [_plain(row) for row in rows]
+        return by_service
 
 
 def _plain(row: Any) -> Row:

@@ -46,12 +46,12 @@ def tell_on_a_small_disk() -> str:
 def tell(home: Path) -> str:
     """Tell the story in a process of its own; returns what did not hold, or nothing."""
     command = [sys.executable, "-m", "tests.support.full_disk", str(home)]
-    told = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
-    if told.returncode < 0:
-        return f"who counts died of the full disk, of {signal.Signals(-told.returncode).name}"
-    if told.returncode == 0:
+    run_ = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True)
+    if run_.returncode < 0:
+        return f"who counts died of the full disk, of {signal.Signals(-run_.returncode).name}"
+    if run_.returncode == 0:
         return ""
-    return (told.stdout + told.stderr).strip().rpartition("\n")[2]
+    return (run_.stdout + run_.stderr).strip().rpartition("\n")[2]
 
 
 def main(home: Path) -> None:
@@ -74,16 +74,16 @@ def _live_through_it(lab: Lab) -> History:
         with lab.faults.disk_full() as full:
             until(lambda: full.times, "somebody met the full disk", _SECONDS)
             until(lambda: _kill_unnoticed(lab, before), "the state cannot be written", _SECONDS)
-            told = len(answers)
+            count = len(answers)
             _watched(
                 before,
-                lambda: any(answer.status == 503 for answer in answers[told:]),
+                lambda: any(answer.status == 503 for answer in answers[count:]),
                 "503 is told",
             )
         _watched(before, lambda: _is_back(lab, before["goods"]), "goods is back when there is room")
-        told = len(answers)
+        count = len(answers)
         until(
-            lambda: any(answer.placed for answer in answers[told:]),
+            lambda: any(answer.placed for answer in answers[count:]),
             "orders are placed again",
             _SECONDS,
         )
@@ -122,7 +122,7 @@ def _settle(home: Path) -> None:
     with closing(Reader(Home(home))) as reader:
         left = in_flight.settle(reader, _SECONDS)
         assert not left, f"still on its way after the full disk: {left[:3]}"
-        broken = [one for one in check.check(reader) if not one["held"]]
+        broken = [verdict for verdict in check.check(reader) if not verdict["held"]]
         assert not broken, f"broken by the full disk: {broken}"
 
 
@@ -130,7 +130,7 @@ def _pids(lab: Lab) -> dict[str, int]:
     """Name → process, as long as each has one instance."""
     status = launch.status(lab.home)
     return {"supervisor": status["supervisor"]} | {
-        one["name"]: one["pid"] for one in status["services"]
+        process["name"]: process["pid"] for process in status["services"]
     }
 
 

@@ -162,12 +162,12 @@ class Meeting:
         """What decides about all that comes."""
         row = self.row
         turn = row["next_check"] and row["next_check"] <= self._world.stores["pay"].wall_ms()
-        known = (row["is_paid"], turn, row["tries"], row["last_error"], self.trade)
+        payment = (row["is_paid"], turn, row["tries"], row["last_error"], self.trade)
         actors = [
             (actor.steps, actor.is_cut_off, actor.answer and actor.answer.data.trade_status)
             for actor in self._actors.values()
         ]
-        return (*self.left, *known, *actors)
+        return (*self.left, *payment, *actors)
 
     def is_known(self) -> bool:
         """Whether what may be paid at the platform is asked about, known here, or given up; and
@@ -181,7 +181,7 @@ class Meeting:
 
     def crash(self) -> None:
         """The pay service dies; once all has settled, what it had asked arrives at last."""
-        late = [one.request for one in self._actors.values() if one.request]
+        late = [asking.request for asking in self._actors.values() if asking.request]
         for actor in self._actors.values():
             actor.die()
         self._settle()

@@ -112,7 +112,7 @@ class Runner:
         for own in (gate, tell, tell_and_fail, raise_it, die_once):
             points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
         points += [Failpoint("goods", OrderCancelled.topic, boundary) for boundary in KINDS["send"]]
-        self.told: list[tuple[int, Event, str]] = []
+        self.events: list[tuple[int, Event, str]] = []
         self.failpoints = Failpoints(folder, f"{service}-{worker}", points)
         lease = FileWorkerLease(folder / f"{worker}.reserved", worker, 60_000)
         context = TransactionDefaults(
@@ -122,7 +122,7 @@ class Runner:
             settings=Settings(**settings),
             failpoints=self.failpoints,
             write_outbox=outbox.writer(GROUPS),
-            committed=self.told.extend,
+            committed=self.events.extend,
         )
         self.database = Database(url_of(folder, service), context)
 
@@ -140,7 +140,7 @@ class Runner:
     def together(self, asked: list[Asked]) -> list[Future[Any]]:
         """Have steps run as one group: all of them write, or all of them only read."""
         with self.held(reading_gate if asked[0][0].reads else gate):
-            return [self.database.submit(*one) for one in asked]
+            return [self.database.submit(*call) for call in asked]
 
 
 def url_of(folder: Path, service: str = "goods") -> str:
@@ -219,9 +219,9 @@ def twice_together(
     before = store.everything()
     group = [(step, command)] * 2
 
-    first, second = (end_of(one) for one in together(group))
+    first, second = (end_of(future) for future in together(group))
     after = store.everything()
-    again = [end_of(one) for one in together(group)]
+    again = [end_of(future) for future in together(group)]
 
     assert after != before, "the case proves nothing: the step did not apply"
     assert store.everything() == after
@@ -231,7 +231,7 @@ def twice_together(
 
 def one_by_one(store: Store, asked: list[Asked]) -> list[Any]:
     """How the same steps end, each in a transaction of its own, without any runner."""
-    return [_alone(store, *one) for one in asked]
+    return [_alone(store, *call) for call in asked]
 
 
 def _alone(store: Store, which: Step[Any, Any], command: Any) -> Any:

@@ -116,7 +116,7 @@ class History(Payer):
         user_id = int(wanted.get("user_id", min(self.users)))
         amount = goods["goods_price"] * wanted.get("goods_number", 1)
         fee = 0 if amount > 100_00 else 10_00
-        mine = [one for one, row in self.coupons.items() if row["user_id"] == user_id]
+        mine = [coupon_id for coupon_id, row in self.coupons.items() if row["user_id"] == user_id]
         body = {
             "user_id": user_id,
             "goods_id": goods["goods_id"],
@@ -158,7 +158,7 @@ class History(Payer):
 
     def place_all(self, wanted: Sequence[Row], clients: int) -> list[Answered]:
         """Place many orders, so many at once."""
-        return self.send_all([self.body(**one) for one in wanted], clients)
+        return self.send_all([self.body(**order) for order in wanted], clients)
 
     @contextmanager
     def buying(self, clients: int, **wanted: Any) -> Iterator[list[Answered]]:
@@ -186,8 +186,8 @@ class History(Payer):
                 yield self.answers
             finally:
                 stop.set()
-        for one in running:
-            one.result()
+        for future in running:
+            future.result()
 
     def cancel(self, order_id: int | str | None, user_id: int | None = None) -> httpx.Response:
         """Cancel an order, as the first user if nobody else is named."""
@@ -215,27 +215,29 @@ class History(Payer):
         return response
 
     def _remember(self, ask: Ask, order_id: Any, body: Row, response: httpx.Response) -> None:
-        told = {name: response.json()[name] for name in ("code", "name", "message")}
+        texts = {name: response.json()[name] for name in ("code", "name", "message")}
         number, data = f"asked {len(self.asked)}", response.json()["data"] or {}
-        one = Told(ask, number, str(order_id), None, body, response.status_code, **told, data=data)
-        self.asked.append(one)
+        answer = Told(
+            ask, number, str(order_id), None, body, response.status_code, **texts, data=data
+        )
+        self.asked.append(answer)
 
     def told(self) -> list[Told]:
         """Return all that was told, as labkit's own history would have it."""
         placed = [
             Told(
                 Ask.PLACE,
-                f"{number} {one.mark}",
+                f"{number} {answer.mark}",
                 "",
-                one.key,
-                one.body,
-                one.status,
-                one.code,
-                one.name,
-                one.message,
-                {"order_id": one.order_id},
+                answer.key,
+                answer.body,
+                answer.status,
+                answer.code,
+                answer.name,
+                answer.message,
+                {"order_id": answer.order_id},
             )
-            for number, one in enumerate(self.answers)
+            for number, answer in enumerate(self.answers)
         ]
         return [*placed, *self.asked, *self.told_of_payments()]
 
@@ -249,12 +251,12 @@ class History(Payer):
             AssertionError: with what does not fit; or there was no answer to look at.
         """
         assert self.answers, "the history check looked at no answer: it proves nothing"
-        found = list(breaches(self))
+        broken = list(breaches(self))
         looked_at = Counter(answer.status for answer in self.answers)
         said = ", ".join(f"{number} × {status}" for status, number in sorted(looked_at.items()))
         print(f"history: {len(self.answers)} answers looked at ({said})")
-        listed = "\n  ".join(found[:20])
-        assert not found, f"{len(found)} breaches after {said}:\n  {listed}"
+        listed = "\n  ".join(broken[:20])
+        assert not broken, f"{len(broken)} breaches after {said}:\n  {listed}"
         return looked_at
 
     def _opening(self, database: str, table: str, key: str) -> dict[int, Row]:

@@ -49,7 +49,9 @@ class Money:
 
     def standing(self, order_id: int) -> list[Row]:
         """The trades that an order stands paid by: paid at the platform, and not given back."""
-        trades = [self.trades[one] for one in self._of_order[order_id] if one in self.trades]
+        trades = [
+            self.trades[pay_id] for pay_id in self._of_order[order_id] if pay_id in self.trades
+        ]
         return [
             trade
             for trade in trades

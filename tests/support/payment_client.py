@@ -46,16 +46,16 @@ class Payer:
 
     def create(self, order_id: int | str | None) -> Opened:
         """createPayment of an order."""
-        found = Opened(int(order_id or 0))
+        payment = Opened(int(order_id or 0))
         try:
             body = {"order_id": str(order_id)}
             response = self.http.post(f"{self.pay_web}/pay/createPayment", json=body)
         except httpx.TransportError as error:
-            found = Opened(found.order_id, name=type(error).__name__)
+            payment = Opened(payment.order_id, name=type(error).__name__)
         else:
-            found = _read(found.order_id, response)
-        self.opened.append(found)
-        return found
+            payment = _read(payment.order_id, response)
+        self.opened.append(payment)
+        return payment
 
     def press(self, opened: Opened, button: str = "pay") -> int:
         """Press a button of the cashier page, `pay` or `give-up`: the HTTP status."""
@@ -88,13 +88,13 @@ class Payer:
             Told(
                 Ask.OPEN_PAYMENT,
                 f"opened {number}",
-                str(one.order_id),
-                status=one.status,
-                code=Code.__members__.get(one.name, 0),
-                name=one.name,
-                data={"pay_id": one.pay_id, "pay_amount": one.pay_amount},
+                str(payment.order_id),
+                status=payment.status,
+                code=Code.__members__.get(payment.name, 0),
+                name=payment.name,
+                data={"pay_id": payment.pay_id, "pay_amount": payment.pay_amount},
             )
-            for number, one in enumerate(self.opened)
+            for number, payment in enumerate(self.opened)
         ]
         presses = [(pay_id, *press) for pay_id, made in self.pressed.items() for press in made]
         return opened + [
@@ -104,8 +104,8 @@ class Payer:
 
     def find_payment(self, pay_id: int | None) -> dict[str, Any]:
         """A payment as the shop shows it."""
-        found: dict[str, Any] = self.http.get(f"{self.pay_web}/pay/{pay_id}").json()["data"]
-        return found
+        view: dict[str, Any] = self.http.get(f"{self.pay_web}/pay/{pay_id}").json()["data"]
+        return view
 
 
 def _read(order_id: int, response: httpx.Response) -> Opened:

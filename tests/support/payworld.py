@@ -142,8 +142,8 @@ class PayWorld:
     def notice(self, pay_id: int) -> dict[str, str]:
         """The parameters of the platform's callback about a payment that has ended, signed."""
         row = self.stores["platform"].row("platform_notice", out_trade_no=pay_id)
-        known = {**self.trade(pay_id), **row, "now": self.clock.now()}
-        notice = pm.Notice(**{name: known[name] for name in pm.Notice.model_fields})
+        fields = {**self.trade(pay_id), **row, "now": self.clock.now()}
+        notice = pm.Notice(**{name: fields[name] for name in pm.Notice.model_fields})
         return signed(self.key, notice_request.params_of(notice))
 
     def hear(self, fields: Mapping[str, str]) -> Result[Any]:
@@ -189,15 +189,15 @@ class PayWorld:
 
     def undelivered(self) -> list[Told]:
         """The events that were told and that not all groups have, as they were told."""
-        return [one for name in TELLERS for one in self.stores[name].told]
+        return [event for name in TELLERS for event in self.stores[name].events]
 
     def deliver(self, every: list[Told]) -> None:
         """Deliver events to all their groups, in this order."""
-        for one in every:
-            deliver(*one, self.run)
+        for event in every:
+            deliver(*event, self.run)
             for name in TELLERS:
-                if one in self.stores[name].told:
-                    self.stores[name].told.remove(one)
+                if event in self.stores[name].events:
+                    self.stores[name].events.remove(event)
 
     def settle(self) -> None:
         """Deliver, ask and refund until nothing is left to be done."""
@@ -217,9 +217,9 @@ class PayWorld:
 
     def empty(self, service: str, table: str) -> None:
         """Remove all rows of a table."""
-        [found] = [one for one in TABLES[service] if one.name == table]
+        [table_] = [candidate for candidate in TABLES[service] if candidate.name == table]
         with self.stores[service].engine.begin() as connection:
-            connection.execute(found.delete())
+            connection.execute(table_.delete())
 
     def topics(self, order_id: int) -> list[str]:
         """What was told about an order."""

@@ -104,20 +104,20 @@ class Merchant:
     """Who is told: a web server that keeps every notice and answers as it is told to."""
 
     answers: list[bytes] = field(default_factory=list)  # then `success` for ever
-    told: list[dict[str, str]] = field(default_factory=list)
+    notices: list[dict[str, str]] = field(default_factory=list)
     hangs: bool = False
     url: str = ""
 
     def numbers(self) -> list[int]:
         """The numbers of the trades that were told of, in the order of their arrival."""
-        return [int(params["out_trade_no"]) for params in self.told]
+        return [int(params["out_trade_no"]) for params in self.notices]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-                self.told.append(read_form(await reader.readexactly(int(length))))
+                self.notices.append(read_form(await reader.readexactly(int(length))))
                 if self.hangs:
                     await asyncio.Event().wait()
                 answer = self.answers.pop(0) if self.answers else b"200 success"

@@ -12,9 +12,9 @@ from labkit.stack.supervisor import launch
 def processes(home: Path) -> dict[str, int]:
     """name → pid of every living process of a lab, the broker and the supervisor included."""
     status = launch.status(Home(home))
-    found = {one["name"]: one["pid"] for one in status["services"]}
-    found["supervisor"] = status["supervisor"]
-    return {name: pid for name, pid in found.items() if pid}
+    pids = {process["name"]: process["pid"] for process in status["services"]}
+    pids["supervisor"] = status["supervisor"]
+    return {name: pid for name, pid in pids.items() if pid}
 
 
 def gone(pids: Mapping[str, int]) -> bool:

@@ -70,7 +70,7 @@ def clock_back_at_birth(context: ScenarioContext) -> Script:
     with context.lab.faults.clock_stepped("order", -behind / 1000):
         early = context.customer.place_once(money_paid=1_00)
         made = _order_ids(context) - before
-    again = [one for one in made if _worker_of(one) == worker and made_at_ms(one) <= floor]
+    again = [id_ for id_ in made if _worker_of(id_) == worker and made_at_ms(id_) <= floor]
     if again:
         raise Unexpected(f"worker {worker} makes ids of a time that it had used: {again}")
     if _worker_of(int(str(context.customer.resend(early).order_id))) != worker:
@@ -155,8 +155,8 @@ def _event_of(context: ScenarioContext, order: Placed) -> int:
 
 def _status(context: ScenarioContext, event_id: int) -> int:
     with context.lab.database("order") as orders:
-        found = select(outbox.c.status).where(outbox.c.event_id == event_id)
-        return int(orders.execute(found).scalar_one())
+        query = select(outbox.c.status).where(outbox.c.event_id == event_id)
+        return int(orders.execute(query).scalar_one())
 
 
 def _order_ids(context: ScenarioContext) -> set[int]:

@@ -122,7 +122,7 @@ class Store:
     shared with real runners, so there the wall clock runs.
 
     Attributes:
-        told: the events of all steps that have committed, with their ids.
+        events: the events of all steps that have committed, with their ids.
 
     Args:
         service: whose tables.
@@ -139,7 +139,7 @@ class Store:
         self._late_ms = 0
         self._stands_at = wall_ms() if url == "sqlite://" else None
         self.ids = IdMaker(FileWorkerLease(folder / "0.reserved", 0, 60_000), self.wall_ms)
-        self.told: list[tuple[int, Event]] = []
+        self.events: list[tuple[int, Event]] = []
         self._write_outbox = _WRITERS.get(service) or outbox.writer(GROUPS)
         # taking a connection from the pool costs more than most steps do
         self._kept = self.engine.connect() if url == "sqlite://" else None
@@ -170,7 +170,7 @@ class Store:
             tx = Transaction(connection, self.clock.now(), self.wall_ms(), self.ids, self.settings)
             answer = step(tx, command)
             self._write_outbox(tx)
-        self.told += tx.emitted
+        self.events += tx.emitted
         if method := self._methods.get(step.name):  # what a caller gets must be able to travel
             assert (
                 method.answer.validate_json(method.answer.dump_json(answer, warnings=False))
@@ -180,9 +180,9 @@ class Store:
 
     def rows(self, table: str, **where: Any) -> Rows:
         """The rows of a table whose columns have these values, in the order of their insertion."""
-        [found] = [one for one in TABLES[self.service] if one.name == table]
+        [table_] = [candidate for candidate in TABLES[self.service] if candidate.name == table]
         with self._begin() as connection:
-            rows = connection.execute(_select(found, tuple(where)), where)
+            rows = connection.execute(_select(table_, tuple(where)), where)
             return [dict(row._mapping) for row in rows]
 
     @contextmanager
@@ -252,7 +252,7 @@ def outstanding(store: Store, order_id: int) -> int:
 def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
     """What a condition gives as soon as it gives something true, asked until a deadline."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"not true after {seconds} s: {condition}"
         time.sleep(0.01)
-    return found
+    return value

@@ -94,18 +94,18 @@ class Teller:
     def check(self) -> None:
         """Settle; then every invariant and every answer must hold."""
         self.lab.settle(timeout=40)
-        found = self.lab.check()
-        broken = found[found["held"] != "yes"]
+        verdicts = self.lab.check()
+        broken = verdicts[verdicts["held"] != "yes"]
         assert broken.empty, broken.to_string()
         self.history.check()
 
     def _hits(self) -> dict[str, int]:
-        return {one["name"]: one["hits"] for one in self.lab.faults.list()}
+        return {point["name"]: point["hits"] for point in self.lab.faults.list()}
 
     def armed(self, name: str) -> int:
         """How often a failpoint will still act."""
-        found = next(one for one in self.lab.faults.list() if one["name"] == name)
-        return int(found["armed"]["times"]) if found["armed"] else 0
+        failpoint = next(point for point in self.lab.faults.list() if point["name"] == name)
+        return int(failpoint["armed"]["times"]) if failpoint["armed"] else 0
 
     def _ask(self, answered: Answered, ask: Callable[[int], httpx.Response]) -> None:
         """Ask for more about an order, if there is one and somebody answers."""

@@ -14,7 +14,7 @@ def until(condition: Callable[[], T], what: str, seconds: float = 15) -> T:
         AssertionError: it stayed false; names what should have been.
     """
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
+    while not (value := condition()):
         assert time.monotonic() < deadline, f"after {seconds} s still not: {what}"
         time.sleep(0.02)
-    return found
+    return value

@@ -81,7 +81,7 @@ class World:
 
     def deliver(self) -> None:
         """Deliver every event ever told to every group that must have it, through its inbox."""
-        for event_id, event in self.stores["order"].told:
+        for event_id, event in self.stores["order"].events:
             deliver(event_id, event, self._run_at)
 
     def _run_at(self, service: str, step: Step[Any, Any], command: Any) -> Any:

@@ -47,11 +47,11 @@ empty_compensation = bug(
 
 @empty_compensation.replaces("labkit.runtime.db.operations:undo")
 def _(tx: Transaction, name: str, order_id: int) -> int | None:
-    found = tx.first(_find(order_id, name))
-    if found is None or found.outcome != APPLIED:
+    operation = tx.first(_find(order_id, name))
+    if operation is None or operation.outcome != APPLIED:
         return None
     tx.run(_undo(order_id, name))
-    return int(found.amount)
+    return int(operation.amount)
 
 
 trusts_the_message = bug(

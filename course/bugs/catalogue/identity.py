@@ -56,8 +56,8 @@ audit_without_hash = bug(
 
 @audit_without_hash.replaces("labkit.runtime.messaging.inbox:find_missing")
 def _(tx: Transaction, query: MissingQuery) -> Missing:
-    known = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(query.fingerprints)
-    kept = set(tx.execute(select(inbox.c.event_id).where(known)).scalars())
+    handled = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(query.fingerprints)
+    kept = set(tx.execute(select(inbox.c.event_id).where(handled)).scalars())
     return Missing(
         lost=tuple(fingerprint for fingerprint in query.fingerprints if fingerprint not in kept)
     )

@@ -41,10 +41,10 @@ def _(tx: Transaction, _command: None) -> list[OutboxMessage]:
     return outbox._claim(tx, tables.UNSENT)
 
 
-def settled_when_sent(one: Bug) -> None:
+def settled_when_sent(seeded: Bug) -> None:
     """Have the relay ask nobody whether an event arrived: what else loses is not healed then."""
 
-    @one.replaces("labkit.runtime.messaging.relay:Relay._mark_sent")
+    @seeded.replaces("labkit.runtime.messaging.relay:Relay._mark_sent")
     async def _(self: Relay, parcel: OutboxMessage) -> None:
         try:
             await self._database.run(outbox.mark_sent, [parcel.event_id])
@@ -116,7 +116,7 @@ def _(self: Inbox, polled: Consumer) -> None:
     if not deliveries:
         return
     polled.commit()
-    futures = [self._submit(self._first[one.topic], one) for one in deliveries]
+    futures = [self._submit(self._first[message.topic], message) for message in deliveries]
     for delivery, future in zip(deliveries, futures, strict=True):
         try:
             future.result()
@@ -182,10 +182,10 @@ def _(self: Inbox, delivery: Delivery, error: Exception) -> None:
     return None
 
 
-def every_delivery_counts(one: Bug) -> None:
+def every_delivery_counts(seeded: Bug) -> None:
     """Have the inbox take each delivery for a new event."""
 
-    @one.replaces("labkit.runtime.messaging.inbox:_first_time")
+    @seeded.replaces("labkit.runtime.messaging.inbox:_first_time")
     def _(tx: Transaction, delivery: Delivery) -> bool:
         row = inbox._values(tx, delivery)
         tx.insert_once(inbox.inbox, **row, status=tables.DONE, tries=1, next_try=0)

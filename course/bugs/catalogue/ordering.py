@@ -147,12 +147,12 @@ def _(tx: Transaction, command: OpenOrder) -> Any:
         add_time=tx.now,
     ):
         return Result[Opening].ok(Opening(order_id=new_id))
-    known = tx.first(rows.request_of_key(user_id, key))
-    late = known.answer is None and rows.too_late(tx, known.order_id)
-    if late and not rows.exists(tx, known.order_id):
+    request = tx.first(rows.request_of_key(user_id, key))
+    late = request.answer is None and rows.too_late(tx, request.order_id)
+    if late and not rows.exists(tx, request.order_id):
         tx.run(rows.bind_key_anew(user_id, key, new_id))
         return Result[Opening].ok(Opening(order_id=new_id))
-    return Result[Opening].ok(Opening(order_id=known.order_id, answer=known.answer))
+    return Result[Opening].ok(Opening(order_id=request.order_id, answer=request.answer))
 
 
 shipping_not_charged = bug(

@@ -169,11 +169,11 @@ def _(tx: Transaction, command: DeductStock) -> Any:
         return operation.previous_result
     table = goods.goods
     mine = table.c.goods_id == command.goods_id
-    found = read_apart(tx, select(table).where(mine))
-    if found.goods_number < command.goods_number:
+    row = read_apart(tx, select(table).where(mine))
+    if row.goods_number < command.goods_number:
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
-    left = found.goods_number - command.goods_number
+    left = row.goods_number - command.goods_number
     tx.execute(update(table).where(mine).values(goods_number=left))
     goods._log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
@@ -195,11 +195,11 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
         return operation.previous_result
     table = users.user
     mine = table.c.user_id == command.user_id
-    found = read_apart(tx, select(table).where(mine))
-    if found.user_money < command.money_paid:
+    row = read_apart(tx, select(table).where(mine))
+    if row.user_money < command.money_paid:
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
-    left = found.user_money - command.money_paid
+    left = row.user_money - command.money_paid
     tx.execute(update(table).where(mine).values(user_money=left))
     users._log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
     return operation.apply(amount=command.money_paid)

@@ -43,7 +43,7 @@ class Holder:
     @property
     def ids(self) -> list[int]:
         """All that it has made so far."""
-        return [int(one) for one in list(self.said) if one != "refused"]
+        return [int(number) for number in list(self.said) if number != "refused"]
 
     def more(self) -> None:
         """Wait until it has made some more."""

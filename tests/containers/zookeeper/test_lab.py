@@ -47,16 +47,18 @@ def tree(lab: Lab, zookeeper: Backend) -> Iterator[KazooClient]:
 
 def pids_of(tree: KazooClient, service: str) -> dict[str, int]:
     """Instance → process id, as the tree says."""
-    path, found = f"/instances/{service}", {}
+    path, endpoints = f"/instances/{service}", {}
     for instance in tree.get_children(path):
         with suppress(NoNodeError):  # it went meanwhile
-            found[instance] = json.loads(tree.get(f"{path}/{instance}")[0])["pid"]
-    return found
+            endpoints[instance] = json.loads(tree.get(f"{path}/{instance}")[0])["pid"]
+    return endpoints
 
 
 def pids_by_status(lab: Lab, service: str) -> dict[str, int]:
-    found = launch.status(lab.home)["services"]
-    return {str(one["instance"]): one["pid"] for one in found if one["name"] == service}
+    listed = launch.status(lab.home)["services"]
+    return {
+        str(process["instance"]): process["pid"] for process in listed if process["name"] == service
+    }
 
 
 def test_a_killed_instance_leaves_the_tree_and_comes_back(
@@ -101,7 +103,7 @@ def test_who_starts_while_zookeeper_is_away_comes_up_with_it(
     zookeeper.forget()
     zookeeper.start()
     until(
-        lambda: all(one["state"] == "up" for one in launch.status(lab.home)["services"]),
+        lambda: all(process["state"] == "up" for process in launch.status(lab.home)["services"]),
         "the lab is whole",
         seconds=30,
     )

@@ -49,7 +49,7 @@ def test_many_at_once_get_different_numbers(open_registry: OpenRegistry) -> None
     """Ten that lease in the same moment have ten numbers."""
     registries = [open_registry() for _ in range(10)]
     with ThreadPoolExecutor(10) as pool:
-        leases = list(pool.map(lambda one: one.lease_worker(RESERVE_MS), registries))
+        leases = list(pool.map(lambda registry: registry.lease_worker(RESERVE_MS), registries))
     assert {worker_of(IdMaker(lease, wall_ms).next()) for lease in leases} == set(range(10))
 
 
@@ -106,8 +106,8 @@ def test_a_session_that_ends_costs_no_id(open_registry: OpenRegistry, tree: Kazo
 
     def is_taken_again() -> bool:
         ids.next()
-        found = tree.exists(f"/workers/{number}")
-        return bool(found and found.ephemeralOwner != session)
+        node = tree.exists(f"/workers/{number}")
+        return bool(node and node.ephemeralOwner != session)
 
     expire(registry)
     until(is_taken_again, "the number is ours under a new session")
@@ -227,7 +227,7 @@ def test_whatever_happens_no_id_is_made_twice(home: Home, zookeeper: Backend, se
     try:
         for _ in range(25):
             chance.choice([stop, stop, wake, wake, replace, shake, wipe])(chance.choice(living))
-            awake = [one for one in living if one.process.pid not in stopped]
+            awake = [alive for alive in living if alive.process.pid not in stopped]
             if awake:
                 chance.choice(awake).more()
         for holder in living:

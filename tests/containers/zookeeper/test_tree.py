@@ -89,14 +89,14 @@ def test_a_dead_process_vanishes_with_its_session(
 
 def test_who_closes_is_gone_at_once(open_registry: OpenRegistry, home: Home) -> None:
     """A session that is closed is not waited for."""
-    looker, one, two = (
+    looker, first, two = (
         open_registry(),
         *(ZooKeeperRegistry(home, open_registry()._ensemble.address) for _ in range(2)),
     )
-    one.announce(Instance("goods", 1, "127.0.0.1:1", os.getpid()))
+    first.announce(Instance("goods", 1, "127.0.0.1:1", os.getpid()))
     two.announce(Instance("goods", 2, "127.0.0.1:2", os.getpid()))
     finds(looker, 1, 2)
-    one.close()
+    first.close()
     assert finds(looker, 2) < SESSION_SECONDS / 2
     two.close()
 

@@ -71,7 +71,9 @@ class Shop:
             },
         )["services"]
         self.described = {
-            name: Described.model_validate(one) for name, one in said.items() if "profiles" in one
+            name: Described.model_validate(service)
+            for name, service in said.items()
+            if "profiles" in service
         }
 
     def init(self) -> Container:
@@ -147,8 +149,8 @@ def running(docker: DockerClient, settings: Settings) -> Iterator[Shop]:
         shop.volume("shop")
         shop.init()
         made = [shop.start(name) for name in shop.described if name != "init"]
-        for one in made:
-            ready(one)
+        for container in made:
+            ready(container)
         yield shop
     finally:
         stack.down(settings, volumes=True)

@@ -41,16 +41,20 @@ def own_settings() -> Settings:
 
 def environment(stack: Settings) -> dict[str, str]:
     """What has a lab, started by whatever way, stand on a stack of the tests' own."""
-    told = stack.model_dump(include=_OWN, mode="json")
+    settings = stack.model_dump(include=_OWN, mode="json")
     return {"LABKIT_STACK": "containers"} | {
-        f"LABKIT_{name.upper()}": str(value) for name, value in told.items()
+        f"LABKIT_{name.upper()}": str(value) for name, value in settings.items()
     }
 
 
 def sweep(docker: DockerClient) -> None:
     """Remove what test runs left that were killed."""
-    found = docker.containers.list(all=True, filters={"label": OURS})
-    for name in {one.labels[OURS] for one in found if one.labels[OURS].startswith(_PREFIX)}:
+    resources = docker.containers.list(all=True, filters={"label": OURS})
+    for name in {
+        container.labels[OURS]
+        for container in resources
+        if container.labels[OURS].startswith(_PREFIX)
+    }:
         if not psutil.pid_exists(int(name.split("-")[2])):
             containers.down(Settings(containers_name=name), volumes=True)
 
@@ -72,11 +76,11 @@ class Backend(Server):
         assert container.status == "exited"
         project = container.labels[PROJECT]
         (folder,) = [
-            one["Destination"]
-            for one in container.attrs["Mounts"]
-            if one["Name"].startswith(f"{project}_")
+            mount["Destination"]
+            for mount in container.attrs["Mounts"]
+            if mount["Name"].startswith(f"{project}_")
         ]
-        told = self._docker.containers.run(
+        output = self._docker.containers.run(
             container.image,
             [script, folder, *words],
             entrypoint=["/bin/sh", "-c"],
@@ -86,4 +90,4 @@ class Backend(Server):
             remove=True,
             stderr=True,
         )
-        return told.decode()
+        return output.decode()

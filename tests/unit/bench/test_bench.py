@@ -114,10 +114,10 @@ def test_the_floor_does_all_that_an_order_does(tmp_path: Path) -> None:
     assert floor.place(list(range(1, GROUP + 1))) == GROUP
     floor.close()
     reader = Reader(home)
-    found = {one["name"]: one for one in check.check(reader)}
+    verdicts = {verdict["name"]: verdict for verdict in check.check(reader)}
     reader.close()
-    assert [one for one in found.values() if not one["held"]] == []
-    assert found["confirmed orders are covered"]["looked_at"] == GROUP
+    assert [verdict for verdict in verdicts.values() if not verdict["held"]] == []
+    assert verdicts["confirmed orders are covered"]["looked_at"] == GROUP
     operations = Counter[object]()
     for service in TABLES:
         found_there = rows(home, service, "SELECT operation FROM trade_operation")
@@ -133,7 +133,7 @@ def test_orders_of_the_past_look_like_orders(tmp_path: Path) -> None:
     seed(files(home.databases), seeds_for(10), as_time(wall_ms()))
     fill(home, 300)
     reader = Reader(home)
-    broken = {one["name"] for one in check.check(reader) if not one["held"]}
+    broken = {verdict["name"] for verdict in check.check(reader) if not verdict["held"]}
     reader.close()
     assert broken == set()
     for service, sql, is_there in (

@@ -81,16 +81,16 @@ def test_every_failure_is_counted_under_its_name() -> None:
             writer.close()
 
     answers = put(60, 4, serve)
-    told = summary(answers, 10)
-    assert told["outcomes"] == {
+    figures = summary(answers, 10)
+    assert figures["outcomes"] == {
         "200": 10,
         "422 STOCK_SHORT": 10,
         "503 (no Result)": 10,
         "ConnectionResetError": 20,
         "ConnectionError": 10,
     }
-    assert (told["sent"], told["placed"], told["orders_per_s"]) == (60, 10, 1.0)
-    assert sorted(one.number for one in answers) == list(range(1, 61))
+    assert (figures["sent"], figures["placed"], figures["orders_per_s"]) == (60, 10, 1.0)
+    assert sorted(reply.number for reply in answers) == list(range(1, 61))
 
 
 def test_silence_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_silence_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
             writer.write(answer(200))
 
     answers = put(4, 1, serve)
-    assert [outcome(one) for one in answers] == ["200", "TimeoutError", "200", "200"]
+    assert [outcome(reply) for reply in answers] == ["200", "TimeoutError", "200", "200"]
 
 
 def test_nobody_there_is_a_failure() -> None:
@@ -152,7 +152,7 @@ def test_a_slow_moment_counts_for_all_that_had_to_wait() -> None:
         writer.write(answer(200))
 
     answers = put(30, 1, serve, rate=100)
-    waited = [one for one in answers if one.seconds > 0.1]
+    waited = [reply for reply in answers if reply.seconds > 0.1]
     assert len(waited) >= 25, "one slow answer held up all that were due meanwhile"
 
 
@@ -163,8 +163,8 @@ def test_a_rate_is_kept() -> None:
         writer.write(answer(200))
 
     answers = put(20, 8, serve, rate=100)
-    assert all(one.at >= (one.number - 1) / 100 for one in answers)
-    assert all(one.seconds >= 0 for one in answers)
+    assert all(reply.at >= (reply.number - 1) / 100 for reply in answers)
+    assert all(reply.seconds >= 0 for reply in answers)
 
 
 def test_percentiles_are_of_the_numbers_themselves() -> None:

@@ -46,4 +46,4 @@ def test_each_command_is_found_in_its_module() -> None:
     load()
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     listed = {name: f"labkit.cli.{module}" for module, names in COMMANDS.items() for name in names}
-    assert {name: one.callback.__module__ for name, one in commands.items()} == listed
+    assert {name: command.callback.__module__ for name, command in commands.items()} == listed

@@ -72,25 +72,25 @@ def test_a_pipe_gets_every_row_whole() -> None:
 def test_a_narrow_screen_breaks_no_id_and_names_what_it_hides(width: int) -> None:
     """What fits is whole; every other column is named."""
     row: dict[str, object] = {f"order_id_of_{number}": ID + number for number in range(23)}
-    found = shown([row], width)
-    fits = sum(str(cell) in found for cell in row.values())
+    text = shown([row], width)
+    fits = sum(str(cell) in text for cell in row.values())
     assert 1 <= fits < len(row)
-    assert f"not shown: {', '.join(list(row)[fits:])} (" in found
-    assert max(map(len, found.splitlines()[:-1])) <= width
+    assert f"not shown: {', '.join(list(row)[fits:])} (" in text
+    assert max(map(len, text.splitlines()[:-1])) <= width
 
 
 def test_a_long_text_is_folded_and_not_cut() -> None:
     """A cause of a hundred words fits on a narrow screen, over many lines."""
     words = [f"word{number}" for number in range(100)]
-    found = shown([{"id": ID, "cause": " ".join(words)}], 80)
-    assert str(ID) in found
-    assert all(word in found for word in words)
+    text = shown([{"id": ID, "cause": " ".join(words)}], 80)
+    assert str(ID) in text
+    assert all(word in text for word in words)
 
 
 def test_a_diagram_takes_text_for_text() -> None:
     """Neither an entity, a comment, a tag nor the end of the fence gets into Mermaid's text."""
-    told = "a;b #lt; %% x <img src=x> ```\n```\x1b[2J"
-    drawn = Diagram(told, ["order", "goods"], [Line("order", CALL, "goods", told)]).mermaid
+    cause = "a;b #lt; %% x <img src=x> ```\n```\x1b[2J"
+    drawn = Diagram(cause, ["order", "goods"], [Line("order", CALL, "goods", cause)]).mermaid
     texts = "\n".join(line for line in drawn.splitlines()[1:])
     assert not set("#%;<`\x1b") & set(texts)
     assert texts.count("goods: ") == 2  # once in the description, once as the arrow's text

@@ -48,16 +48,16 @@ def client(console: Console, **headers: str) -> httpx.Client:
 @pytest.fixture
 def stranger(console: Console) -> Iterator[httpx.Client]:
     """Another user of the machine: reaches the port, and has no token."""
-    with client(console) as one:
-        yield one
+    with client(console) as http:
+        yield http
 
 
 @pytest.fixture
 def friend(console: Console) -> Iterator[httpx.Client]:
     """Who was handed the whole address."""
-    with client(console) as one:
-        assert one.get("/", params={"token": TOKEN}).status_code == 200
-        yield one
+    with client(console) as http:
+        assert http.get("/", params={"token": TOKEN}).status_code == 200
+        yield http
 
 
 def form(page: str) -> dict[str, str]:
@@ -67,14 +67,14 @@ def form(page: str) -> dict[str, str]:
 
 def test_the_token_becomes_a_cookie(stranger: httpx.Client) -> None:
     """The whole address sets a strict cookie that no script reads, shows nothing, and leads on."""
-    told = stranger.get("/", params={"token": TOKEN})
-    cookie = told.headers["set-cookie"]
+    answer = stranger.get("/", params={"token": TOKEN})
+    cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "samesite=strict" in cookie.lower()
-    assert TOKEN not in cookie + told.text
-    assert ID not in told.text
-    assert told.headers["referrer-policy"] == "no-referrer"
-    assert '<meta http-equiv="refresh" content="0; url=/">' in told.text
+    assert TOKEN not in cookie + answer.text
+    assert ID not in answer.text
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert '<meta http-equiv="refresh" content="0; url=/">' in answer.text
     page = stranger.get("/")
     assert (page.status_code, ID in page.text, TOKEN in page.text) == (200, True, False)
 
@@ -94,20 +94,20 @@ def test_the_token_becomes_a_cookie(stranger: httpx.Client) -> None:
 )
 def test_without_the_token_nothing_is_shown(stranger: httpx.Client, address: str) -> None:
     """No token, a wrong one, or half of it: 403, no cookie, and a page that says where it is."""
-    told = stranger.get(address)
-    assert told.status_code == 403
-    assert "set-cookie" not in told.headers
-    assert ID not in told.text
-    assert "csrf" not in told.text
-    assert "labkit status" in told.text
+    answer = stranger.get(address)
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+    assert ID not in answer.text
+    assert "csrf" not in answer.text
+    assert "labkit status" in answer.text
 
 
 def test_the_token_itself_is_no_cookie(console: Console, stranger: httpx.Client) -> None:
     """Nor is the cookie's value a token: neither can be tried in the other's place."""
     name = f"labkit-console-{console.port}"
     for value in (TOKEN, "", "é"):
-        told = stranger.get("/", headers={b"Cookie": f"{name}={value}".encode()})
-        assert told.status_code == 403
+        answer = stranger.get("/", headers={b"Cookie": f"{name}={value}".encode()})
+        assert answer.status_code == 403
     with client(console) as friend:
         friend.get("/", params={"token": TOKEN})
         value = friend.cookies[name]
@@ -139,7 +139,7 @@ def test_another_name_is_refused(
     style = friend.get("/console.css", headers=named)
     body = {"csrf": console.guard.csrf}
     acted = friend.post(f"/retry/{ID}", headers=named, data=body)
-    assert {one.status_code for one in (page, entering, style, acted)} <= {400, 421}
+    assert {answer.status_code for answer in (page, entering, style, acted)} <= {400, 421}
     assert "set-cookie" not in entering.headers
     assert ID not in page.text
     assert driven == []
@@ -178,8 +178,8 @@ def test_a_form_of_the_page_acts(
     fields = form(friend.get("/").text)
     assert fields == {"csrf": console.guard.csrf}
     for origin in ({}, {"Origin": console.base, "Sec-Fetch-Site": "same-origin"}):
-        told = friend.post(f"/{action}/{ID}", data=fields, headers=origin)
-        assert (told.status_code, told.headers["location"]) == (303, "/")
+        answer = friend.post(f"/{action}/{ID}", data=fields, headers=origin)
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
         assert driven == [(action.replace("-", "_"), ID)]
         driven.clear()
     assert "Done: done." in friend.get("/").text
@@ -207,14 +207,14 @@ def test_what_the_page_did_not_send_is_refused(
     console: Console, friend: httpx.Client, driven: list[Any], action: str, name: str
 ) -> None:
     """Cross-site request forgery: with the cookie and without the page's own form, nothing."""
-    told = friend.post(f"/{action}/{ID}", **_filled(FOREIGN[name], console.guard.csrf))
-    assert told.status_code in (400, 403)
+    answer = friend.post(f"/{action}/{ID}", **_filled(FOREIGN[name], console.guard.csrf))
+    assert answer.status_code in (400, 403)
     assert driven == []
 
 
 def _filled(value: Any, csrf: str) -> Any:
     if isinstance(value, dict):
-        return {key: _filled(one, csrf) for key, one in value.items()}
+        return {key: _filled(part, csrf) for key, part in value.items()}
     return value.replace("{csrf}", csrf)
 
 
@@ -236,8 +236,8 @@ def test_only_post_acts(
 ) -> None:
     """A link, an image or a form that says so cannot press a button."""
     csrf = {"csrf": console.guard.csrf}
-    told = friend.request(method, f"/{action}/{ID}", params=csrf)
-    assert (told.status_code, told.headers["allow"]) == (405, "POST")
+    answer = friend.request(method, f"/{action}/{ID}", params=csrf)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert driven == []
 
 
@@ -274,14 +274,14 @@ def test_a_token_is_kept_to_its_owner(tmp_path: Path) -> None:
 @pytest.mark.parametrize("id", ["nonsense", "goods.", "goods.1;x", "platform.1", "goods.９", "a/b"])
 def test_what_is_no_id_is_told(console: Console, friend: httpx.Client, id: str) -> None:
     """A button that names nothing does nothing, and the page says why, escaped."""
-    told = friend.post(f"/retry/{id}", data={"csrf": console.guard.csrf})
-    assert told.status_code in (303, 404)
-    if told.status_code == 303:
+    answer = friend.post(f"/retry/{id}", data={"csrf": console.guard.csrf})
+    assert answer.status_code in (303, 404)
+    if answer.status_code == 303:
         assert "an id looks like goods.383" in friend.get("/").text
 
 
 def test_where_no_service_answers_the_page_says_so(console: Console, friend: httpx.Client) -> None:
     """Pressed for real while goods is away: no error page, but what stood against it."""
-    told = friend.post(f"/give-up/{ID}", data={"csrf": console.guard.csrf}, timeout=20)
-    assert told.status_code == 303
+    answer = friend.post(f"/give-up/{ID}", data={"csrf": console.guard.csrf}, timeout=20)
+    assert answer.status_code == 303
     assert "goods gave no answer to give_up" in friend.get("/").text

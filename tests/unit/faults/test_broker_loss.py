@@ -24,6 +24,6 @@ def test_each_partition_keeps_a_head(sizes: dict[tuple[str, int], int], seed: in
     kept = heads(held, seed)
     assert kept == heads(held, seed)
     for at, size in sizes.items():
-        offsets = [one.offset for one in kept if one[:2] == at]
+        offsets = [record.offset for record in kept if record[:2] == at]
         assert offsets == list(range(len(offsets)))
         assert len(offsets) < size

@@ -158,5 +158,5 @@ def test_what_cannot_be_undone_is_said_and_keeps_no_other(home: Home) -> None:
     ):
         (folder / f"{number}.json").write_text(json.dumps(undo))
     said = mend(home)
-    assert [("not mended" in one) for one in said] == [True, False]
+    assert [("not mended" in line) for line in said] == [True, False]
     assert FaultBook(home.faults).standing() == []

@@ -54,7 +54,7 @@ def test_verbs_are_nested(home: Home, faults: Faults) -> None:
             meet_all(home)
         assert len(FaultBook(home.faults).standing()) == 3
     assert FaultBook(home.faults).standing() == []
-    assert [one.times for one in (outer, cut, inner, twice)] == [2, 4, 1, 1]
+    assert [fault.times for fault in (outer, cut, inner, twice)] == [2, 4, 1, 1]
 
 
 def test_a_failpoint_says_how_often_it_acted(faults: Faults) -> None:
@@ -66,7 +66,7 @@ def test_a_failpoint_says_how_often_it_acted(faults: Faults) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "texts", "told"),
+    ("name", "texts", "arguments"),
     [
         ("slow", ["goods", "0.5"], ["goods", 0.5]),
         ("cut", ["order", "goods"], ["order", "goods"]),
@@ -74,9 +74,9 @@ def test_a_failpoint_says_how_often_it_acted(faults: Faults) -> None:
         ("armed", ["x", "crash", "3"], ["x", "crash", 3]),
     ],
 )
-def test_arguments_are_read_from_text(name: str, texts: list[str], told: list[object]) -> None:
+def test_arguments_are_read_from_text(name: str, texts: list[str], arguments: list[object]) -> None:
     """Words, numbers and choices, the last ones left out where they may be."""
-    assert VERBS[name].read(texts) == told
+    assert VERBS[name].read(texts) == arguments
 
 
 @pytest.mark.parametrize(
@@ -116,8 +116,8 @@ def test_a_verb_needs_a_sentence_and_arguments_with_types() -> None:
             """
             yield Reach(lambda: len(table) * often, "there is no table")
 
-    found = VERBS.pop("shaken")
-    assert (found.usage, found.says) == ("shaken TABLE [OFTEN]", "A table is shaken.")
+    removed = VERBS.pop("shaken")
+    assert (removed.usage, removed.says) == ("shaken TABLE [OFTEN]", "A table is shaken.")
     with Mine().shaken("abc") as reach:
         assert reach.times == 6
     with pytest.raises(NotReached, match="shaken: there is no table"), Mine().shaken(""):
@@ -135,8 +135,8 @@ def test_the_command_lists_every_fault_with_its_arguments(monkeypatch: pytest.Mo
     monkeypatch.setattr(base.console, "width", 300)  # so that no line is folded
     code, said = command("break")
     assert code == 0
-    for one in VERBS.values():
-        assert f" {one.usage} " in said
+    for registered in VERBS.values():
+        assert f" {registered.usage} " in said
 
 
 def test_the_command_refuses_what_is_no_fault_and_a_home_without_a_lab(home: Home) -> None:

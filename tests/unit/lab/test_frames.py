@@ -37,8 +37,8 @@ def test_ids_are_named_in_order_of_birth() -> None:
     """The older id is 1, in whatever order the rows come, and letters count apart."""
     aliases = Aliases()
     aliases.learn([{"order_id": SECOND, "user_id": 9}, {"order_id": FIRST, "user_id": 5}])
-    assert [aliases.show("order_id", one) for one in (FIRST, SECOND)] == ["O1", "O2"]
-    assert [aliases.show("user_id", one) for one in (5, 9)] == ["U1", "U2"]
+    assert [aliases.show("order_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "O2"]
+    assert [aliases.show("user_id", id_) for id_ in (5, 9)] == ["U1", "U2"]
 
 
 def test_a_name_once_given_stays() -> None:
@@ -53,9 +53,9 @@ def test_a_name_once_given_stays() -> None:
 def test_nothing_is_shown_as_a_dash() -> None:
     """No coupon, no time, and the opening row's order 0 read as nothing."""
     aliases = Aliases()
-    assert [aliases.show(*one) for one in (("coupon_id", None), ("order_id", 0), ("x", None))] == (
-        ["–"] * 3
-    )
+    assert [
+        aliases.show(*column) for column in (("coupon_id", None), ("order_id", 0), ("x", None))
+    ] == (["–"] * 3)
     assert aliases.show("goods_number", 0) == 0
     assert aliases.show("add_time", datetime(2026, 1, 2, 3, 4, 5, 678)) == "01-02 03:04:05"
 
@@ -87,7 +87,10 @@ def test_the_platforms_names_for_ours_read_like_ours() -> None:
     assert aliases.show("pay_id", SECOND) == aliases.show("out_trade_no", SECOND) == "P2"
     assert aliases.show("trade_no", "17") == aliases.show("trade_no", 17) == "T1"
     assert aliases.show("out_request_no", SECOND + 1) == "R1"
-    assert [aliases.show(*one) for one in (("trade_no", None), ("notify_id", 5))] == ["–", "N1"]
+    assert [aliases.show(*column) for column in (("trade_no", None), ("notify_id", 5))] == [
+        "–",
+        "N1",
+    ]
     assert aliases.replace(f"payment {SECOND}, refund {SECOND + 1}") == "payment P2, refund R1"
 
 
@@ -96,7 +99,7 @@ def test_an_operation_about_a_payment_bears_its_name() -> None:
     aliases = Aliases()
     aliases.learn([{"pay_id": SECOND, "order_id": FIRST}])
     aliases.learn([{"order_id": FIRST}, {"order_id": SECOND}])
-    assert [aliases.show("order_id", one) for one in (FIRST, SECOND)] == ["O1", "P1"]
+    assert [aliases.show("order_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "P1"]
 
 
 def test_an_order_with_nothing_left_to_pay_is_its_own_payment() -> None:
@@ -104,14 +107,14 @@ def test_an_order_with_nothing_left_to_pay_is_its_own_payment() -> None:
     aliases = Aliases()
     aliases.learn([{"order_id": FIRST}])
     aliases.learn([{"order_id": FIRST, "pay_id": FIRST}, {"order_id": FIRST, "pay_id": SECOND}])
-    assert [aliases.show("pay_id", one) for one in (FIRST, SECOND)] == ["O1", "P1"]
+    assert [aliases.show("pay_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "P1"]
 
 
 def test_codes_have_words_and_rows_an_order() -> None:
     """A status reads as number and word, and rows stand in the order of their key."""
     rows = [
-        {**dict.fromkeys(SHOWN["trade_order"], 0), "order_id": one, "user_id": 1, "order_status": 2}
-        for one in (SECOND, FIRST)
+        {**dict.fromkeys(SHOWN["trade_order"], 0), "order_id": id_, "user_id": 1, "order_status": 2}
+        for id_ in (SECOND, FIRST)
     ]
     shown = frame("trade_order", rows, Aliases())
     assert list(shown["order_id"]) == ["O1", "O2"]
@@ -185,21 +188,21 @@ def test_every_table_code_and_operation_can_be_shown() -> None:
 
 def test_a_frame_holds_whole_numbers_beside_nothing() -> None:
     """A 64-bit id beside None stays that id, and does not become a float near it."""
-    found = Table.of([{"order_id": FIRST}, {"order_id": None}], ["order_id", "coupon_id"])
-    assert found["order_id"].tolist() == [FIRST, None]
-    assert found.query("order_id == @FIRST").shape == (1, 2)
+    table = Table.of([{"order_id": FIRST}, {"order_id": None}], ["order_id", "coupon_id"])
+    assert table["order_id"].tolist() == [FIRST, None]
+    assert table.query("order_id == @FIRST").shape == (1, 2)
 
 
 def test_a_frame_of_ids_and_fractions_shows_the_ids_whole() -> None:
     """In HTML a row's cells are its own: no fraction in one column makes a float of an id."""
-    found = Table.of([{"order_id": FIRST, "seconds": 0.5}])
-    assert str(FIRST) in found._repr_html_()
-    assert str(FIRST) in repr(found)
+    table = Table.of([{"order_id": FIRST, "seconds": 0.5}])
+    assert str(FIRST) in table._repr_html_()
+    assert str(FIRST) in repr(table)
 
 
 def test_a_frame_of_whole_numbers_can_be_computed_with() -> None:
     """What a learner does with a frame: sums, comparisons, the order of its rows."""
-    found = Table.of([{"user_id": 2, "money": 70}, {"user_id": 1, "money": 30}])
-    assert found["money"].sum() == 100
-    assert found.query("money > 50")["user_id"].item() == 2
-    assert found.sort_values("user_id")["money"].tolist() == [30, 70]
+    table = Table.of([{"user_id": 2, "money": 70}, {"user_id": 1, "money": 30}])
+    assert table["money"].sum() == 100
+    assert table.query("money > 50")["user_id"].item() == 2
+    assert table.sort_values("user_id")["money"].tolist() == [30, 70]

@@ -97,7 +97,7 @@ def test_twice_as_many_ids_are_twice_the_work() -> None:
     """Counted in calls of functions, not by a clock."""
 
     def work(number: int) -> int:
-        rows = [{"order_id": 10**17 + one, "user_id": one % 7} for one in range(number)]
+        rows = [{"order_id": 10**17 + offset, "user_id": offset % 7} for offset in range(number)]
         return calls(lambda: Aliases().learn(rows))
 
     assert work(4000) < 2.2 * work(2000)
@@ -112,7 +112,7 @@ def calls(what: Callable[[], Any]) -> int:
 
 def test_a_frame_of_many_rows_shows_the_last_of_them() -> None:
     """And says of how many; the frame itself has all."""
-    table = Table([{"number": one} for one in range(SHOWN_ROWS + 5)])
+    table = Table([{"number": number} for number in range(SHOWN_ROWS + 5)])
     shown = repr(table)
     assert len(table) == SHOWN_ROWS + 5
     assert shown.split()[1] == "5"
@@ -121,8 +121,8 @@ def test_a_frame_of_many_rows_shows_the_last_of_them() -> None:
 
 def test_of_many_rows_only_those_that_changed_are_compared() -> None:
     """New, changed and gone rows stay; where nothing changed, some stay to say so."""
-    before = [{"id": one, "money": 1} for one in range(100)]
-    after = [{"id": one, "money": 2 if one == 7 else 1} for one in range(1, 101)]
+    before = [{"id": number, "money": 1} for number in range(100)]
+    after = [{"id": number, "money": 2 if number == 7 else 1} for number in range(1, 101)]
     old, new = only_changes(before, after)
     assert ([row["id"] for row in old], [row["id"] for row in new]) == ([0, 7], [7, 100])
     assert only_changes(before, before)[0]

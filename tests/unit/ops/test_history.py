@@ -37,10 +37,10 @@ def test_a_request_and_its_answer(history: History, path: Path) -> None:
     """Each is one record, in the order of the requests, readable by the owner alone."""
     history.note(Ask.PLACE, lambda: PLACED, subject="", key="k", body={"user_id": 1})
     history.note(Ask.FIND, lambda: answer(404, code=10006, name="N", message="none"), subject="9")
-    placed, found = history.told()
+    placed, answers = history.told()
     assert (placed.ask, placed.key, placed.user_id) == (Ask.PLACE, "k", 1)
     assert (placed.status, placed.code, placed.order_id) == (200, 1, 7)
-    assert (found.status, found.order_id, found.message) == (404, 9, "none")
+    assert (answers.status, answers.order_id, answers.message) == (404, 9, "none")
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -55,7 +55,9 @@ def test_the_request_is_noted_before_it_is_sent(history: History) -> None:
     with pytest.raises(httpx.ReadError):
         history.note(Ask.CANCEL, send, subject="3", body={"user_id": "1"})
     assert seen == [history.told()]
-    assert [(one.ask, one.order_id, one.status) for one in history.told()] == [(Ask.CANCEL, 3, 0)]
+    assert [(record.ask, record.order_id, record.status) for record in history.told()] == [
+        (Ask.CANCEL, 3, 0)
+    ]
 
 
 @pytest.mark.parametrize("length", [1, 20, -2])
@@ -66,7 +68,10 @@ def test_a_torn_line_costs_only_itself(history: History, path: Path, length: int
     with path.open("ab") as file:
         file.write(b"\n" + whole.strip().splitlines()[0][:length])
     history.note(Ask.PLACE, lambda: PLACED, key="second", body={})
-    assert [(one.key, one.status) for one in history.told()] == [("first", 200), ("second", 200)]
+    assert [(record.key, record.status) for record in history.told()] == [
+        ("first", 200),
+        ("second", 200),
+    ]
 
 
 def test_an_answer_to_nothing_that_is_known_is_none(history: History, path: Path) -> None:
@@ -99,8 +104,8 @@ def test_a_request_that_cannot_be_noted_is_not_sent(history: History, path: Path
 def test_what_is_no_answer_of_the_shop(history: History) -> None:
     """Of a page that somebody else answered the status is kept, and nothing is made of it."""
     history.note(Ask.FIND, lambda: httpx.Response(502, text="<html>"), subject="7")
-    (told,) = history.told()
-    assert (told.status, told.code, told.data) == (502, 0, {})
+    (record,) = history.told()
+    assert (record.status, record.code, record.data) == (502, 0, {})
 
 
 def test_which_requests_are_the_same() -> None:

@@ -35,9 +35,9 @@ class Counting(Reader):
     rows = 0
 
     def query(self, service: str, statement: Any) -> Rows:
-        found = super().query(service, statement)
-        self.rows += len(found)
-        return found
+        rows = super().query(service, statement)
+        self.rows += len(rows)
+        return rows
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_what_a_wrong_clock_put_off_is_stuck(console: Console) -> None:
     for event_id, next_try in ((1, now + 60_000), (2, now + 3_600_000), (3, now - 60_000)):
         console.stick(event_id, "", last_error=None, next_try=next_try)
     reader = Reader(console.home)
-    assert {one["id"] for one in in_flight.stuck_in(reader, "goods")} == {"goods.2", "goods.3"}
+    assert {item["id"] for item in in_flight.stuck_in(reader, "goods")} == {"goods.2", "goods.3"}
     reader.close()
 
 
@@ -103,7 +103,7 @@ def test_of_payments_only_those_are_read_that_are_not_over(tmp_path: Path) -> No
     home = Home(tmp_path).make()
     seed(files(home.databases), Seeds(), as_time(wall_ms()))
     payable, untold, *over = range(1, OVER + 3)
-    write(home, "pay", pay, [closed(one) for one in (payable, untold, *over)])
+    write(home, "pay", pay, [closed(row) for row in (payable, untold, *over)])
     write(
         home,
         "platform",
@@ -111,12 +111,12 @@ def test_of_payments_only_those_are_read_that_are_not_over(tmp_path: Path) -> No
         [
             trade_of(payable, WAIT_BUYER_PAY),
             trade_of(untold, TRADE_SUCCESS),
-            *(trade_of(one, TRADE_CLOSED) for one in over),
+            *(trade_of(row, TRADE_CLOSED) for row in over),
         ],
     )
     of_trade = {"out_trade_no": untold, "notify_id": 1, "tries": 0, "next_try": NOW}
     write(home, "platform", notice, [{**of_trade, "add_time": NOW}])
     with closing(Counting(home)) as reader:
-        kinds = {one["id"]: one["kind"] for one in payments_in_flight.in_flight(reader)}
+        kinds = {item["id"]: item["kind"] for item in payments_in_flight.in_flight(reader)}
         assert kinds == {f"pay.{payable}": "not_asked", f"pay.{untold}": "paid_there"}
         assert reader.rows < OVER

@@ -67,9 +67,9 @@ class Process:
         return call, self.begin("serve", "order", "confirm_order", call, order_id=ORDER)
 
 
-def lines(told: Process, folder: Path, seed: int = 0) -> list[str]:
+def lines(process: Process, folder: Path, seed: int = 0) -> list[str]:
     """What is drawn, from the lines of several files in any order."""
-    shuffled = random.Random(seed).sample(told.spans, len(told.spans))
+    shuffled = random.Random(seed).sample(process.spans, len(process.spans))
     for span in shuffled:
         with (folder / f"{span['service']}-1.jsonl").open("a") as file:
             file.write(json.dumps(span) + "\n")
@@ -79,18 +79,18 @@ def lines(told: Process, folder: Path, seed: int = 0) -> list[str]:
 
 def cancelled(pace: random.Random) -> Process:
     """An order that fails at confirm, and everybody hears of it."""
-    told = Process(pace)
-    request = told.request()
-    told.call(request, "order", "open_order")
-    call, flow = told.flow(request)
-    told.call(flow, "goods", "deduct_stock")
-    told.step(flow, "confirm_pre_order", "ORDER_CONFIRM_FAILED")
-    cancel = told.step(flow, "cancel_failed")
-    told.end(flow, "ORDER_CONFIRM_FAILED")
-    told.end(call, "ORDER_CONFIRM_FAILED")
-    told.end(request, "ORDER_CONFIRM_FAILED", status=422, order_id=ORDER)
-    told.message(cancel, ("user", "return_balance"), ("goods", "return_stock"))
-    return told
+    process = Process(pace)
+    request = process.request()
+    process.call(request, "order", "open_order")
+    call, flow = process.flow(request)
+    process.call(flow, "goods", "deduct_stock")
+    process.step(flow, "confirm_pre_order", "ORDER_CONFIRM_FAILED")
+    cancel = process.step(flow, "cancel_failed")
+    process.end(flow, "ORDER_CONFIRM_FAILED")
+    process.end(call, "ORDER_CONFIRM_FAILED")
+    process.end(request, "ORDER_CONFIRM_FAILED", status=422, order_id=ORDER)
+    process.message(cancel, ("user", "return_balance"), ("goods", "return_stock"))
+    return process
 
 
 CANCELLED = [
@@ -117,85 +117,87 @@ def test_the_same_whatever_the_timing(seed: int, tmp_path: Path) -> None:
 
 def test_spans_of_others_are_not_in_it(tmp_path: Path) -> None:
     """Another order, and a look at this one, leave the picture as it is."""
-    told = cancelled(random.Random(0))
-    other = told.request(order_id="383026413512351999")
-    told.end(told.begin("call", "order-web", "confirm_order", other, peer="order"))
-    told.end(other, status=200)
-    told.end(told.request("GET /order/{order_id}", order_id=ORDER), status=200)
-    assert lines(told, tmp_path) == CANCELLED
+    process = cancelled(random.Random(0))
+    other = process.request(order_id="383026413512351999")
+    process.end(process.begin("call", "order-web", "confirm_order", other, peer="order"))
+    process.end(other, status=200)
+    process.end(process.request("GET /order/{order_id}", order_id=ORDER), status=200)
+    assert lines(process, tmp_path) == CANCELLED
 
 
 def test_a_retried_call_is_drawn_once(tmp_path: Path) -> None:
     """A call that an instance died over, and that another answered, is one call with one answer."""
-    told = Process(random.Random(1))
-    request = told.request(order_id=ORDER)
-    call, flow = told.flow(request)
-    stock = told.begin("call", "order", "deduct_stock", flow, peer="goods")
-    told.begin("serve", "goods", "deduct_stock", stock)  # died
-    told.end(told.begin("serve", "goods", "deduct_stock", stock, instance="goods-2"))
-    told.end(stock)
-    told.end(flow)
-    told.end(call)
-    told.end(request, status=200)
-    drawn = [line for line in lines(told, tmp_path) if "deduct_stock" in line]
+    process = Process(random.Random(1))
+    request = process.request(order_id=ORDER)
+    call, flow = process.flow(request)
+    stock = process.begin("call", "order", "deduct_stock", flow, peer="goods")
+    process.begin("serve", "goods", "deduct_stock", stock)  # died
+    process.end(process.begin("serve", "goods", "deduct_stock", stock, instance="goods-2"))
+    process.end(stock)
+    process.end(flow)
+    process.end(call)
+    process.end(request, status=200)
+    drawn = [line for line in lines(process, tmp_path) if "deduct_stock" in line]
     assert drawn == ["  3. order ->> goods: deduct_stock"]
 
 
 def test_a_flow_that_is_run_again_is_told_once(tmp_path: Path) -> None:
     """A flow that died half-way and was run again under its key: every step of it stands once."""
-    told = Process(random.Random(2))
-    request = told.request(order_id=ORDER)
-    call, died = told.flow(request)
-    told.step(died, "save_pre_order")
-    told.call(died, "goods", "deduct_stock")
-    again = told.begin("serve", "order", "confirm_order", call, order_id=ORDER)
-    told.step(again, "save_pre_order")
-    told.call(again, "goods", "deduct_stock")
-    told.step(again, "confirm_pre_order")
-    told.end(again)
-    told.end(call)
-    told.end(request, status=200)
-    names = [line.split(": ")[1] for line in lines(told, tmp_path)[3:6]]
+    process = Process(random.Random(2))
+    request = process.request(order_id=ORDER)
+    call, died = process.flow(request)
+    process.step(died, "save_pre_order")
+    process.call(died, "goods", "deduct_stock")
+    again = process.begin("serve", "order", "confirm_order", call, order_id=ORDER)
+    process.step(again, "save_pre_order")
+    process.call(again, "goods", "deduct_stock")
+    process.step(again, "confirm_pre_order")
+    process.end(again)
+    process.end(call)
+    process.end(request, status=200)
+    names = [line.split(": ")[1] for line in lines(process, tmp_path)[3:6]]
     assert names == ["save_pre_order", "deduct_stock", "confirm_pre_order"]
 
 
 def test_a_message_that_came_twice_is_drawn_once(tmp_path: Path) -> None:
     """Sent again, and handled again, it is one message and one handler a group."""
-    told = cancelled(random.Random(3))
-    cancel = next(span for span in told.spans if span["name"] == "cancel_failed")
-    told.message(cancel, ("user", "return_balance"), ("goods", "return_stock"))
-    assert lines(told, tmp_path) == CANCELLED
+    process = cancelled(random.Random(3))
+    cancel = next(span for span in process.spans if span["name"] == "cancel_failed")
+    process.message(cancel, ("user", "return_balance"), ("goods", "return_stock"))
+    assert lines(process, tmp_path) == CANCELLED
 
 
 def test_the_first_try_that_was_answered_counts(tmp_path: Path) -> None:
     """Not one that failed before it, and not one that only found what it had left behind."""
-    told = Process(random.Random(7))
-    _, died = told.flow(told.request(order_id=ORDER))
-    told.end(told.begin("step", "order", "cancel_failed", died), "OperationalError", failed=True)
-    told.step(died, "cancel_failed", "ORDER_CONFIRM_FAILED")
-    told.step(died, "cancel_failed", "IDEMPOTENCY_KEY_REUSED")
-    assert "  3. order ->> order: cancel_failed: ORDER_CONFIRM_FAILED" in lines(told, tmp_path)
+    process = Process(random.Random(7))
+    _, died = process.flow(process.request(order_id=ORDER))
+    process.end(
+        process.begin("step", "order", "cancel_failed", died), "OperationalError", failed=True
+    )
+    process.step(died, "cancel_failed", "ORDER_CONFIRM_FAILED")
+    process.step(died, "cancel_failed", "IDEMPOTENCY_KEY_REUSED")
+    assert "  3. order ->> order: cancel_failed: ORDER_CONFIRM_FAILED" in lines(process, tmp_path)
 
 
 @pytest.mark.parametrize("compensated_first", [True, False])
 def test_a_late_step_stands_where_it_was_done(compensated_first: bool, tmp_path: Path) -> None:
     """An unanswered step is told before or after its compensation, as their database had it."""
-    told = Process(random.Random(4))
-    request = told.request(order_id=ORDER)
-    call, flow = told.flow(request)
-    stock = told.begin("call", "order", "deduct_stock", flow, peer="goods")
-    late = told.begin("serve", "goods", "deduct_stock", stock)
-    told.end(stock, "Unknown", failed=True)
-    cancel = told.step(flow, "cancel_failed")
-    told.end(flow, "DEPENDENCY_AWAY")
-    told.end(call, "DEPENDENCY_AWAY")
-    told.end(request, "DEPENDENCY_AWAY", status=503)
+    process = Process(random.Random(4))
+    request = process.request(order_id=ORDER)
+    call, flow = process.flow(request)
+    stock = process.begin("call", "order", "deduct_stock", flow, peer="goods")
+    late = process.begin("serve", "goods", "deduct_stock", stock)
+    process.end(stock, "Unknown", failed=True)
+    cancel = process.step(flow, "cancel_failed")
+    process.end(flow, "DEPENDENCY_AWAY")
+    process.end(call, "DEPENDENCY_AWAY")
+    process.end(request, "DEPENDENCY_AWAY", status=503)
     if not compensated_first:
-        told.end(late)
-    told.message(cancel, ("goods", "return_stock"))
+        process.end(late)
+    process.message(cancel, ("goods", "return_stock"))
     if compensated_first:
-        told.end(late, "ORDER_CANCELLED")
-    drawn = lines(told, tmp_path)
+        process.end(late, "ORDER_CANCELLED")
+    drawn = lines(process, tmp_path)
     assert drawn[4] == "  4. goods --x order: no answer"
     last = [line.split(". ")[1] for line in drawn[-3:]]
     message = ["order -) broker: order_cancel", "broker -) goods: return_stock"]
@@ -207,12 +209,14 @@ def test_a_late_step_stands_where_it_was_done(compensated_first: bool, tmp_path:
 
 def test_what_never_arrived_is_drawn_as_lost(tmp_path: Path) -> None:
     """A call that nobody served ends in a cross, and so does a message that the broker refused."""
-    told = Process(random.Random(5))
-    request = told.request(order_id=ORDER)
-    told.end(told.begin("call", "order-web", "confirm_order", request, peer="order"), failed=True)
-    step = told.step(request, "cancel_expired")
-    told.end(told.begin("send", "order", "order_cancel", step, event_id="8"), failed=True)
-    drawn = lines(told, tmp_path)
+    process = Process(random.Random(5))
+    request = process.request(order_id=ORDER)
+    process.end(
+        process.begin("call", "order-web", "confirm_order", request, peer="order"), failed=True
+    )
+    step = process.step(request, "cancel_expired")
+    process.end(process.begin("send", "order", "order_cancel", step, event_id="8"), failed=True)
+    drawn = lines(process, tmp_path)
     assert drawn[2] == "  2. order-web -x order: confirm_order: no answer"
     assert drawn[-1].endswith("order -x broker: order_cancel")
     assert drawn[-2].endswith("order-web --x client: no answer")
@@ -220,10 +224,10 @@ def test_what_never_arrived_is_drawn_as_lost(tmp_path: Path) -> None:
 
 def test_a_process_that_died_shows_where(tmp_path: Path) -> None:
     """A step that began and never ended, in a process that is gone, died there."""
-    told = Process(random.Random(6))
-    _, flow = told.flow(told.request(order_id=ORDER))
-    told.begin("step", "order", "confirm_pre_order", flow)
-    assert "  3. order ->> order: confirm_pre_order: died" in lines(told, tmp_path)
+    process = Process(random.Random(6))
+    _, flow = process.flow(process.request(order_id=ORDER))
+    process.begin("step", "order", "confirm_pre_order", flow)
+    assert "  3. order ->> order: confirm_pre_order: died" in lines(process, tmp_path)
 
 
 def paid(pace: random.Random, asked: int, *, first: bool = False, heard: bool = True) -> Process:
@@ -235,33 +239,33 @@ def paid(pace: random.Random, asked: int, *, first: bool = False, heard: bool = 
         first: whether asking is quicker than the callback.
         heard: whether a callback comes at all.
     """
-    told = Process(pace)
-    opening = told.begin("http", "pay-web", "POST /pay/createPayment")
-    call = told.begin("call", "pay-web", "create_payment", opening, peer="pay")
-    flow = told.begin("serve", "pay", "create_payment", call, order_id=ORDER)
-    told.end(told.begin("call", "pay", "create_trade", flow, peer="platform"))
-    for one in (flow, call):
-        told.end(one)
-    told.end(opening, status=200)
+    process = Process(pace)
+    opening = process.begin("http", "pay-web", "POST /pay/createPayment")
+    call = process.begin("call", "pay-web", "create_payment", opening, peer="pay")
+    flow = process.begin("serve", "pay", "create_payment", call, order_id=ORDER)
+    process.end(process.begin("call", "pay", "create_trade", flow, peer="platform"))
+    for span in (flow, call):
+        process.end(span)
+    process.end(opening, status=200)
     for _ in range(asked):
-        ask = told.begin("call", "pay", "query_trade", peer="platform", order_id=ORDER)
-        told.end(ask)
-    steps = [lambda: told.end(told.begin("step", "pay", "take_payment"), order_id=ORDER)]
-    steps += [lambda: callback(told)] if heard else []
+        ask = process.begin("call", "pay", "query_trade", peer="platform", order_id=ORDER)
+        process.end(ask)
+    steps = [lambda: process.end(process.begin("step", "pay", "take_payment"), order_id=ORDER)]
+    steps += [lambda: callback(process)] if heard else []
     taken = [take() for take in (steps if first else reversed(steps))]
-    told.message(taken[0], ("user", "add_points"), ("order", "record_paid"), topic="paid")
-    return told
+    process.message(taken[0], ("user", "add_points"), ("order", "record_paid"), topic="paid")
+    return process
 
 
-def callback(told: Process) -> Any:
+def callback(process: Process) -> Any:
     """A callback, and the step that takes what it says."""
-    request = told.begin("http", "pay-web", "POST /pay/callback")
-    call = told.begin("call", "pay-web", "take_callback", request, peer="pay")
-    serve = told.begin("serve", "pay", "take_callback", call)
-    taken = told.end(told.begin("step", "pay", "take_payment", serve), order_id=ORDER)
-    for one in (serve, call):
-        told.end(one)
-    told.end(request, "", status=200)
+    request = process.begin("http", "pay-web", "POST /pay/callback")
+    call = process.begin("call", "pay-web", "take_callback", request, peer="pay")
+    serve = process.begin("serve", "pay", "take_callback", call)
+    taken = process.end(process.begin("step", "pay", "take_payment", serve), order_id=ORDER)
+    for span in (serve, call):
+        process.end(span)
+    process.end(request, "", status=200)
     return taken
 
 

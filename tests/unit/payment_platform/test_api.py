@@ -233,9 +233,9 @@ def test_the_client_does_what_the_contract_says(tmp_path: Path) -> None:
         paid = await platform.http.post(f"{opened.data.cashier_url}/pay")
         assert paid.status_code == 200
         for ask in (client.query_trade, client.close_trade, client.query_trade):
-            found = (await ask(ASK)).data
-            assert (found.trade_status, found.total_amount) == ("TRADE_SUCCESS", 5000)
-            assert found.trade_no == opened.data.trade_no
+            trade = (await ask(ASK)).data
+            assert (trade.trade_status, trade.total_amount) == ("TRADE_SUCCESS", 5000)
+            assert trade.trade_no == opened.data.trade_no
         for _ in range(2):
             refunded = (await client.refund_trade(give_back)).data
             assert (refunded.pay_id, refunded.refund_id, refunded.amount) == (1, 9, 5000)

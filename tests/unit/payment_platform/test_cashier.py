@@ -169,7 +169,7 @@ def test_a_button_answers_browsers_with_the_page(till: Till, http: httpx.Client)
         assert answered.status_code == 303
         assert answered.headers["location"] == f"/cashier/{trade.token}"
     assert till.status(trade) == TRADE_SUCCESS
-    assert till.told(trade) == 1
+    assert till.notice_count(trade) == 1
 
 
 def test_a_button_answers_others_with_a_result(till: Till, http: httpx.Client) -> None:
@@ -181,13 +181,13 @@ def test_a_button_answers_others_with_a_result(till: Till, http: httpx.Client) -
     ):
         for _ in range(2):
             answered = press(http, till, trade, button)
-            found = result_of(answered)
-            assert (answered.status_code, found.success) == (200, True)
-            assert found.data
-            assert found.data.trade_status == status
+            result = result_of(answered)
+            assert (answered.status_code, result.success) == (200, True)
+            assert result.data
+            assert result.data.trade_status == status
         refused = press(http, till, trade, other)
         assert (refused.status_code, result_of(refused).success) == (409, False)
-        assert (till.status(trade), till.told(trade)) == (status, 1)
+        assert (till.status(trade), till.notice_count(trade)) == (status, 1)
 
 
 def test_a_trade_whose_time_is_over_is_not_paid(till: Till, http: httpx.Client) -> None:
@@ -206,7 +206,7 @@ def test_many_presses_at_once_pay_once(till: Till, http: httpx.Client) -> None:
         )
         statuses = sorted(answer.status_code for answer in answers)
     assert statuses == [200] * 8 + [409] * 8
-    assert till.told(trade) == 1
+    assert till.notice_count(trade) == 1
 
 
 @pytest.mark.parametrize("token", ["nobodys", "A" * 43, "x" * 5000, "%00", "'%20OR%201=1", "字"])
@@ -218,8 +218,8 @@ def test_an_unknown_token_is_not_found(till: Till, http: httpx.Client, token: st
     for button in ("pay", "give-up"):
         address = f"{till.base}/cashier/{token}/{button}"
         assert http.post(address, headers=BROWSER).status_code == 404
-        found = http.post(address)
-        assert (found.status_code, result_of(found).code) == (404, Code.PAYMENT_NOT_FOUND)
+        answer = http.post(address)
+        assert (answer.status_code, result_of(answer).code) == (404, Code.PAYMENT_NOT_FOUND)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), min_size=1))

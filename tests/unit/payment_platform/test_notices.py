@@ -44,10 +44,10 @@ def run(folder: Path, scenario: Scenario, merchant: Merchant | None = None) -> N
 
     async def whole() -> None:
         async with (
-            listening(merchant or Merchant()) as told,
-            served(make_home(folder), told.url) as platform,
+            listening(merchant or Merchant()) as merchant_,
+            served(make_home(folder), merchant_.url) as platform,
         ):
-            await scenario(platform, told)
+            await scenario(platform, merchant_)
 
     asyncio.run(whole())
 
@@ -85,10 +85,10 @@ def test_the_merchant_is_told_at_once(tmp_path: Path, button: str, status: str) 
     async def scenario(platform: Served, merchant: Merchant) -> None:
         await pay(platform, button=button)
         await platform.until(lambda: notice(platform)["answer_time"], "the notice is answered")
-        [params] = merchant.told
+        [params] = merchant.notices
         assert verify(PUBLIC, params)
         [trade] = rows_at(platform.home)["platform_trade"]
-        told = {
+        expected = {
             "app_id": keys.APP_ID,
             "trade_status": status,
             "out_trade_no": "1",
@@ -98,7 +98,7 @@ def test_the_merchant_is_told_at_once(tmp_path: Path, button: str, status: str) 
             "notify_id": str(notice(platform)["notify_id"]),
             "notify_time": "2026-01-01 12:00:00",
         }
-        assert told.items() <= params.items()
+        assert expected.items() <= params.items()
 
     run(tmp_path, scenario)
 
@@ -117,9 +117,9 @@ def test_it_is_repeated_until_it_is_answered_success(tmp_path: Path) -> None:
             assert "not 200 success" in row["last_error"]
             platform.clock.advance(timedelta(minutes=minutes))
         await platform.until(lambda: notice(platform)["answer_time"], "the notice is answered")
-        assert len(merchant.told) == notice(platform)["tries"] == 4
-        assert len({params["notify_id"] for params in merchant.told}) == 1
-        assert all(verify(PUBLIC, params) for params in merchant.told)
+        assert len(merchant.notices) == notice(platform)["tries"] == 4
+        assert len({params["notify_id"] for params in merchant.notices}) == 1
+        assert all(verify(PUBLIC, params) for params in merchant.notices)
 
     run(tmp_path, scenario, merchant)
 
@@ -131,7 +131,7 @@ def test_one_slow_receiver_does_not_stop_the_others(tmp_path: Path) -> None:
         async with listening(Merchant(hangs=True)) as slow:
             for number in range(10, 15):
                 await pay(platform, number, tell=slow.url)
-            await platform.until(lambda: len(slow.told) == 5, "five notices hang")
+            await platform.until(lambda: len(slow.notices) == 5, "five notices hang")
             await pay(platform)
             await platform.until(lambda: merchant.numbers() == [1], "the other one is told")
 
@@ -156,9 +156,9 @@ def test_refuse_loses_a_notice(tmp_path: Path) -> None:
         arm(platform, "refuse")
         await pay(platform)
         await platform.until(lambda: notice(platform)["tries"], "it was tried")
-        assert (merchant.told, "lost" in notice(platform)["last_error"]) == ([], True)
+        assert (merchant.notices, "lost" in notice(platform)["last_error"]) == ([], True)
         platform.clock.advance(timedelta(minutes=4))
-        await platform.until(lambda: merchant.told, "it is repeated")
+        await platform.until(lambda: merchant.notices, "it is repeated")
         assert hits(platform.home, NOTIFY) == 2
         assert FailpointStore(platform.home.faults).armed() == {}
 
@@ -172,7 +172,7 @@ def test_duplicate_sends_a_notice_twice(tmp_path: Path) -> None:
         arm(platform, "duplicate")
         await pay(platform)
         await platform.until(lambda: notice(platform)["answer_time"], "the notice is answered")
-        first, second = merchant.told
+        first, second = merchant.notices
         assert first == second
 
     run(tmp_path, scenario)
@@ -185,9 +185,9 @@ def test_delay_sends_a_notice_late(tmp_path: Path) -> None:
         arm(platform, "delay:0.6")
         began = time.monotonic()
         await pay(platform)
-        await platform.until(lambda: merchant.told, "it comes")
+        await platform.until(lambda: merchant.notices, "it comes")
         assert time.monotonic() - began >= 0.6
-        assert verify(PUBLIC, merchant.told[0])
+        assert verify(PUBLIC, merchant.notices[0])
 
     run(tmp_path, scenario)
 
@@ -203,7 +203,7 @@ def test_reorder_lets_a_later_notice_go_first(
         await pay(platform, 1)
         await platform.until(lambda: hits(platform.home, NOTIFY) == 1, "the first is held")
         await pay(platform, 2)
-        await platform.until(lambda: len(merchant.told) == 2, "both are told")
+        await platform.until(lambda: len(merchant.notices) == 2, "both are told")
         assert merchant.numbers() == [2, 1]
 
     run(tmp_path, scenario)
@@ -235,8 +235,8 @@ def test_a_notice_can_be_wrong(tmp_path: Path, action: str, genuine: bool, amoun
         await pay(platform)
         await platform.until(lambda: notice(platform)["tries"] == 1, "it was tried")
         platform.clock.advance(timedelta(minutes=4))
-        await platform.until(lambda: len(merchant.told) == 2, "it is repeated")
-        wrong, right = merchant.told
+        await platform.until(lambda: len(merchant.notices) == 2, "it is repeated")
+        wrong, right = merchant.notices
         assert (verify(PUBLIC, wrong), wrong["total_amount"]) == (genuine, amount)
         assert (verify(PUBLIC, right), right["total_amount"]) == (True, "5000")
         assert wrong["notify_id"] == right["notify_id"]
@@ -251,7 +251,7 @@ def test_early_tells_before_create_is_answered(tmp_path: Path) -> None:
         arm(platform, "early", EARLY)
         opened = await platform.client.create_trade(platform.asked())
         assert (opened.success, merchant.numbers()) == (True, [1])
-        assert merchant.told[0]["trade_status"] == TRADE_SUCCESS
+        assert merchant.notices[0]["trade_status"] == TRADE_SUCCESS
         assert (await platform.client.create_trade(platform.asked())).success
 
     run(tmp_path, scenario)
@@ -268,9 +268,9 @@ asyncio.run(process.serve(Home(Path(sys.argv[1])), Settings(), listener, 1))
 """
 
 
-@pytest.mark.parametrize(("name", "told"), [(NOTIFY, 1), (AFTER, 2)])
+@pytest.mark.parametrize(("name", "notices"), [(NOTIFY, 1), (AFTER, 2)])
 def test_a_crash_between_sending_and_marking_sends_again(
-    tmp_path: Path, name: str, told: int
+    tmp_path: Path, name: str, notices: int
 ) -> None:
     """The platform dies before or after it told the merchant; started again it tells it, under the
     same number: at least once, never not at all."""
@@ -286,11 +286,11 @@ def test_a_crash_between_sending_and_marking_sends_again(
             LabClock(home.clock_file).advance(timedelta(minutes=4))
             FailpointStore(home.faults).arm(name, "crash")
             assert await asyncio.to_thread(_serve_until_it_dies, home) == -9
-            assert len(merchant.told) == told - 1
+            assert len(merchant.notices) == notices - 1
             async with served(home) as platform:
-                await platform.until(lambda: len(merchant.told) == told, "it is told again")
-        assert merchant.numbers() == [1] * told
-        assert len({params["notify_id"] for params in merchant.told}) == 1
+                await platform.until(lambda: len(merchant.notices) == notices, "it is told again")
+        assert merchant.numbers() == [1] * notices
+        assert len({params["notify_id"] for params in merchant.notices}) == 1
 
     asyncio.run(scenario())
 

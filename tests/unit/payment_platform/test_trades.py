@@ -205,9 +205,9 @@ def _happen(bank: Bank, event: str, number: int) -> None:
 
 
 def _assert_ended(bank: Bank, number: int, *, paid: bool) -> None:
-    found = bank.run(trades.query_trade, FindTrade(out_trade_no=number)).data
-    assert found.trade_status == (TRADE_SUCCESS if paid else TRADE_CLOSED)
-    assert (found.pay_time is not None, found.close_time is not None) == (paid, not paid)
+    trade = bank.run(trades.query_trade, FindTrade(out_trade_no=number)).data
+    assert trade.trade_status == (TRADE_SUCCESS if paid else TRADE_CLOSED)
+    assert (trade.pay_time is not None, trade.close_time is not None) == (paid, not paid)
 
 
 def test_two_processes_on_one_database_have_one_winner(tmp_path: Path) -> None:
@@ -223,8 +223,8 @@ def test_two_processes_on_one_database_have_one_winner(tmp_path: Path) -> None:
             token = CashierToken(token=command.token)
             answers = await asyncio.gather(
                 *(
-                    one.run(step, what)
-                    for one in both
+                    action.run(step, what)
+                    for action in both
                     for step, what in (
                         (trades.pay_trade, token),
                         (trades.give_up_trade, token),
@@ -234,8 +234,8 @@ def test_two_processes_on_one_database_have_one_winner(tmp_path: Path) -> None:
             )
             assert len({answer.data.trade_status for answer in answers}) == 1
         assert len(rows_at(home)["platform_notice"]) == 20
-        for one in both:
-            one.close()
+        for database in both:
+            database.close()
 
     asyncio.run(meet())
 
@@ -270,7 +270,7 @@ def test_never_more_is_refunded_than_was_paid(bank: Bank) -> None:
     [row] = bank.rows()["platform_trade"]
     assert (
         row["refunded_amount"]
-        == sum(one["amount"] for one in bank.rows()["platform_refund"])
+        == sum(refund["amount"] for refund in bank.rows()["platform_refund"])
         == 5000
     )
 

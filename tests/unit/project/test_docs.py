@@ -46,11 +46,11 @@ def test_every_table_is_documented(name: str) -> None:
     assert f"| `{name}` | {homes} |" in REFERENCE
 
 
-@pytest.mark.parametrize("one", INVARIANTS, ids=lambda one: one.name)
-def test_every_invariant_is_documented(one: object) -> None:
+@pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda invariant: invariant.name)
+def test_every_invariant_is_documented(invariant: object) -> None:
     """An invariant stands in the reference with its sentence."""
-    assert f"| {one.name} |" in REFERENCE  # type: ignore[attr-defined]
-    assert one.summary in REFERENCE  # type: ignore[attr-defined]
+    assert f"| {invariant.name} |" in REFERENCE  # type: ignore[attr-defined]
+    assert invariant.summary in REFERENCE  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)
@@ -60,17 +60,17 @@ def test_every_failpoint_boundary_is_documented(boundary: str) -> None:
     assert all(action in line for action in BOUNDARIES[boundary])
 
 
-@pytest.mark.parametrize("one", VERBS.values(), ids=lambda one: one.name)
-def test_every_verb_is_documented(one: Verb) -> None:
+@pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
+def test_every_verb_is_documented(verb: Verb) -> None:
     """A fault stands in the reference as the command line is given it, with its sentence."""
-    usage = one.usage.replace("|", "\\|")
-    assert f"| `{usage}` | {one.says} |" in REFERENCE
+    usage = verb.usage.replace("|", "\\|")
+    assert f"| `{usage}` | {verb.says} |" in REFERENCE
 
 
-@pytest.mark.parametrize("one", SCENARIOS.values(), ids=lambda one: one.name)
-def test_every_scenario_is_documented(one: Scenario) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
+def test_every_scenario_is_documented(scenario: Scenario) -> None:
     """A scenario of the crash matrix stands in the reference with its sentence."""
-    assert f"| `{one.name}` | {one.summary} |" in REFERENCE
+    assert f"| `{scenario.name}` | {scenario.summary} |" in REFERENCE
 
 
 def test_the_readme_says_how_big_the_matrix_is() -> None:

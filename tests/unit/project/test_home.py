@@ -46,8 +46,8 @@ def test_a_database_lies_in_its_home_whatever_its_name(tmp_path: Path, name: str
         with engine.begin() as connection:
             connection.execute(text("CREATE TABLE seen (number INTEGER)"))
         engine.dispose()
-    found = sorted(file.name for file in home.databases.iterdir())
-    assert found == sorted(f"{service}.sqlite" for service in DATABASES)
+    names = sorted(file.name for file in home.databases.iterdir())
+    assert names == sorted(f"{service}.sqlite" for service in DATABASES)
     assert [file.name for file in tmp_path.iterdir()] == [name]
     assert files(home.databases) == {service: home.database_url(service) for service in DATABASES}
 
@@ -103,7 +103,7 @@ def test_a_folder_of_somebody_elses_databases_is_no_home(tmp_path: Path) -> None
     with pytest.raises(NotAHome, match="holds databases and is no lab's: name another home"):
         launch.up(Home(tmp_path))
     assert theirs.read_text() == "two years of work"
-    assert [one.name for one in tmp_path.iterdir()] == ["databases"]
+    assert [path.name for path in tmp_path.iterdir()] == ["databases"]
 
 
 def test_a_folder_with_anybodys_files_is_no_home(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_folder_with_anybodys_files_is_no_home(tmp_path: Path) -> None:
     with pytest.raises(NotAHome, match=rf"{tmp_path} holds letter and is no lab's"):
         Home(tmp_path).make()
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
-    assert [one.name for one in tmp_path.iterdir()] == ["letter"]
+    assert [path.name for path in tmp_path.iterdir()] == ["letter"]
 
 
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:

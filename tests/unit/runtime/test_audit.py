@@ -82,8 +82,8 @@ def audit(
 def test_what_a_group_has_is_not_asked_for_twice(store: Store) -> None:
     """The second question costs the group a place in its writer's queue."""
     store.run(FIRST, delivery(1))
-    found, group = audit(store, parcel(1))
-    assert [one.event_id for one in found.arrived([parcel(1)])] == [1]
+    report, group = audit(store, parcel(1))
+    assert [message.event_id for message in report.arrived([parcel(1)])] == [1]
     assert group.asked_twice == []
 
 
@@ -91,31 +91,31 @@ def test_what_a_group_lacks_that_has_read_all_is_lost(store: Store) -> None:
     """Its consumer has read past it, all that it read is in the inbox, and this is not."""
     store.run(FIRST, delivery(1))
     sent = [parcel(1), parcel(2)]
-    found, group = audit(store, *sent)
-    assert found.lacking() == [MissingFrom(event_ids=(2,), groups=("goods",))]
-    assert [one.event_id for one in found.arrived(sent)] == [1]
-    assert (found.waiting, group.asked_twice) == ({}, [2])
+    report, group = audit(store, *sent)
+    assert report.lacking() == [MissingFrom(event_ids=(2,), groups=("goods",))]
+    assert [message.event_id for message in report.arrived(sent)] == [1]
+    assert (report.waiting, group.asked_twice) == ({}, [2])
 
 
 def test_what_a_group_has_begun_with_is_not_lost(store: Store) -> None:
     """It stands in the writer's queue when it is asked for, and before the second question."""
-    found, _ = audit(store, parcel(1), comes=(delivery(1),))
-    assert (found.lacking(), found.waiting) == ([], {})
-    assert [one.event_id for one in found.arrived([parcel(1)])] == [1]
+    report, _ = audit(store, parcel(1), comes=(delivery(1),))
+    assert (report.lacking(), report.waiting) == ([], {})
+    assert [message.event_id for message in report.arrived([parcel(1)])] == [1]
 
 
 def test_what_a_group_may_not_have_read_yet_is_asked_for_again(store: Store) -> None:
     """Nothing is sent to a group that lags: it has too much already."""
-    found, _ = audit(store, parcel(1), behind_s=30)
-    assert (found.lacking(), found.arrived([parcel(1)])) == ([], [])
-    assert found.waiting == {"goods lags behind, and has not read it yet": [parcel(1)]}
+    report, _ = audit(store, parcel(1), behind_s=30)
+    assert (report.lacking(), report.arrived([parcel(1)])) == ([], [])
+    assert report.waiting == {"goods lags behind, and has not read it yet": [parcel(1)]}
 
 
 def test_a_group_whose_database_writes_nothing_is_asked_again(store: Store) -> None:
     """Its reader answers, and nobody knows what it would have by now."""
-    found, _ = audit(store, parcel(1), behind_s=None)
-    assert (found.lacking(), found.arrived([parcel(1)])) == ([], [])
-    assert found.waiting == {"goods gave no answer to find_lost": [parcel(1)]}
+    report, _ = audit(store, parcel(1), behind_s=None)
+    assert (report.lacking(), report.arrived([parcel(1)])) == ([], [])
+    assert report.waiting == {"goods gave no answer to find_lost": [parcel(1)]}
 
 
 @pytest.mark.parametrize("pause_s", [0, 60])
@@ -124,17 +124,17 @@ def test_who_gave_no_answer_is_not_asked_at_once_again(store: Store, pause_s: fl
     group = Group(store, None, ())
     asked = Asked(cast(AdminService, group), pause_s)
     for number in range(1, 6):
-        found = asyncio.run(ask_groups(lambda _: asked, [parcel(number)], DELAY))
-        assert found.waiting == {"goods gave no answer to find_lost": [parcel(number)]}
+        missing = asyncio.run(ask_groups(lambda _: asked, [parcel(number)], DELAY))
+        assert missing.waiting == {"goods gave no answer to find_lost": [parcel(number)]}
     assert len(group.asked_twice) == (1 if pause_s else 5)
 
 
 def test_a_group_that_is_always_busy_is_believed_in_the_end(store: Store) -> None:
     """It never reads all there is, but what has waited for longer than it is behind is lost."""
     old, new = parcel(1, tries=9), parcel(2)
-    found, _ = audit(store, old, new, behind_s=3)
-    assert found.lacking() == [MissingFrom(event_ids=(1,), groups=("goods",))]
-    assert list(found.waiting.values()) == [[new]]
+    report, _ = audit(store, old, new, behind_s=3)
+    assert report.lacking() == [MissingFrom(event_ids=(1,), groups=("goods",))]
+    assert list(report.waiting.values()) == [[new]]
 
 
 @pytest.mark.parametrize("comes", [(), (delivery(1),)])
@@ -142,8 +142,8 @@ def test_another_message_under_an_id_is_no_loss(store: Store, comes: Any) -> Non
     """Whether it was there before the first question or came before the second."""
     if not comes:
         store.run(FIRST, delivery(1))
-    found, _ = audit(store, parcel(1, order_id=8), comes=comes)
-    assert found.lacking() == [MissingFrom(event_ids=(1,), foreign=("goods",))]
+    report, _ = audit(store, parcel(1, order_id=8), comes=comes)
+    assert report.lacking() == [MissingFrom(event_ids=(1,), foreign=("goods",))]
 
 
 def test_progress_begins_with_joining() -> None:

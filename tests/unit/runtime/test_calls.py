@@ -210,19 +210,19 @@ def test_instances_share_the_load(tmp_path: Path) -> None:
     """Of two instances of a service, both are asked."""
 
     async def main() -> tuple[int, int]:
-        one, other = Counting(), Counting()
+        first, other = Counting(), Counting()
         async with (
-            serving(tmp_path, one.add, 1),
+            serving(tmp_path, first.add, 1),
             serving(tmp_path, other.add, 2),
             calling(tmp_path) as counter,
         ):
             for _ in range(60):
                 await counter.add(ONE)
-        return one.total, other.total
+        return first.total, other.total
 
-    one, other = asyncio.run(main())
-    assert one + other == 60
-    assert min(one, other) > 0
+    early, other = asyncio.run(main())
+    assert early + other == 60
+    assert min(early, other) > 0
 
 
 _HANGING = """
@@ -273,7 +273,7 @@ def test_another_instance_is_asked_within_the_deadline(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("boundary", "action", "known", "times"),
+    ("boundary", "action", "answered", "times"),
     [
         ("before_call", "refuse", False, 0),
         ("after_call", "refuse", False, 1),
@@ -283,7 +283,7 @@ def test_another_instance_is_asked_within_the_deadline(tmp_path: Path) -> None:
     ],
 )
 def test_a_call_can_be_made_to_fail(
-    tmp_path: Path, boundary: str, action: str, known: bool, times: int
+    tmp_path: Path, boundary: str, action: str, answered: bool, times: int
 ) -> None:
     """A refused call was not made, a refused answer is lost after the work was done, a doubled
     call is made twice and answered once."""
@@ -293,7 +293,7 @@ def test_a_call_can_be_made_to_fail(
 
     async def main() -> int:
         counting = Counting()
-        if known:
+        if answered:
             assert (await one_call(tmp_path, counting.add, failpoints=failpoints)).success
         else:
             with pytest.raises(Unknown, match="refused"):

@@ -71,19 +71,19 @@ def test_any_grouping_equals_one_by_one(
     expected = [one_by_one(alone, group) for group in groups]
     folder = tmp_path / f"groups-{next(NUMBER)}"
     with running(folder) as (runner, store), counting_commits(folder) as commits:
-        ended = [[end_of(one) for one in runner.together(group)] for group in groups]
+        ended = [[end_of(future) for future in runner.together(group)] for group in groups]
         assert len(commits) == sum(map(commits_of, groups))
         assert ended == expected
         assert tables(store) == tables(alone)
         in_outbox = [row["event_id"] for row in store.rows("trade_mq_producer")]
-        assert [event_id for event_id, *_ in runner.told] == in_outbox
+        assert [event_id for event_id, *_ in runner.events] == in_outbox
 
 
 def test_a_group_is_bounded(tmp_path: Path) -> None:
     """However many wait, a transaction takes a hundred of them: readers and others get a turn."""
     with running(tmp_path / "a") as (runner, _), counting_commits(tmp_path / "a") as commits:
-        for one in runner.together([mark(number) for number in range(250)]):
-            one.result(SECONDS)
+        for future in runner.together([mark(number) for number in range(250)]):
+            future.result(SECONDS)
     assert len(commits) == 1 + 3
 
 
@@ -122,7 +122,7 @@ def test_a_fault_of_one_is_its_own(
     with running(folder) as (runner, store):
         FailpointStore(folder).arm(f"goods.tell.{boundary}", action)
         group, at = among(neighbours, at)
-        ended = [end_of(one) for one in runner.together(group)]
+        ended = [end_of(future) for future in runner.together(group)]
         assert FailpointStore(folder).armed() == {}, "the fault was never reached"
         own = ended.pop(at)
         if action == "refuse":
@@ -163,7 +163,7 @@ def test_whatever_a_step_raises_is_its_own(tmp_path: Path, error: Exception) -> 
     async def main(runner: Runner) -> list[Any]:
         with runner.held():
             group = [take(1, 1), (raise_it, error), take(2, 1)]
-            asked = [runner.database.ask(*one) for one in group]
+            asked = [runner.database.ask(*call) for call in group]
         return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), SECONDS)
 
     with running(tmp_path / "a") as (runner, _):
@@ -204,7 +204,7 @@ def test_any_crash_equals_one_by_one(
     if where == "in_step":
         assert in_any_order(outside) == before
     runner = Runner(folder, worker=2)
-    again = [end_of(one) for one in runner.together(group)]
+    again = [end_of(future) for future in runner.together(group)]
     runner.database.close()
     assert again == one_by_one(alone, group)
     assert in_any_order(outside) == in_any_order(alone)

@@ -101,8 +101,8 @@ def test_a_cut_line_swaps_and_loses_nothing(
             async with calling(folder, timeout=SECONDS) as counter:
                 for size in rounds:
                     numbers, first = range(first, first + size), first + size
-                    found = await outcomes(counter, numbers)
-                    assert found == {number: 2 * number for number in numbers}
+                    sums = await outcomes(counter, numbers)
+                    assert sums == {number: 2 * number for number in numbers}
                     assert all(doubling.done[number] for number in numbers)
             assert proxy.met.is_set() or cuts[0].after > OPENING, "no connection was ever cut"
 
@@ -123,12 +123,12 @@ def test_a_lost_line_leaves_known_or_unknown(tmp_path: Path, cut: Cut, calls: in
         ):
             announce(folder, proxy.endpoint)
             async with calling(folder, timeout=0.3) as counter:
-                found = await outcomes(counter, range(1, calls + 1))
+                sums = await outcomes(counter, range(1, calls + 1))
                 if cut.after <= OPENING:
                     await within(proxy.met.wait())
-        known = {number: got for number, got in found.items() if got is not None}
-        assert known == {number: 2 * number for number in known}
-        assert all(doubling.done[number] for number in known)
+        answered = {number: got for number, got in sums.items() if got is not None}
+        assert answered == {number: 2 * number for number in answered}
+        assert all(doubling.done[number] for number in answered)
 
     asyncio.run(main(tmp_path / f"lost-{next(NUMBER)}"))
 
@@ -145,9 +145,9 @@ def test_a_stalled_line_is_replaced(tmp_path: Path) -> None:
         ):
             announce(tmp_path, proxy.endpoint)
             async with calling(tmp_path, timeout=SECONDS) as counter:
-                found = await outcomes(counter, range(1, 4))
+                sums = await outcomes(counter, range(1, 4))
             assert proxy.met.is_set()
-        assert found == {1: 2, 2: 4, 3: 6}
+        assert sums == {1: 2, 2: 4, 3: 6}
 
     asyncio.run(main())
 
@@ -196,8 +196,8 @@ def test_concurrent_calls_travel_together(tmp_path: Path, monkeypatch: pytest.Mo
 
     async def main() -> None:
         async with serving(tmp_path, Doubling().add), calling(tmp_path) as counter:
-            found = await outcomes(counter, range(200))
-        assert found == {number: 2 * number for number in range(200)}
+            sums = await outcomes(counter, range(200))
+        assert sums == {number: 2 * number for number in range(200)}
 
     with counting_messages(monkeypatch) as counts:
         asyncio.run(main())
@@ -232,8 +232,8 @@ def test_who_stands_still_is_left_until_he_wakes(
     monkeypatch.setattr(connection, "_PATIENCE", 3600)
 
     async def answered_by(counter: Counter, calls: int) -> set[int]:
-        found = await asyncio.gather(*(counter.add(ONE) for _ in range(calls)))
-        return {answer.data.amount for answer in found}
+        sums = await asyncio.gather(*(counter.add(ONE) for _ in range(calls)))
+        return {answer.data.amount for answer in sums}
 
     async def until_asked(counter: Counter, number: int) -> None:
         while number not in await answered_by(counter, 4):

@@ -41,7 +41,7 @@ def open_database(tmp_path: Path) -> Iterator[OpenDatabase]:
         url = f"sqlite:///{tmp_path / service}.sqlite"
         store = stores.get(service) or Store(service, tmp_path, url)
         stores[service] = store
-        points = [one for one in catalogue().values() if one.service == service]
+        points = [failpoint for failpoint in catalogue().values() if failpoint.service == service]
         for own in (move, spend, tell_and_fail, locked_once, broken):
             points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
         context = TransactionDefaults(
@@ -144,8 +144,8 @@ def test_what_is_told_was_committed(open_database: OpenDatabase) -> None:
 
 def test_two_writers_lose_no_update(open_database: OpenDatabase) -> None:
     """Two processes that read and then write the same row, at once, count every change."""
-    (one, store), (other, _) = open_database("user"), open_database("user")
-    answers = [database.submit(spend, 1) for _ in range(60) for database in (one, other)]
+    (first, store), (other, _) = open_database("user"), open_database("user")
+    answers = [database.submit(spend, 1) for _ in range(60) for database in (first, other)]
     for answer in answers:
         answer.result(timeout=60)
     assert balances(store) == [BALANCE - 120, BALANCE]
@@ -304,8 +304,8 @@ def test_a_doubled_commit(open_database: OpenDatabase, tmp_path: Path, name: str
     assert FailpointStore(tmp_path).armed() == {}
     assert store.everything() == after
     assert again == doubled
-    told = [(event.topic, str(event.order_id)) for _, event, _ in TOLD]
-    assert [*told_before, *told] == store.emitted()
+    events = [(event.topic, str(event.order_id)) for _, event, _ in TOLD]
+    assert [*told_before, *events] == store.emitted()
 
 
 def test_a_doubled_step_really_runs_twice(open_database: OpenDatabase, tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def test_what_is_given_up_is_a_dead_letter_with_its_cause(store: Store) -> None:
     row = store.row(INBOX)
     assert (row["status"], row["last_error"]) == (DEAD, f"given up by hand: {CAUSE}")
     assert store.run(inbox.find_due, None) == []
-    told = store.row(OUTBOX)
-    letter = json.loads(told["body"])
-    assert (told["topic"], letter["group"], letter["event_id"]) == ("dead_letter", "goods", 1)
+    sent = store.row(OUTBOX)
+    letter = json.loads(sent["body"])
+    assert (sent["topic"], letter["group"], letter["event_id"]) == ("dead_letter", "goods", 1)
     assert (letter["source"], letter["body"]) == ("order_cancel", delivery().body)
     assert letter["error"] == row["last_error"]
 
@@ -72,7 +72,7 @@ def test_what_is_taken_back_is_due_now_with_all_its_tries(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [dead_letters.give_up, dead_letters.take_back], ids=lambda one: one.name
+    "verb", [dead_letters.give_up, dead_letters.take_back], ids=lambda verb: verb.name
 )
 def test_asked_twice_the_second_changes_nothing(store: Store, verb: Any) -> None:
     """A person who presses twice, or whose first answer was lost, is told the same."""
@@ -86,7 +86,7 @@ def test_asked_twice_the_second_changes_nothing(store: Store, verb: Any) -> None
 
 
 @pytest.mark.parametrize(
-    "verb", [dead_letters.give_up, dead_letters.take_back], ids=lambda one: one.name
+    "verb", [dead_letters.give_up, dead_letters.take_back], ids=lambda verb: verb.name
 )
 def test_what_is_done_or_unknown_is_left_alone(store: Store, verb: Any) -> None:
     """Neither can undo what was handled, nor make up a row of what never came."""
@@ -130,18 +130,18 @@ def test_whatever_a_person_presses_it_is_handled_once(
     """Deliveries, tries and a person's buttons in any order: done is handled once, else never."""
     store = open_store("goods")
     steps = {"first": FIRST, "again": AGAIN, "by_hand": BY_HAND}
-    for one in pressed:
-        if one in steps:
-            store.run(steps[one], delivery())
-        elif one == "fail":
+    for item in pressed:
+        if item in steps:
+            store.run(steps[item], delivery())
+        elif item == "fail":
             store.run(inbox.keep_failure, Failure(delivery=delivery(), error=CAUSE))
         else:
-            store.run(getattr(dead_letters, one), ONE)
+            store.run(getattr(dead_letters, item), ONE)
     done = bool(store.rows(INBOX, status=DONE))
     assert given_out(store) == done
 
 
-def told(store: Store) -> StuckItem:
+def stuck_item(store: Store) -> StuckItem:
     """An event in the outbox, unsent."""
     store.run(tell, Mark(order_id=1001))
     return StuckItem(number=store.row(OUTBOX)["event_id"], outbox=True)
@@ -150,7 +150,7 @@ def told(store: Store) -> StuckItem:
 @pytest.mark.parametrize("was", [UNSENT, SENT])
 def test_an_event_that_nobody_takes_is_given_up_and_taken_back(store: Store, was: int) -> None:
     """Unsent or unsettled, it is claimed by nobody until it is taken back; then it is sent."""
-    thing = told(store)
+    thing = stuck_item(store)
     if was == SENT:
         store.run(outbox.mark_sent, [thing.number])
     failed = Postpone(event_ids=(thing.number,), status=was, error="too large", delay=1)
@@ -167,21 +167,21 @@ def test_an_event_that_nobody_takes_is_given_up_and_taken_back(store: Store, was
     assert store.row(OUTBOX)["status"] == GIVEN_UP
 
     assert store.run(dead_letters.take_back, thing).success
-    assert [one.event_id for one in store.run(outbox.claim_unsent, None)] == [thing.number]
+    assert [message.event_id for message in store.run(outbox.claim_unsent, None)] == [thing.number]
     assert store.row(OUTBOX)["tries"] == 0
 
 
 def test_a_retry_by_hand_takes_an_event_back_too(store: Store) -> None:
     """Who presses retry on what was given up in an outbox has it sent now."""
-    thing = told(store)
+    thing = stuck_item(store)
     store.run(dead_letters.give_up, thing)
     assert store.run(outbox.hurry, thing.number) is True
-    assert [one.event_id for one in store.run(outbox.claim_unsent, None)] == [thing.number]
+    assert [message.event_id for message in store.run(outbox.claim_unsent, None)] == [thing.number]
 
 
 def test_a_settled_event_is_left_alone(store: Store) -> None:
     """What every group has cannot be given up any more."""
-    thing = told(store)
+    thing = stuck_item(store)
     store.run(outbox.mark_sent, [thing.number])
     store.run(outbox.mark_settled, audited(store, thing.number))
     for verb in (dead_letters.give_up, dead_letters.take_back):
@@ -192,7 +192,7 @@ def test_a_settled_event_is_left_alone(store: Store) -> None:
 def test_inbox_and_outbox_of_one_service_are_two_things(open_store: OpenStore) -> None:
     """The order service hears its own events: giving up one way leaves the other as it is."""
     store = open_store("goods")
-    thing = told(store)
+    thing = stuck_item(store)
     mine = Delivery(
         group="goods",
         event_id=thing.number,

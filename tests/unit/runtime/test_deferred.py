@@ -116,8 +116,8 @@ def test_writes_to_one_table_keep_their_order(tmp_path: Path) -> None:
         tx.expect_update(one_more())
 
     with running(tmp_path / "a") as (runner, store):
-        for one in runner.together([(tell, 5), (tell, 70)]):
-            one.result(SECONDS)
+        for future in runner.together([(tell, 5), (tell, 70)]):
+            future.result(SECONDS)
         assert store.row("trade_goods")["goods_number"] == 71
 
 
@@ -144,7 +144,7 @@ def test_what_does_not_hold_is_found_out(
     ]
     with running(tmp_path / "a") as (runner, store):
         for group in groups:
-            assert [end_of(one) for one in runner.together(group)] == one_by_one(alone, group)
+            assert [end_of(future) for future in runner.together(group)] == one_by_one(alone, group)
         assert tables(store) == tables(alone)
     assert flushed.count(False) == 2
 
@@ -169,6 +169,6 @@ def test_lookups_of_a_group_ask_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(CompiledStatement, "execute", counting)
     with running(tmp_path / "a") as (runner, store):
-        ends = [end_of(one) for one in runner.together(asked)]
+        ends = [end_of(future) for future in runner.together(asked)]
         assert queries == [3]
         assert ends == one_by_one(store, asked)

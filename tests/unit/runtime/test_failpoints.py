@@ -225,7 +225,7 @@ def test_the_list_shows_what_is_armed_and_what_was_crossed(tmp_path: Path) -> No
         Failpoints(home.faults, f"goods-{number}", every).cross(POINT)
     points.arm(home, AFTER, "duplicate", times=2)
 
-    listed = {one["name"]: one for one in points.list_all(home)}
+    listed = {point["name"]: point for point in points.list_all(home)}
 
     assert listed.keys() == points.catalogue().keys()
     assert (listed[POINT]["hits"], listed[POINT]["armed"]) == (2, None)

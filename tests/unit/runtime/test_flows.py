@@ -18,9 +18,9 @@ def test_who_looks_later_is_told_what_holds_later(mark: Callable[..., Any], seco
     state, slow = ["unpaid"], asyncio.Event()
 
     async def look(_shop: object, _query: str) -> str:
-        found = state[0]
+        value = state[0]
         await slow.wait()
-        return found
+        return value
 
     async def ask_twice() -> list[str]:
         runtime, marked = object.__new__(Runtime), mark(look)

@@ -173,7 +173,8 @@ def test_the_number_of_a_dead_process_is_free_again(tmp_path: Path) -> None:
     worker, number = _killed_holder(tmp_path, reserve_ms=0)
     lease = eventually(
         lambda: next(
-            (one for one in [Registry(tmp_path).lease_worker(0)] if one.worker == worker), None
+            (leased for leased in [Registry(tmp_path).lease_worker(0)] if leased.worker == worker),
+            None,
         )
     )
     assert IdMaker(lease, wall_ms).next() > number

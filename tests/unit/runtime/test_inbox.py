@@ -77,10 +77,12 @@ def delivery(
     )
 
 
-def fail(store: Store, one: Delivery, error: str = "ZeroDivisionError: poison") -> dict[str, Any]:
+def fail(
+    store: Store, delivery_: Delivery, error: str = "ZeroDivisionError: poison"
+) -> dict[str, Any]:
     """Keep a failure; the row."""
-    store.run(inbox.keep_failure, Failure(delivery=one, error=error))
-    return store.row(TABLE, event_id=one.event_id)
+    store.run(inbox.keep_failure, Failure(delivery=delivery_, error=error))
+    return store.row(TABLE, event_id=delivery_.event_id)
 
 
 def given_out(store: Store) -> int:
@@ -158,9 +160,9 @@ def test_after_the_last_try_it_is_dead(store: Store) -> None:
 
     assert row["status"] == DEAD
     assert store.run(inbox.find_due, None) == []
-    told = store.row("trade_mq_producer")
-    letter = json.loads(told["body"])
-    assert (told["topic"], letter["group"], letter["event_id"]) == ("dead_letter", "goods", 1)
+    outbox_row = store.row("trade_mq_producer")
+    letter = json.loads(outbox_row["body"])
+    assert (outbox_row["topic"], letter["group"], letter["event_id"]) == ("dead_letter", "goods", 1)
     assert (letter["source"], letter["order_id"]) == ("order_cancel", ORDER)
     assert letter["error"] == "ZeroDivisionError: poison"
 
@@ -179,8 +181,8 @@ def test_instances_that_try_a_row_together_burn_one_try(store: Store) -> None:
     """Each finds it due, and each fails: else as many instances give it up as many times sooner."""
     fail(store, delivery(1))
     store.wait(60)
-    found = [store.run(inbox.find_due, None) for _ in range(3)]
-    for [due] in found:
+    batches = [store.run(inbox.find_due, None) for _ in range(3)]
+    for [due] in batches:
         assert fail(store, due)["tries"] == 2
 
 
@@ -233,10 +235,11 @@ def test_a_retry_that_fails_leaves_the_row_waiting(store: Store) -> None:
 
 def asked(group: str, *deliveries: Delivery) -> MissingQuery:
     """Ask as the relay asks that sent these."""
-    told = {
-        one.event_id: inbox.fingerprint(one.topic, one.tag, one.key, one.body) for one in deliveries
+    fingerprints = {
+        message.event_id: inbox.fingerprint(message.topic, message.tag, message.key, message.body)
+        for message in deliveries
     }
-    return MissingQuery(group=group, fingerprints=told)
+    return MissingQuery(group=group, fingerprints=fingerprints)
 
 
 def test_the_audit_hears_what_is_missing(store: Store) -> None:
@@ -286,11 +289,11 @@ def test_however_events_come_each_is_handled_once(
     """Deliveries, retries and failures in any order: a done event was handled once, others not."""
     store = open_store("goods")
     for how, number in comings:
-        one = delivery(number, order_id=number)
+        letter = delivery(number, order_id=number)
         if how == "fail":
-            fail(store, one)
+            fail(store, letter)
         else:
-            store.run(FIRST if how == "first" else AGAIN, one)
+            store.run(FIRST if how == "first" else AGAIN, letter)
     assert given_out(store) == len(store.rows(TABLE, status=DONE))
 
 
@@ -299,7 +302,7 @@ def running(tmp_path: Path) -> Iterator[tuple[Inbox, Store, Database]]:
     """The inbox of goods as its service runs it; no broker is asked for anything here."""
     url = f"sqlite:///{tmp_path / 'goods'}.sqlite"
     store = Store("goods", tmp_path, url)
-    points = [one for one in catalogue().values() if one.service == "goods"]
+    points = [failpoint for failpoint in catalogue().values() if failpoint.service == "goods"]
     points += [Failpoint("goods", "give_one", boundary) for boundary in KINDS["commit"]]
     failpoints = Failpoints(tmp_path, "goods-1", points)
     context = TransactionDefaults(
@@ -374,11 +377,11 @@ def test_where_too_much_waits_no_tries_are_burnt(
     refused: list[int] = []
     put = database._writer.put
 
-    def refuse(one: Job, *, bounded: bool) -> None:
-        if one.step.name == give_one.name:
+    def refuse(job: Job, *, bounded: bool) -> None:
+        if job.step.name == give_one.name:
             refused.append(1)
             raise Overloaded("1000 steps wait for goods's database; ask later")
-        put(one, bounded=bounded)
+        put(job, bounded=bounded)
 
     with monkeypatch.context() as patch:
         patch.setattr(database._writer, "put", refuse)

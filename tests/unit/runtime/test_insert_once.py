@@ -73,7 +73,7 @@ def test_another_key_is_an_error_in_a_group_too(tmp_path: Path) -> None:
     with running(tmp_path / "a", service="order") as (runner, store):
         runner.database.submit(tell, ("k", ORDER)).result(SECONDS)
         wanted = [("a", OTHER), ("b", ORDER), ("c", OTHER + 1)]
-        first, repeats, last = runner.together([(tell, one) for one in wanted])
+        first, repeats, last = runner.together([(tell, future) for future in wanted])
         assert first.result(SECONDS)
         assert last.result(SECONDS)
         assert isinstance(repeats.exception(SECONDS), IntegrityError)

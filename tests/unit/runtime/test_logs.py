@@ -68,12 +68,12 @@ def test_an_hour_of_the_same(log: Log) -> None:
 
 def test_the_intervals_grow_and_each_line_says_how_many_came(log: Log) -> None:
     """Told at once, after 10 s, 20 s more, 40 s more."""
-    told = []
-    while len(told) < 4:
+    texts = []
+    while len(texts) < 4:
         log.pass_time(0.25, "no broker answers")
-        if len(log.lines()) > len(told):
-            told.append(log.now)
-    assert told == [0.25, 10.25, 30.25, 70.25]
+        if len(log.lines()) > len(texts):
+            texts.append(log.now)
+    assert texts == [0.25, 10.25, 30.25, 70.25]
     assert "no broker answers (80 more, 121 since " in log.lines()[2]
 
 
@@ -145,8 +145,8 @@ def test_what_began_on_a_full_disk_is_told_when_there_is_room(disk: Path) -> Non
     filled.unlink()
     log.logger.warning("no room")
     log.pass_time(20)
-    told = [line.partition("no room")[2] for line in log.lines()]
-    assert [line.partition(" since")[0] for line in told] == [" (5 more, 6", " (came 6 times"]
+    texts = [line.partition("no room")[2] for line in log.lines()]
+    assert [line.partition(" since")[0] for line in texts] == [" (5 more, 6", " (came 6 times"]
     log.close()
 
 

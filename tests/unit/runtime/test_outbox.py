@@ -41,7 +41,7 @@ def tell_of_nothing(tx: Transaction, _command: None) -> None:
     tx.emit(Unheard(order_id=ORDER))
 
 
-def told(store: Store, *orders: int) -> list[int]:
+def emit(store: Store, *orders: int) -> list[int]:
     """Tell of some orders; the event ids."""
     store.run(tell, list(orders or (ORDER,)))
     return [row["event_id"] for row in store.rows("trade_mq_producer")]
@@ -49,7 +49,7 @@ def told(store: Store, *orders: int) -> list[int]:
 
 def sent(store: Store, *orders: int) -> list[int]:
     """The same, acknowledged by the broker."""
-    ids = told(store, *orders)
+    ids = emit(store, *orders)
     store.run(outbox.mark_sent, ids)
     return ids
 
@@ -60,7 +60,7 @@ def ids_of(parcels: list[OutboxMessage]) -> list[int]:
 
 def test_an_event_leaves_with_its_transaction(store: Store) -> None:
     """Its row holds the body, the key of its order, and every group that must have it."""
-    [event_id] = told(store)
+    [event_id] = emit(store)
     row = store.row("trade_mq_producer")
     assert json.loads(row["body"]) == {"order_id": ORDER}
     assert (row["topic"], row["msg_key"]) == ("order_cancel", str(ORDER))
@@ -78,13 +78,13 @@ def test_an_event_of_a_failed_transaction_never_was(store: Store) -> None:
 
 def test_events_of_one_transaction_have_ids_of_their_own(store: Store) -> None:
     """Two events told together are two rows, in the order in which they were told."""
-    first, second = told(store, ORDER, ORDER)
+    first, second = emit(store, ORDER, ORDER)
     assert first < second
 
 
 def test_what_is_handed_over_is_what_is_stored(store: Store) -> None:
     """The parcel that leaves right after the commit equals the one that is read back later."""
-    [event_id] = told(store)
+    [event_id] = emit(store)
     handed = message_of(event_id, OrderCancelled(order_id=ORDER), GROUPS["order_cancel"])
     store.wait(60)
     assert store.run(outbox.claim_unsent, None) == [handed]
@@ -92,7 +92,7 @@ def test_what_is_handed_over_is_what_is_stored(store: Store) -> None:
 
 def test_unsent_rows_are_taken_over_when_their_lease_is_over(store: Store) -> None:
     """Its writer has it first; then one other takes it, and nobody else while that one has it."""
-    ids = told(store)
+    ids = emit(store)
     assert store.run(outbox.claim_unsent, None) == []
     store.wait(store.settings.outbox_lease)
     assert ids_of(store.run(outbox.claim_unsent, None)) == ids
@@ -135,7 +135,7 @@ def test_a_settled_row_is_at_its_end(store: Store) -> None:
 
 def test_an_unsent_row_cannot_be_settled(store: Store) -> None:
     """Only what the broker had can be at its end: a late audit does not settle what was resent."""
-    ids = told(store)
+    ids = emit(store)
     store.run(outbox.mark_settled, audited(store, *ids))
     assert store.row("trade_mq_producer")["status"] == UNSENT
 
@@ -263,7 +263,7 @@ def test_what_was_settled_long_ago_stays_so(store: Store) -> None:
 
 def test_a_group_that_is_wired_no_more_keeps_its_events(store: Store) -> None:
     """A start with the wrong wiring loses nothing."""
-    told(store)
+    emit(store)
     wiring = Wiring({"order_cancel": ("fraud",)}, since=0)
     store.run(outbox.readdress, wiring)
     assert addressed(store) == [*GROUPS["order_cancel"], "fraud"]
@@ -271,7 +271,7 @@ def test_a_group_that_is_wired_no_more_keeps_its_events(store: Store) -> None:
 
 def test_a_failed_send_waits_and_says_why(store: Store) -> None:
     """It counts the try, keeps the cause, and comes again after the delay; then all is forgiven."""
-    ids = told(store)
+    ids = emit(store)
     failed = Postpone(event_ids=tuple(ids), status=UNSENT, error="broker away", delay=5)
     store.run(outbox.postpone, failed)
     row = store.row("trade_mq_producer")
@@ -295,7 +295,7 @@ def test_a_late_failure_does_not_take_back_what_was_sent(store: Store) -> None:
 
 def test_a_row_can_be_hurried_by_hand(store: Store) -> None:
     """A waiting row is due now; an unknown one is not there."""
-    ids = told(store)
+    ids = emit(store)
     assert store.run(outbox.hurry, ids[0]) is True
     assert ids_of(store.run(outbox.claim_unsent, None)) == ids
     assert store.run(outbox.hurry, 1) is False
@@ -303,7 +303,7 @@ def test_a_row_can_be_hurried_by_hand(store: Store) -> None:
 
 def test_no_row_is_left_out_for_ever(store: Store) -> None:
     """More rows than a batch are all taken, batch by batch."""
-    ids = told(store, *range(1, 251))
+    ids = emit(store, *range(1, 251))
     store.wait(60)
     taken = []
     while parcels := store.run(outbox.claim_unsent, None):
@@ -315,7 +315,7 @@ def test_no_row_is_left_out_for_ever(store: Store) -> None:
 
 def test_rows_that_fail_again_and_again_do_not_fill_the_batch(store: Store) -> None:
     """The row that waits longest comes first, though a hundred failing ones are older."""
-    *failing, healthy = told(store, *range(1, 102))
+    *failing, healthy = emit(store, *range(1, 102))
     failed = Postpone(event_ids=tuple(failing), status=UNSENT, error="x", delay=5)
     store.run(outbox.postpone, failed)
     store.wait(60)

@@ -84,8 +84,8 @@ def test_a_restarted_instance_is_found_at_its_new_endpoint(tmp_path: Path) -> No
     with serving(tmp_path, 1, port=1):
         pass
     with serving(tmp_path, 1, port=2) as second:
-        [found] = Registry(tmp_path).instances("goods")
-        assert (found.endpoint, found.pid) == ("127.0.0.1:2", second.pid)
+        [instance] = Registry(tmp_path).instances("goods")
+        assert (instance.endpoint, instance.pid) == ("127.0.0.1:2", second.pid)
 
 
 def test_a_stopped_process_keeps_its_leases(tmp_path: Path) -> None:

@@ -45,8 +45,8 @@ def test_no_more_is_claimed_than_can_be_sent(
     """A long outbox and a broker that stands still: the database is not busy with claims."""
     claimed: list[OutboxMessage] = []
     with running(tmp_path / "a", outbox_lease=0.1) as (runner, _):
-        for told in [runner.database.submit(*mark(number)) for number in range(1, 301)]:
-            told.result(SECONDS)
+        for future in [runner.database.submit(*mark(number)) for number in range(1, 301)]:
+            future.result(SECONDS)
 
         async def relay_for_a_while() -> None:
             broker = cast(Broker, StandsStill())

@@ -61,7 +61,7 @@ def test_every_process_that_meets_it_is_counted(tmp_path: Path) -> None:
     assert book.hits(fault) == 0
     command = [sys.executable, "-c", _MEET, str(tmp_path)]
     running = [subprocess.Popen(command) for _ in range(3)]
-    assert [one.wait(timeout=60) for one in running] == [0, 0, 0]
+    assert [process.wait(timeout=60) for process in running] == [0, 0, 0]
     assert book.hits(fault) == 3000
 
 

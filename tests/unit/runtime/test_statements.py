@@ -138,8 +138,8 @@ def ours(connection: Connection, build: Any, values: dict[str, Any]) -> tuple[An
 def theirs(connection: Connection, build: Any, values: dict[str, Any]) -> tuple[Any, int]:
     """The same of SQLAlchemy itself, which builds it anew with the values in it."""
     done: Any = connection.execute(core(build, values))
-    found = [dict(row) for row in done.mappings()] if done.returns_rows else []
-    return found, done.rowcount
+    rows = [dict(row) for row in done.mappings()] if done.returns_rows else []
+    return rows, done.rowcount
 
 
 def core(build: Any, values: dict[str, Any]) -> Any:
@@ -168,13 +168,13 @@ def ended(run: Any, engine: Engine, build: Any, values: dict[str, Any]) -> Any:
 def test_the_same_as_sqlalchemy(done: list[tuple[Any, dict[str, Any]]]) -> None:
     """Whatever is run, the same rows with the same Python values come back, as many rows are
     changed, the same errors are raised, and the same stands in the table in the end."""
-    one, other = opened(), opened()
+    first, other = opened(), opened()
     for build, values in done:
-        assert ended(ours, one, build, values) == ended(theirs, other, build, values)
-    with one.connect() as left, other.connect() as right:
+        assert ended(ours, first, build, values) == ended(theirs, other, build, values)
+    with first.connect() as left, other.connect() as right:
         stored = "SELECT * FROM parcel ORDER BY parcel_id"  # as the driver has it
         assert left.exec_driver_sql(stored).all() == right.exec_driver_sql(stored).all()
-    one.dispose()
+    first.dispose()
     other.dispose()
 
 
@@ -186,7 +186,7 @@ def test_many_at_once_are_one_after_the_other(build: Any, data: st.DataObject) -
     many = data.draw(st.lists(values, min_size=1, max_size=4))
 
     def each(connection: Connection) -> int:
-        return sum(ours(connection, build, one)[1] for one in many)
+        return sum(ours(connection, build, arguments)[1] for arguments in many)
 
     def at_once(connection: Connection) -> int:
         compiled = (
@@ -236,8 +236,8 @@ def test_one_row_is_one_row() -> None:
     engine = opened()
     with engine.begin() as connection:
         cursor, run = cursor_of(connection), BUILT[find].on(engine.dialect).execute
-        found, rows = run(cursor, BUILT[find](2).values), run(cursor, BUILT[find](5).values)
-    assert found.first() == found.single() == (2, 5, "刘备", datetime(2026, 1, 1))
+        first, rows = run(cursor, BUILT[find](2).values), run(cursor, BUILT[find](5).values)
+    assert first.first() == first.single() == (2, 5, "刘备", datetime(2026, 1, 1))
     assert rows.first() is None
     with pytest.raises(LookupError, match="0 were found"):
         rows.single()
@@ -271,22 +271,22 @@ def of_mysql() -> Any:
 def test_mysql_is_told_the_same(build: Any, data: st.DataObject) -> None:
     """The text, and the values in their places, are what SQLAlchemy would hand to the driver."""
     values = data.draw(st.fixed_dictionaries(VALUES[build]))
-    dialect, told = of_mysql(), Recorder()
-    BUILT[build].on(dialect).execute(told, values)
+    dialect, recorder = of_mysql(), Recorder()
+    BUILT[build].on(dialect).execute(recorder, values)
     expected = core(build, values).compile(dialect=dialect)
-    assert told.text == str(expected)
-    assert told.parameters == [expected.params[name] for name in expected.positiontup]
+    assert recorder.text == str(expected)
+    assert recorder.parameters == [expected.params[name] for name in expected.positiontup]
 
 
 def of_the_project() -> dict[str, Statement[Any]]:
     """Every statement of the package that is built once."""
-    found = {}
+    built = {}
     for package in (labkit.shop, labkit.runtime):
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            for name, one in vars(importlib.import_module(module.name)).items():
-                if isinstance(one, Statement):
-                    found[f"{module.name}.{name}"] = one
-    return found
+            for name, value in vars(importlib.import_module(module.name)).items():
+                if isinstance(value, Statement):
+                    built[f"{module.name}.{name}"] = value
+    return built
 
 
 @pytest.mark.parametrize("name", of_the_project())
@@ -294,10 +294,12 @@ def test_every_statement_of_the_project_can_be_built(name: str) -> None:
     """In both dialects, with a place for each of its values: no list is in it, whose length would
     be fixed when it is built."""
     for dialect in (of_mysql(), create_engine("sqlite://").dialect):
-        told = Recorder()
-        of_the_project()[name].on(dialect).execute(told, AnyValue())
-        assert "POSTCOMPILE" not in told.text
-        assert told.text.count("%s" if dialect.name == "mysql" else "?") == len(told.parameters)
+        recorder = Recorder()
+        of_the_project()[name].on(dialect).execute(recorder, AnyValue())
+        assert "POSTCOMPILE" not in recorder.text
+        assert recorder.text.count("%s" if dialect.name == "mysql" else "?") == len(
+            recorder.parameters
+        )
 
 
 class AnyValue(dict[str, Any]):
@@ -310,9 +312,9 @@ class AnyValue(dict[str, Any]):
 @pytest.mark.parametrize("table", sorted(metadata.tables))
 def test_every_table_can_be_filled_in_both_dialects(table: str) -> None:
     """An insert gives each column its value; once too, where there is a key to tell by."""
-    found = metadata.tables[table]
+    table_ = metadata.tables[table]
     for dialect in (of_mysql(), create_engine("sqlite://").dialect):
-        for once in {(), tuple(found.primary_key)}:
-            told = Recorder()
-            insertion(found, tuple(found.c.keys()), dialect, once).execute(told, AnyValue())
-            assert len(told.parameters) == len(found.c)
+        for once in {(), tuple(table_.primary_key)}:
+            recorder = Recorder()
+            insertion(table_, tuple(table_.c.keys()), dialect, once).execute(recorder, AnyValue())
+            assert len(recorder.parameters) == len(table_.c)

@@ -50,7 +50,7 @@ def _traced(folder: Path) -> Iterator[Path]:
 def spans(folder: Path) -> dict[str, dict[str, Any]]:
     """name → span, as the diary has it; its end stands after its beginning."""
     text = (folder / "goods-1.jsonl").read_text()
-    return {one["name"]: one for one in map(json.loads, text.splitlines())}
+    return {span["name"]: span for span in map(json.loads, text.splitlines())}
 
 
 def test_off_imports_nothing_and_leaves_nothing(tmp_path: Path) -> None:
@@ -87,8 +87,8 @@ def test_a_call_is_served_and_says_what_came_of_it(folder: Path) -> None:
     caller, callee = spans(folder)["take"], spans(folder)["deduct_stock"]
     assert callee["parent"] == caller["span"]
     assert callee["trace"] == caller["trace"]
-    assert {one["outcome"] for one in (caller, callee)} == {"STOCK_SHORT"}
-    assert {one["order_id"] for one in (caller, callee)} == {str(ORDER)}
+    assert {span["outcome"] for span in (caller, callee)} == {"STOCK_SHORT"}
+    assert {span["order_id"] for span in (caller, callee)} == {str(ORDER)}
     assert (caller["peer"], caller["kind"], callee["kind"]) == ("goods", "call", "serve")
 
 
@@ -98,9 +98,9 @@ def test_the_context_crosses_a_thread(folder: Path) -> None:
 
     def work() -> None:
         begun = [tracing.begin(trace[-4:], Kind.RECEIVE, trace) for trace in traces]
-        for one, trace in zip(begun, traces, strict=True):
-            assert one.trace[:36] == trace[:36]
-            one.end()
+        for span, trace in zip(begun, traces, strict=True):
+            assert span.trace[:36] == trace[:36]
+            span.end()
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -116,8 +116,8 @@ def test_an_answer_that_did_not_come(folder: Path) -> None:
 
     with pytest.raises(Unknown):
         asyncio.run(tracing.within(ask, "find_goods", Kind.CALL, Command(), peer="goods"))
-    found = spans(folder)["find_goods"]
-    assert (found["failed"], found["outcome"]) == (True, "Unknown")
+    span = spans(folder)["find_goods"]
+    assert (span["failed"], span["outcome"]) == (True, "Unknown")
 
 
 def test_what_is_under_way_is_written_down(folder: Path) -> None:

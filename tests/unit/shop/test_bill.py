@@ -41,8 +41,8 @@ class Day:
     def billed(self, pay_id: int, refund_id: int | None = None, **other: Any) -> None:
         kind = REFUND if refund_id else PAYMENT
         lines = self.earlier if other.pop("yesterday", False) else self.bill
-        told = {"amount": CENTS, "trade_no": f"{pay_id}77", "time": NOON, **other}
-        lines.append(BillLine(kind=kind, out_trade_no=pay_id, out_request_no=refund_id, **told))
+        line = {"amount": CENTS, "trade_no": f"{pay_id}77", "time": NOON, **other}
+        lines.append(BillLine(kind=kind, out_trade_no=pay_id, out_request_no=refund_id, **line))
 
     def paid(self, pay_id: int, is_paid: int = PAY_PAID, **other: Any) -> None:
         row = {"order_id": pay_id - 1, "pay_amount": CENTS, "trade_no": f"{pay_id}77", **other}
@@ -195,7 +195,7 @@ def a_refund_of_another_payment(day: Day, number: int) -> None:
     day.refunds[-1]["pay_id"] = number + 5
 
 
-def found(day: Day) -> list[Expected]:
+def expected_of(day: Day) -> list[Expected]:
     lines = compare(day.bill, day.payments, day.refunds, day.earlier)
     return [(line.kind, line.found, line.repairable) for line in lines]
 
@@ -205,7 +205,7 @@ def test_each_difference_is_found(put: Callable[[Day, int], None]) -> None:
     """Each way in which one payment can stand, alone."""
     day = Day()
     put(day, 1000)
-    assert found(day) == list(CASES[put])
+    assert expected_of(day) == list(CASES[put])
 
 
 @given(st.lists(st.sampled_from(list(CASES)), max_size=30), st.randoms(use_true_random=False))
@@ -221,11 +221,11 @@ def test_differences_do_not_touch_each_other(puts: list[Any], chance: Any) -> No
     for rows in (day.bill, day.payments, day.refunds, day.earlier):
         chance.shuffle(rows)
     lines = compare(day.bill, day.payments, day.refunds, day.earlier)
-    assert sorted(found(day)) == sorted(expected)
+    assert sorted(expected_of(day)) == sorted(expected)
     assert [line.pay_id for line in lines] == sorted(line.pay_id for line in lines)
     before = {line.key for line in day.earlier}
-    told = [line.there for line in lines if line.there is not None and line.key not in before]
-    assert sorted(told) == sorted(line.amount for line in day.bill)
+    lines_ = [line.there for line in lines if line.there is not None and line.key not in before]
+    assert sorted(lines_) == sorted(line.amount for line in day.bill)
 
 
 def test_what_a_line_says() -> None:

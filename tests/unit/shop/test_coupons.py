@@ -24,8 +24,8 @@ def use(
 
 def test_a_coupon_is_found_as_it_is(store: Store) -> None:
     """A query gives price, owner and use as they are now, and an unknown coupon is refused."""
-    found = store.run(coupons.find_coupon, FindCoupon(coupon_id=1)).data
-    assert (found.coupon_price, found.user_id, found.is_used) == (COUPON, 1, False)
+    coupon = store.run(coupons.find_coupon, FindCoupon(coupon_id=1)).data
+    assert (coupon.coupon_price, coupon.user_id, coupon.is_used) == (COUPON, 1, False)
     store.run(coupons.use_coupon, use())
     assert store.run(coupons.find_coupon, FindCoupon(coupon_id=1)).data.is_used
     assert store.run(coupons.find_coupon, FindCoupon(coupon_id=9)).code == Code.COUPON_MISSING

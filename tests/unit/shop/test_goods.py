@@ -27,8 +27,8 @@ def stock(store: Store) -> int:
 
 def test_goods_are_found_as_they_are(store: Store) -> None:
     """A query gives stock and price as they are now, and unknown goods are refused."""
-    found = store.run(goods.find_goods, FindGoods(goods_id=1))
-    assert (found.data.goods_number, found.data.goods_price) == (STOCK, PRICE)
+    goods_ = store.run(goods.find_goods, FindGoods(goods_id=1))
+    assert (goods_.data.goods_number, goods_.data.goods_price) == (STOCK, PRICE)
     assert store.run(goods.find_goods, FindGoods(goods_id=9)).code == Code.GOODS_MISSING
 
 

@@ -29,8 +29,8 @@ def refunded(store: Store, pay_id: int = PAYMENT, amount: int = 12_34) -> None:
 
 
 def lines(store: Store) -> list[tuple[int, str, int]]:
-    found = store.run(log.find_pay_log, FindPayLog(order_id=ORDER)).data.lines
-    return [(line.pay_id, line.direction, line.amount) for line in found]
+    log_lines = store.run(log.find_pay_log, FindPayLog(order_id=ORDER)).data.lines
+    return [(line.pay_id, line.direction, line.amount) for line in log_lines]
 
 
 def test_a_payment_is_logged_once(store: Store) -> None:
@@ -63,15 +63,15 @@ def test_the_log_of_another_order_is_empty(store: Store) -> None:
     assert store.run(log.find_pay_log, FindPayLog(order_id=1)).data.lines == ()
 
 
-@given(told=st.lists(st.tuples(st.booleans(), st.sampled_from([1, 2, 3])), max_size=10))
-def test_any_order_of_messages(open_store: OpenStore, told: list[tuple[bool, int]]) -> None:
+@given(messages=st.lists(st.tuples(st.booleans(), st.sampled_from([1, 2, 3])), max_size=10))
+def test_any_order_of_messages(open_store: OpenStore, messages: list[tuple[bool, int]]) -> None:
     """However often and in whatever order they come: at most one line each way a payment, none
     back without one that came, and none of a payment whose refund was heard of first."""
     store = open_store("log")
-    for came, pay_id in told:
+    for came, pay_id in messages:
         (paid if came else refunded)(store, pay_id)
     for pay_id in (1, 2, 3):
-        heard = [came for came, which in told if which == pay_id]
+        heard = [came for came, which in messages if which == pay_id]
         expected = ["paid"] if heard and heard[0] else []
         if expected and False in heard:
             expected.append("refunded")

@@ -71,12 +71,12 @@ def test_a_refused_coupon_gives_the_stock_back(open_store: OpenStore) -> None:
     other = m.UseCoupon(order_id=1, coupon_id=1, user_id=1, coupon_price=COUPON)
     use = SERVICES["coupon"].methods["use_coupon"]
     find = SERVICES["coupon"].methods["find_coupon"]
-    found = world.stores["coupon"].run(find, m.FindCoupon(coupon_id=1))
+    coupon = world.stores["coupon"].run(find, m.FindCoupon(coupon_id=1))
     world.stores["coupon"].run(use, other)
 
     class Stale:
         async def find_coupon(self, _: Any) -> Any:
-            return found
+            return coupon
 
         async def use_coupon(self, command: Any) -> Any:
             return world.stores["coupon"].run(use, command)

@@ -142,8 +142,8 @@ def test_an_order_is_shown_when_it_is_decided(store: Store) -> None:
     store.run(steps.save_pre_order, s.pre_order(order_id))
     assert find(store, order_id) == Code.ORDER_UNDECIDED
     s.confirm(store, order_id)
-    found = store.run(queries.find_order, m.FindOrder(order_id=order_id)).data
-    assert found.model_dump() == store.row("trade_order", order_id=order_id)
+    order = store.run(queries.find_order, m.FindOrder(order_id=order_id)).data
+    assert order.model_dump() == store.row("trade_order", order_id=order_id)
 
 
 def test_an_order_of_a_clock_that_is_ahead_may_come(store: Store) -> None:
@@ -185,9 +185,9 @@ def test_a_clock_alone_tells_nobody_that_there_is_no_order(store: Store) -> None
     """An instance whose clock is hours ahead looks without writing: it does not know."""
     order_id = s.opened(store).data.order_id
     store.wait_by_the_wall(3 * 3600)
-    found = store.run(queries.find_order, m.FindOrder(order_id=order_id))
+    answer = store.run(queries.find_order, m.FindOrder(order_id=order_id))
     store.wait_by_the_wall(-3 * 3600)
-    assert found.code == Code.ORDER_UNDECIDED
+    assert answer.code == Code.ORDER_UNDECIDED
     assert store.run(steps.save_pre_order, s.pre_order(order_id)).success
 
 

@@ -220,5 +220,5 @@ def test_any_order_of_moves(open_store: OpenStore, moves: list[str], pay_amount:
         "order_return": status == RETURNED,
         "paid": paid == PAID,
     }
-    told = [topic for topic, _ in store.emitted()]
-    assert sorted(told) == sorted(topic for topic, true in expected.items() if true)
+    topics = [topic for topic, _ in store.emitted()]
+    assert sorted(topics) == sorted(topic for topic, true in expected.items() if true)

@@ -34,7 +34,7 @@ def at_once(world: PayWorld, _before: list[Told]) -> None:
 
 def in_disorder(world: PayWorld, before: list[Told]) -> None:
     """One event late and the newest first; that the order is paid, after everything else."""
-    world.deliver([one for one in before[::-1] if not isinstance(one[1], OrderPaid)])
+    world.deliver([event for event in before[::-1] if not isinstance(event[1], OrderPaid)])
 
 
 @dataclass
@@ -113,8 +113,8 @@ class Play:
             row["pay_status"],
             pay["is_paid"],
             pay["next_check"] is None,
-            *(one["outcome"] for one in accepted),
-            *(f"refund {one['state']}" for one in refund),
+            *(operation["outcome"] for operation in accepted),
+            *(f"refund {request['state']}" for request in refund),
             self.world.trade(self.pay_id)["trade_status"],
             *(event.topic for _, event in self.world.undelivered()),
         )
@@ -127,13 +127,13 @@ class Play:
         refunds = stores["pay"].rows("trade_refund", pay_id=self.pay_id)
         made = stores["platform"].rows("platform_refund", out_trade_no=self.pay_id)
         assert [refund["refund_id"] for refund in refunds] == [
-            one["out_request_no"] for one in made
+            platform_refund["out_request_no"] for platform_refund in made
         ]
         assert pay["trade_no"] in (None, str(trade["trade_no"]))
 
         def logged(service: str, table: str, *columns: str) -> list[tuple[Any, ...]]:
             rows = stores[service].rows(table, **mine)
-            return [tuple(one[column] for column in columns) for one in rows]
+            return [tuple(line[column] for column in columns) for line in rows]
 
         return {
             "order": (row["order_status"], row["pay_status"]),
@@ -143,7 +143,7 @@ class Play:
             "next": pay["next_check"],
             "refunds": [(refund["state"], refund["amount"]) for refund in refunds],
             "trade": (trade["trade_status"], trade["refunded_amount"]),
-            "platform refunds": [one["amount"] for one in made],
+            "platform refunds": [platform_refund["amount"] for platform_refund in made],
             "points": logged("user", "trade_user_score_log", "score_log_type", "use_score"),
             "balance": logged("user", "trade_user_money_log", "money_log_type", "use_money"),
             "stock": logged("goods", "trade_goods_number_log", "direction", "goods_number"),
@@ -232,7 +232,7 @@ def name_of(outcome: Row) -> str:
         if outcome == wanted:
             return name
     near = min(
-        OUTCOMES.items(), key=lambda one: sum(one[1][key] != outcome[key] for key in outcome)
+        OUTCOMES.items(), key=lambda named: sum(named[1][key] != outcome[key] for key in outcome)
     )
     wrong = {key: (outcome[key], near[1][key]) for key in outcome if outcome[key] != near[1][key]}
     raise AssertionError(f"nearest to {near[0]!r}; is, should be: {wrong}")
@@ -253,12 +253,12 @@ class Game:
         self.ends: dict[tuple[str, ...], Row] = {}
         self.met: dict[tuple[Any, ...], tuple[tuple[str, ...], int]] = {}
         self.stands = self.played = 0
-        known: set[tuple[str, ...]] = set()
+        seen_prefixes: set[tuple[str, ...]] = set()
         for events in permutations(EVENTS):
 
             def look(play: Play, at: int, events: tuple[str, ...] = events) -> None:
-                if events[: at + 1] not in known:  # the same events lead to the same state
-                    known.add(events[: at + 1])
+                if events[: at + 1] not in seen_prefixes:  # the same events lead to the same state
+                    seen_prefixes.add(events[: at + 1])
                     self.met.setdefault((play.state(), events[at]), (events, at))
 
             self.ends[events], _ = self.play(events, look=look)
@@ -306,11 +306,11 @@ def agrees(game: Game) -> None:
 def test_all_orders_of_what_befalls_a_payment(game: Game) -> None:
     """720 orders: each ends as one that stands and was paid once, or as one that was cancelled and
     holds nothing, its money back once; whatever is left of it agrees everywhere, to the cent."""
-    found = Counter(name_of(end) for end in game.ends.values())
-    print(dict(found))
+    counts = Counter(name_of(end) for end in game.ends.values())
+    print(dict(counts))
     assert len(game.ends) == 720
-    assert found["stands"] == game.stands
-    assert len(found) > 1
+    assert counts["stands"] == game.stands
+    assert len(counts) > 1
     agrees(game)
 
 

@@ -80,8 +80,8 @@ def test_another_amount_is_refused(store: Store, cents: int, status: str) -> Non
 def test_another_trade_is_refused(store: Store) -> None:
     """A payment keeps the number of its trade: another trade cannot pay for it."""
     pay_id = s.opened(store)
-    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
-    store.run(steps.note_trade, found)
+    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    store.run(steps.note_trade, trade)
     before = store.everything()
     assert s.take(store, pay_id, trade_no=TRADE + "0").code == Code.PAYMENT_ERROR
     assert store.everything() == before
@@ -143,7 +143,7 @@ def test_a_second_payment_of_an_order_goes_back(store: Store) -> None:
     assert s.take(store, second).success
     assert s.take(store, first).success  # the platform took it after all
 
-    assert [payment(store, one)["is_paid"] for one in (first, second)] == [PAY_PAID, PAY_PAID]
+    assert [payment(store, pay_id)["is_paid"] for pay_id in (first, second)] == [PAY_PAID, PAY_PAID]
     assert store.emitted() == [("paid", str(ORDER))]
     refund = store.row("trade_refund")
     assert (refund["pay_id"], refund["amount"], refund["state"]) == (first, AMOUNT, REFUND_OPEN)
@@ -232,9 +232,9 @@ def test_a_payment_is_found_with_its_refund(store: Store) -> None:
     """What the user sees: state, amounts, times, and whether the money is back."""
     refund = s.refunding(store)
     query = p.FindPayment(pay_id=refund["pay_id"])
-    found = store.run(steps.find_payment, query).data
-    assert (found.order_id, found.pay_amount, found.is_paid) == (ORDER, AMOUNT, PAY_PAID)
-    assert (found.refund_id, found.refund_time) == (refund["refund_id"], None)
+    payment_ = store.run(steps.find_payment, query).data
+    assert (payment_.order_id, payment_.pay_amount, payment_.is_paid) == (ORDER, AMOUNT, PAY_PAID)
+    assert (payment_.refund_id, payment_.refund_time) == (refund["refund_id"], None)
     store.run(steps.finish_refund, s.answered(refund))
     assert store.run(steps.find_payment, query).data.refund_time == NOON
     assert store.run(steps.find_payment, p.FindPayment(pay_id=1)).code == Code.PAYMENT_NOT_FOUND
@@ -259,7 +259,7 @@ def test_instances_share_what_is_due(store: Store) -> None:
         store.wait_by_the_wall(0.01)
     store.wait(store.settings.check_first)
     want = p.DueQuery(limit=3)
-    claimed = [[one.pay_id for one in store.run(retries.claim_check, want)] for _ in range(4)]
+    claimed = [[due.pay_id for due in store.run(retries.claim_check, want)] for _ in range(4)]
     assert claimed == [ids[:3], ids[3:6], ids[6:], []]
 
 
@@ -289,8 +289,8 @@ def claimed(store: Store) -> p.CheckDue:
 def trouble(store: Store, due: p.CheckDue, error: str | None = "it is away") -> None:
     """The platform could not be asked; or it could, where there is no error."""
     assert due.turn
-    told = p.PayTrouble(id=due.pay_id, turn=due.turn, error=error)
-    store.run(retries.note_check_trouble, told)
+    failure = p.PayTrouble(id=due.pay_id, turn=due.turn, error=error)
+    store.run(retries.note_check_trouble, failure)
 
 
 def test_a_trouble_is_kept_until_the_platform_answers(store: Store) -> None:
@@ -337,8 +337,8 @@ def test_a_refund_that_was_made_has_no_trouble(store: Store) -> None:
     [due] = store.run(retries.claim_refund, DUE)
     store.run(steps.finish_refund, s.answered(refund))
     before = store.everything()
-    told = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
-    store.run(retries.note_refund_trouble, told)
+    failure = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
+    store.run(retries.note_refund_trouble, failure)
     assert store.everything() == before
 
 
@@ -350,8 +350,8 @@ def test_a_refund_that_was_given_up_keeps_its_cause(store: Store) -> None:
     for verb in (manual.give_up_payment, manual.take_back_payment):
         assert store.run(verb, thing).success
         before = store.everything()
-        told = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
-        store.run(retries.note_refund_trouble, told)
+        failure = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
+        store.run(retries.note_refund_trouble, failure)
         assert store.everything() == before
 
 
@@ -369,8 +369,8 @@ def test_a_trade_that_opens_after_the_end_is_closed(store: Store) -> None:
     pay_id = s.opened(store)
     s.end(store)
     s.take(store, pay_id, p.TRADE_CLOSED, trade_no=None)
-    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
-    answer = store.run(steps.note_trade, found)
+    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    answer = store.run(steps.note_trade, trade)
     assert answer.code == Code.ORDER_NOT_PAYABLE
     assert store.run(retries.find_due_checks, DUE) == [pay_id]
 
@@ -380,8 +380,8 @@ def test_what_was_given_up_stays_so_though_its_trade_opens(store: Store) -> None
     pay_id = s.opened(store)
     s.end(store)
     assert store.run(manual.give_up_payment, StuckItem(number=pay_id)).success
-    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
-    store.run(steps.note_trade, found)
+    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    store.run(steps.note_trade, trade)
     assert store.run(retries.find_due_checks, DUE) == []
     assert payment(store, pay_id)["last_error"] == "given up by hand"
 
@@ -402,8 +402,8 @@ def test_whether_a_payment_is_open_is_said_with_its_trade(
     """Who opens a payment is told what became of it meanwhile, from the row that decides."""
     pay_id = s.opened(store)
     what(store, pay_id)
-    found = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
-    assert store.run(steps.note_trade, found).code == code
+    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    assert store.run(steps.note_trade, trade).code == code
 
 
 MOVES = ("open", "success", "closed", "waiting", "cancelled", "returned", "refund answer")
@@ -425,9 +425,9 @@ def test_any_order_of_moves(open_store: OpenStore, moves: list[tuple[str, int]])
     assert back <= paid
     standing = paid - back
     assert len(standing) == (0 if ended else min(len(paid), 1))
-    told = [topic for topic, _ in store.emitted()]
-    assert told.count("paid") <= 1
-    assert told.count("refunded") == len(store.rows("trade_refund", state=REFUNDED))
+    topics = [topic for topic, _ in store.emitted()]
+    assert topics.count("paid") <= 1
+    assert topics.count("refunded") == len(store.rows("trade_refund", state=REFUNDED))
     assert len([row for row in store.rows("trade_pay") if row["open_order_id"]]) <= 1
 
 

@@ -26,11 +26,11 @@ def test_a_birth_names_one_process() -> None:
 def test_a_step_of_the_wall_clock_moves_no_birth(monkeypatch: pytest.MonkeyPatch) -> None:
     """After a step the system tells another time of its boot, by which psutil counts."""
     born = spawn.birth(os.getpid())
-    known = psutil.Process().create_time()
+    birth = psutil.Process().create_time()
     if sys.platform == "linux":
-        told = psutil._pslinux.boot_time()  # type: ignore[attr-defined]
-        monkeypatch.setattr("psutil._pslinux.boot_time", lambda: told + 3 * 3600)
-        assert psutil.Process().create_time() > known + 3600  # the step is there
+        boot_time = psutil._pslinux.boot_time()  # type: ignore[attr-defined]
+        monkeypatch.setattr("psutil._pslinux.boot_time", lambda: boot_time + 3 * 3600)
+        assert psutil.Process().create_time() > birth + 3600  # the step is there
     assert spawn.birth(os.getpid()) == born
 
 
@@ -43,5 +43,5 @@ def test_psutil_tells_a_start_that_does_not_move() -> None:
 def test_a_boot_has_a_name() -> None:
     """It is the same in each process of one boot."""
     command = [sys.executable, "-c", "from labkit.boot import boot_id; print(boot_id())"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == boot.boot_id() != ""
+    output = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == boot.boot_id() != ""

@@ -86,13 +86,13 @@ def test_a_child_ends_with_its_lifeline(tmp_path: Path) -> None:
 def test_a_child_whose_parent_died_at_once() -> None:
     """It asks the kernel to end it with its parent, and then looks whether that was too late."""
     code = "import os; from labkit.stack.supervisor.spawn import _die_with; {}; print('lives')"
-    for call, told in (
+    for call, expected in (
         ("_die_with(os.getppid())", (0, "lives\n")),
         ("_die_with(os.getppid() + 1)", (1, "")),
     ):
         command = [sys.executable, "-c", code.format(call)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stdout) == told, done.stderr
+        assert (done.returncode, done.stdout) == expected, done.stderr
 
 
 def test_how_a_child_ended(tmp_path: Path) -> None:
@@ -101,15 +101,15 @@ def test_how_a_child_ended(tmp_path: Path) -> None:
     child = spawn.fork(lambda: signal.pause(), tmp_path / "log", lifeline)
     assert spawn.exit_status(child.pid) is None
     os.kill(child.pid, signal.SIGKILL)
-    found: list[int] = []
+    ends: list[int] = []
 
     def ended() -> bool:
         status = spawn.exit_status(child.pid)
-        found.extend([] if status is None else [status])
-        return bool(found)
+        ends.extend([] if status is None else [status])
+        return bool(ends)
 
     until(ended, "the child has ended")
-    assert os.WTERMSIG(found[0]) == signal.SIGKILL
+    assert os.WTERMSIG(ends[0]) == signal.SIGKILL
     child.go_on()
     os.close(lifeline)
     os.close(end_of_it)

@@ -26,7 +26,7 @@ OF_THE_SHOP = {
     "LABKIT_PAY_WEB_PORT",
     "LABKIT_CASHIER_PORT",
 }
-SHOP = {name: one for name, one in FILE["services"].items() if "profiles" in one}
+SHOP = {name: process for name, process in FILE["services"].items() if "profiles" in process}
 
 
 def test_every_variable_of_the_file_is_a_setting() -> None:
@@ -81,15 +81,17 @@ def test_a_profile_is_left_to_compose() -> None:
 
 def test_the_shop_is_whole() -> None:
     """Every kind of process has a container that serves it, and no other port than of localhost."""
-    serving = {one["command"][1] for one in SHOP.values() if one["command"][0] == "serve"}
+    serving = {
+        service["command"][1] for service in SHOP.values() if service["command"][0] == "serve"
+    }
     assert serving == set(PROCESSES) == set(SHOP) - {"init"}
-    ports = [port for one in SHOP.values() for port in one.get("ports", [])]
+    ports = [port for service in SHOP.values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 def test_init_is_told_all_that_it_needs() -> None:
     """Its variables are settings, and none that services cannot do without is missing."""
-    told = {name.removeprefix("LABKIT_").lower() for name in SHOP["init"]["environment"]}
-    assert told == set(NEEDED)
-    assert told <= set(Settings.model_fields)
+    settings = {name.removeprefix("LABKIT_").lower() for name in SHOP["init"]["environment"]}
+    assert settings == set(NEEDED)
+    assert settings <= set(Settings.model_fields)

@@ -71,7 +71,7 @@ def test_killed_between_two_steps(tmp_path: Path) -> None:
     path = database(tmp_path / "goods.sqlite")
     path.with_name("goods.sqlite.away").hardlink_to(path)
     hide.bring_back(path)
-    assert [one.name for one in tmp_path.glob("*.away")] == []
+    assert [file.name for file in tmp_path.glob("*.away")] == []
     assert rows(path) == [(7,)]
 
 

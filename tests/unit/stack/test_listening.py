@@ -104,8 +104,8 @@ def test_a_stranger_neither_does_anything_nor_ends_the_lab(ear: Ear, line: bytes
 def test_what_takes_long_waits_for_its_turn(ear: Ear) -> None:
     """A command that takes long is done when nothing else is; what must be heard, is heard."""
     with ear.connect() as long, ear.connect() as short:
-        told = TOLD | {"command": "scale", "arguments": {"goods": 2}}
-        long.sendall(json.dumps(told).encode() + b"\n")
+        request = TOLD | {"command": "scale", "arguments": {"goods": 2}}
+        long.sendall(json.dumps(request).encode() + b"\n")
         ear.turn()
         short.sendall(json.dumps(TOLD).encode() + b"\n")
 

@@ -17,8 +17,8 @@ PYTHONS = SpecifierSet(
 )
 #: The Pythons that CI tests with.
 TESTED = {
-    one["python"]
-    for one in yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))[
+    step["python"]
+    for step in yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))[
         "jobs"
     ]["test"]["strategy"]["matrix"]["include"]
 }

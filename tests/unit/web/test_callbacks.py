@@ -136,7 +136,7 @@ def test_an_altered_callback_is_not_believed(
     payment = Payment(world)
     value = data.draw(st.one_of(_text, st.just(payment.fields["trade_no"]), st.just("1")))
     assume(value != payment.fields[name])
-    removed = {one: text for one, text in payment.fields.items() if one != name}
+    removed = {key: text for key, text in payment.fields.items() if key != name}
     payment.is_refused(data.draw(st.sampled_from([payment.fields | {name: value}, removed])))
 
 

@@ -145,5 +145,5 @@ def test_too_many_at_once_are_told_to_come_again() -> None:
     create, callback, *served = asyncio.run(main())
     assert create.status_code == 503
     assert (callback.status_code, callback.text) == (429, "fail")
-    assert [one.status_code for one in served] == [200, 200]
+    assert [answer.status_code for answer in served] == [200, 200]
     assert len(payments.reached) == 2

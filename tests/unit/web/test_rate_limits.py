@@ -60,7 +60,7 @@ def test_a_full_queue_refuses_a_step(tmp_path: Path) -> None:
             waiting = [ask(*take(number, 1)) for number in range(LIMIT)]
             with pytest.raises(Overloaded, match=f"{LIMIT} steps wait"):
                 ask(*take(99, 1))
-            assert not any(one.done() for one in waiting)
+            assert not any(future.done() for future in waiting)
         answers = await within(asyncio.gather(*waiting))
         assert all(answer.success for answer in answers)
         assert (await within(ask(*take(50, 1)))).success
@@ -94,7 +94,7 @@ def test_a_service_with_a_full_queue_says_so(tmp_path: Path) -> None:
                 waiting = [runner.database.ask(*take(number, 1)) for number in range(LIMIT)]
                 with pytest.raises(Unknown, match="overloaded"):
                     await counter.add(Add(order_id=98, amount=1))
-                assert not any(one.done() for one in waiting)
+                assert not any(future.done() for future in waiting)
             await within(asyncio.gather(*waiting))
             assert (await counter.add(Add(order_id=99, amount=1))).success
 
@@ -140,7 +140,7 @@ def test_a_full_line_refuses_a_call(tmp_path: Path) -> None:
             await counting.begun.wait()
             with pytest.raises(Unknown, match=f"overloaded: {LIMIT} calls wait"):
                 await counter.add(ONE)
-            assert not any(one.done() for one in waiting)
+            assert not any(future.done() for future in waiting)
             counting.free.set()
             await within(asyncio.gather(*waiting))
             assert counting.total == LIMIT
@@ -180,7 +180,7 @@ def test_a_full_web_says_when_to_come_again() -> None:
             refused = await within(place())
             assert (refused.status_code, refused.headers["Retry-After"]) == (503, "1")
             assert refused.json()["code"] == Code.DEPENDENCY_AWAY
-            assert not any(one.done() for one in waiting)
+            assert not any(future.done() for future in waiting)
             assert orders.reached == LIMIT
             orders.free.set()
             answers = [*await within(asyncio.gather(*waiting)), await within(place())]
@@ -245,8 +245,8 @@ def test_a_silent_producer_is_left_and_its_events_go_by_another(
         def desk_of(_group: str) -> Any:
             raise AssertionError("nothing is audited here")
 
-        for one in runner.together([mark(number) for number in orders]):
-            one.result(SECONDS)
+        for future in runner.together([mark(number) for number in orders]):
+            future.result(SECONDS)
         relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT, 3600.0)
         running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
         sent = {"status": SENT}
@@ -271,8 +271,8 @@ def test_a_slow_broker_leaves_events_in_the_outbox(tmp_path: Path) -> None:
         def rows(**where: Any) -> list[Any]:
             return store.rows("trade_mq_producer", **where)
 
-        for one in runner.together([mark(number) for number in orders]):
-            one.result(SECONDS)
+        for future in runner.together([mark(number) for number in orders]):
+            future.result(SECONDS)
         written = {row["event_id"]: row["next_try"] for row in rows()}
         relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT, 3600.0)
         running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
