@@ -16,7 +16,7 @@ import pytest
 from labkit.faults import points
 from labkit.home import Home
 from labkit.lab import Lab
-from labkit.lab.bug_injection import sabotaged
+from labkit.lab.bug_injection import inject_bug
 from labkit.stack.supervisor import control, launch
 from labkit.stack.supervisor.control import NotUp
 from tests.support.db import labkit
@@ -41,8 +41,8 @@ sys.stdin.read()
 _WAITS_A_SECOND = """
 import sys
 if "labkit.stack" in sys.orig_argv:
-    from labkit.stack.supervisor import supervisor
-    supervisor._EARLIER_SECONDS = 1.0
+    from labkit.stack.supervisor import earlier_life
+    earlier_life._LOCK_S = 1.0
 """
 
 
@@ -158,7 +158,7 @@ def test_up_waits_for_nobody_who_works_on_the_databases(home: Path) -> None:
         assert holder.stdin
         holder.stdout.readline()
         refused = pytest.raises(RuntimeError, match=r"an earlier run still works .*databases\.lock")
-        with sabotaged(_WAITS_A_SECOND), refused:
+        with inject_bug(_WAITS_A_SECOND), refused:
             Lab.up(home)
         holder.stdin.close()
         holder.wait()
