@@ -59,7 +59,7 @@ def call(lab: Lab, service: str, command: Message) -> Result[Any]:
 def test_a_step_that_comes_after_its_compensation_is_refused(
     lab: Lab, history: History, service: str
 ) -> None:
-    """The compensation came first and blocks what it undoes: nothing is taken (hazards 1 and 2)."""
+    """The compensation came first and blocks its step: nothing is taken (docs/hazards.md, 2)."""
     with lab.faults.armed(f"order.{LATE[service]}.before_call", "refuse"):
         answered = history.place(**WANTED)
     assert answered.status == 503

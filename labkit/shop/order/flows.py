@@ -133,7 +133,7 @@ async def _cancel(shop: OrderShop, order_id: int, cause: Result[object]) -> Resu
 
 @flow
 async def sweep_unconfirmed(shop: OrderShop, _command: None) -> None:
-    """Cancel the orders whose flow died: hazard 27, which the original does not know."""
+    """Cancel the orders whose flow died (docs/hazards.md, 27)."""
     expired = await shop.run(queries.find_expired, None)
     reason = "it was not confirmed in its time"
     commands = [_cancellation(order_id, reason) for order_id in expired]
