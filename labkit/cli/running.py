@@ -57,7 +57,7 @@ def up(
     state = launch.status(place)
     ends = state["endpoints"]
     what = "the lab is up" if started else "the lab is up already"
-    why = f" ({ground.why})" if started and ground.why else ""
+    why = f" ({ground.reason})" if started and ground.reason else ""
     say(
         f"{what}: {state['stack']} stack{why}, order web at {ends['order-web']},"
         f" pay web at {ends['pay-web']}, payment platform at {ends['platform']}"

@@ -107,8 +107,10 @@ class Lab:
             RuntimeError: it cannot come up; one line that says what to do.
         """
         where = Home(home)
-        ground = launch.EMBEDDED if launch.is_up(where) else choose(Stack(Settings().stack), _quiet)
-        supervisor = launch.up(where, instances, ground, dies_with_us=True, traced=True)
+        backends = (
+            launch.EMBEDDED if launch.is_up(where) else choose(Stack(Settings().stack), _quiet)
+        )
+        supervisor = launch.up(where, instances, backends, dies_with_us=True, traced=True)
         if history:
             History(where).keep()
         return cls(where, supervisor)

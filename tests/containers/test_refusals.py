@@ -34,7 +34,7 @@ def made(docker: DockerClient, settings: Settings, *, alive: bool = False) -> li
 
 def test_nothing_stands_in_the_way(own_stack: OwnStack) -> None:
     """Where the engine, the images and the ports are there, `usable` has no reason against it."""
-    assert stack.usable(own_stack()) is None
+    assert stack.obstacle(own_stack()) is None
 
 
 def test_the_engine_is_not_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,7 +44,7 @@ def test_the_engine_is_not_running(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(f"{tmp_path}/docker.sock")
         assert "systemctl start docker" in refusal(Settings())
-    assert stack.usable(Settings()) == refusal(Settings())
+    assert stack.obstacle(Settings()) == refusal(Settings())
 
 
 def test_docker_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_no_image_and_no_registry(docker: DockerClient, own_stack: OwnStack) -> 
     line = refusal(settings)
     assert "127.0.0.1:1/mysql:8" in line
     assert "compose/offline/build" in line
-    assert "127.0.0.1:1/mysql:8" in (stack.usable(settings) or "")
+    assert "127.0.0.1:1/mysql:8" in (stack.obstacle(settings) or "")
     assert not made(docker, settings)
 
 
@@ -105,7 +105,7 @@ def test_a_port_is_taken(docker: DockerClient, own_stack: OwnStack, service: str
     port = getattr(settings, f"{service}_port")
     with socket.create_server(("127.0.0.1", port)):
         line = refusal(settings)
-        assert stack.usable(settings) == line
+        assert stack.obstacle(settings) == line
     assert f"port {port}" in line
     assert f"LABKIT_{service.upper()}_PORT=" in line
     assert not made(docker, settings)
@@ -166,7 +166,7 @@ def test_too_little_memory(docker: DockerClient) -> None:
 
 
 def _usable() -> str:
-    return stack.usable(Settings()) or ""
+    return stack.obstacle(Settings()) or ""
 
 
 def as_nobody(work: Callable[[], str]) -> str:

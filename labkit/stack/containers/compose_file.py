@@ -1,4 +1,4 @@
-"""compose/compose.yaml, read: the containers are described there, for people and for labkit."""
+"""The reader of compose/compose.yaml, which describes the containers for people and for labkit."""
 
 import re
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+):-(?P<default>[^}]*)\})")
 
 
 class _Strict(BaseModel):
-    """A key that is not known here would be ignored in silence: it is refused."""
+    """A part of the file; a key that is not declared here is refused, not ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Health(_Strict):
-    """How to see that a server is ready."""
+    """The command that shows whether a server is ready."""
 
     test: list[str]
     interval: str
@@ -47,19 +47,19 @@ class Service(_Strict):
 
     @property
     def port(self) -> int:
-        """Where it listens; the same number inside the container and on 127.0.0.1."""
+        """Return the port: the same number inside the container and on 127.0.0.1."""
         return int(self.ports[0].rpartition(":")[2])
 
     @property
     def listens(self) -> list[int]:
-        """All ports that it takes, which matters where it shares this machine's network."""
+        """Return all ports that it takes, which matters where it shares this machine's network."""
         more = re.findall(r"://[^:]+:(\d+)", self.environment.get("KAFKA_LISTENERS", ""))
         return sorted({self.port, *map(int, more)})
 
 
 @dataclass(frozen=True)
-class Described:
-    """What the file says.
+class ComposeProject:
+    """The project that the file describes.
 
     Attributes:
         name: of the project.
@@ -70,19 +70,19 @@ class Described:
     services: dict[str, Service]
 
 
-def read(settings: Settings) -> Described:
+def read(settings: Settings) -> ComposeProject:
     """Read the file.
 
     Args:
-        settings: what stands for its variables; what is empty there has its default in the file.
+        settings: the values of its variables; an empty one takes the default in the file.
     """
-    described = _fill_in(yaml.safe_load(_text()), _values(settings))
+    document = _fill_in(yaml.safe_load(_text()), _values(settings))
     services = {
-        name: Service.model_validate(one)
-        for name, one in described["services"].items()
-        if "profiles" not in one
+        name: Service.model_validate(service)
+        for name, service in document["services"].items()
+        if "profiles" not in service
     }
-    return Described(settings.containers_name or described["name"], services)
+    return ComposeProject(settings.containers_name or document["name"], services)
 
 
 def _text() -> str:
@@ -111,7 +111,7 @@ def _fill_in(node: Any, values: dict[str, str]) -> Any:
         return [_fill_in(value, values) for value in node]
     if isinstance(node, str):
         return _VARIABLE.sub(
-            lambda found: values.get(found["name"], found["default"]) if found["name"] else "$",
+            lambda match: values.get(match["name"], match["default"]) if match["name"] else "$",
             node,
         )
     return node

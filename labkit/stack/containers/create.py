@@ -1,4 +1,4 @@
-"""Making a container, its network and its volumes, labelled as ours and as Docker Compose would.
+"""The creation of a container, its network and its volumes, with labels of ours and of Compose.
 
 With Compose's labels on them, `docker compose ps`, `logs` and `down` see them too.
 """
@@ -14,25 +14,25 @@ from labkit.stack.containers.compose_file import Service
 
 #: Label of what labkit made: the project's name.
 OURS = "io.labkit.stack"
-#: Label: a digest of all that the container was made from; Compose passes over what lacks it.
+#: Label: a digest of all that the container was made from; Compose ignores containers without it.
 MADE_FROM = "com.docker.compose.config-hash"
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
 _NANOSECONDS = 10**9
 
 
 def find(docker: DockerClient, project: str, service: str) -> Container | None:
-    """The container of a project's service, whoever made it and whether it runs or not."""
+    """Return the container of a project's service, whoever made it and whether it runs or not."""
     labels = [f"{PROJECT}={project}", f"{SERVICE}={service}"]
-    found = docker.containers.list(all=True, filters={"label": labels})
-    return found[0] if found else None
+    containers = docker.containers.list(all=True, filters={"label": labels})
+    return containers[0] if containers else None
 
 
 class Maker:
     """Makes the parts of one project.
 
     Args:
-        docker: where.
-        project: its name, with which all names begin.
+        docker: the engine.
+        project: its name, which is the prefix of all names.
         host_network: whether the servers listen on this machine's own loopback.
     """
 
@@ -43,22 +43,22 @@ class Maker:
         self._labels = {OURS: project, PROJECT: project}
 
     def container_name(self, name: str) -> str:
-        """The name that Docker Compose would give the container of a service."""
+        """Return the name that Docker Compose would give the container of a service."""
         return f"{self._project}-{name}-1"
 
-    def prepare(self, described: dict[str, Service]) -> None:
+    def prepare(self, services: dict[str, Service]) -> None:
         """Make the network and the volumes, where they are not there yet."""
         if self._network != "host" and not self._docker.networks.list(names=[self._network]):
             labels = self._labels | {"com.docker.compose.network": "default"}
             self._docker.networks.create(self._network, labels=labels)
-        for volume in (volume for one in described.values() for volume in _volumes(one)):
+        for volume in (volume for service in services.values() for volume in _volumes(service)):
             labels = self._labels | {"com.docker.compose.volume": volume}
             self._docker.volumes.create(f"{self._project}_{volume}", labels=labels)
 
     def make(self, name: str, service: Service) -> Container:
         """Make the container of a service; it does not run yet."""
         api = self._docker.api
-        made = api.create_container(
+        created = api.create_container(
             service.image,
             name=self.container_name(name),
             command=service.command,
@@ -76,10 +76,10 @@ class Maker:
             host_config=self._host_config(service),
             networking_config=self._networking(name),
         )
-        return self._docker.containers.get(made["Id"])
+        return self._docker.containers.get(created["Id"])
 
     def made_from(self, service: Service) -> str:
-        """A digest of the description, the image's contents and the network."""
+        """Return a digest of the description, the image's contents and the network."""
         image = str(self._docker.images.get(service.image).id)
         return hashlib.sha256(
             "\n".join((service.model_dump_json(), image, self._network)).encode()
@@ -112,17 +112,17 @@ def _volumes(service: Service) -> dict[str, str]:
 
 
 def _health(service: Service) -> dict[str, Any]:
-    described = service.healthcheck
+    healthcheck = service.healthcheck
     return {
-        "test": described.test,
-        "interval": _nanoseconds(described.interval),
-        "timeout": _nanoseconds(described.timeout),
-        "retries": described.retries,
+        "test": healthcheck.test,
+        "interval": _nanoseconds(healthcheck.interval),
+        "timeout": _nanoseconds(healthcheck.timeout),
+        "retries": healthcheck.retries,
     }
 
 
 def _nanoseconds(text: str) -> int:
-    """Of a time like 5s, the only form in the file."""
-    found = re.fullmatch(r"(\d+)s", text)
-    assert found, f"{text}: write whole seconds, such as 5s"
-    return int(found[1]) * _NANOSECONDS
+    """Parse a time like 5s, the only form in the file."""
+    match = re.fullmatch(r"(\d+)s", text)
+    assert match, f"{text}: write whole seconds, such as 5s"
+    return int(match[1]) * _NANOSECONDS

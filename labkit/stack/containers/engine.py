@@ -1,4 +1,4 @@
-"""The Docker engine: reaching it, and having the images there. What is wrong is one line."""
+"""The Docker engine: a connection to it, and its images. Each error is one line for people."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from docker.context.config import get_current_context_name
 from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
-_PROBE_SECONDS, _WORK_SECONDS = 5, 60
+_PROBE_S, _WORK_S = 5, 60
 _OFFLINE = (
     "make the images with compose/offline/build and name them: set -a; . compose/offline/images.env"
 )
@@ -24,24 +24,22 @@ class DockerUnusable(Exception):
 
 @contextmanager
 def connect() -> Iterator[DockerClient]:
-    """The engine that DOCKER_HOST names, else that of Docker's current context.
+    """Connect to the engine that DOCKER_HOST names, else to that of Docker's current context.
 
     Raises:
         DockerUnusable: nobody answers there, or not to us.
     """
-    where = os.environ.get("DOCKER_HOST") or _host_of_context()
+    host = os.environ.get("DOCKER_HOST") or _host_of_context()
     try:
-        engine = docker.from_env(
-            timeout=_PROBE_SECONDS, environment={**os.environ, "DOCKER_HOST": where}
-        )
+        engine = docker.from_env(timeout=_PROBE_S, environment={**os.environ, "DOCKER_HOST": host})
     except Exception as error:  # of ssh:// alone it raises those of three libraries, and ValueError
-        raise DockerUnusable(_why(error, where)) from None
-    engine.api.timeout = _WORK_SECONDS
+        raise DockerUnusable(_explain_refusal(error, host)) from None
+    engine.api.timeout = _WORK_S
     with closing(engine):
         try:
             yield engine
         except (DockerException, RequestException) as error:
-            raise DockerUnusable(f"the Docker engine at {where} says: {explain(error)}") from error
+            raise DockerUnusable(f"the Docker engine at {host} says: {explain(error)}") from error
 
 
 def _host_of_context() -> str:
@@ -64,22 +62,22 @@ def _host_of_context() -> str:
 
 
 def missing(engine: DockerClient, images: Iterable[str]) -> list[str]:
-    """Those of the images that the engine does not hold."""
+    """Return the images that the engine does not hold."""
     return [image for image in images if not _has(engine, image)]
 
 
-def pull(engine: DockerClient, image: str, progress: Callable[[str], None]) -> None:
+def pull(engine: DockerClient, image: str, on_progress: Callable[[str], None]) -> None:
     """Fetch an image from its registry.
 
     Args:
-        engine: where it shall be.
+        engine: where to put it.
         image: its name and tag.
-        progress: is told how far it is.
+        on_progress: called with how far the pull is.
 
     Raises:
         DockerUnusable: it cannot be had.
     """
-    progress(f"pulling {image}")
+    on_progress(f"pulling {image}")
     layers: dict[str, bool] = {}
     try:
         for event in engine.api.pull(image, stream=True, decode=True):
@@ -88,15 +86,15 @@ def pull(engine: DockerClient, image: str, progress: Callable[[str], None]) -> N
             status = event.get("status")
             if status in ("Pulling fs layer", "Pull complete"):
                 layers[event["id"]] = status == "Pull complete"
-                progress(f"pulling {image}: {sum(layers.values())} of {len(layers)} layers")
+                on_progress(f"pulling {image}: {sum(layers.values())} of {len(layers)} layers")
     except (APIError, RequestException) as error:
         raise DockerUnusable(_no_image(image, explain(error))) from None
 
 
 def explain(error: BaseException) -> str:
-    """What the engine says, in one line."""
-    said = error.explanation if isinstance(error, APIError) and error.explanation else error
-    return " ".join(str(said).split())
+    """Return the engine's error, in one line."""
+    text = error.explanation if isinstance(error, APIError) and error.explanation else error
+    return " ".join(str(text).split())
 
 
 def _no_image(image: str, reason: str) -> str:
@@ -113,22 +111,20 @@ def _has(engine: DockerClient, image: str) -> bool:
     return True
 
 
-def _why(error: BaseException, where: str) -> str:
+def _explain_refusal(error: BaseException, host: str) -> str:
     causes = list(_causes(error))
     if isinstance(error, NameError | ImportError):  # docker-py's way to miss a library
-        return f"{where} cannot be used from here: forward its socket, and name that in DOCKER_HOST"
+        return f"{host} cannot be used from here: forward its socket, and name that in DOCKER_HOST"
     if any(isinstance(cause, PermissionError) for cause in causes):
         return (
-            f"you may not use the Docker engine at {where}: add yourself to its group "
+            f"you may not use the Docker engine at {host}: add yourself to its group "
             "(sudo usermod -aG docker $USER) and log in again"
         )
     if not any(isinstance(cause, FileNotFoundError | ConnectionRefusedError) for cause in causes):
-        return (
-            f"no Docker engine answers at {where} ({explain(causes[-1])}): does docker info work?"
-        )
+        return f"no Docker engine answers at {host} ({explain(causes[-1])}): does docker info work?"
     if shutil.which("docker") or shutil.which("dockerd"):
         return (
-            f"the Docker engine is not running (nobody listens at {where}): "
+            f"the Docker engine is not running (nobody listens at {host}): "
             "start Docker Desktop, or: sudo systemctl start docker"
         )
     return "there is no Docker: install Docker Engine or Docker Desktop"

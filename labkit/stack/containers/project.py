@@ -1,8 +1,7 @@
-"""The containers of one project: found, made, started, waited for, stopped and removed."""
+"""The containers of one project: found, created, started, awaited, stopped and removed."""
 
 import socket
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -18,51 +17,52 @@ from labkit.stack.containers import compose_file
 from labkit.stack.containers.compose_file import Service
 from labkit.stack.containers.create import MADE_FROM, OURS, Maker, find
 from labkit.stack.containers.engine import DockerUnusable, explain
+from labkit.waiting import poll_until
 
-_READY_SECONDS = 90
-_STOP_SECONDS = 10
+_READY_S = 90
+_STOP_S = 10
 _GIB = 2**30
 
 
 class Project:
-    """What lies under one name at one engine.
+    """The containers, networks and volumes under one name at one engine.
 
     Args:
         docker: the engine.
         settings: name, network, images, ports and password.
-        progress: is told, line by line, what takes time.
+        on_progress: called, line by line, with what takes time.
     """
 
     def __init__(
-        self, docker: DockerClient, settings: Settings, progress: Callable[[str], None]
+        self, docker: DockerClient, settings: Settings, on_progress: Callable[[str], None]
     ) -> None:
         self._docker = docker
-        described = compose_file.read(settings)
-        self._name, self._services = described.name, described.services
+        project = compose_file.read(settings)
+        self._name, self._services = project.name, project.services
         self._host = settings.containers_network == "host"
         self._maker = Maker(docker, self._name, host_network=self._host)
-        self._told, self._telling = progress, threading.Lock()
+        self._on_progress, self._progress_lock = on_progress, threading.Lock()
         self._started: list[Container] = []
 
     def images(self) -> list[str]:
-        """The images that it stands on."""
+        """Return the images that it needs."""
         return [service.image for service in self._services.values()]
 
     def check(self) -> None:
-        """See that there is memory, and that nobody else has the ports.
+        """Check that there is memory, and that nobody else has the ports.
 
         Raises:
             DockerUnusable: there is not, or somebody has.
         """
         check_memory(self._docker, self._services)
         for name, service in self._services.items():
-            found = self._find(name)
-            if not found or found.status not in ("running", "paused"):
+            container = self._find(name)
+            if not container or container.status not in ("running", "paused"):
                 for port in service.listens if self._host else [service.port]:
                     _check_port(name, port)
 
     def up(self) -> dict[str, Container]:
-        """Service → container, each up and ready.
+        """Start all containers, and return each by its service when it is ready.
 
         Raises:
             DockerUnusable: one cannot be; those that this call started are stopped again.
@@ -70,11 +70,11 @@ class Project:
         try:
             self._maker.prepare(self._services)
             with ThreadPoolExecutor(len(self._services)) as pool:
-                found = pool.map(self._bring_up, self._services, self._services.values())
-                return dict(zip(self._services, found, strict=True))
+                containers = pool.map(self._bring_up, self._services, self._services.values())
+                return dict(zip(self._services, containers, strict=True))
         except (APIError, DockerUnusable) as error:
             for container in self._started:
-                container.stop(timeout=_STOP_SECONDS)
+                container.stop(timeout=_STOP_S)
             raise DockerUnusable(explain(error)) from None
 
     def down(self, *, volumes: bool) -> list[str]:
@@ -90,7 +90,7 @@ class Project:
 
     def _bring_up(self, name: str, service: Service) -> Container:
         container = self._find(name)
-        if container and self._outdated(container, service):
+        if container and self._is_outdated(container, service):
             self._progress(f"{name}: its settings or its image changed, so it is made anew")
             _remove(container)
             container = None
@@ -107,47 +107,52 @@ class Project:
         return container
 
     def _progress(self, line: str) -> None:
-        with self._telling:
-            self._told(line)
+        with self._progress_lock:
+            self._on_progress(line)
 
     def _find(self, name: str) -> Container | None:
         return find(self._docker, self._name, name)
 
-    def _outdated(self, container: Container, service: Service) -> bool:
-        """Whether it is ours and was made from something else; what others made is theirs."""
+    def _is_outdated(self, container: Container, service: Service) -> bool:
+        """Return True if we made it, and from another description; others may do as they like."""
         ours = container.labels.get(OURS) == self._name
         return ours and container.labels.get(MADE_FROM) != self._maker.made_from(service)
 
     def _await_ready(self, name: str, container: Container, service: Service) -> None:
-        """Ask as its health check does, without waiting for the engine's next turn to ask."""
+        """Run its health check until it passes, without waiting for the engine's next turn."""
         kind, *command = service.healthcheck.test
         command = ["/bin/sh", "-c", *command] if kind == "CMD-SHELL" else command
         command = ["timeout", service.healthcheck.timeout, *command]
-        deadline = time.monotonic() + _READY_SECONDS
-        while (complaint := _complaint(container, command)) is not None:
-            container.reload()
-            if container.status == "exited":
-                raise DockerUnusable(_died(name, container))
-            if time.monotonic() > deadline:
-                raise DockerUnusable(
-                    f"{name} is not ready after {_READY_SECONDS} s ({complaint}): "
-                    f"docker logs {container.name}"
-                )
-            time.sleep(0.1)
+        complaint: str | None = ""
+
+        def is_ready() -> bool:
+            nonlocal complaint
+            complaint = _complaint(container, command)
+            if complaint is not None:
+                container.reload()
+                if container.status == "exited":
+                    raise DockerUnusable(_explain_death(name, container))
+            return complaint is None
+
+        if not poll_until(is_ready, _READY_S, poll=0.1):
+            raise DockerUnusable(
+                f"{name} is not ready after {_READY_S} s ({complaint}): "
+                f"docker logs {container.name}"
+            )
 
 
-def check_memory(docker: DockerClient, described: dict[str, Service]) -> None:
-    """See that the engine has the memory that the containers may take.
+def check_memory(docker: DockerClient, services: dict[str, Service]) -> None:
+    """Check that the engine has the memory that the containers may take.
 
     Raises:
         DockerUnusable: it has not.
     """
-    wanted = sum(parse_bytes(service.mem_limit) for service in described.values())
-    there = docker.info()["MemTotal"]
-    if there < wanted:
+    limit = sum(parse_bytes(service.mem_limit) for service in services.values())
+    available = docker.info()["MemTotal"]
+    if available < limit:
         raise DockerUnusable(
-            f"Docker has {there / _GIB:.1f} GiB of memory and the containers may take "
-            f"{wanted / _GIB:.1f}: give it more (Docker Desktop: Settings, Resources)"
+            f"Docker has {available / _GIB:.1f} GiB of memory and the containers may take "
+            f"{limit / _GIB:.1f}: give it more (Docker Desktop: Settings, Resources)"
         )
 
 
@@ -164,7 +169,7 @@ def _check_port(name: str, port: int) -> None:
 
 
 def _complaint(container: Container, command: list[str]) -> str | None:
-    """What a health check says where it fails; None where it does not."""
+    """Run a health check; return its output where it fails, and None where it passes."""
     try:
         answer = container.exec_run(command)
     except APIError as error:  # it stopped meanwhile
@@ -175,14 +180,13 @@ def _complaint(container: Container, command: list[str]) -> str | None:
     return " ".join(answer.output.decode(errors="replace").split())
 
 
-def _died(name: str, container: Container) -> str:
+def _explain_death(name: str, container: Container) -> str:
     if container.attrs["State"]["OOMKilled"]:
         return f"{name} ran out of its memory: raise its mem_limit in compose.yaml"
     lines = container.logs(tail=50).decode(errors="replace").splitlines()
-    said = [line for line in lines if line.strip() and not line[0].isspace()]  # no stack traces
-    return (
-        f"{name} stopped at its start ({(said or ['no word'])[-1]}): docker logs {container.name}"
-    )
+    messages = [line for line in lines if line.strip() and not line[0].isspace()]  # no stack trace
+    last = messages[-1] if messages else "no word"
+    return f"{name} stopped at its start ({last}): docker logs {container.name}"
 
 
 def _remove_unused(part: Network | Volume) -> bool:
@@ -196,5 +200,5 @@ def _remove_unused(part: Network | Volume) -> bool:
 def _remove(container: Container) -> None:
     if container.status == "paused":
         container.unpause()
-    container.stop(timeout=_STOP_SECONDS)
+    container.stop(timeout=_STOP_S)
     container.remove(v=True)

@@ -1,7 +1,7 @@
 """MySQL, Apache Kafka and ZooKeeper in containers, as compose.yaml describes them.
 
-What is up already is adopted, whether labkit or Docker Compose started it. Only what labkit made,
-which a label says, is ever made anew or removed.
+Servers that are up already are adopted, whether labkit or Docker Compose started them. Only what
+labkit made, which a label says, is ever made anew or removed.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,12 +16,12 @@ from labkit.stack.containers.compose_file import ADDRESS
 from labkit.stack.containers.engine import DockerUnusable
 from labkit.stack.containers.project import Project
 
-__all__ = ["DockerUnusable", "ServerAddresses", "down", "up", "usable"]
+__all__ = ["DockerUnusable", "ServerAddresses", "down", "obstacle", "up"]
 
 
 @dataclass(frozen=True)
 class ServerAddresses:
-    """Where the containers' servers answer.
+    """The addresses of the servers in containers.
 
     Attributes:
         mysql: SQLAlchemy URL of MySQL's root.
@@ -34,21 +34,21 @@ class ServerAddresses:
     zookeeper: str
 
 
-def up(settings: Settings, progress: Callable[[str], None]) -> ServerAddresses:
-    """Have all servers up and ready.
+def up(settings: Settings, on_progress: Callable[[str], None]) -> ServerAddresses:
+    """Start all servers, and return when they are ready.
 
     Args:
         settings: name, network, images, ports and password.
-        progress: is told, line by line, what takes time.
+        on_progress: called, line by line, with what takes time.
 
     Raises:
         DockerUnusable: with one line for people; what this call started is stopped again.
     """
     with engine.connect() as docker:
-        project = Project(docker, settings, progress)
+        project = Project(docker, settings, on_progress)
         project.check()
         for image in engine.missing(docker, project.images()):
-            engine.pull(docker, image, progress)
+            engine.pull(docker, image, on_progress)
         return _addresses_of(project.up())
 
 
@@ -57,7 +57,7 @@ def down(settings: Settings, *, volumes: bool) -> list[str]:
 
     Args:
         settings: its name.
-        volumes: whether all data go too.
+        volumes: whether to remove all data too.
 
     Returns:
         The names of what was removed.
@@ -69,24 +69,24 @@ def down(settings: Settings, *, volumes: bool) -> list[str]:
         return Project(docker, settings, lambda _: None).down(volumes=volumes)
 
 
-def usable(settings: Settings) -> str | None:
-    """Why `up` would fail, or take long to pull images, in one line; None where it would not."""
+def obstacle(settings: Settings) -> str | None:
+    """Return why `up` would fail, or take long to pull images, in one line; else None."""
     try:
         with engine.connect() as docker:
             project = Project(docker, settings, lambda _: None)
             project.check()
             if lacking := engine.missing(docker, project.images()):
                 return f"no image {', '.join(lacking)}: labkit up --stack containers pulls them"
-    except DockerUnusable as why:
-        return str(why)
+    except DockerUnusable as error:
+        return str(error)
     return None
 
 
-def _addresses_of(found: Mapping[str, Container]) -> ServerAddresses:
-    """Read off the containers themselves: one that was adopted may have settings of its own."""
-    address = {name: one.labels[ADDRESS] for name, one in found.items()}
+def _addresses_of(containers: Mapping[str, Container]) -> ServerAddresses:
+    """Read the addresses off the containers: one that was adopted may have its own settings."""
+    address = {name: container.labels[ADDRESS] for name, container in containers.items()}
     host, _, port = address["mysql"].rpartition(":")
-    environment = dict(line.split("=", 1) for line in found["mysql"].attrs["Config"]["Env"])
+    environment = dict(line.split("=", 1) for line in containers["mysql"].attrs["Config"]["Env"])
     mysql = URL.create(
         "mysql+pymysql", "root", environment["MYSQL_ROOT_PASSWORD"], host, int(port), database=""
     )

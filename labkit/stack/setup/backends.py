@@ -1,4 +1,4 @@
-"""The ground that a lab stands on: files and a broker of its own, or servers in containers."""
+"""The backends of a lab: files and a broker of its own, or servers in containers."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from labkit.settings import Settings
 
 
 class Stack(StrEnum):
-    """The grounds that a lab can stand on."""
+    """The stacks that a lab can run on."""
 
     auto = "auto"
     embedded = "embedded"
@@ -17,25 +17,25 @@ class Stack(StrEnum):
 
 @dataclass(frozen=True)
 class Backends:
-    """What was chosen.
+    """The backends that were chosen for a lab.
 
     Attributes:
         stack: embedded or containers.
-        why: why `auto` took the one that it took; empty where nothing was left open.
-        servers: what the settings of the lab shall say of them, as environment variables.
+        reason: why `auto` took the stack that it took; empty where the choice was not open.
+        servers: the settings that name the servers, as environment variables.
     """
 
     stack: Stack
-    why: str = ""
+    reason: str = ""
     servers: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose(stack: Stack, progress: Callable[[str], None]) -> Backends:
-    """Have the ground there that is asked for.
+def choose(stack: Stack, on_progress: Callable[[str], None]) -> Backends:
+    """Choose the backends of a lab, and start the servers that they need.
 
     Args:
         stack: `auto` takes containers where an engine answers that has the images.
-        progress: told what takes time.
+        on_progress: called with what takes time.
 
     Raises:
         RuntimeError: there can be no containers; one line that says what to do.
@@ -47,20 +47,19 @@ def choose(stack: Stack, progress: Callable[[str], None]) -> Backends:
     )
 
     settings = Settings()
-    if stack is Stack.auto and (why := containers.usable(settings)):
-        return Backends(Stack.embedded, f"auto: {why}")
+    if stack is Stack.auto and (obstacle := containers.obstacle(settings)):
+        return Backends(Stack.embedded, f"auto: {obstacle}")
     try:
-        found = containers.up(settings, progress)
+        addresses = containers.up(settings, on_progress)
     except containers.DockerUnusable as error:
         raise RuntimeError(str(error)) from None
-    why = "auto: a Docker engine has the images" if stack is Stack.auto else ""
     return Backends(
         Stack.containers,
-        why,
+        "auto: a Docker engine has the images" if stack is Stack.auto else "",
         {
-            "LABKIT_MYSQL": settings.mysql or found.mysql,
-            "LABKIT_BROKER": settings.broker or found.broker,
-            "LABKIT_ZOOKEEPER": settings.zookeeper or found.zookeeper,
+            "LABKIT_MYSQL": settings.mysql or addresses.mysql,
+            "LABKIT_BROKER": settings.broker or addresses.broker,
+            "LABKIT_ZOOKEEPER": settings.zookeeper or addresses.zookeeper,
         },
     )
 
@@ -69,7 +68,7 @@ def remove(*, volumes: bool) -> list[str]:
     """Remove the containers that labkit made.
 
     Args:
-        volumes: whether all that they hold goes too.
+        volumes: whether to remove all their data too.
 
     Returns:
         The names of what was removed.

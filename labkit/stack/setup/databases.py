@@ -1,12 +1,12 @@
-"""Where the services' databases lie: a file each, or a schema and a user each on a MySQL server."""
+"""The databases of the services: a file each, or a schema and a user each on a MySQL server."""
 
 import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -30,7 +30,7 @@ def prepare(home: Home, server: str) -> None:
     """Make a schema for each service, and a user who can reach nothing else.
 
     Args:
-        home: whose databases; its secret tells them from those of other labs on the server.
+        home: the home of the lab; its secret tells its schemas from those of other labs there.
         server: SQLAlchemy URL of a user who may make schemas and users.
 
     Raises:
@@ -107,17 +107,17 @@ def _parse(server: str) -> URL:
     return url
 
 
-def _url(home: Home, admin: URL, name: str, known: str | None) -> URL:
-    """The service's own URL on the server, with the password that it had."""
+def _url(home: Home, admin: URL, name: str, earlier: str | None) -> URL:
+    """Return the service's own URL on the server, with the password of its earlier URL."""
     own = f"labkit_{home.mark}_{name}"
-    password = make_url(known).password if known else secrets.token_urlsafe(24)
+    password = make_url(earlier).password if earlier else secrets.token_urlsafe(24)
     return admin.set(username=own, password=str(password), database=own)
 
 
 def _make(connection: Connection, url: URL) -> bool:
-    """Make one schema and its user, where they are not there yet; whether the schema is new."""
-    there = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = :name"
-    new = not connection.execute(text(there), {"name": url.database}).scalar_one()
+    """Make one schema and its user, where they are not there yet; return True if it is new."""
+    count = "SELECT count(*) FROM information_schema.schemata WHERE schema_name = :name"
+    new = not connection.execute(text(count), {"name": url.database}).scalar_one()
     who = f"'{url.username}'@'%'"
     for statement in (
         # two keys that differ in a capital are two keys, as they are on SQLite
@@ -133,33 +133,33 @@ def _make(connection: Connection, url: URL) -> bool:
 
 
 def full_triggers(connection: Connection, schema: str) -> list[str]:
-    """The triggers that a fault has in a schema, or left there."""
-    asked = (
+    """Return the triggers that a fault has in a schema, or left there."""
+    query = (
         "SELECT trigger_name FROM information_schema.triggers WHERE trigger_schema = :schema "
         "AND trigger_name LIKE :names"
     )
-    named = {"schema": schema, "names": f"{FULL_TRIGGER}%"}
-    return list(connection.execute(text(asked), named).scalars())
+    values = {"schema": schema, "names": f"{FULL_TRIGGER}%"}
+    return list(connection.execute(text(query), values).scalars())
 
 
 def _check(connection: Connection) -> None:
-    asked = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"
-    flush, logs, sync = connection.exec_driver_sql(asked).one()
-    for right, setting in (
+    query = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"
+    flush, logs, sync = connection.exec_driver_sql(query).one()
+    for is_safe, setting in (
         (flush == 1, "innodb_flush_log_at_trx_commit"),
         (not logs or sync == 1, "sync_binlog"),
     ):
-        if not right:
+        if not is_safe:
             raise MySQLUnusable(
                 "the MySQL server answers before a commit is on disk, so that it may lose money: "
                 f"set {setting} = 1"
             )
 
 
-def _note(home: Home, urls: Any, *, filled: bool, used: bool = True) -> None:
-    shown = {
+def _note(home: Home, urls: Mapping[str, str | URL], *, filled: bool, used: bool = True) -> None:
+    texts = {
         name: make_url(url).render_as_string(hide_password=False) for name, url in urls.items()
     }
     write_whole(
-        home.schemas_file, json.dumps({"urls": shown, "filled": filled, "used": used}), durable=True
+        home.schemas_file, json.dumps({"urls": texts, "filled": filled, "used": used}), durable=True
     )

@@ -1,8 +1,8 @@
 """Putting a database's file or the registry's folder out of reach, and back, without a copy.
 
-In its place stands a symbolic link to nowhere: who opens it is told so, be it root, and nobody can
-make a new one there by opening it. A tool that is killed meanwhile leaves it so; the next start of
-the lab puts it back.
+A symbolic link to nowhere takes its place: opening it fails, even for root, and nobody can make a
+new file there by opening it. A tool that is killed meanwhile leaves it so; the next start of the
+lab puts it back.
 """
 
 import os
@@ -14,7 +14,7 @@ _AWAY = ".away"
 
 
 def put_away(path: Path) -> None:
-    """Put a file or a folder out of reach; what has it open keeps it.
+    """Put a file or a folder out of reach; a process that has it open keeps it.
 
     Raises:
         ValueError: it is out of reach already.
@@ -41,12 +41,12 @@ def bring_back(path: Path) -> None:
         aside.rename(path)
     elif path.is_symlink() or not path.exists():
         aside.replace(path)
-    else:  # who put it away was killed between two steps: it has two names
+    else:  # the tool was killed between two steps: the file has two names
         aside.unlink()
 
 
 def bring_all_back(home: Home) -> None:
-    """Put back whatever a fault of an earlier run left out of reach."""
+    """Put back all that a fault of an earlier run left out of reach."""
     for path in (home.registry, *(home.databases / f"{name}.sqlite" for name in DATABASES)):
         bring_back(path)
 

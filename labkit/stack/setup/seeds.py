@@ -1,11 +1,11 @@
-"""The first data of the case, or as much as is asked for, with opening rows in the logs."""
+"""The first data of the case, or any amount of it, with opening rows in the logs."""
 
 import csv
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection, Table, text
@@ -18,15 +18,17 @@ from labkit.shop import tables as t
 from labkit.stack.boundaries import Cross, uncrossed
 
 _HERE = Path(labkit.__file__).parent
+#: A row of a table, by column.
+Row: TypeAlias = dict[str, Any]
 #: The most rows of a kind, and the most pieces or cents of one.
 MANY, MUCH = 1_000_000, 10**12
 _MOBILE = "13800000000"
-_ANSWER_SECONDS = 60.0  # for a million rows
-_ALONE_SECONDS = 30
+_ANSWER_S = 60.0  # for a million rows
+_ALONE_S = 30
 
 
 class Seeds(BaseModel):
-    """How much to seed. What is None comes from the case's first data.
+    """The amount of data to seed; None takes what the case begins with.
 
     Attributes:
         goods: kinds of goods, with ids from 1.
@@ -45,8 +47,8 @@ class Seeds(BaseModel):
     coupons: int | None = Field(default=None, ge=0, le=MANY)
 
 
-def first_data(name: str) -> list[dict[str, Any]]:
-    """The rows of one CSV file of `data/`, whole numbers as such."""
+def first_data(name: str) -> list[Row]:
+    """Read the rows of one CSV file of `data/`, whole numbers as such."""
     folder = _HERE.parent / "data"
     folder = folder if folder.exists() else _HERE / "_data"
     with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
@@ -60,7 +62,7 @@ def first_data(name: str) -> list[dict[str, Any]]:
 
 
 def files(folder: Path) -> dict[str, str]:
-    """Service → URL of its SQLite file in a folder."""
+    """Map each service to the URL of its SQLite file in a folder."""
     return {name: sqlite_url(folder, name) for name in DATABASES}
 
 
@@ -68,8 +70,8 @@ def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = un
     """Make the tables of each service's database anew, and put the seeds in.
 
     Args:
-        urls: service → URL of its database; what it holds goes.
-        seeds: how much.
+        urls: service → URL of its database, which is emptied.
+        seeds: the amount of data.
         now: business time of the opening rows.
         cross: called with the name of each boundary.
     """
@@ -77,7 +79,7 @@ def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = un
 
     def fill(service: str, tables: tuple[Table, ...]) -> None:
         cross("helper.seed_database.before_work")
-        engine = open_engine(urls[service], seconds=_ANSWER_SECONDS)
+        engine = open_engine(urls[service], seconds=_ANSWER_S)
         with engine.begin() as connection:
             _be_alone(connection)
             tables[0].metadata.drop_all(connection, tables)
@@ -93,27 +95,27 @@ def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = un
 
 
 def _be_alone(connection: Connection) -> None:
-    """Wait until no session works on a schema for a helper that was killed.
+    """Wait until no session works on a schema any more for a helper that was killed.
 
-    A MySQL server ends the statement of a client that is gone before it notices: a table could be
-    dropped after it was made anew. The lock goes with the session that has it.
+    A MySQL server finishes the statement of a client before it notices that the client is gone: a
+    table could be dropped after it was made anew. The lock goes with the session that has it.
 
     Raises:
         TimeoutError: somebody else fills this schema.
     """
     if connection.dialect.name != "mysql":
         return
-    asked = text("SELECT GET_LOCK(CONCAT('seeding ', DATABASE()), :seconds)")
-    if not connection.execute(asked, {"seconds": _ALONE_SECONDS}).scalar_one():
+    query = text("SELECT GET_LOCK(CONCAT('seeding ', DATABASE()), :seconds)")
+    if not connection.execute(query, {"seconds": _ALONE_S}).scalar_one():
         raise TimeoutError(f"somebody else puts first data into {connection.engine.url.database}")
 
 
-def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
     if rows:
         connection.execute(table.insert(), rows)
 
 
-def _rows(seeds: Seeds, now: datetime) -> dict[str, list[dict[str, Any]]]:
+def _rows(seeds: Seeds, now: datetime) -> dict[str, list[Row]]:
     goods, users = _goods(seeds, now), _users(seeds, now)
     opening = {"order_id": 0, "direction": t.OPENING, "log_time": now}
     stock = [
@@ -153,7 +155,7 @@ def _rows(seeds: Seeds, now: datetime) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _goods(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
+def _goods(seeds: Seeds, now: datetime) -> list[Row]:
     case = first_data("goods")
     if seeds.goods is not None:
         case = [
@@ -161,10 +163,10 @@ def _goods(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
             for number in range(1, seeds.goods + 1)
         ]
     stock = {} if seeds.stock is None else {"goods_number": seeds.stock}
-    return [{**one, **stock, "add_time": now} for one in case]
+    return [{**goods, **stock, "add_time": now} for goods in case]
 
 
-def _users(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
+def _users(seeds: Seeds, now: datetime) -> list[Row]:
     case = first_data("users")
     if seeds.users is not None:
         case = [
@@ -172,10 +174,10 @@ def _users(seeds: Seeds, now: datetime) -> list[dict[str, Any]]:
             for number in range(1, seeds.users + 1)
         ]
     balance = {} if seeds.balance is None else {"user_money": seeds.balance}
-    return [{**one, **balance, "user_reg_time": now} for one in case]
+    return [{**user, **balance, "user_reg_time": now} for user in case]
 
 
-def _coupons(seeds: Seeds, users: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _coupons(seeds: Seeds, users: list[Row]) -> list[Row]:
     case = first_data("coupons")
     if seeds.coupons is not None:
         ids = [user["user_id"] for user in users]
@@ -185,7 +187,7 @@ def _coupons(seeds: Seeds, users: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ]
     owners = {user["user_id"] for user in users}
     return [
-        {**one, "order_id": None, "is_used": 0, "used_time": None}
-        for one in case
-        if one["user_id"] in owners
+        {**coupon, "order_id": None, "is_used": 0, "used_time": None}
+        for coupon in case
+        if coupon["user_id"] in owners
     ]

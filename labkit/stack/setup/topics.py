@@ -12,7 +12,7 @@ class BrokerUnusable(Exception):
 
 
 def ground_of(home: Home) -> Ground:
-    """The broker of a lab, as its state file names it."""
+    """Return the broker of a lab, as its state file names it."""
     state = home.state()
     settings = home.settings()
     return Ground(
@@ -25,17 +25,20 @@ def ground_of(home: Home) -> Ground:
 
 
 def prefix_of(home: Home, generation: int) -> str:
-    """Labs may share a broker that is not theirs, and a reset must not see what was before."""
+    """Return the prefix of a lab's topics.
+
+    Labs may share a broker that is not theirs, and a reset must not see what was there before.
+    """
     return f"labkit-{home.mark}-{generation}-"
 
 
 def broker_of(home: Home, service: str) -> Broker:
-    """The broker as one service sees it."""
+    """Return the broker as one service sees it."""
     return Broker(ground_of(home), service)
 
 
 def topics_of(ground: Ground) -> list[str]:
-    """All topics of a lab, as the broker has them."""
+    """Return all topics of a lab, by the names that the broker has."""
     shared = [topic for topic in GROUPS if topic != DeadLetter.topic]
     own = [
         name
@@ -65,6 +68,6 @@ def make_topics(home: Home) -> None:
 
 
 def remove_topics(home: Home) -> None:
-    """Remove them, with what they hold."""
+    """Remove all topics of the wiring, with what they hold."""
     ground = ground_of(home)
     topics.remove(ground, topics_of(ground))

@@ -1,15 +1,15 @@
-"""A ZooKeeper that a lab is told to use: whether it can be, and the lab's tree there."""
+"""A ZooKeeper that a lab uses as registry: a check that it serves, and the lab's tree there."""
 
 import re
-import time
 
 from labkit.home import Home
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.zookeeper_nodes import LeaseNodes
 from labkit.runtime.registry.zookeeper_session import ZooKeeperSession
+from labkit.waiting import poll_until
 
 _HOSTS = re.compile(r"[^\s:,/]+:\d+(,[^\s:,/]+:\d+)*")
-_REACH_SECONDS = 10  # it may have been started together with the lab
+_REACH_S = 10  # it may have been started together with the lab
 
 
 class ZooKeeperUnusable(Exception):
@@ -19,10 +19,10 @@ class ZooKeeperUnusable(Exception):
 def prepare(home: Home, address: str) -> None:
     """Make the tree under which worker numbers are leased, where it is not there.
 
-    Of the lab nothing may live: what is unknown then was used in the past at most.
+    No process of the lab may run: any lease that is not in the tree is then one of the past.
 
     Args:
-        home: whose tree; its mark tells it from those of other labs.
+        home: the home of the lab; its mark tells its tree from those of other labs.
         address: `host:port[,host:port…]`.
 
     Raises:
@@ -41,10 +41,7 @@ def prepare(home: Home, address: str) -> None:
 
 
 def _wait_for(ensemble: ZooKeeperSession) -> None:
-    deadline = time.monotonic() + _REACH_SECONDS
-    while ensemble.session is None:
-        if time.monotonic() > deadline:
-            raise ZooKeeperUnusable(
-                f"no ZooKeeper is ready at {ensemble.address}, which LABKIT_ZOOKEEPER names"
-            )
-        time.sleep(0.02)
+    if not poll_until(lambda: ensemble.session is not None, _REACH_S):
+        raise ZooKeeperUnusable(
+            f"no ZooKeeper is ready at {ensemble.address}, which LABKIT_ZOOKEEPER names"
+        )

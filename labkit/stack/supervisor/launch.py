@@ -36,7 +36,7 @@ class _NotUp(Exception):
 def up(
     home: Home,
     instances: Mapping[str, int] | None = None,
-    ground: Backends = EMBEDDED,
+    backends: Backends = EMBEDDED,
     *,
     dies_with_us: bool = False,
     traced: bool = False,
@@ -49,7 +49,7 @@ def up(
     Args:
         home: where the lab lives.
         instances: service → how many; one of each by default.
-        ground: the backends to use; a lab that is up already keeps its own.
+        backends: the backends to use; a lab that is up already keeps its own.
         dies_with_us: whether the lab ends when this process ends, however it ends.
         traced: whether every request is traced, where `LABKIT_TRACING` does not say.
         on_progress: called with what is being waited for.
@@ -74,9 +74,9 @@ def up(
             "instances": dict(instances or {}),
             "lock": lock,
             "dies_with_stdin": dies_with_us,
-            "stack": ground.stack,
+            "stack": backends.stack,
         }
-        environment = {**_environment(traced), **ground.servers}
+        environment = {**_environment(traced), **backends.servers}
         with _gate() as (gate, open_gate):
             log_size, supervisor = _start(home, spec | {"gate": gate}, environment)
             try:

@@ -29,7 +29,7 @@ def refusals() -> list[str]:
     """What `auto` gives as its reason, and how containers are refused and removed."""
     chosen = choose(Stack.auto, lambda _: None)
     assert chosen.stack is Stack.embedded
-    said = [chosen.why.removeprefix("auto: ")]
+    said = [chosen.reason.removeprefix("auto: ")]
     for ask in (lambda: choose(Stack.containers, lambda _: None), lambda: remove(volumes=False)):
         with pytest.raises(RuntimeError) as refused:
             ask()
