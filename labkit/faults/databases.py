@@ -14,7 +14,7 @@ from labkit.faults.holding import held, running
 from labkit.faults.undo_notes import end_when_cleared, undo_action, undo_note
 from labkit.home import DATABASES, Home
 from labkit.payment_platform.tables import trade
-from labkit.runtime.db.engines import is_no_thread
+from labkit.runtime.db.errors import is_unknown_thread
 from labkit.shop.tables import TABLES
 from labkit.stack.setup import hide
 from labkit.stack.setup.databases import FULL_TRIGGER, full_triggers
@@ -238,7 +238,7 @@ class Schema:
         try:
             self._do(f"KILL {connection}")
         except DBAPIError as error:
-            if not is_no_thread(error):
+            if not is_unknown_thread(error):
                 raise
 
     @contextmanager

@@ -10,7 +10,8 @@ from sqlalchemy.exc import DBAPIError
 
 from labkit.home import Home
 from labkit.payment_platform import tables as platform
-from labkit.runtime.db.engines import is_away, open_reader
+from labkit.runtime.db.engines import open_reader
+from labkit.runtime.db.errors import is_away
 from labkit.runtime.db.tables import RUNTIME_TABLES
 from labkit.shop.tables import TABLES
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from math import inf
 
 from labkit.home import is_no_room
-from labkit.runtime.db.engines import is_away
+from labkit.runtime.db.errors import is_away
 from labkit.runtime.errors import in_one_line
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 10.0, 3600.0

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from labkit.runtime.db.engines import is_away
+from labkit.runtime.db.errors import is_away
 from labkit.runtime.steps import Step
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from labkit.runtime.db.database import Database
-from labkit.runtime.db.engines import RowHeld
+from labkit.runtime.db.errors import RowHeld
 from labkit.runtime.db.tables import WAITING
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging import inbox

@@ -10,7 +10,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from labkit.runtime.db.database import Database
-from labkit.runtime.db.engines import RowHeld, Trouble, open_reader, trouble
+from labkit.runtime.db.engines import open_reader
+from labkit.runtime.db.errors import ErrorKind, RowHeld, kind_of
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
 from labkit.shop.messages import DeductStock
@@ -43,11 +44,11 @@ def said(mysql: Server, name: str) -> int:
     return int(row[1])
 
 
-def how(answer: "Future[Any]") -> Trouble:
+def how(answer: "Future[Any]") -> ErrorKind:
     """What the error of a step says; it must have one."""
     error = answer.exception(timeout=60)
     assert isinstance(error, DBAPIError | RowHeld)
-    return trouble(error)
+    return kind_of(error)
 
 
 def test_two_that_lock_crosswise_both_come_through(open_runner: OpenRunner, mysql: Server) -> None:
@@ -76,7 +77,7 @@ def test_a_row_that_is_held_holds_up_who_needs_it(open_runner: OpenRunner, schem
         gate.set()
         first.result(timeout=60)
         free.result(timeout=60)
-        assert how(held) is Trouble.HELD
+        assert how(held) is ErrorKind.HELD
         holder.rollback()
     engine.dispose()
     free = lambda: database.submit(mysql_steps.touch, 1).exception(timeout=60) is None  # noqa: E731  # asks
@@ -121,7 +122,7 @@ def test_killed_under_load_it_loses_nothing(open_runner: OpenRunner, mysql: Serv
     failed = [answer.exception(timeout=60) for answer in answers]
     mysql.start()
     assert any(failed), "all were done before the server died"
-    assert {trouble(error) for error in failed if error} <= {Trouble.LOST, Trouble.AWAY}
+    assert {kind_of(error) for error in failed if error} <= {ErrorKind.LOST, ErrorKind.AWAY}
     again = [database.submit(TAKE, command) for command in asked]
     assert all(answer.result(timeout=60).success for answer in again)
     store.engine.dispose()
@@ -135,7 +136,7 @@ def test_a_server_that_hangs_is_not_waited_for_long(open_runner: OpenRunner, mys
     run(database, mysql_steps.touch, 1)
     mysql.pause()
     hanging = database.submit(mysql_steps.touch, 2)
-    assert how(hanging) in (Trouble.LOST, Trouble.AWAY)
+    assert how(hanging) in (ErrorKind.LOST, ErrorKind.AWAY)
     mysql.resume()
     run(database, mysql_steps.touch, 1)
     assert balances(store)[0] == BALANCE + 2

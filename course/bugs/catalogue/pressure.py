@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from course.bugs.bug import bug
 from labkit.results import Message
 from labkit.runtime import critical
-from labkit.runtime.db import engines
+from labkit.runtime.db import errors
 from labkit.runtime.db.group_commit import GroupCommit
 from labkit.runtime.db.held_rows import HeldRows
 from labkit.runtime.db.row_keys import RowKey
@@ -56,8 +56,8 @@ row_is_an_outage = bug(
 
 @row_is_an_outage.replaces("labkit.runtime.messaging.consumer:_is_away")
 def _(error: Exception) -> bool:
-    away = engines.is_away(error) or isinstance(error, (NoIds, Overloaded))
-    return away or engines.is_held(error)
+    away = errors.is_away(error) or isinstance(error, (NoIds, Overloaded))
+    return away or errors.is_held(error)
 
 
 row_burns_a_try = bug(
@@ -107,10 +107,10 @@ thread_ends = bug(
 )
 
 
-@thread_ends.replaces("labkit.runtime.db.group_commit:GroupCommit._loop")
-def _(self: GroupCommit) -> None:
-    while group := self._take():
-        self._see_to(group)
+@thread_ends.replaces("labkit.runtime.db.group_commit:GroupCommit.serve")
+async def _(self: GroupCommit) -> None:
+    while group := await self._grouping.next_group():
+        await self._serve_group(group)
 
 
 @thread_ends.replaces("labkit.runtime.injection.standing:StandingFaults.hit")

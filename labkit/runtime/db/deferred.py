@@ -1,4 +1,4 @@
-"""What the steps of a group write goes to the database together, and is proven there.
+"""Deferred writes: a group sends its writes together, and the database proves them there.
 
 One row by itself costs MySQL and its driver 0.2 ms of CPU, one of ten in the same INSERT 0.03; an
 UPDATE that goes along with others costs half. So the writes of a group wait until one of its steps
@@ -6,8 +6,8 @@ asks for something, and else until its end.
 
 A step goes on as if its write had done what it nearly always does: the key was new, the row met
 the condition. Before the commit the database decides that, by its keys and by the number of rows.
-If one presumption was wrong, nothing of the group is kept, and it runs again with no write waiting.
-This is optimistic concurrency control (Kung and Robinson, 1981), inside one transaction.
+If one presumption was wrong, nothing of the group is kept, and it runs again with no write
+deferred. This is optimistic concurrency control (Kung and Robinson, 1981), inside one transaction.
 """
 
 from collections.abc import Mapping
@@ -24,17 +24,17 @@ _Batch = tuple[CompiledStatement, list[Mapping[str, Any]]]
 
 
 class PresumptionFailed(Exception):
-    """A group presumed what is not so: to be undone, and run again with nothing presumed."""
+    """The end of a group that presumed what is not so: it is run again with nothing presumed."""
 
 
 class DeferredWrites:
-    """The writes of one transaction that were not sent yet: table → what it is to get, in order.
+    """The writes of one transaction that were not sent yet, by table and in order.
 
     Writes to different tables change places, those to one table never do.
 
     Args:
-        cursor: the driver's.
-        held: rows that are held, on a server that locks rows.
+        cursor: the driver's cursor.
+        held: the rows that others hold, on a server that locks rows.
     """
 
     def __init__(self, cursor: Any, held: HeldRows | None = None) -> None:
@@ -47,7 +47,7 @@ class DeferredWrites:
 
         Args:
             compiled: an insert, or an update that looks at no other table.
-            values: of it.
+            values: its values.
         """
         (table,) = compiled.tables
         batches = self._batches.setdefault(table, [])
@@ -56,7 +56,7 @@ class DeferredWrites:
         batches[-1][1].append(values)
 
     def flush(self) -> None:
-        """Send them.
+        """Send the writes.
 
         Raises:
             PresumptionFailed: something that was presumed is not so.

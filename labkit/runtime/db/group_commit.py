@@ -1,366 +1,169 @@
-"""Group commit: one thread takes all steps that wait, runs them in one transaction, commits once.
+"""Group commit: all steps that wait are run in one transaction and committed once.
 
 A commit waits for the disk, so under load the steps that come meanwhile share the next one. Any
 grouping gives what running one by one gives: what a group presumes is proven before its commit, and
-else it is run again without (`pending`); if one step raises, nothing of the group is kept and each
-is run alone; a commit whose outcome is unknown is run again, because every step can be. The
-idea is old: "group commit" of IMS Fast Path (1976), told by Gray and Reuter, Transaction
-Processing, 1992.
+if it is wrong, the group is run again without (`deferred`); if one step raises, nothing of the
+group is kept and each is run alone; a commit whose outcome is unknown is run again, because every
+step can be. The idea is old: "group commit" of IMS Fast Path (1976), told by Gray and Reuter,
+Transaction Processing, 1992.
+
+This is the logic alone. It awaits its ports (`ports`) and knows of no thread and no driver.
 """
 
 import logging
-import queue
 import random
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy import Transaction as DatabaseTransaction
 from sqlalchemy.exc import DBAPIError
 
-from labkit.results import Result
-from labkit.runtime import critical
-from labkit.runtime.clock import wall_ms
-from labkit.runtime.db.compiled import cursor_of
-from labkit.runtime.db.deferred import DeferredWrites, PresumptionFailed
-from labkit.runtime.db.engines import RowHeld, Trouble, trouble
-from labkit.runtime.db.held_rows import HeldRows, LeftBehind, end_left_behind
-from labkit.runtime.db.job import Job, JobResults, TransactionDefaults
-from labkit.runtime.db.lookup import find_together
-from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.db.commit_faults import CommitFaults, Delayed
+from labkit.runtime.db.deferred import PresumptionFailed
+from labkit.runtime.db.errors import ErrorKind, RowHeld, kind_of
+from labkit.runtime.db.group_transaction import GroupTransaction, failure_of
+from labkit.runtime.db.grouping import Grouping
+from labkit.runtime.db.held_rows import HeldRows
+from labkit.runtime.db.job import Deliver, Job, JobResults, TransactionDefaults
+from labkit.runtime.db.ports import Clock, DatabasePort, JobQueue
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection import outages
-from labkit.runtime.injection.failpoints import Refused
-from labkit.runtime.injection.standing import FaultKind
 
 log = logging.getLogger(__name__)
 
-_GROUP = 100
-_EVER = float("inf")
-#: How long a step waits for a held row, run again every now and then, while all others go on; who
-#: has less time is told before that is over. However many wait, so many at most are run again.
-_HELD_S, _AGAIN_S, _TOLD_S = 2.0, 0.05, 0.1
-_MOST_AGAIN = 20
-_LOOK_SECONDS = 0.02
-#: How often a group is tried where the same may succeed; after a lost connection on a new one.
-_TRIES = {Trouble.BUSY: 5, Trouble.DEADLOCK: 3, Trouble.LOST: 2}
-#: What the neighbours of the one whom it hit need not share.
-_OWN = (Trouble.NONE, Trouble.HELD, Trouble.DEADLOCK)
+#: How often a group is tried if the same may succeed; after a lost connection on a new one.
+_TRIES = {ErrorKind.BUSY: 5, ErrorKind.DEADLOCK: 3, ErrorKind.LOST: 2}
+_BACKOFF_S = 0.02
+#: The errors of one step, which its neighbours need not share.
+_OWN = (ErrorKind.OWN, ErrorKind.HELD, ErrorKind.DEADLOCK)
 
 
 class GroupCommit:
-    """One thread, one connection at a time, one bounded queue.
+    """Commits the steps of one service in groups.
 
     Args:
-        engine: of the service's database.
-        context: what transactions are handed.
-        deliver: hands the answers of a group to those who wait.
-        locks_rows: whether the server locks rows, so that a step can wait for one.
+        database: the service's database.
+        queue: the jobs that wait.
+        clock: of the process.
+        defaults: what every transaction is given.
+        deliver: hands results to the callers.
+        held: the rows that others hold, on a server that locks rows.
+        turn: marks the time in which one group is run, for the health check.
     """
 
     def __init__(
         self,
-        engine: Engine,
-        context: TransactionDefaults,
-        deliver: Callable[[JobResults], None],
-        *,
-        locks_rows: bool = False,
+        database: DatabasePort,
+        queue: JobQueue[Job],
+        clock: Clock,
+        defaults: TransactionDefaults,
+        deliver: Deliver,
+        held: HeldRows | None = None,
+        turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
-        self._engine = engine
-        self._connection: Connection | None = None
-        self._context = context
+        self._queue = queue
+        self._clock = clock
+        self._defaults = defaults
         self._deliver = deliver
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._held = HeldRows() if locks_rows else None
-        self._put_off: list[tuple[Job, RowHeld]] = []  # who needs a row that is held
-        self._again_at = 0.0
-        self._thread = critical.VitalThread(self._loop, "committer")
-        self._thread.start()
+        self._turn = turn
+        self._grouping = Grouping(queue, clock, deliver)
+        self._faults = CommitFaults(defaults.service, defaults.failpoints, clock)
+        self._transaction = GroupTransaction(database, clock, defaults, self._faults, held)
 
-    def put(self, work: Job, *, bounded: bool) -> None:
-        """Have a step run soon.
+    def put(self, job: Job, *, bounded: bool) -> None:
+        """Add a job.
 
         Args:
-            work: the step.
-            bounded: whether it is refused where too many wait: not where its caller is bounded.
+            job: the job.
+            bounded: whether it is refused if too many wait; not if its caller bounds itself.
 
         Raises:
             Overloaded: too many wait already.
         """
-        limit = self._context.settings.queue_limit
-        if bounded and self._queue.qsize() >= limit:
+        limit = self._defaults.settings.queue_limit
+        if bounded and self._queue.size() >= limit:
             raise Overloaded(
-                f"{limit} steps wait for {self._context.service}'s database; ask later"
+                f"{limit} steps wait for {self._defaults.service}'s database; ask later"
             )
-        self._queue.put(work)
+        self._queue.put(job)
 
     def close(self) -> None:
-        """Finish what waits, and close the connection."""
+        """Ask for the end, after all jobs that wait."""
         self._queue.put(None)
-        self._thread.join()
-        if self._connection:
-            self._connection.close()
-        self._engine.dispose()
 
-    def _loop(self) -> None:
-        while group := self._take():
+    async def serve(self) -> None:
+        """Run jobs until the end is asked for."""
+        while group := await self._grouping.next_group():
             try:
-                with self._thread.turn():
-                    self._see_to(group)
-            except Exception as error:  # a defect, or a disk that is full: who asked is told
-                log.exception("%d steps of %s were given up", len(group), self._context.service)
-                self._deliver([(work, error) for work in group])
+                with self._turn():
+                    await self._serve_group(group)
+            except Exception as error:  # a defect, or a disk that is full: the callers are told
+                log.exception("%d steps of %s were given up", len(group), self._defaults.service)
+                self._deliver([(job, error) for job in group])
 
-    def _see_to(self, group: list[Job]) -> None:
-        awaited = self._awaited(group)
-        self._slow_down(awaited)
-        armed = [work for work in awaited if self._is_armed(work)]
-        self._run([work for work in awaited if work not in armed])
-        for work in armed:  # what a fault does to one must not reach its neighbours
-            self._run([work])
+    async def _serve_group(self, group: list[Job]) -> None:
+        group = self._grouping.drop_expired(group)
+        await self._faults.slow_down(group)
+        armed = [job for job in group if self._faults.is_armed(job)]
+        await self._run([job for job in group if job not in armed])
+        for job in armed:  # what a fault does to one must not reach its neighbours
+            await self._run([job])
 
-    def _awaited(self, group: list[Job]) -> list[Job]:
-        """Those whose callers still wait; the others are told."""
-        now = time.monotonic()
-        late = [work for work in group if work.expires < now]
-        if late:
-            self._deliver([(work, Overloaded("its caller's time is over")) for work in late])
-        return [work for work in group if work.expires >= now]
-
-    def _take(self) -> list[Job]:
-        """All that wait, as far as a group may grow; nothing where the end was asked for."""
-        group: list[Job] = []
-        while not group:
-            ends = self._gather(group)
-            if ends and not group and not self._put_off:
-                return []
-            if ends:
-                self._queue.put(None)
-            group += self._take_again(at_once=not group)
-        return group
-
-    def _gather(self, group: list[Job]) -> bool:
-        """Add what waits to a group, as far as it may grow; whether the end was asked for."""
-        with suppress(queue.Empty):  # nobody is new, and who needs a held row is due
-            while not group or (len(group) < _GROUP and not self._queue.empty()):
-                rest = max(0.0, self._again_at - time.monotonic()) if self._put_off else None
-                work = self._queue.get(timeout=rest)
-                if work is None:
-                    return True
-                group.append(work)
-        return False
-
-    def _take_again(self, *, at_once: bool) -> list[Job]:
-        """Some of those who need a held row, where they are due; who has no time left is told."""
-        now = time.monotonic()
-        self._deliver([end for end in self._put_off if now >= _waits_until(end[0])])
-        waiting = [end for end in self._put_off if now < _waits_until(end[0])]
-        due = _MOST_AGAIN if at_once or now >= self._again_at else 0
-        self._put_off = waiting[due:]
-        return [work for work, _ in waiting[:due]]
-
-    def _answer(self, ends: JobResults) -> None:
-        """Hand answers out; a step that met a held row is run again for as long as it may wait."""
-        now = time.monotonic()
-        told: JobResults = []
-        for work, answer in ends:
-            if isinstance(answer, RowHeld):
-                work.held_since = work.held_since or now
-                if now < _waits_until(work):
-                    self._put_off.append((work, answer))
-                    continue
-            told.append((work, answer))
-        if len(told) < len(ends) and now >= self._again_at:
-            self._again_at = now + _AGAIN_S
-        self._deliver(told)
-
-    def _run(self, group: list[Job], *, presuming: bool = True) -> None:
-        """Run a group in one transaction; where that fails, each of it in its own."""
+    async def _run(self, group: list[Job], *, presuming: bool = True) -> None:
+        """Run a group in one transaction; if that fails, run each of it in its own."""
+        if not group:
+            return
         try:
-            ends = self._attempt(group, presuming and len(group) > 1) if group else []
+            results = await self._attempt(group, presuming=presuming and len(group) > 1)
         except PresumptionFailed:
-            self._run(group, presuming=False)
-        except _Delayed as delayed:
-            again = replace(group[0], crossed=True, expires=_EVER)  # what was begun ends
-            critical.start_timer(delayed.seconds, self._queue.put, again)
+            await self._run(group, presuming=False)
+        except Delayed as delayed:
+            again = replace(group[0], crossed=True, expires=float("inf"))  # what was begun ends
+            self._clock.call_later(delayed.seconds, self._queue.put, again)
         except Exception as error:  # every error belongs to the one who asked
-            if len(group) > 1 and presuming and isinstance(error, RowHeld):
-                self._run(self._awaited(group), presuming=False)  # by now the row is known
-            elif len(group) > 1 and trouble(error) in _OWN:
-                for work in group:  # one that was held up may have cost the others their time
-                    self._run(self._awaited([work]))
-            else:
-                self._answer([(work, _failure(work, error)) for work in group])
+            await self._run_apart(group, error, presuming=presuming)
         else:
-            self._answer([end for end in ends if self._goes_out(*end)])
+            self._grouping.answer([result for result in results if self._is_delivered(*result)])
 
-    def _attempt(self, group: list[Job], presuming: bool) -> JobResults:
+    async def _run_apart(self, group: list[Job], error: Exception, *, presuming: bool) -> None:
+        """Run a group in another way after it failed, if its jobs need not share the error."""
+        if len(group) > 1 and presuming and isinstance(error, RowHeld):
+            # by now the row is known
+            await self._run(self._grouping.drop_expired(group), presuming=False)
+        elif len(group) > 1 and kind_of(error) in _OWN:
+            for job in group:  # one that was held up may have cost the others their time
+                await self._run(self._grouping.drop_expired([job]))
+        else:
+            self._grouping.answer([(job, failure_of(job, error)) for job in group])
+
+    async def _attempt(self, group: list[Job], *, presuming: bool) -> JobResults:
         for tries in count(1):
             try:
-                return self._in_time(group, presuming)
+                return await self._transaction.run(group, presuming=presuming)
             except (DBAPIError, RowHeld) as error:
                 _count(error)
-                if tries >= _TRIES.get(trouble(error), 1):
+                if tries >= _TRIES.get(kind_of(error), 1):
                     raise
-                time.sleep(0.02 * tries * random.uniform(0.5, 1))
+                await self._clock.sleep(_BACKOFF_S * tries * random.uniform(0.5, 1))
         raise AssertionError("it returns or raises")
 
-    def _in_time(self, group: list[Job], presuming: bool) -> JobResults:
-        """Run a group; a transaction that waits too long for a row is ended, and holds nothing."""
-        try:
-            return self._transact(group, presuming and not self._held)
-        except LeftBehind as left:
-            end_left_behind(self._engine, left.thread)
-            raise RowHeld(str(left)) from left
-
-    def _transact(self, group: list[Job], presuming: bool) -> JobResults:
-        context, ends, emitted = self._context, [], []
-        self._note_step(group)
-        with self._connected() as connection, _undoing(connection, connection.begin()):
-            # Only now: beginning may have waited for whoever else writes.
-            now, wall = context.clock.now(), wall_ms()
-            cursor = cursor_of(connection)
-            pending = DeferredWrites(cursor, self._held) if presuming else None
-            found = find_together(connection, cursor, group)
-            apart = bool(self._held) and len(group) > 1
-            for work in group:
-                tx = Transaction(
-                    connection,
-                    now,
-                    wall,
-                    context.ids,
-                    context.settings,
-                    cursor,
-                    work.trace,
-                    pending,
-                    found,
-                    held=self._held,
-                )
-                try:
-                    with _undoing(connection, connection.begin_nested() if apart else None):
-                        ends.append((work, work.step.function(tx, work.command)))
-                        if tx.emitted:
-                            context.write_outbox(tx)
-                except RowHeld as error:  # the others go on, in this transaction
-                    if not apart:
-                        raise
-                    _count(error)
-                    ends.append((work, _failure(work, error)))
-                else:
-                    emitted += [(*one, work.trace) for one in tx.emitted]
-            if pending:
-                pending.flush()
-            for work, answer in ends:
-                if not isinstance(answer, RowHeld):
-                    self._before_commit(work, alone=len(group) == 1)
-        if emitted:
-            context.committed(emitted)
-        return ends
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        """The connection, which stays open; after an error a new one is made."""
-        connection, self._connection = self._connection or self._engine.connect(), None
-        try:
-            yield connection
-        except BaseException as error:
-            if trouble(error) is Trouble.LOST:
-                connection.invalidate()
-            connection.close()
-            raise
-        self._connection = connection
-
-    # faults
-
-    def _slow_down(self, group: list[Job]) -> None:
-        """Take longer for a group, as a slow disk would, where a rule says so."""
-        rules = self._context.failpoints.standing
-        for rule in rules.of(FaultKind.SLOW, self._context.service):
-            # what the runtime looks for by itself, all the time, proves nothing
-            rules.hit(rule, sum(not one.step.reads or one.expires < _EVER for one in group))
-            until = time.monotonic() + rule.amount
-            while time.monotonic() < until and rules.is_standing(rule):
-                time.sleep(min(_LOOK_SECONDS, rule.amount))
-
-    def _note_step(self, group: list[Job]) -> None:
-        """Note who writes by a wall clock that a rule has stepped."""
-        failpoints = self._context.failpoints
-        for rule in failpoints.standing.of(FaultKind.CLOCK_STEPPED, failpoints.process):
-            failpoints.standing.hit(rule, sum(not one.step.reads for one in group))
-
-    def _is_armed(self, work: Job) -> bool:
-        return not work.step.reads and self._context.failpoints.is_armed(self._before(work))
-
-    def _before(self, work: Job) -> str:
-        return f"{self._context.service}.{work.step.name}.before_commit"
-
-    def _before_commit(self, work: Job, *, alone: bool) -> None:
-        if work.step.reads:
-            return
-        if work.crossed or not alone:
-            self._context.failpoints.count(self._before(work))
-            return
-        action = self._context.failpoints.act(self._before(work))
-        if action.verb == "stall":
-            time.sleep(action.seconds)
-        elif action.seconds:
-            raise _Delayed(action.seconds)
-
-    def _goes_out(self, work: Job, answer: Any) -> bool:
-        """Cross the boundary after the commit; whether the answer goes to its caller now."""
-        if work.step.reads or isinstance(answer, RowHeld):
+    def _is_delivered(self, job: Job, result: Any) -> bool:
+        """Cross the boundary after the commit; return True if the answer is delivered now."""
+        if isinstance(result, RowHeld):
             return True
-        name = f"{self._context.service}.{work.step.name}.after_commit"
-        if work.crossed:
-            self._context.failpoints.count(name)
-            return True
-        action = self._context.failpoints.act(name)
+        action = self._faults.after_commit(job)
         if action.twice:
-            self._queue.put(replace(work, crossed=True))
+            self._queue.put(replace(job, crossed=True))
         elif action.seconds:
-            critical.start_timer(action.seconds, self._deliver, [(work, answer)])
+            self._clock.call_later(action.seconds, self._deliver, [(job, result)])
         return not action.twice and not action.seconds
 
 
-class _Delayed(Exception):
-    """A step is to commit later: it is undone, its neighbours go on, and it is run again then."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-
-def _failure(work: Job, error: Exception) -> Any:
-    """What the caller of a step that raised is given: the refusal of a failpoint is an answer."""
-    if not isinstance(error, Refused) or work.step.failed is None:
-        return error
-    order_id = getattr(work.command, "order_id", None)
-    text = f"order {order_id}: {error}" if order_id else str(error)
-    return Result[Any].refused(work.step.failed, text)
-
-
-def _waits_until(work: Job) -> float:
-    """Return when a step that met a held row is told so, at the latest."""
-    return min(work.expires - _TOLD_S, work.held_since + _HELD_S)
-
-
 def _count(error: Exception) -> None:
-    """Count what faults of a server prove by: that it was away, or a row was held."""
-    if trouble(error) not in _OWN:
+    """Count the outages by which faults of a server prove that they were reached."""
+    if kind_of(error) not in _OWN:
         outages.count(outages.DATABASE)
-    elif trouble(error) is Trouble.HELD:
+    elif kind_of(error) is ErrorKind.HELD:
         outages.count(outages.ROW)
-
-
-@contextmanager
-def _undoing(connection: Connection, transaction: DatabaseTransaction | None) -> Iterator[None]:
-    """Undo what a block did if it raises; a connection that was left behind can undo nothing."""
-    with transaction or nullcontext():
-        try:
-            yield
-        except LeftBehind:
-            connection.invalidate()
-            raise

@@ -1,112 +1,106 @@
-"""Rows that somebody's open transaction holds: who needs one is told soon, and nobody behind waits.
+"""Rows that somebody's open transaction holds: a step that needs one is refused soon.
 
 A server that locks rows lets a statement wait for a row, and with it the one thread that commits
 all steps of a service. So a statement gets a fraction of the time of a call. A row that took longer
 is suspected from then on: before the next statement about it the server is asked for the row
-without waiting (`NOWAIT`), which takes no time where it is still held.
-
-MySQL counts its own lock wait in whole seconds. The shorter one is kept here, by no longer reading
-from the connection; the transaction that is left behind is ended on another one.
+without waiting (`NOWAIT`), which takes no time if it is still held.
 
 Whoever holds one row of a table may hold them all, as a change by hand does. If each took that
 time once, they would stop everybody together. So after the first all rows of its table are asked
 for.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, literal, select
+from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
-from labkit.runtime.db.engines import RowHeld, Trouble, is_held, is_no_thread, trouble
+from labkit.runtime.db.errors import RowHeld, is_held
+from labkit.runtime.db.ports import Clock, RowLocks
 from labkit.runtime.db.row_keys import RowKey
 
+#: How long a statement waits for a row.
 _PATIENCE_S = 0.4
-_REFUSED_S = 0.05  # so long after a refusal nobody asks for the row again
-_SUSPECTED_S = 10.0  # so long after it was needed last
-_MOST_SUSPECTED = 10_000  # rows that are known one by one
-_ENDED_S, _LOOK_S = 1.0, 0.01
-
-
-class LeftBehind(Exception):
-    """A statement took too long: its connection is lost, its transaction is still there.
-
-    Attributes:
-        thread: the server's number of the connection.
-    """
-
-    def __init__(self, thread: int) -> None:
-        super().__init__("a row that it needs is held by another transaction; ask again")
-        self.thread = thread
+#: How long after a refusal nobody asks for the row again.
+_REFUSED_S = 0.05
+#: How long after it was needed last a row is suspected.
+_SUSPECTED_S = 10.0
+#: How many rows are suspected one by one.
+_MAX_SUSPECTED = 10_000
 
 
 class HeldRows:
-    """The rows that one committer suspects, on a server that locks rows."""
+    """The rows that one committer suspects to be held.
 
-    def __init__(self) -> None:
-        self._until: dict[RowKey, float] = {}  # until then a suspected row is refused unasked
-        self._tables: dict[Table, float] = {}  # until then each row of it is asked for
-        self._needed = 0.0
+    Args:
+        locks: the row locks of the server.
+        clock: of the process.
+    """
+
+    def __init__(self, locks: RowLocks, clock: Clock) -> None:
+        self._locks = locks
+        self._clock = clock
+        self._refused_until: dict[RowKey, float] = {}
+        self._suspected_tables: dict[Table, float] = {}  # table → until when
+        self._needed_at = 0.0
 
     def __bool__(self) -> bool:
-        now = time.monotonic()
-        if now - self._needed > _SUSPECTED_S or len(self._until) > _MOST_SUSPECTED:
-            self._until.clear()
-        if self._tables:
-            self._tables = {table: until for table, until in self._tables.items() if now < until}
-        return bool(self._until or self._tables)
+        now = self._clock.monotonic()
+        is_long_ago = now - self._needed_at > _SUSPECTED_S
+        if is_long_ago or len(self._refused_until) > _MAX_SUSPECTED:
+            self._refused_until.clear()
+        if self._suspected_tables:
+            tables = self._suspected_tables.items()
+            self._suspected_tables = {table: until for table, until in tables if now < until}
+        return bool(self._refused_until or self._suspected_tables)
 
     @contextmanager
     def about(self, key: RowKey | None, connection: Connection, cursor: Any) -> Iterator[None]:
         """Run a statement that locks a row, in a block.
 
         Args:
-            key: of the row; None where that is not known.
-            connection: inside the transaction.
-            cursor: the driver's.
+            key: key of the row; None if it is not known.
+            connection: the connection, inside the transaction.
+            cursor: the driver's cursor.
 
         Raises:
             RowHeld: the row is held.
-            LeftBehind: it may be.
+            Exception: the row may be held, and the transaction must end; see `RowLocks.abandon`.
         """
-        if key and (key in self._until or key.table in self._tables):
+        if key and (key in self._refused_until or key.table in self._suspected_tables):
             self._take(key, connection)
         with self.in_time(cursor, [key]):
             yield
 
     @contextmanager
     def in_time(self, cursor: Any, keys: Sequence[RowKey | None]) -> Iterator[None]:
-        """Suspect the rows of statements that wait for too long.
+        """Suspect the rows of statements that wait for too long, in a block.
 
         One that names no row may have a lot to do, and has the time that the server gives.
 
         Raises:
-            LeftBehind: they did.
+            Exception: a statement waited too long; see `RowLocks.abandon`.
         """
-        driver = cursor.connection
-        patience = driver._read_timeout  # there is no public way
-        driver._read_timeout = _PATIENCE_S if all(keys) else patience
-        try:
-            yield
-        except DBAPIError as error:
-            late = isinstance(getattr(error.orig, "__context__", None), TimeoutError)
-            if late or is_held(error):
-                self._suspect(keys)
-            if late and all(keys):
-                raise LeftBehind(driver.thread_id()) from error
-            raise
-        finally:
-            driver._read_timeout = patience
+        is_bounded = all(keys)
+        with self._locks.timeout(cursor, _PATIENCE_S if is_bounded else None):
+            try:
+                yield
+            except DBAPIError as error:
+                is_late = self._locks.is_timeout(error)
+                if is_late or is_held(error):
+                    self._suspect(keys)
+                if is_late and is_bounded:
+                    raise self._locks.abandon(cursor) from error
+                raise
 
     def _suspect(self, keys: Sequence[RowKey | None]) -> None:
-        self._needed = time.monotonic()
+        self._needed_at = self._clock.monotonic()
         for key in keys:
             if key:
-                self._until[key] = 0.0
-                self._tables[key.table] = self._needed + _SUSPECTED_S
+                self._refused_until[key] = 0.0
+                self._suspected_tables[key.table] = self._needed_at + _SUSPECTED_S
 
     def _take(self, key: RowKey, connection: Connection) -> None:
         """Lock a suspected row without waiting for it.
@@ -114,41 +108,11 @@ class HeldRows:
         Raises:
             RowHeld: it is held still.
         """
-        now = time.monotonic()
-        if self._until.get(key, 0.0) < now:
-            if _is_free(key, connection):
-                self._until.pop(key, None)
+        now = self._clock.monotonic()
+        if self._refused_until.get(key, 0.0) < now:
+            if self._locks.is_free(key, connection):
+                self._refused_until.pop(key, None)
                 return
             self._suspect([key])
-            self._until[key] = now + _REFUSED_S
+            self._refused_until[key] = now + _REFUSED_S
         raise RowHeld(f"{key} is held by another transaction; ask again")
-
-
-def end_left_behind(engine: Engine, thread: int) -> None:
-    """End a transaction whose connection is lost, so that it holds nothing.
-
-    Raises:
-        DBAPIError: the server is away.
-    """
-    with engine.connect() as connection:
-        try:
-            connection.exec_driver_sql(f"KILL {thread}")
-        except DBAPIError as error:
-            if not is_no_thread(error):
-                raise
-        there = f"SELECT 1 FROM information_schema.processlist WHERE id = {thread}"
-        deadline = time.monotonic() + _ENDED_S
-        while connection.exec_driver_sql(there).first() and time.monotonic() < deadline:
-            time.sleep(_LOOK_S)
-
-
-def _is_free(key: RowKey, connection: Connection) -> bool:
-    """Ask for a row; it stays locked for this transaction where it was free."""
-    found = select(literal(1)).select_from(key.table).where(*key.conditions)
-    try:
-        connection.execute(found.with_for_update(nowait=True))
-    except DBAPIError as error:
-        if trouble(error) is Trouble.HELD:
-            return False
-        raise
-    return True

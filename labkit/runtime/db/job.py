@@ -1,4 +1,4 @@
-"""What waits for a database to run it, and what every transaction there is handed."""
+"""Jobs: steps that wait for a database to run them, and what every transaction there is given."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -12,10 +12,28 @@ from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.steps import Event, Step
 from labkit.settings import Settings
 
+#: An event that was committed: its id, the event, and the `traceparent` of the step.
+Emitted = tuple[int, Event, str]
+
+#: How long a step waits for a held row, run again every now and then, while all others go on.
+_HELD_S = 2.0
+#: How long before its time is over the caller of a step that waits for a row is answered.
+_ANSWER_S = 0.1
+
 
 @dataclass(frozen=True)
 class TransactionDefaults:
-    """What a database hands to every transaction, and tells after each commit."""
+    """What a database gives to every transaction, and calls after each commit.
+
+    Attributes:
+        service: name of the service.
+        clock: the lab clock.
+        ids: makes ids.
+        settings: the lab's settings.
+        failpoints: the failpoints of the process.
+        write_outbox: writes the events of a transaction to its outbox.
+        committed: is called with the events of each commit.
+    """
 
     service: str
     clock: LabClock
@@ -23,7 +41,7 @@ class TransactionDefaults:
     settings: Settings
     failpoints: Failpoints
     write_outbox: Callable[[Transaction], None]
-    committed: Callable[[list[tuple[int, Event, str]]], None]
+    committed: Callable[[list[Emitted]], None]
 
 
 @dataclass
@@ -32,12 +50,12 @@ class Job:
 
     Attributes:
         step: the step.
-        command: what it is asked to do.
-        answer: where its answer goes, after the commit; a future of a thread or of the loop.
+        command: the command that it is run with.
+        answer: the future of its answer, after the commit; a thread's future or the loop's.
         expires: when nobody waits for it any more, by the monotonic clock.
-        trace: of the request, as text; empty where it is not traced.
+        trace: the request's `traceparent`; empty if it is not traced.
         crossed: whether a failpoint has acted on it; then no other does.
-        held_since: when it met a held row first, by the monotonic clock; 0 where it did not.
+        held_since: when it met a held row first, by the monotonic clock; 0 if it did not.
     """
 
     step: Step[Any, Any]
@@ -48,6 +66,12 @@ class Job:
     crossed: bool = False
     held_since: float = 0.0
 
+    @property
+    def held_until(self) -> float:
+        """Return when a step that met a held row is answered with that, at the latest."""
+        return min(self.expires - _ANSWER_S, self.held_since + _HELD_S)
 
-#: What became of some works: each with its answer, or with what was raised.
+
+#: The results of some jobs: each with its answer, or with the exception that was raised.
 JobResults = list[tuple[Job, Any]]
+Deliver = Callable[[JobResults], None]

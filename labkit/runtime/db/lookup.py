@@ -1,4 +1,4 @@
-"""Lookups: steps that find one row by a key; those of a group are found by one query.
+"""Lookups: steps that find one row by a key; one query finds the rows of a whole group.
 
 A query by itself costs MySQL and its driver 0.27 ms of CPU, one of ten that go together 0.06.
 """
@@ -17,14 +17,16 @@ from labkit.runtime.steps import Step
 A = TypeVar("A")
 Q = TypeVar("Q")
 Key = Column[Any]
+#: Key column → its value → the row.
+Prefetched = Mapping[Key, Mapping[Any, Any]]
 
 
 def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[Q, A]]:
     """Mark a function `(row, query) -> answer` as a step that finds one row and changes nothing.
 
     Args:
-        key: the row is the one where this column is as the query's field of the same name; the
-            function is given None where there is none.
+        key: the column that finds the row, by the query's field of the same name; the function
+            is given None if there is no row.
     """
 
     def mark(answer: Callable[[Any, Q], A]) -> Step[Q, A]:
@@ -32,7 +34,7 @@ def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[Q, A]]:
         def function(tx: Transaction, query: Q) -> A:
             value = getattr(query, key.name)
             rows = tx.prefetched.get(key)
-            if rows is None:  # it is not run by a group
+            if rows is None:  # no group runs it
                 rows = _find(tx.connection, tx.cursor, key, {value})
             return answer(rows.get(value), query)
 
@@ -41,34 +43,32 @@ def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[Q, A]]:
     return mark
 
 
-def find_together(
-    connection: Connection, cursor: Any, group: list[Job]
-) -> dict[Key, Mapping[Any, Any]]:
-    """Find what the lookups of a group look up.
+def prefetch(connection: Connection, cursor: Any, group: list[Job]) -> Prefetched:
+    """Find the rows that the lookups of a group ask for.
 
     Args:
-        connection: inside the group's transaction.
-        cursor: the driver's.
+        connection: the connection, inside the group's transaction.
+        cursor: the driver's cursor.
         group: lookups, and other steps.
 
     Returns:
-        Key → its value → the row, where there is one.
+        Key → its value → the row, if there is one.
     """
     wanted: dict[Key, set[Any]] = {}
-    for work in group:
-        key = work.step.key
+    for job in group:
+        key = job.step.key
         if key is not None:
-            wanted.setdefault(key, set()).add(getattr(work.command, key.name))
+            wanted.setdefault(key, set()).add(getattr(job.command, key.name))
     return {key: _find(connection, cursor, key, values) for key, values in wanted.items()}
 
 
 def _find(connection: Connection, cursor: Any, key: Key, values: set[Any]) -> Mapping[Any, Any]:
     query = _query(key, len(values), connection.dialect)
-    found = query.execute(cursor, {str(at): value for at, value in enumerate(values)}).rows
-    return {getattr(row, key.name): row for row in found}
+    rows = query.execute(cursor, {str(n): value for n, value in enumerate(values)}).rows
+    return {getattr(row, key.name): row for row in rows}
 
 
 @cache
 def _query(key: Key, size: int, dialect: Dialect) -> CompiledStatement:
-    any_of = key.in_([bindparam(str(at), type_=key.type) for at in range(size)])
+    any_of = key.in_([bindparam(str(n), type_=key.type) for n in range(size)])
     return CompiledStatement(select(key.table).where(any_of).compile(dialect=dialect), dialect, "")

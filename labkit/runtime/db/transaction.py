@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from labkit.runtime.db.compiled import CompiledStatement, Rows, cursor_of
 from labkit.runtime.db.deferred import DeferredWrites
-from labkit.runtime.db.engines import is_duplicate
+from labkit.runtime.db.errors import is_duplicate
 from labkit.runtime.db.held_rows import HeldRows
 from labkit.runtime.db.row_keys import row_key_of
 from labkit.runtime.db.statements import BoundStatement, Key, insertion, row_of_key

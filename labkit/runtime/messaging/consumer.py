@@ -13,7 +13,7 @@ from labkit.results import Result
 from labkit.runtime import critical
 from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.database import Database
-from labkit.runtime.db.engines import is_away, is_held
+from labkit.runtime.db.errors import is_away, is_held
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import inbox
