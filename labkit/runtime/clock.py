@@ -11,6 +11,7 @@ would wait. So the wall clock of a home is read from the machine once, when its 
 and from there on runs with the monotonic clock, the same in all processes.
 """
 
+import asyncio
 import json
 import os
 import time
@@ -20,6 +21,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from labkit.boot import boot_id
 from labkit.files import making_sense_of
@@ -219,3 +221,35 @@ def _close(descriptor: int, opened_by: int) -> None:
     """Close what this process opened: a forked child may have another file by that number."""
     if opened_by == os.getpid():
         os.close(descriptor)
+
+
+class Clock(Protocol):
+    """The clocks that logic may wait by; a simulation has its own."""
+
+    def monotonic(self) -> float:
+        """Return the seconds of the monotonic clock."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Return the milliseconds of the wall clock."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class MachineClock:
+    """The clocks of this machine."""
+
+    def monotonic(self) -> float:
+        """Return the seconds of the monotonic clock."""
+        return time.monotonic()
+
+    def wall_ms(self) -> int:
+        """Return the milliseconds of the wall clock."""
+        return wall_ms()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait in the event loop."""
+        await asyncio.sleep(seconds)

@@ -16,11 +16,11 @@ from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import dead_letters, inbox, outbox
 from labkit.runtime.messaging.admin import AdminService, Edge
-from labkit.runtime.messaging.consumer import Inbox
+from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.dead_letters import StuckItem
-from labkit.runtime.messaging.kafka import Broker
 from labkit.runtime.messaging.outbox import Groups
-from labkit.runtime.messaging.reading import Reading
+from labkit.runtime.messaging.ports import Broker
+from labkit.runtime.messaging.reading import LostQuery, Reading
 from labkit.runtime.messaging.relay import Relay
 from labkit.runtime.registry.files import Instance
 from labkit.runtime.registry.ids import IdMaker
@@ -126,10 +126,10 @@ class Runtime:
             self.settings.audit_delay,
         )
         self._database = Database(
-            self.home.database_url(self.service.name), self._context(relay.hand_over)
+            self.home.database_url(self.service.name), self._context(relay.send_all)
         )
         handlers = {event.topic: (event, step) for event, step in self.service.handlers.items()}
-        self._inbox = Inbox(
+        self._consumer = EventConsumer(
             self.service.name, handlers, self._broker, self._database, self._failpoints
         )
         self._server = Server(self.service.name, self.home.secret, self._place)
@@ -147,10 +147,10 @@ class Runtime:
         }
         self._server.add(AdminService, desk)
         self.announce(await self._server.start())
-        self._inbox.start()
+        self._consumer.start()
         works = {
             "relay": relay.run(self._database, self._groups),
-            "retries": self._inbox.run_retries(),
+            "retries": self._consumer.run_retries(),
             "health": self._server.keep_health(critical.stuck),
             **{sweep.name: self._sweep(sweep) for sweep in self.service.sweeps},
         }
@@ -197,21 +197,24 @@ class Runtime:
         await self._server.stop()
         for task in self._tasks:
             task.cancel()
-        await asyncio.to_thread(self._inbox.stop)
+        await self._consumer.stop()
         await self.calls.close()
         await asyncio.to_thread(self._database.close)
         await asyncio.to_thread(self.registry.close)
 
     def _context(
-        self, hand_over: Callable[[list[outbox.OutboxMessage]], None]
+        self, send_all: Callable[[list[outbox.OutboxMessage]], None]
     ) -> TransactionDefaults:
+        loop = asyncio.get_running_loop()
+
         def committed(emitted: list[tuple[int, Event, str]]) -> None:
-            hand_over(
-                [
-                    outbox.message_of(event_id, event, self._groups[event.topic], trace)
-                    for event_id, event, trace in emitted
-                ]
-            )
+            """Hand what a commit wrote to the relay, from the committer's thread."""
+            messages = [
+                outbox.message_of(event_id, event, self._groups[event.topic], trace)
+                for event_id, event, trace in emitted
+            ]
+            if messages:
+                loop.call_soon_threadsafe(send_all, messages)
 
         lease = self.registry.lease_worker(int(self.settings.worker_reserve * 1000))
         return TransactionDefaults(
@@ -248,15 +251,17 @@ class Runtime:
     ) -> "asyncio.Future[inbox.Missing]":
         return self._database.ask(inbox.find_missing, query, expires)
 
-    async def _find_lost(self, query: inbox.MissingQuery, expires: float) -> Reading:
-        behind_s = self._inbox.progress.behind_s()  # before: it is true of what is found then
+    async def _find_lost(self, query: LostQuery, expires: float) -> Reading:
+        behind_s = {  # before: it is true of what is found then
+            event_id: self._consumer.behind_s(*route) for event_id, route in query.routes.items()
+        }
         missing = await self._database.ask(inbox.find_missing, query, expires, behind_writes=True)
         return Reading(missing=missing, behind_s=behind_s)
 
     async def _retry(self, thing: StuckItem) -> Result[None]:
         """Drive one event by hand, on its way out or in."""
         if not thing.outbox:
-            return await self._inbox.retry(thing)
+            return await self._consumer.retry(thing)
         if await self.run(outbox.hurry, thing.number):
             return Result[None].ok(message=f"event {thing.number} is sent again now")
         text = f"event {thing.number} is settled, or was never in the outbox of {self.service.name}"

@@ -32,11 +32,11 @@ def fix_4():
     """Sent is not settled: only the inboxes of all groups say that."""
     return {
         "messaging.relay.Relay._mark_sent": """
-async def _mark_sent(self, parcel):
+async def _mark_sent(self, message):
     try:
-        await self._database.run(outbox.mark_sent, [parcel.event_id])
+        await self._database.run(outbox.mark_sent, [message.event_id])
     except Exception:
-        log.exception("event %d of %s is not marked", parcel.event_id, self._service)
+        log.exception("event %d of %s is not marked", message.event_id, self._service)
 """
     }
 

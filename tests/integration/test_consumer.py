@@ -8,8 +8,10 @@ import pytest
 from labkit.lab import Lab
 from labkit.runtime.messaging import kafka as broker_module
 from labkit.runtime.messaging import topics
-from labkit.runtime.messaging.kafka import Broker, GroupLost, Membership
+from labkit.runtime.messaging.kafka import KafkaBroker
+from labkit.runtime.messaging.kafka_consumer import Membership
 from labkit.runtime.messaging.outbox import OutboxMessage
+from labkit.runtime.messaging.ports import GroupLost
 from labkit.stack.setup.topics import ground_of
 from tests.support.waiting import until
 
@@ -24,11 +26,11 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
 
     On a real Kafka one in fifty consumers was seen to burn a core instead, out of its group.
     """
-    with closing(Broker(ground_of(lab.home), "joining").consumer(["paid"])) as consumer:
+    with closing(KafkaBroker(ground_of(lab.home), "joining").open_member(["paid"])) as consumer:
         coordinator, membership = consumer._client._coordinator, consumer._membership
 
         def joined() -> bool:
-            return not list(consumer.poll(0.2)) and not membership.joining
+            return not consumer.poll(0.2).deliveries and not membership.joining
 
         until(joined, "it is in its group", seconds=30)
         join, joins = coordinator._do_join_and_sync_async, []
@@ -50,15 +52,15 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
 def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
     """Who subscribes before a topic is there, as after a broker forgot all it held, hears of it."""
     ground = ground_of(lab.home)
-    broker, topic = Broker(ground, "early"), "made_later"
+    broker, topic = KafkaBroker(ground, "early"), "made_later"
     with (
-        closing(broker.consumer(["paid", topic])) as consumer,
-        closing(broker.producer()) as producer,
+        closing(broker.open_member(["paid", topic])) as consumer,
+        closing(broker.open_producer()) as producer,
     ):
-        until(lambda: not list(consumer.poll(0.2)) and not consumer._membership.joining, "it joins")
+        until(lambda: consumer.poll(0.2).assigned, "it joins")
         topics.make(ground, [ground.prefix + topic])
         producer.send(OutboxMessage(event_id=1, topic=topic, tag="", key="1", body="{}")).get(10)
-        (delivery,) = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
+        (delivery,) = until(lambda: consumer.poll(0.2).deliveries, "it hears", seconds=30)
     topics.remove(ground, [ground.prefix + topic])
     assert (delivery.topic, delivery.event_id) == (topic, 1)
 
@@ -69,27 +71,28 @@ def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
     The records are more than a poll gives, and in all partitions.
     """
     ground, many = ground_of(lab.home), 450
-    broker, topic = Broker(ground, "counting"), "counted"
+    broker, topic = KafkaBroker(ground, "counting"), "counted"
     topics.make(ground, [ground.prefix + topic])
-    with closing(broker.producer()) as producer:
-        parcels = [
+    with closing(broker.open_producer()) as producer:
+        messages = [
             OutboxMessage(event_id=number, topic=topic, tag="", key=str(number), body="{}")
             for number in range(1, many + 1)
         ]
-        for sent in [producer.send(parcel) for parcel in parcels]:
+        for sent in [producer.send(message) for message in messages]:
             sent.get(10)
-    with closing(broker.consumer([topic])) as consumer:
-        heard, heard_at = set[int](), []
+    with closing(broker.open_member([topic])) as consumer:
+        heard, counts = set[int](), list[int]()
 
         def has_read_all() -> bool:
-            heard.update(delivery.event_id for delivery in consumer.poll(0.2))
-            if consumer.has_joined and consumer.has_read_all():
-                heard_at.append(len(heard))
-            return bool(heard_at)
+            polled = consumer.poll(0.2)
+            heard.update(delivery.event_id for delivery in polled.deliveries)
+            if polled.assigned and polled.read == polled.assigned:
+                counts.append(len(heard))
+            return bool(counts)
 
         until(has_read_all, "it has read all", seconds=60)
     topics.remove(ground, [ground.prefix + topic])
-    assert heard_at == [many]
+    assert counts == [many]
 
 
 def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,23 +101,23 @@ def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.Monke
     Seen where the embedded broker was killed and back while consumers joined: they were deaf.
     """
     ground = ground_of(lab.home)
-    broker, topic = Broker(ground, "wedged"), "heard_by_nobody_else"
+    broker, topic = KafkaBroker(ground, "wedged"), "heard_by_nobody_else"
     topics.make(ground, [ground.prefix + topic])
     monkeypatch.setattr(broker_module, "_PATIENCE", 1.0)
-    with closing(broker.producer()) as producer:
+    with closing(broker.open_producer()) as producer:
         producer.send(OutboxMessage(event_id=7, topic=topic, tag="", key="1", body="{}")).get(10)
-    with closing(broker.consumer([topic])) as consumer:
+    with closing(broker.open_member([topic])) as consumer:
 
         async def never() -> Any:
             await consumer._client._net.sleep(3600)
 
         monkeypatch.setattr(consumer._client._coordinator, "_do_join_and_sync_async", never)
         with pytest.raises(GroupLost, match="the group of wedged lets nobody in"):
-            until(lambda: list(consumer.poll(0.2)), "it gives up", seconds=30)
+            until(lambda: consumer.poll(0.2).deliveries, "it gives up", seconds=30)
         monkeypatch.setattr(consumer, "_membership", Membership())
         consumer._membership.joining = False  # so that closing waits for nothing
     broker.change_group()
-    with closing(broker.consumer([topic])) as consumer:
-        deliveries = until(lambda: list(consumer.poll(0.2)), "it hears", seconds=30)
+    with closing(broker.open_member([topic])) as consumer:
+        deliveries = until(lambda: consumer.poll(0.2).deliveries, "it hears", seconds=30)
     topics.remove(ground, [ground.prefix + topic])
     assert [(delivery.group, delivery.event_id) for delivery in deliveries] == [("wedged", 7)]

@@ -7,8 +7,7 @@ from course.bugs.bug import bug
 from labkit.runtime.db.tables import SENT, SETTLED
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging import outbox
-from labkit.runtime.messaging.admin import AdminService
-from labkit.runtime.messaging.audit import Findings
+from labkit.runtime.messaging.audit import Findings, PatientAdmin
 from labkit.runtime.messaging.outbox import OutboxMessage, Wiring
 
 settled_without_a_new_group = bug(
@@ -49,11 +48,11 @@ lag_is_loss = bug(
 
 @lag_is_loss.replaces("labkit.runtime.messaging.audit:_tell_lag_from_loss")
 async def _(
-    _desk: AdminService,
+    _admin: PatientAdmin,
     group: str,
     lacked: list[OutboxMessage],
     _audit_delay: float,
     findings: Findings,
 ) -> None:
-    for parcel in lacked:
-        findings.lost[parcel.event_id].append(group)
+    for message in lacked:
+        findings.lost[message.event_id].append(group)

@@ -1,7 +1,7 @@
 """Bugs of the outbox, of sending, and of the inbox."""
 
+import asyncio
 import os
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,10 +14,12 @@ from labkit.runtime.db.operations import claim
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.injection.failpoints import Refused
 from labkit.runtime.messaging import consumer, inbox, outbox, relay
-from labkit.runtime.messaging.consumer import Inbox
+from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.inbox import Delivery
-from labkit.runtime.messaging.kafka import Broker, BrokerError, Consumer
+from labkit.runtime.messaging.kafka import KafkaBroker
+from labkit.runtime.messaging.kafka_consumer import Member
 from labkit.runtime.messaging.outbox import OutboxMessage
+from labkit.runtime.messaging.ports import BrokerError, Consumer
 from labkit.runtime.messaging.relay import Relay
 from labkit.runtime.steps import Event, Step
 from labkit.shop import goods, users
@@ -45,12 +47,12 @@ def settled_when_sent(seeded: Bug) -> None:
     """Have the relay ask nobody whether an event arrived: what else loses is not healed then."""
 
     @seeded.replaces("labkit.runtime.messaging.relay:Relay._mark_sent")
-    async def _(self: Relay, parcel: OutboxMessage) -> None:
+    async def _(self: Relay, message: OutboxMessage) -> None:
         try:
-            await self._database.run(outbox.mark_sent, [parcel.event_id])
-            await self._database.run(outbox.mark_settled, [parcel])
+            await self._database.run(outbox.mark_sent, [message.event_id])
+            await self._database.run(outbox.mark_settled, [message])
         except Exception:
-            relay.log.exception("event %d of %s is not marked", parcel.event_id, self._service)
+            relay.log.exception("event %d of %s is not marked", message.event_id, self._service)
 
 
 settled_at_the_acknowledgement = bug(
@@ -73,12 +75,12 @@ settled_when_sent(marked_before_it_is_sent)
 
 
 @marked_before_it_is_sent.replaces("labkit.runtime.messaging.relay:Relay._send_once")
-async def _(self: Relay, parcel: OutboxMessage) -> None:
-    await self._mark_sent(parcel)
+async def _(self: Relay, message: OutboxMessage) -> None:
+    await self._mark_sent(message)
     try:
-        await self._carry(parcel)
+        await self._carry(message)
     except (BrokerError, Refused) as error:
-        await self._postpone([parcel], tables.UNSENT, str(error))
+        await self._postpone([message], tables.UNSENT, str(error))
 
 
 error_is_printed = bug(
@@ -93,12 +95,12 @@ settled_when_sent(error_is_printed)
 
 
 @error_is_printed.replaces("labkit.runtime.messaging.relay:Relay._send_once")
-async def _(self: Relay, parcel: OutboxMessage) -> None:
+async def _(self: Relay, message: OutboxMessage) -> None:
     try:
-        await self._carry(parcel)
+        await self._carry(message)
     except (BrokerError, Refused) as error:
-        relay.log.error("event %d could not be sent: %s", parcel.event_id, error)
-    await self._mark_sent(parcel)
+        relay.log.error("event %d could not be sent: %s", message.event_id, error)
+    await self._mark_sent(message)
 
 
 offset_first = bug(
@@ -110,18 +112,18 @@ offset_first = bug(
 settled_when_sent(offset_first)
 
 
-@offset_first.replaces("labkit.runtime.messaging.consumer:Inbox._poll")
-def _(self: Inbox, polled: Consumer) -> None:
-    deliveries = list(polled.poll(0.2))
+@offset_first.replaces("labkit.runtime.messaging.consumer:EventConsumer._poll")
+async def _(self: EventConsumer, consumer: Consumer) -> None:
+    deliveries = (await consumer.poll(0.2)).deliveries
     if not deliveries:
         return
-    polled.commit()
-    futures = [self._submit(self._first[message.topic], message) for message in deliveries]
-    for delivery, future in zip(deliveries, futures, strict=True):
+    await consumer.commit()
+    answers = [self._begin(self._first[delivery.topic], delivery) for delivery in deliveries]
+    for delivery, answer in zip(deliveries, answers, strict=True):
         try:
-            future.result()
+            await answer
         except Exception as error:
-            self._keep(delivery, error)
+            await self._keep(delivery, error)
 
 
 processing_for_ever = bug(
@@ -170,13 +172,13 @@ poison_blocks = bug(
 )
 
 
-@poison_blocks.replaces("labkit.runtime.messaging.consumer:Inbox._keep")
-def _(self: Inbox, delivery: Delivery, error: Exception) -> None:
-    while not self._stopping.is_set():
+@poison_blocks.replaces("labkit.runtime.messaging.consumer:EventConsumer._keep")
+async def _(self: EventConsumer, delivery: Delivery, error: BaseException) -> None:
+    while not self._stopping:
         consumer.log.warning("event %d of %s: %s", delivery.event_id, self._group, error)
-        time.sleep(0.1)
+        await asyncio.sleep(0.1)
         try:
-            return self._database.submit(self._first[delivery.topic], delivery).result()
+            return await self._database.run(self._first[delivery.topic], delivery)
         except Exception as again:
             error = again
     return None
@@ -212,14 +214,14 @@ def _(tx: Transaction, event: OrderPaid) -> None:
         operation.apply(amount=points)
 
 
-_consumer = Broker.consumer  # the right one
+_open_member = KafkaBroker.open_member  # the right one
 
 
-def _joined(self: Broker, topics: Iterable[str], group: str) -> Consumer:
-    """A consumer in a group of another name."""
-    joined = _consumer(Broker(self._ground, group), topics)
-    joined._group = self._group  # its deliveries are still those of its service
-    return joined
+def _member_of(self: KafkaBroker, topics: Iterable[str], group: str) -> Member:
+    """Make a member of a group of another name."""
+    member = _open_member(KafkaBroker(self._ground, group), topics)
+    member._group = self._group  # its deliveries are still those of its service
+    return member
 
 
 one_group_for_all = bug(
@@ -232,9 +234,9 @@ one_group_for_all = bug(
 )
 
 
-@one_group_for_all.replaces("labkit.runtime.messaging.kafka:Broker.consumer")
-def _(self: Broker, topics: Iterable[str]) -> Consumer:
-    return _joined(self, topics, "shop")
+@one_group_for_all.replaces("labkit.runtime.messaging.kafka:KafkaBroker.open_member")
+def _(self: KafkaBroker, topics: Iterable[str]) -> Member:
+    return _member_of(self, topics, "shop")
 
 
 broadcast = bug(
@@ -247,9 +249,9 @@ broadcast = bug(
 every_delivery_counts(broadcast)
 
 
-@broadcast.replaces("labkit.runtime.messaging.kafka:Broker.consumer")
-def _(self: Broker, topics: Iterable[str]) -> Consumer:
-    return _joined(self, topics, f"{self._group}-{os.getpid()}")
+@broadcast.replaces("labkit.runtime.messaging.kafka:KafkaBroker.open_member")
+def _(self: KafkaBroker, topics: Iterable[str]) -> Member:
+    return _member_of(self, topics, f"{self._group}-{os.getpid()}")
 
 
 @broadcast.replaces("labkit.shop.goods:return_stock")

@@ -19,7 +19,7 @@ from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection import standing
 from labkit.runtime.injection.standing import StandingFault, StandingFaults
 from labkit.runtime.messaging import inbox
-from labkit.runtime.messaging.consumer import Inbox
+from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.inbox import Delivery, Failure
 from labkit.runtime.registry.ids import NoIds
 
@@ -93,9 +93,9 @@ def _(_self: CauseText, value: str | None, _dialect: Any) -> str | None:
     return value
 
 
-@text_without_end.replaces("labkit.runtime.messaging.consumer:Inbox._store")
-def _(self: Inbox, failure: Failure) -> None:
-    self._database.submit(inbox.keep_failure, failure).result()
+@text_without_end.replaces("labkit.runtime.messaging.consumer:EventConsumer._store")
+async def _(self: EventConsumer, failure: Failure) -> None:
+    await self._database.run(inbox.keep_failure, failure)
 
 
 thread_ends = bug(

@@ -46,6 +46,7 @@ class Database:
         expires: float = float("inf"),
         *,
         behind_writes: bool = False,
+        bounded: bool = True,
     ) -> "asyncio.Future[A]":
         """Queue a step to be run and committed.
 
@@ -55,6 +56,8 @@ class Database:
             expires: when nobody waits for it any more (monotonic clock); then it is not begun.
             behind_writes: whether a step that only reads waits for all writes that were queued
                 before, and sees them; if nothing can be written, it has no answer.
+            bounded: whether it is refused where too many steps wait: not where its caller bounds
+                itself.
 
         Returns:
             A future of the step's answer, after the commit. It may raise what the step raised,
@@ -67,7 +70,7 @@ class Database:
         """
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         committer = self._writer if behind_writes else self._committer_of(step)
-        committer.put(Job(step, command, answer, expires, tracing.inject()), bounded=True)
+        committer.put(Job(step, command, answer, expires, tracing.inject()), bounded=bounded)
         return answer
 
     def submit(self, step: Step[C, A], command: C, trace: str = "") -> "Future[A]":

@@ -1,11 +1,11 @@
-"""The desk of every service: what the runtime of one asks of another, and people of both."""
+"""The admin service that each service has: for the runtime of the others, and for people."""
 
 from typing import Protocol
 
 from labkit.results import Message, Result
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
-from labkit.runtime.messaging.reading import Reading
+from labkit.runtime.messaging.reading import LostQuery, Reading
 
 
 class AskAround(Message):
@@ -28,11 +28,11 @@ class AdminService(Protocol):
     """Served by every service that has a database."""
 
     async def find_missing(self, query: MissingQuery) -> Missing:
-        """Which of these messages does the group not have in its inbox?"""
+        """Find the messages that the group does not have in its inbox."""
         ...
 
-    async def find_lost(self, query: MissingQuery) -> Reading:
-        """Which of them does it lack behind all that it has begun, and how far has it read?"""
+    async def find_lost(self, query: LostQuery) -> Reading:
+        """Find those that it lacks behind all that it has begun, and say how far it has read."""
         ...
 
     async def retry(self, thing: StuckItem) -> Result[None]:

@@ -1,41 +1,59 @@
-"""How far a consumer has read: what lies behind that is lost if its group does not have it."""
+"""How far a consumer has read: what lies behind that is lost if its group does not have it.
 
-import math
-import time
+An instance answers only for the partitions that its group has given to it. What lies in another
+one is for the instance that reads that: the audit asks again, and comes to it in the end.
+"""
 
 from labkit.results import Message
-from labkit.runtime.messaging.inbox import Missing
+from labkit.runtime.clock import Clock
+from labkit.runtime.messaging.inbox import Missing, MissingQuery
+from labkit.runtime.messaging.ports import Partition, Polled
+
+#: The age of something that never happened; JSON has no number that is infinite.
+NEVER_S = 1e9
+
+
+class LostQuery(MissingQuery):
+    """The audit's second question: has the group lost these messages, or not read them yet?
+
+    Attributes:
+        routes: event id → topic and key of the message, which tell its partition.
+    """
+
+    routes: dict[int, tuple[str, str]]
 
 
 class Reading(Message):
-    """What a group lacks, and how far it has read.
+    """What a group lacks, and how far the instance that was asked has read.
 
     Attributes:
         missing: what it lacks, after all that waited for its database before the question.
-        behind_s: how long ago it had read all that the broker held then.
+        behind_s: event id → how long ago the instance had read all that the broker held then in
+            the partition of that event.
     """
 
     missing: Missing
-    behind_s: float
+    behind_s: dict[int, float]
 
 
 class Progress:
-    """When the consumer of one process had last read all there was."""
+    """When one instance had last read all there was, for each of its partitions."""
 
-    def __init__(self) -> None:
-        self._read_at = -math.inf
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._read_at: dict[Partition, float] = {}
 
-    def note(self, at: float, *, joined: bool) -> None:
-        """Note that all that was there at a time is read, and taken care of.
+    def note(self, polled: Polled, at: float) -> None:
+        """Note that what was polled is taken care of, and forget partitions that others read now.
 
         Args:
-            at: by the monotonic clock.
-            joined: whether the consumer is a member of its group; one that waits to be one again
-                reads all there is, of a broker that is away.
+            polled: by a poll.
+            at: when it began, by the monotonic clock.
         """
-        if joined or self._read_at > -math.inf:
-            self._read_at = at
+        kept = {part: read for part, read in self._read_at.items() if part in polled.assigned}
+        self._read_at = kept | dict.fromkeys(polled.read, at)
 
-    def behind_s(self) -> float:
-        """Return how many seconds ago that was; very many where it never was."""
-        return min(time.monotonic() - self._read_at, 1e9)  # no number of JSON is infinite
+    def behind_s(self, partition: Partition | None) -> float:
+        """Return how many seconds ago all of a partition was read."""
+        read_at = self._read_at.get(partition) if partition else None
+        return NEVER_S if read_at is None else self._clock.monotonic() - read_at

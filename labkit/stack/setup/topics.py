@@ -3,7 +3,7 @@
 from labkit.home import Home
 from labkit.runtime.messaging import topics
 from labkit.runtime.messaging.inbox import DeadLetter
-from labkit.runtime.messaging.kafka import Broker, Ground
+from labkit.runtime.messaging.kafka import Ground, KafkaBroker
 from labkit.shop.wiring import GROUPS, SERVICES
 
 
@@ -32,9 +32,9 @@ def prefix_of(home: Home, generation: int) -> str:
     return f"labkit-{home.mark}-{generation}-"
 
 
-def broker_of(home: Home, service: str) -> Broker:
+def broker_of(home: Home, service: str) -> KafkaBroker:
     """Return the broker as one service sees it."""
-    return Broker(ground_of(home), service)
+    return KafkaBroker(ground_of(home), service)
 
 
 def topics_of(ground: Ground) -> list[str]:

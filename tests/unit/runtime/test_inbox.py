@@ -5,7 +5,6 @@ import itertools
 import json
 import sqlite3
 from collections.abc import Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,10 +24,11 @@ from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 from labkit.runtime.injection.failpoints import Failpoints, FailpointStore
 from labkit.runtime.messaging import inbox, outbox
-from labkit.runtime.messaging.consumer import Inbox
+from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import BodyChanged, Delivery, Failure, Missing, MissingQuery
-from labkit.runtime.messaging.kafka import Broker, Consumer, Ground
+from labkit.runtime.messaging.kafka import Ground, KafkaBroker
+from labkit.runtime.messaging.ports import Consumer, Polled
 from labkit.runtime.registry.ids import NothingReserved
 from labkit.runtime.steps import Step, step
 from labkit.shop.messages import OrderCancelled
@@ -297,8 +297,11 @@ def test_however_events_come_each_is_handled_once(
     assert given_out(store) == len(store.rows(TABLE, status=DONE))
 
 
+Running = tuple[EventConsumer, Store, Database]
+
+
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[tuple[Inbox, Store, Database]]:
+def running(tmp_path: Path) -> Iterator[Running]:
     """The inbox of goods as its service runs it; no broker is asked for anything here."""
     url = f"sqlite:///{tmp_path / 'goods'}.sqlite"
     store = Store("goods", tmp_path, url)
@@ -316,8 +319,8 @@ def running(tmp_path: Path) -> Iterator[tuple[Inbox, Store, Database]]:
     )
     database = Database(url, context)
     handlers = {"order_cancel": (OrderCancelled, give_one)}
-    broker = Broker(Ground("127.0.0.1:1", "", keeps=False, partitions=4, session=3), "goods")
-    yield Inbox("goods", handlers, broker, database, failpoints), store, database
+    broker = KafkaBroker(Ground("127.0.0.1:1", "", keeps=False, partitions=4, session=3), "goods")
+    yield EventConsumer("goods", handlers, broker, database, failpoints), store, database
     database.close()
     store.engine.dispose()
 
@@ -330,7 +333,7 @@ async def _until(condition: Any, work: Any) -> None:
     task.cancel()
 
 
-def test_poison_stops_nobody(running: tuple[Inbox, Store, Database], tmp_path: Path) -> None:
+def test_poison_stops_nobody(running: Running, tmp_path: Path) -> None:
     """One row that fails for ever, retried first: the others are handled, it goes on waiting; and
     a failure that cannot be kept at once does not end the retries."""
     work, store, _ = running
@@ -349,7 +352,7 @@ def test_poison_stops_nobody(running: tuple[Inbox, Store, Database], tmp_path: P
 
 
 def test_where_no_ids_can_be_made_no_tries_are_burnt(
-    running: tuple[Inbox, Store, Database], monkeypatch: pytest.MonkeyPatch
+    running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That is none of the event's doing: it waits for as long as it takes, and is done then."""
     work, store, _ = running
@@ -369,7 +372,7 @@ def test_where_no_ids_can_be_made_no_tries_are_burnt(
 
 
 def test_where_too_much_waits_no_tries_are_burnt(
-    running: tuple[Inbox, Store, Database], monkeypatch: pytest.MonkeyPatch
+    running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database that takes no more steps has refused the retry before it began."""
     work, store, database = running
@@ -392,30 +395,36 @@ def test_where_too_much_waits_no_tries_are_burnt(
 class Offsets:
     """What was polled is taken care of."""
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         """Note it."""
 
 
 def test_all_that_was_polled_is_handled_as_soon_as_the_database_is_back(
-    running: tuple[Inbox, Store, Database], monkeypatch: pytest.MonkeyPatch
+    running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The outage is waited for once, and not by each message of it."""
     work, store, database = running
     away = sqlite3.OperationalError("database is locked")
-    submit, asked = database.submit, itertools.count()
+    ask, asked = database.ask, itertools.count()
 
-    def submit_later(which: Step[Any, Any], command: Any) -> "Future[Any]":
+    async def ask_later(which: Step[Any, Any], command: Any, *, bounded: bool) -> Any:
         if next(asked) >= 40:
-            return submit(which, command)
-        answer: Future[Any] = Future()
-        answer.set_exception(OperationalError("BEGIN IMMEDIATE", {}, away))
-        return answer
+            return await ask(which, command, bounded=bounded)
+        raise OperationalError("BEGIN IMMEDIATE", {}, away)
 
-    monkeypatch.setattr(database, "submit", submit_later)
-    monkeypatch.setattr(work._failpoints, "cross", lambda _: None)
+    async def cross(_name: str) -> None:
+        """Nothing is armed."""
+
     pauses: list[float] = []
-    monkeypatch.setattr("labkit.runtime.messaging.consumer.time.sleep", pauses.append)
-    work._take(cast(Consumer, Offsets()), [delivery(number) for number in range(1, 40)])
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(database, "ask", ask_later)
+    monkeypatch.setattr(work._failpoints, "cross_async", cross)
+    monkeypatch.setattr(work._clock, "sleep", pause)
+    polled = [delivery(number) for number in range(1, 40)]
+    asyncio.run(work._take(cast(Consumer, Offsets()), polled))
     assert given_out(store) == 39
     assert len(pauses) == 1
 
@@ -426,32 +435,36 @@ class RefusingBroker:
     def __init__(self) -> None:
         self.asked = 0
 
-    def consumer(self, _topics: Any) -> "RefusingBroker":
+    async def join(self, _topics: Any) -> "RefusingBroker":
         """One more who will be refused."""
         self.asked += 1
         return self
 
-    def poll(self, _timeout: float) -> Iterator[Delivery]:
+    async def poll(self, _timeout_s: float) -> Polled:
         """Nothing is read by who is not in the group."""
         raise InvalidSessionTimeoutError
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Leaving asks the group, too."""
         raise InvalidSessionTimeoutError
 
 
 def test_a_consumer_that_cannot_even_leave_is_made_anew(
-    running: tuple[Inbox, Store, Database], monkeypatch: pytest.MonkeyPatch
+    running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The service goes on asking; a thread that ended would leave it deaf for ever."""
+    """The service goes on asking; a consumer that ended would leave it deaf for ever."""
     work, broker = running[0], RefusingBroker()
     monkeypatch.setattr(work, "_broker", broker)
-    work.start()
-    eventually(lambda: broker.asked >= 3)
-    work.stop()
+
+    async def consume() -> None:
+        work.start()
+        await asyncio.to_thread(eventually, lambda: broker.asked >= 3)
+        await work.stop()
+
+    asyncio.run(consume())
 
 
-def test_a_kept_event_is_driven_by_hand(running: tuple[Inbox, Store, Database]) -> None:
+def test_a_kept_event_is_driven_by_hand(running: Running) -> None:
     """By hand a dead event is done where its cause is gone, says why where not, and an event
     that waits nowhere is refused."""
     work, store, _ = running

@@ -11,9 +11,9 @@ from labkit.runtime.errors import Unknown
 from labkit.runtime.messaging import outbox
 from labkit.runtime.messaging.admin import AdminService
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
-from labkit.runtime.messaging.kafka import Broker
 from labkit.runtime.messaging.outbox import OutboxMessage
-from labkit.runtime.messaging.reading import Reading
+from labkit.runtime.messaging.ports import Broker
+from labkit.runtime.messaging.reading import LostQuery, Reading
 from labkit.runtime.messaging.relay import Relay
 from labkit.shop.wiring import GROUPS
 from tests.support.grouping import SECONDS, mark, running
@@ -29,14 +29,9 @@ class StandsStill:
         """Give one of its clients."""
         return self
 
-    def send(self, _parcel: OutboxMessage) -> "StandsStill":
+    async def send(self, _message: OutboxMessage) -> None:
         """Take a message."""
-        return self
-
-    def add_callback(self, _callback: Any) -> None:
-        """Call nobody."""
-
-    add_errback = add_callback
+        await asyncio.Event().wait()
 
 
 def test_no_more_is_claimed_than_can_be_sent(
@@ -51,9 +46,9 @@ def test_no_more_is_claimed_than_can_be_sent(
         async def relay_for_a_while() -> None:
             broker = cast(Broker, StandsStill())
             relay = Relay("goods", broker, runner.failpoints, lambda _: cast(Any, None), _ROOM, 60)
-            send = relay._send_all
+            send = relay.send_all
             monkeypatch.setattr(
-                relay, "_send_all", lambda parcels: (claimed.extend(parcels), send(parcels))
+                relay, "send_all", lambda messages: (claimed.extend(messages), send(messages))
             )
             task = asyncio.create_task(relay.run(runner.database, GROUPS))
             await asyncio.sleep(1.5)
@@ -63,8 +58,8 @@ def test_no_more_is_claimed_than_can_be_sent(
     assert _ROOM <= len(claimed) <= _BATCH
 
 
-class Desks:
-    """The desks of all groups: one has lost everything, one gives no answer."""
+class Admins:
+    """The admin services of all groups: one has lost everything, one gives no answer."""
 
     def __init__(self, group: str) -> None:
         self._group = group
@@ -75,9 +70,10 @@ class Desks:
             raise Unknown("coupon gave no answer to find_missing")
         return Missing(lost=tuple(query.fingerprints) if self._group == "goods" else ())
 
-    async def find_lost(self, query: MissingQuery) -> Reading:
+    async def find_lost(self, query: LostQuery) -> Reading:
         """Answer for a group that has read all there was."""
-        return Reading(missing=await self.find_missing(query), behind_s=0)
+        behind_s = dict.fromkeys(query.routes, 0.0)
+        return Reading(missing=await self.find_missing(query), behind_s=behind_s)
 
 
 def test_what_is_lost_in_vain_is_counted_while_another_group_is_away(tmp_path: Path) -> None:
@@ -91,7 +87,7 @@ def test_what_is_lost_in_vain_is_counted_while_another_group_is_away(tmp_path: P
                 "goods",
                 cast(Broker, StandsStill()),
                 runner.failpoints,
-                lambda group: cast(AdminService, Desks(group)),
+                lambda group: cast(AdminService, Admins(group)),
                 _ROOM,
                 1,
             )

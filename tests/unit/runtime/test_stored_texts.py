@@ -10,7 +10,7 @@ from sqlalchemy import Column, String, Text
 from labkit.payment_platform import forms
 from labkit.payment_platform.tables import PLATFORM_TABLES
 from labkit.runtime.db.texts import MAX_CAUSE, CauseText, shorten
-from labkit.runtime.messaging import inbox, kafka
+from labkit.runtime.messaging import inbox, kafka_consumer
 from labkit.runtime.messaging.inbox import DeadLetter, Delivery, Failure
 from labkit.shop.messages import CancelOrder, OpenOrder
 from labkit.shop.pay_messages import TradeFound, TradeSeen
@@ -102,7 +102,7 @@ def test_the_largest_dead_letter_fits_an_outbox(open_store: OpenStore, letter: s
     """A record of the largest size that a consumer lets in, whose cause is longer than any column:
     the row is dead after its last try, and the dead letter is in the outbox, on every database."""
     store = open_store("user")
-    body = letter * (kafka._LARGEST // len(letter.encode()))
+    body = letter * (kafka_consumer._MAX_BODY_BYTES // len(letter.encode()))
     delivery = Delivery(
         group="user", event_id=7, topic="t" * 64, tag="t" * 64, key="k" * 64, body=body
     )

@@ -14,9 +14,10 @@ from kafka.future import Future
 from labkit.results import Result
 from labkit.runtime.db.tables import SENT, UNSENT
 from labkit.runtime.errors import Overloaded, Unknown
-from labkit.runtime.messaging import relay as relay_module
-from labkit.runtime.messaging.kafka import Broker
+from labkit.runtime.messaging import kafka_producer
+from labkit.runtime.messaging.kafka_producer import ThreadedProducer
 from labkit.runtime.messaging.outbox import OutboxMessage
+from labkit.runtime.messaging.ports import Broker
 from labkit.runtime.messaging.relay import Relay
 from labkit.shop import messages as m
 from labkit.shop.codes import Code
@@ -190,20 +191,24 @@ def test_a_full_web_says_when_to_come_again() -> None:
 
 
 class SlowBroker:
-    """A broker and its producer that acknowledge nothing until they are told to."""
+    """Kafka's client of a broker that acknowledges nothing until it is told to."""
 
     def __init__(self) -> None:
         self.sent: list[int] = []
         self._owed: list[Future] = []
         self._slow = True
 
-    def producer(self) -> "SlowBroker":
+    def producer(self) -> ThreadedProducer:
+        """A way to the broker by this client."""
+        return ThreadedProducer(self.open_client)
+
+    def open_client(self) -> Any:
         """One is enough."""
         return self
 
-    def send(self, parcel: OutboxMessage) -> Future:
-        """Take a parcel."""
-        self.sent.append(parcel.event_id)
+    def send(self, message: OutboxMessage) -> Future:
+        """Take a message."""
+        self.sent.append(message.event_id)
         acknowledgement = Future()
         self._owed.append(acknowledgement)
         if not self._slow:
@@ -218,7 +223,7 @@ class SlowBroker:
 
 
 class SilentBroker(SlowBroker):
-    """Its first producer takes parcels and never says a word, not even when it is closed."""
+    """Its first client takes messages and never says a word, not even when it is closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -226,7 +231,7 @@ class SilentBroker(SlowBroker):
         self.later.acknowledge()
         self._made: list[SlowBroker] = [self, self.later]
 
-    def producer(self) -> SlowBroker:
+    def open_client(self) -> SlowBroker:
         """First the silent one."""
         return self._made.pop(0)
 
@@ -238,16 +243,16 @@ def test_a_silent_producer_is_left_and_its_events_go_by_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where an acknowledgement neither comes nor fails, the event is sent again in the end."""
-    monkeypatch.setattr(relay_module, "_ACKNOWLEDGED_SECONDS", 0.3)
+    monkeypatch.setattr(kafka_producer, "_ACKNOWLEDGED_S", 0.3)
     broker, orders = SilentBroker(), range(3)
 
     async def main(runner: Runner, store: Store) -> None:
-        def desk_of(_group: str) -> Any:
+        def admin_of(_group: str) -> Any:
             raise AssertionError("nothing is audited here")
 
         for future in runner.together([mark(number) for number in orders]):
             future.result(SECONDS)
-        relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT, 3600.0)
+        relay = Relay("goods", cast(Broker, broker), runner.failpoints, admin_of, LIMIT, 3600.0)
         running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
         sent = {"status": SENT}
         await eventually(lambda: len(store.rows("trade_mq_producer", **sent)) == len(orders))
@@ -265,7 +270,7 @@ def test_a_slow_broker_leaves_events_in_the_outbox(tmp_path: Path) -> None:
     broker, orders = SlowBroker(), range(10)
 
     async def main(runner: Runner, store: Store) -> None:
-        def desk_of(_group: str) -> Any:
+        def admin_of(_group: str) -> Any:
             raise AssertionError("nothing is audited here")
 
         def rows(**where: Any) -> list[Any]:
@@ -274,7 +279,7 @@ def test_a_slow_broker_leaves_events_in_the_outbox(tmp_path: Path) -> None:
         for future in runner.together([mark(number) for number in orders]):
             future.result(SECONDS)
         written = {row["event_id"]: row["next_try"] for row in rows()}
-        relay = Relay("goods", cast(Broker, broker), runner.failpoints, desk_of, LIMIT, 3600.0)
+        relay = Relay("goods", cast(Broker, broker), runner.failpoints, admin_of, LIMIT, 3600.0)
         running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
         await eventually(lambda: all(row["next_try"] > written[row["event_id"]] for row in rows()))
         await eventually(lambda: len(broker.sent) == LIMIT)
