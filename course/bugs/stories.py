@@ -25,7 +25,7 @@ from labkit.matrix.scenario import (
     Scenario,
     Script,
 )
-from labkit.ops import drive
+from labkit.ops.drive import ManualAction
 from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS
 from tests.support import audited, crowded, full_disk, on_mysql, repeated_ids
 from tests.support.forged_callbacks import Forger
@@ -189,7 +189,7 @@ def neighbour(context: ScenarioContext) -> Script:
     )
     points.disarm(home, fault)
     for event_id, _status in {context.inbox_rows("order_cancel", failing).get("user", (0, 0))}:
-        context.drive(f"user.{event_id}", drive.RETRY)
+        context.drive(f"user.{event_id}", ManualAction.RETRY)
     return {failing: IS_CANCELLED, paid: IS_PAID}
 
 
@@ -231,11 +231,11 @@ def given_up_while_asked(context: ScenarioContext) -> Script:
     id = f"pay.{context.customer.find_payment(order)['pay_id']}"
     context.customer.wait_until(lambda: not context.unspent_faults(), "an answer is on its way")
     before = _hits(context, noted)
-    context.drive(id, drive.GIVE_UP)
+    context.drive(id, ManualAction.GIVE_UP)
     context.customer.wait_until(lambda: _hits(context, noted) > before, "the answer has come")
     context.inject("platform.notify.before_notify", "refuse")
     context.customer.press(url)
-    context.drive(id, drive.TAKE_BACK)
+    context.drive(id, ManualAction.TAKE_BACK)
     context.customer.wait_until_paid(order)
     return {order: IS_PAID}
 

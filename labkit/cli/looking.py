@@ -22,7 +22,7 @@ from labkit.cli.base import (
     working,
 )
 from labkit.home import Home
-from labkit.lab.display.columns import SHOWN
+from labkit.lab.display.columns import SHOWN_COLUMNS
 from labkit.ops import in_flight
 from labkit.ops.reader import HOMES_OF
 from labkit.runtime.clock import wall_ms_of
@@ -58,7 +58,7 @@ def tables(
         pages = max(1, -(-total // limit))
         begin = ((pages if last else page) - 1) * limit
         rows = reader.page(name, limit, begin, order)
-        print_table(name, rows, () if everything else SHOWN[name])
+        print_table(name, rows, () if everything else SHOWN_COLUMNS[name])
         if len(rows) < total:
             say(
                 f"rows {begin + 1:,} to {begin + len(rows):,} of {total:,}, page "
@@ -206,7 +206,7 @@ def logs(
 def _drive(home: Path, verb: str, id: str) -> None:
     from labkit.ops import drive  # it makes calls, which takes long to load
 
-    result = asyncio.run(drive.drive(running(home), verb, id))
+    result = asyncio.run(drive.drive(running(home), drive.ManualAction(verb), id))
     if not result.success:
         raise ValueError(f"{result.message}; see: labkit stuck")
     say(result.message)

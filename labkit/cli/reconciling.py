@@ -21,7 +21,7 @@ from labkit.ops.reader import Reader
 from labkit.runtime.clock import LabClock
 
 if TYPE_CHECKING:
-    from labkit.ops.reconcile import Outcome
+    from labkit.ops.reconcile import ReconciledLine
 
 
 @app.command()
@@ -71,7 +71,7 @@ def reconcile(
     raise typer.Exit(bool(left))
 
 
-def _row(one: "Outcome") -> dict[str, object]:
+def _row(one: "ReconciledLine") -> dict[str, object]:
     line = one.line
     return {
         "kind": line.kind,
@@ -85,5 +85,5 @@ def _row(one: "Outcome") -> dict[str, object]:
     }
 
 
-def _because(one: "Outcome") -> str:
+def _because(one: "ReconciledLine") -> str:
     return f": {one.why}" if one.why else ""

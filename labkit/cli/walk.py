@@ -7,7 +7,7 @@ from pathlib import Path
 
 from labkit.cli.base import print_table, say, working
 from labkit.lab.display.answer import Answer
-from labkit.lab.display.changes import Seen
+from labkit.lab.display.changes import Changes
 from labkit.lab.display.frames import Difference, Table
 from labkit.lab.lab import Lab
 
@@ -109,7 +109,7 @@ def _table(title: str, frame: Table) -> None:
     print_table(title, frame.to_dict("records"))  # type: ignore[arg-type]  # its keys are strings
 
 
-def _print(seen: Seen) -> None:
+def _print(seen: Changes) -> None:
     for difference in seen.differences:
         if difference.changed:
             _print_difference(difference)

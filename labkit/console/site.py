@@ -20,6 +20,7 @@ from labkit.console.words import WORDS
 from labkit.home import Home
 from labkit.http_body import BodyRefused, read_bounded
 from labkit.ops import drive
+from labkit.ops.pending_item import PendingItem
 from labkit.ops.trace import draw
 from labkit.payment_api.signing import read_form
 from labkit.payment_platform.texts import choose_language
@@ -50,7 +51,7 @@ def make_app(home: Home, guard: Guard, watch: Watch) -> FastAPI:
     site = _Site(home, guard, watch)
     site.add(app, "/", _READ, site.show, entrance=True)
     site.add(app, "/trace/{order_id}", _READ, site.trace)
-    for verb in drive.VERBS:
+    for verb in drive.ManualAction:
         site.add(app, f"/{verb.replace('_', '-')}/{{id}}", ("POST",), site.button(verb))
     for name, kind in FILES.items():
         site.add(app, f"/{name}", _READ, _file(name, kind), entrance=True)
@@ -154,7 +155,7 @@ class _Site:
             lines, status = [], 404
         return self._html(request, "trace", status, lines=lines, order_id=order_id)
 
-    def button(self, verb: str) -> _Endpoint:
+    def button(self, verb: drive.ManualAction) -> _Endpoint:
         """What a button does."""
 
         async def press(request: Request) -> Response:
@@ -169,7 +170,7 @@ class _Site:
 
         return press
 
-    async def _drive(self, verb: str, id: str) -> None:
+    async def _drive(self, verb: drive.ManualAction, id: str) -> None:
         try:
             told = await drive.drive(self._home, verb, id)
             success, text = told.success, told.message
@@ -202,7 +203,7 @@ def _file(name: str, kind: str) -> _Endpoint:
     return give
 
 
-def _is_dead(thing: dict[str, Any]) -> bool:
+def _is_dead(thing: PendingItem) -> bool:
     """Return True if nobody tries something any more."""
     return str(thing["kind"]).startswith("dead")
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from labkit.home import Home
 from labkit.ops import in_flight
 from labkit.ops.invariants import check as invariants
+from labkit.ops.pending_item import PendingItem
 from labkit.ops.reader import DatabaseAway, Reader
 from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.registry.ids import made_at_ms
@@ -48,7 +49,7 @@ class Look:
     """
 
     at: float = 0.0
-    stuck: list[dict[str, Any]] = field(default_factory=list)
+    stuck: list[PendingItem] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     young: list[dict[str, Any]] = field(default_factory=list)
     away: dict[str, str] = field(default_factory=dict)

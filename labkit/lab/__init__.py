@@ -1,4 +1,4 @@
-"""What a notebook uses: a lab to start, order with, look into and break."""
+"""The notebook's lab: it is started, ordered from, read and broken."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,6 +1,6 @@
-"""Taking a guarantee out of the shop, to see that somebody notices.
+"""Bug injection: processes run with other code, to see whether a check notices it.
 
-No line of the product knows of it: Python itself reads the code first, in every process that it
+No line of the product knows of it: Python itself runs the code first in every process that it
 starts.
 """
 
@@ -10,24 +10,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FIRST = "sitecustomize.py"  # Python imports it before all else
+_MODULE = "sitecustomize.py"  # Python imports it before all else
 _PATH = "PYTHONPATH"
 
 
 @contextmanager
 def inject_bug(code: str) -> Iterator[None]:
-    """Have every lab that is *started* within a block run with other code in it.
+    """Run a bug in every lab that is *started* within a block.
 
     Args:
-        code: Python that puts it in, as `from labkit.shop import goods; goods.… = …`.
+        code: Python that puts the bug in, as `from labkit.shop import goods; goods.… = …`.
 
     Raises:
         SyntaxError: it is not Python.
     """
-    compile(code, _FIRST, "exec")
+    compile(code, _MODULE, "exec")
     before = os.environ.get(_PATH)
-    with tempfile.TemporaryDirectory(prefix="sabotage-") as folder:
-        (Path(folder) / _FIRST).write_text(code, encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="bug-injection-") as folder:
+        (Path(folder) / _MODULE).write_text(code, encoding="utf-8")
         os.environ[_PATH] = os.pathsep.join(filter(None, [folder, before]))
         try:
             yield

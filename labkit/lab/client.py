@@ -1,4 +1,4 @@
-"""Ordering and paying as a client does: over HTTP, with the figures that a client works out."""
+"""A client that orders and pays over HTTP, with the figures that a client works out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,42 +6,42 @@ from uuid import uuid4
 
 import httpx
 
-from labkit.ops.history import LOOKING, Ask, History, Told
-from labkit.ops.reader import Reader
+from labkit.ops.history import READ_ONLY, Exchange, History, RequestKind
+from labkit.ops.reader import Reader, Row
 from labkit.shop.order.pricing import shipping_fee
 
-_ANSWERED_WITHIN = 15.0
-_DIGITS = 19  # a longer number is no id
+_TIMEOUT_S = 15.0
+_ID_DIGITS = 19  # a longer number is no id
 
 
 class Client:
-    """Talks to the webs of a lab, and to the cashier of the payment platform.
+    """A client of the webs of a lab, and of the payment platform's cashier.
 
     Args:
         endpoints: of the webs, as `launch.status` names them.
         reader: to look up prices and first ids, as a shop's page would show them.
 
     Attributes:
-        http: to the order web; what names a whole URL goes there.
+        http: sends requests; a path goes to the order web.
     """
 
     def __init__(self, endpoints: Mapping[str, str], reader: Reader) -> None:
         self.http = httpx.Client(
-            base_url=endpoints["order-web"], timeout=_ANSWERED_WITHIN, trust_env=False
+            base_url=endpoints["order-web"], timeout=_TIMEOUT_S, trust_env=False
         )
         self._pay_web = endpoints["pay-web"]
         self._reader = reader
-        self._kept = History(reader.home)
+        self._history = History(reader.home)
 
     def body(self, **wanted: Any) -> dict[str, Any]:
-        """A request to place an order; what is not said comes from the first user and goods.
+        """Make a request to place an order; the defaults are those of the first user and goods.
 
         Args:
             wanted: any field of the request; `coupon=True` takes the user's first unused coupon.
         """
         coupon = wanted.pop("coupon", False)
-        goods = self._first("trade_goods", "goods_id", wanted.get("goods_id"))
-        user = self._first("trade_user", "user_id", wanted.get("user_id"))
+        goods = self._find_or_first("trade_goods", "goods_id", wanted.get("goods_id"))
+        user = self._find_or_first("trade_user", "user_id", wanted.get("user_id"))
         number, price = wanted.get("goods_number", 1), goods["goods_price"]
         fee = shipping_fee(price * number)
         body = {
@@ -59,66 +59,67 @@ class Client:
         return {**body, **wanted}
 
     @property
-    def history(self) -> list[Told]:
-        """What all clients of the lab asked and were told, in order, where that is kept."""
-        return self._kept.told()
+    def history(self) -> list[Exchange]:
+        """Return the recorded requests of all clients of the lab, with their answers."""
+        return self._history.exchanges()
 
     def place(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
-        """`POST /order/confirm`; where a history is kept it has a key in any case."""
-        if key is None and self._kept.is_kept:
+        """Send `POST /order/confirm`; where a history is recorded it always has a key."""
+        if key is None and self._history.is_recording:
             key = f"kept-{uuid4().hex}"
-        return self._ask(Ask.PLACE, "/order/confirm", body=body, key=key)
+        return self._send(RequestKind.PLACE, "/order/confirm", body=body, key=key)
 
     def find(self, order_id: int | str) -> httpx.Response:
-        """`GET /order/{order_id}`."""
-        return self._ask(Ask.FIND, f"/order/{order_id}", order_id)
+        """Send `GET /order/{order_id}`."""
+        return self._send(RequestKind.FIND, f"/order/{order_id}", order_id)
 
     def cancel(self, order_id: int | str, user_id: int | str) -> httpx.Response:
-        """`POST /order/{order_id}/cancel`."""
+        """Send `POST /order/{order_id}/cancel`."""
         body = {"user_id": user_id}
-        return self._ask(Ask.CANCEL, f"/order/{order_id}/cancel", order_id, body=body)
+        return self._send(RequestKind.CANCEL, f"/order/{order_id}/cancel", order_id, body=body)
 
     def return_order(self, order_id: int | str, user_id: int | str) -> httpx.Response:
-        """`POST /order/{order_id}/return`."""
+        """Send `POST /order/{order_id}/return`."""
         body = {"user_id": user_id}
-        return self._ask(Ask.RETURN, f"/order/{order_id}/return", order_id, body=body)
+        return self._send(RequestKind.RETURN, f"/order/{order_id}/return", order_id, body=body)
 
     def create_payment(self, order_id: int | str) -> httpx.Response:
-        """`POST /pay/createPayment`."""
+        """Send `POST /pay/createPayment`."""
         url, body = f"{self._pay_web}/pay/createPayment", {"order_id": order_id}
-        return self._ask(Ask.OPEN_PAYMENT, url, order_id, body=body)
+        return self._send(RequestKind.OPEN_PAYMENT, url, order_id, body=body)
 
     def find_payment(self, pay_id: int | str) -> httpx.Response:
-        """`GET /pay/{pay_id}`."""
-        return self._ask(Ask.FIND_PAYMENT, f"{self._pay_web}/pay/{pay_id}", pay_id)
+        """Send `GET /pay/{pay_id}`."""
+        return self._send(RequestKind.FIND_PAYMENT, f"{self._pay_web}/pay/{pay_id}", pay_id)
 
     def press(self, cashier_url: str, button: str) -> httpx.Response:
         """Press a button of the cashier page: `pay` or `give-up`."""
-        return self._ask(Ask(button), f"{cashier_url}/{button}", cashier_url)
+        return self._send(RequestKind(button), f"{cashier_url}/{button}", cashier_url)
 
-    def _ask(
+    def _send(
         self,
-        ask: Ask,
+        kind: RequestKind,
         url: str,
         subject: int | str = "",
         *,
         body: dict[str, Any] | None = None,
         key: str | None = None,
     ) -> httpx.Response:
-        """Send a request, and note it with its answer where a history is kept."""
-        method = "GET" if ask in LOOKING else "POST"
+        """Send a request; record it with its answer where a history is recorded."""
+        method = "GET" if kind in READ_ONLY else "POST"
         headers = {"Idempotency-Key": key} if key else {}
 
         def send() -> httpx.Response:
             return self.http.request(method, url, json=body, headers=headers)
 
-        return self._kept.note(ask, send, subject=str(subject), key=key, body=body or {})
+        return self._history.record(kind, send, subject=str(subject), key=key, body=body or {})
 
-    def _first(self, table: str, key: str, wanted: Any) -> dict[str, Any]:
+    def _find_or_first(self, table: str, key: str, wanted: object) -> Row:
+        """Read the row with a key; the first row of the table where there is none."""
         number = str(wanted)
-        is_id = number.isdecimal() and len(number) < _DIGITS
-        known = self._reader.first(table, **{key: int(number)}) if is_id else None
-        return known or self._reader.page(table, 1)[0]
+        is_id = number.isdecimal() and len(number) < _ID_DIGITS
+        row = self._reader.first(table, **{key: int(number)}) if is_id else None
+        return row or self._reader.page(table, 1)[0]
 
     def _coupon(self, user_id: int) -> int | None:
         row = self._reader.first("trade_coupon", user_id=user_id, is_used=0)

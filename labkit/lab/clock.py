@@ -1,4 +1,4 @@
-"""The lab clock as a notebook sees it."""
+"""The lab clock as a notebook uses it."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ from labkit.runtime.clock import LabClock
 
 
 class Clock:
-    """The lab clock from outside.
+    """Reads, stops and advances the lab clock of all processes.
 
     Args:
         clock: of the home.
@@ -16,7 +16,7 @@ class Clock:
         self._clock = clock
 
     def now(self) -> datetime:
-        """Business time."""
+        """Return the business time."""
         return self._clock.now()
 
     def stop(self, at: datetime | None = None) -> None:

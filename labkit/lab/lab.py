@@ -1,10 +1,9 @@
-"""The lab as a notebook sees it: start, order, look before and after, break, settle, check."""
+"""The lab as a notebook uses it: start, order, look before and after, break, settle, check."""
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,55 +11,52 @@ from sqlalchemy import Connection
 
 from labkit.faults import Faults, mend
 from labkit.home import Home
+from labkit.lab import reports
 from labkit.lab.client import Client
 from labkit.lab.clock import Clock
 from labkit.lab.display.answer import Answer
-from labkit.lab.display.births import Births
-from labkit.lab.display.changes import Seen, Tables
-from labkit.lab.display.frames import SHOWN_ROWS, Aliases, Difference, Table, frame, only_changes
+from labkit.lab.display.changes import Changes, Tables
+from labkit.lab.display.frames import Table
+from labkit.lab.lab_tables import LabTables
 from labkit.lab.manual import ConsoleLink, ManualOperations
-from labkit.ops import in_flight as flight
-from labkit.ops import payments_in_flight
+from labkit.ops import in_flight, payments_in_flight
 from labkit.ops.history import History
-from labkit.ops.invariants import check as invariants
-from labkit.ops.reader import Reader, Rows
+from labkit.ops.pending_item import PendingItem
+from labkit.ops.reader import Reader
 from labkit.ops.reconcile import Reconciler, fetch_bill
 from labkit.ops.trace import draw
 from labkit.ops.trace.diagram import Diagram
 from labkit.runtime.clock import LabClock
 from labkit.runtime.db.engines import open_engine
 from labkit.settings import Settings
-from labkit.shop.wiring import SERVICES
 from labkit.stack.setup.backends import Stack, choose
-from labkit.stack.supervisor import control, launch, ports
-from labkit.stack.supervisor.instances import BROKER
-from labkit.waiting import wait_until
+from labkit.stack.supervisor import control, launch
+from labkit.waiting import poll_until, wait_until
 
 _POLL_SECONDS = 0.05
-#: So many rows of a table are read at once: where there are more, the last.
-_PAGE = 10_000
-_TOLD_SECONDS = 2.0
-_RECONCILED = ["kind", "order", "payment", "at the platform", "in the shop", "found", "done"]
+#: The highest number of rows of a table that are read at once.
+_PAGE_ROWS = 10_000
+_NOTIFIED_SECONDS = 2.0
 #: When business time begins in a notebook; it moves only when the notebook advances it.
 START = datetime(2026, 1, 5, 9, 0)
 
 
 def _quiet(_line: str) -> None:
-    """What is kept of a notebook is the same on every run."""
+    """Show no progress: a notebook's outputs must be the same on every run."""
 
 
 class NotSettled(Exception):
     """Something is still in flight; the message says what, and why where that is known.
 
     Args:
-        left: of `flight.in_flight`.
+        items: of `in_flight`.
     """
 
-    def __init__(self, left: list[dict[str, Any]]) -> None:
+    def __init__(self, items: Sequence[PendingItem]) -> None:
         super().__init__(
             "; ".join(
-                ": ".join(filter(None, [f"{one['what']} (order {one['order']})", one["cause"]]))
-                for one in left[:5]
+                ": ".join(filter(None, [f"{item['what']} (order {item['order']})", item["cause"]]))
+                for item in items[:5]
             )
         )
 
@@ -69,8 +65,8 @@ class Lab:
     """A running shop, and everything that a learner does with it.
 
     Args:
-        home: where the lab lives.
-        supervisor: its process, where this lab was started by us.
+        home: of the lab.
+        supervisor: its process, where this process has started it.
     """
 
     def __init__(self, home: Home, supervisor: "subprocess.Popen[bytes] | None" = None) -> None:
@@ -78,11 +74,11 @@ class Lab:
         self.home = home
         self._supervisor = supervisor
         self._reader = Reader(home)
+        self._tables = LabTables(self._reader)
         self.client = Client(launch.status(home)["endpoints"], self._reader)
         self.clock = Clock(LabClock(home.clock_file))
         self.faults = Faults(home)
         self.by_hand = ManualOperations(home)
-        self._forget_names()
 
     @classmethod
     def up(
@@ -94,26 +90,27 @@ class Lab:
     ) -> Self:
         """Start a lab that lives as long as this process, or join the one that is up.
 
-        `LABKIT_STACK=containers` has it stand on MySQL, Kafka and ZooKeeper in containers, which
+        With `LABKIT_STACK=containers` it uses MySQL, Kafka and ZooKeeper in containers, which
         outlive it.
 
         Args:
             home: its folder; two homes never touch each other.
-            instances: service → how many processes; one of each where not said.
-            history: keep what clients ask and are told (`client.history`), so that `check` can
-                compare it with the tables. Once kept, it is for as long as the home has the file.
+            instances: service → how many processes. Defaults to one of each.
+            history: record clients' requests and their answers (`client.history`), so that `check`
+                can compare them with the tables. Once started, recording goes on for as long as
+                the home has the file.
 
         Raises:
             RuntimeError: it cannot come up; one line that says what to do.
         """
-        where = Home(home)
+        place = Home(home)
         backends = (
-            launch.EMBEDDED if launch.is_up(where) else choose(Stack(Settings().stack), _quiet)
+            launch.EMBEDDED if launch.is_up(place) else choose(Stack(Settings().stack), _quiet)
         )
-        supervisor = launch.up(where, instances, backends, dies_with_us=True, traced=True)
+        supervisor = launch.up(place, instances, backends, dies_with_us=True, traced=True)
         if history:
-            History(where).keep()
-        return cls(where, supervisor)
+            History(place).start()
+        return cls(place, supervisor)
 
     def down(self) -> None:
         """Stop everything."""
@@ -127,14 +124,14 @@ class Lab:
         """Put the first data back, disarm all faults, and stop the lab clock at its start.
 
         Args:
-            seeds: `goods`, `users`, `stock`, `balance` (cents), `coupons`: how much instead.
+            seeds: `goods`, `users`, `stock`, `balance` (cents), `coupons`: other amounts.
         """
         control.tell(self.home, "reset", clock=START.isoformat(), **seeds)
-        self._forget_names()
+        self._tables.forget_names()
         self._reader.close()
 
     def scale(self, **instances: int) -> None:
-        """Start more processes of a service, or have the last ones finish and go.
+        """Start more processes of a service, or let its last ones finish and end.
 
         Args:
             instances: service → how many, as `scale(goods=2)`; `order_web` stands for `order-web`.
@@ -155,7 +152,7 @@ class Lab:
         return Answer(self.client.place(self.client.body(**wanted), key), self.alias)
 
     def create_payment(self, order_id: int | str) -> Answer:
-        """Open the payment of an order (支付): the answer says where its user pays it."""
+        """Open the payment of an order (支付); the answer has the cashier's address."""
         return Answer(self.client.create_payment(order_id), self.alias)
 
     def pay(self, order_id: int | str) -> Answer:
@@ -164,11 +161,11 @@ class Lab:
         Returns:
             The cashier's answer; the shop's, where it did not open a payment.
         """
-        return self._at_cashier(order_id, "pay")
+        return self._press(order_id, "pay")
 
     def give_up(self, order_id: int | str) -> Answer:
         """Open an order's payment, and give it up at the platform's cashier."""
-        return self._at_cashier(order_id, "give-up")
+        return self._press(order_id, "give-up")
 
     def cancel(self, order_id: int | str) -> Answer:
         """Cancel an unpaid order, as its user."""
@@ -179,22 +176,22 @@ class Lab:
         return Answer(self.client.return_order(order_id, self._user_of(order_id)), self.alias)
 
     def tables(
-        self, *names: str, raw: bool = False, limit: int = _PAGE, page: int | None = None
+        self, *names: str, raw: bool = False, limit: int = _PAGE_ROWS, page: int | None = None
     ) -> Table | Tables:
-        """Tables as frames, with short names for ids.
+        """Read tables as frames, with short names for ids.
 
         Args:
             names: one name gives a frame, several give all of them to be shown together.
             raw: every column, as the database holds it.
-            limit: how many rows at most.
-            page: which so many, from 1; the last if not said.
+            limit: the highest number of rows.
+            page: which page of so many rows, from 1. Defaults to the last.
         """
-        frames = {name: self._frame(name, limit, page, raw) for name in names}
+        frames = {name: self._tables.frame(name, limit, page, raw) for name in names}
         return frames[names[0]] if len(names) == 1 else Tables(frames)
 
     @contextmanager
     def database(self, service: str) -> Iterator[Connection]:
-        """One transaction in the database of a service, behind its back.
+        """Open a transaction in the database of a service, behind the service's back.
 
         Args:
             service: as `goods`; `platform` is the payment platform's.
@@ -210,20 +207,20 @@ class Lab:
             engine.dispose()
 
     @contextmanager
-    def watch(self, *names: str, settle: bool = True) -> Iterator[Seen]:
-        """Keep tables before and after a step, to show what it changed.
+    def watch(self, *names: str, settle: bool = True) -> Iterator[Changes]:
+        """Read tables before and after a block, to show what it changed.
 
         Args:
-            names: tables.
-            settle: wait until nothing is in flight before looking again.
+            names: of the tables.
+            settle: wait until nothing is in flight before reading them again.
         """
         before = {name: self._reader.table(name) for name in names}
-        seen = Seen()
-        yield seen
+        changes = Changes()
+        yield changes
         if settle:
             self.settle()
-        self._learn()
-        seen.differences = [self._differ(name, before[name]) for name in names]
+        self._tables.load_names()
+        changes.differences = [self._tables.difference(name, before[name]) for name in names]
 
     def settle(self, timeout: float = 30) -> None:
         """Wait until nothing is in flight.
@@ -231,17 +228,17 @@ class Lab:
         Raises:
             NotSettled: something still is after `timeout` seconds.
         """
-        left = flight.settle(self._reader, timeout)
-        if left:
-            raise NotSettled(left)
-        with suppress(TimeoutError):  # what the platform notes of it is not the shop's, but shown
-            self.until(
-                lambda: not payments_in_flight.telling(self._reader, self.clock.now()),
-                _TOLD_SECONDS,
-            )
+        items = in_flight.settle(self._reader, timeout)
+        if items:
+            raise NotSettled(items)
+        poll_until(  # the platform's own notes are no part of the shop, but a notebook shows them
+            lambda: not payments_in_flight.is_notifying(self._reader, self.clock.now()),
+            _NOTIFIED_SECONDS,
+            _POLL_SECONDS,
+        )
 
     def bill(self, day: date | None = None) -> str:
-        """The payment platform's bill (对账单) of a business day, as CSV; today's if not said.
+        """Fetch the payment platform's bill (对账单) of a business day as CSV. Defaults to today.
 
         Raises:
             RuntimeError: the platform gave none.
@@ -252,36 +249,21 @@ class Lab:
         """Compare a day's bill with the shop's payments and refunds (对账), and repair them.
 
         Args:
-            day: a business day; today if not said.
-            repair: whether to repair what has one right answer.
+            day: a business day. Defaults to today.
+            repair: repair what has one right answer.
 
         Raises:
             RuntimeError: the platform gave no bill.
         """
-        of = day or self.clock.now().date()
-        found = Reconciler(self.home, self._reader).run(of, repair=repair)
-        self._learn()
-        return Table.of(
-            [
-                {
-                    "kind": one.line.kind,
-                    "order": self._aliases.show("order_id", one.line.order_id),
-                    "payment": self._aliases.show("pay_id", one.line.pay_id),
-                    "at the platform": self._aliases.show("", one.line.there),
-                    "in the shop": self._aliases.show("", one.line.here),
-                    "found": one.line.found,
-                    "done": one.done or "–",
-                }
-                for one in found
-            ],
-            _RECONCILED,
-        )
+        business_day = day or self.clock.now().date()
+        lines = Reconciler(self.home, self._reader).run(business_day, repair=repair)
+        return reports.reconciliation_report(lines, self._tables)
 
     def trace(self, order_id: int | str, *, settle: bool = True) -> Diagram:
         """Draw what happened to one order, in every process, as a sequence diagram.
 
         Args:
-            order_id: of which order.
+            order_id: of the order.
             settle: wait until nothing is in flight, so that its messages are in the picture.
 
         Raises:
@@ -292,7 +274,7 @@ class Lab:
         return draw.draw(self.home.traces, str(order_id), self.alias)
 
     def until(self, condition: Callable[[], bool], timeout: float = 15) -> None:
-        """Wait until something is true.
+        """Wait until a condition is true.
 
         Raises:
             TimeoutError: it was not within `timeout` seconds.
@@ -300,121 +282,46 @@ class Lab:
         wait_until(condition, "the condition is true", timeout, _POLL_SECONDS)
 
     def check(self) -> Table:
-        """The invariants: whether each holds, how many rows were looked at, what must be true."""
-        says = {invariant.name: invariant.summary for invariant in invariants.INVARIANTS}
-        found = invariants.check(self._reader)
-        rows = [
-            {
-                "invariant": one["name"],
-                "held": "yes" if one["held"] else "NO",
-                "rows": one["looked_at"],
-                "what must be true": says[one["name"]],
-            }
-            for one in found
-        ]
-        if not all(one["held"] for one in found):
-            for row, one in zip(rows, found, strict=True):
-                row["broken by"] = self.alias("; ".join(one["broken"])) or "–"
-        return Table.of(rows)
+        """Check the invariants: whether each holds, how many rows it read, what must be true."""
+        return reports.invariants_report(self._reader, self.alias)
 
     @property
     def console(self) -> ConsoleLink:
-        """The address of the operator console: what is stuck, live, with buttons."""
+        """Return the address of the operator console, which shows stuck items, with buttons."""
         return ConsoleLink.of(self.home)
 
     def in_flight(self) -> Table:
-        """What is on its way and what it waits for, stuck or not: the lab settles when it is none.
+        """List what is in flight, stuck or not; the lab has settled when it is empty.
 
         Tries, and when the next one is, are in `stuck(raw=True)` and on the console.
         """
-        rows = flight.in_flight(self._reader)
-        shown = [{"what": row["what"], "order": self.alias(str(row["order"]))} for row in rows]
-        return Table.of(shown, ["what", "order"])
+        return reports.in_flight_report(in_flight.in_flight(self._reader), self.alias)
 
     def stuck(self, *, raw: bool = False) -> Table:
-        """What waits or failed, of which order, and why.
+        """List what waits or failed, of which order, and why.
 
         Args:
             raw: with ids, for `by_hand`, with tries, and when the next one is (wall-clock ms).
         """
-        rows = flight.stuck(self._reader)
-        if raw:
-            return Table.of(rows, ["id", "what", "order", "cause", "tries", "next_try"])
-        shown = [
-            {
-                "what": row["what"],
-                "order": self.alias(str(row["order"])),
-                "cause": self.alias(row["cause"] or "–"),
-            }
-            for row in rows
-        ]
-        return Table.of(shown, ["what", "order", "cause"])
+        return reports.stuck_report(in_flight.stuck(self._reader), self.alias, raw=raw)
 
     def services(self) -> Table:
-        """The processes of the lab, the broker first, and what each has of its own."""
-        state = launch.status(self.home)
-        rows = [
-            {
-                "process": one["name"],
-                "state": one["state"],
-                "database": one["name"] if state["databases"].get(one["name"]) else "–",
-            }
-            for one in state["services"]
-        ]
-        broker = state["endpoints"]["broker"]
-        if broker and rows[0]["process"] != BROKER:  # one that is not the lab's own
-            up = "up" if ports.answers(broker) else "down"
-            rows.insert(0, {"process": BROKER, "state": up, "database": "–"})
-        return Table.of(rows)
+        """List the processes of the lab, the broker first, and the database of each."""
+        return reports.services_report(self.home)
 
     def wiring(self) -> Table:
-        """Topic → consumer group → handler."""
-        rows = [
-            {"topic": event.topic, "group": service.name, "handler": handler.name}
-            for service in SERVICES.values()
-            for event, handler in service.handlers.items()
-        ]
-        return Table.of(sorted(rows, key=itemgetter("topic")))
+        """List each topic with its consumer groups and their handlers."""
+        return reports.wiring_report()
 
     def alias(self, text: str) -> str:
-        """A text with short names for the ids in it."""
-        self._learn()
-        return self._aliases.replace(text)
+        """Replace the ids in a text by their short names."""
+        return self._tables.alias(text)
 
-    def _frame(self, name: str, limit: int, page: int | None, raw: bool) -> Table:
-        total = self._reader.count(name)
-        begin = max(0, total - limit) if page is None else (page - 1) * limit
-        rows = self._reader.page(name, limit, begin)
-        columns = self._reader.columns(name)
-        found = Table.of(rows, columns) if raw else self._named(name, rows)
-        if len(rows) < total:
-            found.note = f"rows {begin + 1:,} to {begin + len(rows):,} of {total:,}; others: page=1"
-        return found
-
-    def _named(self, name: str, rows: Rows) -> Table:
-        self._learn()
-        return frame(name, rows, self._aliases)
-
-    def _differ(self, name: str, before: Rows) -> Difference:
-        """Compare a table with what it was; of many rows only those that differ are shown."""
-        after = self._reader.table(name)
-        if max(len(before), len(after)) > SHOWN_ROWS:
-            before, after = only_changes(before, after)
-        return Difference(name, self._named(name, before), self._named(name, after))
-
-    def _forget_names(self) -> None:
-        self._aliases = Aliases()
-        self._births = Births(self._reader, self._aliases)
-
-    def _learn(self) -> None:
-        """Name everything by its birth, whatever is shown."""
-        self._births.learn()
-
-    def _at_cashier(self, order_id: int | str, button: str) -> Answer:
-        opened = self.create_payment(order_id)
-        if opened.cashier_url is None:
-            return opened
-        return Answer(self.client.press(opened.cashier_url, button), self.alias)
+    def _press(self, order_id: int | str, button: str) -> Answer:
+        payment = self.create_payment(order_id)
+        if payment.cashier_url is None:
+            return payment
+        return Answer(self.client.press(payment.cashier_url, button), self.alias)
 
     def _user_of(self, order_id: int | str) -> int:
         row = self._reader.first("trade_order", order_id=int(order_id))

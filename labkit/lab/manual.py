@@ -1,17 +1,16 @@
-"""The buttons of the operator console for a notebook: drive one stuck thing by hand."""
+"""Manual operations for a notebook, as the buttons of the operator console are."""
 
 from html import escape
-from typing import Any
 
 from labkit.home import Home
-from labkit.ops import drive
+from labkit.ops.drive import ManualAction, drive_now
 from labkit.stack.supervisor import launch
 
 
 class ManualOperations:
-    """What a person does with something stuck; `lab.stuck(raw=True)` gives the ids.
+    """Actions on a stuck item; `lab.stuck(raw=True)` gives the ids.
 
-    Each answers with what came of it, in a line.
+    Each returns its result in a line.
 
     Args:
         home: of the lab.
@@ -21,34 +20,34 @@ class ManualOperations:
         self._home = home
 
     def retry(self, id: str) -> str:
-        """Try it now.
+        """Try a stuck item now.
 
         Raises:
             RuntimeError: it failed again; says why.
         """
-        return self._drive(drive.RETRY, id)
+        return self._drive(ManualAction.RETRY, id)
 
     def give_up(self, id: str) -> str:
-        """Make it a dead letter: it is tried no more, and keeps its cause.
+        """Make an item a dead letter: it is tried no more, and keeps its cause.
 
         Raises:
-            RuntimeError: it cannot be; says why.
+            RuntimeError: that is not possible; says why.
         """
-        return self._drive(drive.GIVE_UP, id)
+        return self._drive(ManualAction.GIVE_UP, id)
 
     def take_back(self, id: str) -> str:
-        """Have a dead letter tried again by itself, with all its tries before it.
+        """Take a dead letter back: it is retried automatically, with all its tries.
 
         Raises:
-            RuntimeError: it cannot be; says why.
+            RuntimeError: that is not possible; says why.
         """
-        return self._drive(drive.TAKE_BACK, id)
+        return self._drive(ManualAction.TAKE_BACK, id)
 
-    def _drive(self, verb: str, id: str) -> str:
-        told: Any = drive.drive_now(self._home, verb, id)
-        if not told.success:
-            raise RuntimeError(f"{told.message}; see: lab.stuck()")
-        return str(told.message)
+    def _drive(self, action: ManualAction, id: str) -> str:
+        result = drive_now(self._home, action, id)
+        if not result.success:
+            raise RuntimeError(f"{result.message}; see: lab.stuck()")
+        return result.message
 
 
 class ConsoleLink(str):
@@ -56,7 +55,7 @@ class ConsoleLink(str):
 
     @classmethod
     def of(cls, home: Home) -> "ConsoleLink":
-        """Of the lab that is up in a home; empty where it has none."""
+        """Return the link of the lab that is up in a home; empty where it has no console."""
         return cls(launch.status(home)["endpoints"]["console"] or "")
 
     def _repr_html_(self) -> str:

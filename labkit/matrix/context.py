@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any
 
 from sqlalchemy import select
 
@@ -13,6 +12,8 @@ from labkit.faults import points
 from labkit.matrix.customer import Customer, Placed
 from labkit.matrix.labs import RunnerLab
 from labkit.ops import drive, in_flight
+from labkit.ops.drive import ManualAction
+from labkit.ops.pending_item import PendingItem
 from labkit.ops.reader import Reader
 from labkit.runtime.db import tables as rt
 from labkit.runtime.messaging.inbox import DeadLetter
@@ -96,14 +97,14 @@ class ScenarioContext:
 
         self.customer.wait_until(are_back, "all services are back after a power cut")
 
-    def wait_stuck(self, order: Placed, kind: str = "") -> list[dict[str, Any]]:
+    def wait_stuck(self, order: Placed, kind: str = "") -> list[PendingItem]:
         """Wait until something of an order is stuck, or nothing is in flight, and list the items.
 
         Args:
             order: whose items.
             kind: of `in_flight.stuck`; empty: any.
         """
-        items: list[dict[str, Any]] = []
+        items: list[PendingItem] = []
 
         def is_stuck() -> bool:
             items[:] = [
@@ -118,16 +119,16 @@ class ScenarioContext:
         self.customer.wait_until(is_stuck, f"something of order {order.order_id} is stuck")
         return items
 
-    def drive(self, id: str, *verbs: str) -> None:
+    def drive(self, id: str, *actions: ManualAction) -> None:
         """Apply actions to a stuck item, one after the other, each until its service answers.
 
         Args:
             id: of the stuck item.
-            verbs: of `drive.VERBS`; by default it is retried.
+            actions: of `drive.ManualAction`; by default it is retried.
         """
-        for verb in verbs or (drive.RETRY,):
+        for action in actions or (ManualAction.RETRY,):
             self.customer.wait_until(
-                partial(self._answers, verb, id), f"{verb} of {id} is answered"
+                partial(self._answers, action, id), f"{action} of {id} is answered"
             )
 
     def reconcile(self) -> None:
@@ -165,8 +166,8 @@ class ScenarioContext:
             for row in self._reader.query(service, select(rt.outbox).where(is_about))
         ]
 
-    def _answers(self, verb: str, id: str) -> bool:
-        return bool(run_beside(drive.drive(self.lab.home, verb, id)).code != Code.DEPENDENCY_AWAY)
+    def _answers(self, action: ManualAction, id: str) -> bool:
+        return bool(run_beside(drive.drive(self.lab.home, action, id)).code != Code.DEPENDENCY_AWAY)
 
     def _serving(self) -> dict[str, int]:
         return {

@@ -8,7 +8,7 @@ from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed
 from labkit.matrix.labs import RETRY_LIMIT
 from labkit.matrix.scenario import IS_CANCELLED, IS_PAID, Script, scenario
-from labkit.ops import drive
+from labkit.ops.drive import ManualAction
 from labkit.runtime.db.tables import DEAD, WAITING
 from labkit.shop.messages import OrderCancelled, OrderPaid
 from labkit.shop.wiring import SERVICES
@@ -158,6 +158,11 @@ def _drive_dead(context: ScenarioContext, event: type, order: Placed) -> None:
     )
     for group, (event_id, status) in context.inbox_rows(topic, order).items():
         if status == DEAD:
-            context.drive(f"{group}.{event_id}", drive.TAKE_BACK, drive.GIVE_UP, drive.RETRY)
+            context.drive(
+                f"{group}.{event_id}",
+                ManualAction.TAKE_BACK,
+                ManualAction.GIVE_UP,
+                ManualAction.RETRY,
+            )
     for id in context.dead_letters(order):  # its first sending failed: a person retries it
         context.drive(id)

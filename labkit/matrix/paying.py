@@ -9,7 +9,7 @@ from labkit.matrix.scenario import (
     Script,
     scenario,
 )
-from labkit.ops import drive
+from labkit.ops.drive import ManualAction
 
 _NOTICE = "platform.notify.before_notify"
 _TIME_TO_PAY = {"minutes": 16}
@@ -196,7 +196,7 @@ def refund_by_hand(context: ScenarioContext) -> Script:
     context.inject("pay.refund_trade.before_call", "refuse", times=2)
     context.customer.return_order(order)
     for item in context.wait_stuck(order, "not_refunded"):
-        context.drive(item["id"], drive.GIVE_UP, drive.TAKE_BACK)
+        context.drive(item["id"], ManualAction.GIVE_UP, ManualAction.TAKE_BACK)
     return {order: IS_RETURNED}
 
 

@@ -1,8 +1,8 @@
-"""Driving one stuck thing by hand: try it now, give it up to the dead letters, take it back."""
+"""Manual actions on a stuck item: retry it now, give it up, or take a dead letter back."""
 
 import asyncio
 import re
-from typing import Any
+from enum import StrEnum
 
 from labkit.home import Home
 from labkit.ops import payments_in_flight
@@ -18,66 +18,78 @@ from labkit.shop.pay.contract import PayService
 from labkit.shop.pay_messages import FindPayment
 from labkit.shop.tables import TABLES
 
-RETRY, GIVE_UP, TAKE_BACK = VERBS = ("retry", "give_up", "take_back")
-_SECONDS = 5.0
+_TIMEOUT_S = 5.0
 _ID = re.compile(rf"({'|'.join(TABLES)})\.(outbox\.|order\.)?([0-9]{{1,19}})", re.ASCII)
 
 
-async def retry(home: Home, id: str) -> Result[Any]:
-    """Ask the service at whose desk a stuck thing lies to try it now: see `drive`."""
-    return await drive(home, RETRY, id)
+class ManualAction(StrEnum):
+    """Actions of a person on a stuck item; each is a method of the admin service."""
+
+    RETRY = "retry"
+    GIVE_UP = "give_up"
+    TAKE_BACK = "take_back"
 
 
-async def drive(home: Home, verb: str, id: str) -> Result[Any]:
-    """Ask the service at whose desk a stuck thing lies to do something with it.
+async def retry(home: Home, id: str) -> Result[None]:
+    """Retry a stuck item now: see `drive`."""
+    return await drive(home, ManualAction.RETRY, id)
+
+
+async def drive(home: Home, action: ManualAction, id: str) -> Result[None]:
+    """Ask the service that has a stuck item to apply an action to it.
 
     Args:
         home: of a running lab.
-        verb: one of `VERBS`.
+        action: what the service does with the item.
         id: as `stuck` lists it: the service, and the event, the payment or the refund.
 
     Raises:
-        ValueError: it is no such id; says what it looks like.
+        ValueError: it is no such id; says what one looks like.
     """
-    found = _ID.fullmatch(id)
-    if not found:
+    parts = _ID.fullmatch(id)
+    if not parts:
         raise ValueError(f"{id!r}: an id looks like goods.383026413512351744; see: labkit stuck")
-    service, kind, number = found[1], found[2], int(found[3])
+    service, kind, number = parts[1], parts[2], int(parts[3])
     if kind == "order.":
         text = f"order {number} is decided by the order service itself, at its deadline"
-        return Result[Any].refused(Code.BAD_REQUEST, f"{text}: nobody can hurry or stop that")
-    thing = StuckItem(number=number, outbox=kind is not None)
-    async with calls_from("desk", home, _SECONDS) as calls:
+        return Result[None].refused(Code.BAD_REQUEST, f"{text}: nobody can hurry or stop that")
+    item = StuckItem(number=number, outbox=kind is not None)
+    async with calls_from("desk", home, _TIMEOUT_S) as calls:
         try:
-            return await _drive(home, calls, verb, service, thing)
+            return await _call(home, calls, action, service, item)
         except Unknown as unknown:
-            return Result[Any].refused(Code.DEPENDENCY_AWAY, f"{id}: {unknown}")
+            return Result[None].refused(Code.DEPENDENCY_AWAY, f"{id}: {unknown}")
 
 
-def drive_now(home: Home, verb: str, id: str) -> Result[Any]:
-    """The same from code that is no coroutine, as a cell of a notebook, which has a loop already.
+def drive_now(home: Home, action: ManualAction, id: str) -> Result[None]:
+    """Drive an item from a caller that is no coroutine, such as a cell, which has a loop already.
 
     Raises:
         ValueError: as `drive`.
     """
-    return run_beside(drive(home, verb, id))
+    return run_beside(drive(home, action, id))
 
 
-async def _drive(
-    home: Home, calls: Calls, verb: str, service: str, thing: StuckItem
-) -> Result[Any]:
-    if verb == RETRY and service == "pay" and not thing.outbox:
-        pay_id = await asyncio.to_thread(_payment_of, home, thing.number)
+async def _call(
+    home: Home, calls: Calls, action: ManualAction, service: str, item: StuckItem
+) -> Result[None]:
+    if action is ManualAction.RETRY and service == "pay" and not item.outbox:
+        pay_id = await asyncio.to_thread(_find_payment, home, item.number)
         if pay_id is not None:
             query = FindPayment(pay_id=pay_id)
             return await calls.stub(PayService, service).look_after_payment(query)
-    told: Result[Any] = await getattr(calls.stub(AdminService, service), verb)(thing)
-    return told
+    admin = calls.stub(AdminService, service)
+    methods = {
+        ManualAction.RETRY: admin.retry,
+        ManualAction.GIVE_UP: admin.give_up,
+        ManualAction.TAKE_BACK: admin.take_back,
+    }
+    return await methods[action](item)
 
 
-def _payment_of(home: Home, number: int) -> int | None:
+def _find_payment(home: Home, number: int) -> int | None:
     reader = Reader(home)
     try:
-        return payments_in_flight.payment_of(reader, number)
+        return payments_in_flight.find_payment(reader, number)
     finally:
         reader.close()

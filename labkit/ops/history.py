@@ -1,9 +1,9 @@
-"""What clients asked a lab and what they were told, kept in its home for who wants to compare.
+"""A history of clients' requests and their answers, kept in the lab's home.
 
-It is kept where the home has the file (`Lab.up(history=True)` makes it). A request is noted before
-it is sent, its answer when it has come, each as a line of JSON that is appended in one write. So a
-client may be killed at any moment: a request without an answer is one of whose answer nothing is
-known, and a line that was torn is passed over. A reset empties the file.
+It is kept where the home has the file (`Lab.up(history=True)` makes it). A request is recorded
+before it is sent and its answer when it has come, each as a line of JSON that is appended in one
+write. So a client may be killed at any moment: a request without an answer is one whose answer is
+unknown, and a torn line is skipped. A reset empties the file.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -24,9 +24,12 @@ from labkit.shop.messages import PlaceOrder
 if TYPE_CHECKING:
     import httpx
 
+#: An object of JSON.
+_Json: TypeAlias = dict[str, Any]
 
-class Ask(StrEnum):
-    """What a client can ask."""
+
+class RequestKind(StrEnum):
+    """Kinds of requests of a client."""
 
     PLACE = "place"
     FIND = "find"
@@ -38,28 +41,28 @@ class Ask(StrEnum):
     GIVE_UP = "give-up"
 
 
-#: What changes nothing.
-LOOKING = (Ask.FIND, Ask.FIND_PAYMENT)
+#: Requests that change nothing.
+READ_ONLY = (RequestKind.FIND, RequestKind.FIND_PAYMENT)
 
 
 @dataclass(frozen=True)
-class Told:
-    """One request, and what its client was told.
+class Exchange:
+    """One request, and the answer that its client got.
 
     Attributes:
-        ask: what was asked.
-        number: of the request, which nothing else bears.
-        subject: the order, the payment, or the cashier's address that it was about.
+        kind: of the request.
+        number: of the request, which no other one has.
+        subject: the order, the payment, or the cashier's address that the request was about.
         key: the Idempotency-Key.
-        body: what was asked for.
-        status: of the HTTP answer; 0 where no answer is known.
-        code: that was answered, of the catalogue.
+        body: of the request.
+        status: of the HTTP answer; 0 where the answer is unknown.
+        code: in the answer, of the catalogue.
         name: of that code.
-        message: that was answered.
-        data: that was answered.
+        message: in the answer.
+        data: in the answer.
     """
 
-    ask: Ask
+    kind: RequestKind
     number: str
     subject: str = ""
     key: str | None = None
@@ -72,91 +75,97 @@ class Told:
 
     @property
     def user_id(self) -> int | None:
-        """Who asked, where the request says so."""
-        return _whole(self.body.get("user_id"))
+        """Return the user, where the request names one."""
+        return _as_id(self.body.get("user_id"))
 
     @property
     def order_id(self) -> int | None:
-        """The order, where the answer or the request names one."""
-        of_order = self.ask not in (Ask.PLACE, Ask.FIND_PAYMENT, Ask.PAY, Ask.GIVE_UP)
-        return _whole(self.data.get("order_id") or (self.subject if of_order else None))
+        """Return the order, where the answer or the request names one."""
+        is_about_order = self.kind not in (
+            RequestKind.PLACE,
+            RequestKind.FIND_PAYMENT,
+            RequestKind.PAY,
+            RequestKind.GIVE_UP,
+        )
+        return _as_id(self.data.get("order_id") or (self.subject if is_about_order else None))
 
     @property
     def pay_id(self) -> int | None:
-        """The payment, where the answer or the request names one; the platform's word differs."""
-        named = self.data.get("pay_id") or self.data.get("out_trade_no")
-        return _whole(named or (self.subject if self.ask is Ask.FIND_PAYMENT else None))
+        """Return the payment, where the answer or the request names one; the platform's too."""
+        answered = self.data.get("pay_id") or self.data.get("out_trade_no")
+        is_about_payment = self.kind is RequestKind.FIND_PAYMENT
+        return _as_id(answered or (self.subject if is_about_payment else None))
 
     @property
     def request(self) -> str:
-        """What two requests have in common if and only if they are one and the same."""
-        same = json.dumps(dict(self.body), sort_keys=True, ensure_ascii=False)
-        return f"{self.key} {same}" if self.key else self.number
+        """Return a text that two exchanges share if and only if their requests are the same."""
+        body = json.dumps(dict(self.body), sort_keys=True, ensure_ascii=False)
+        return f"{self.key} {body}" if self.key else self.number
 
     @property
     def request_hash(self) -> str | None:
-        """The hash under which the shop keeps the request; None where it cannot be one."""
+        """Return the hash under which the shop keeps the request; None where it cannot be one."""
         try:
-            asked = PlaceOrder.model_validate({"coupon_id": None, **self.body})
+            request = PlaceOrder.model_validate({"coupon_id": None, **self.body})
         except ValidationError:
             return None
-        return hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+        return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
 
 
 class History:
     """The history of one home.
 
     Args:
-        home: whose file it is.
+        home: of the lab.
     """
 
     def __init__(self, home: Home) -> None:
         self._path = home.history_file
 
     @property
-    def is_kept(self) -> bool:
-        """Whether requests and answers are noted."""
+    def is_recording(self) -> bool:
+        """Return True if requests and answers are recorded."""
         return self._path.exists()
 
-    def keep(self) -> None:
-        """Note requests and answers from now on, whoever the client is."""
+    def start(self) -> None:
+        """Record requests and answers from now on, in all processes."""
         self._path.touch(mode=0o600)
 
-    def told(self) -> list[Told]:
-        """Read all that was asked, each request with its answer; nothing where none is kept."""
-        asked: dict[str, Told] = {}
+    def exchanges(self) -> list[Exchange]:
+        """Read all requests, each with its answer; none where none is recorded."""
+        exchanges: dict[str, Exchange] = {}
         for line in self._lines():
             number = line.pop("number", "")
             if "ask" in line:
-                asked[number] = Told(Ask(line.pop("ask")), number, **line)
-            elif number in asked:  # else it was asked before a reset
-                asked[number] = Told(**{**vars(asked[number]), **line})
-        return list(asked.values())
+                exchanges[number] = Exchange(RequestKind(line.pop("ask")), number, **line)
+            elif number in exchanges:  # else the request was sent before a reset
+                exchanges[number] = Exchange(**{**vars(exchanges[number]), **line})
+        return list(exchanges.values())
 
-    def note(
-        self, ask: Ask, send: "Callable[[], httpx.Response]", **about: str | dict[str, Any] | None
+    def record(
+        self, kind: RequestKind, send: "Callable[[], httpx.Response]", **details: str | _Json | None
     ) -> "httpx.Response":
-        """Send a request; where a history is kept, note it before and its answer afterwards.
+        """Send a request; where a history is kept, record it before, and its answer afterwards.
 
         Args:
-            ask: what is asked.
+            kind: of the request.
             send: sends the request.
-            about: `subject`, `key` and `body`, as `Told` has them.
+            details: `subject`, `key` and `body` of the exchange.
 
         Raises:
-            OSError: the request cannot be noted; it was not sent.
+            OSError: the request cannot be recorded; it was not sent.
         """
-        if not self.is_kept:
+        if not self.is_recording:
             return send()
         number = uuid4().hex
-        self._append({"ask": ask, "number": number, **about})
+        self._append({"ask": kind, "number": number, **details})
         response = send()
-        with suppress(OSError):  # then no answer is known
+        with suppress(OSError):  # then the answer stays unknown
             self._append({"number": number, **_read(response)})
         return response
 
     def _append(self, line: Mapping[str, Any]) -> None:
-        """Append a line in one write, also behind one that was torn."""
+        """Append a line in one write; it begins with a line feed, which ends a torn line."""
         text = f"\n{json.dumps(line, ensure_ascii=False, default=str)}\n".encode()
         with suppress(FileNotFoundError):  # it is not kept any more
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND)
@@ -166,24 +175,24 @@ class History:
             finally:
                 os.close(descriptor)
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def _lines(self) -> Iterator[_Json]:
         with suppress(FileNotFoundError), self._path.open("rb") as file:
             for line in filter(bytes.strip, file):
-                with suppress(ValueError):  # a part of a line, which a client that died left
+                with suppress(ValueError):  # a torn line, which a client that died left
                     yield json.loads(line)
 
 
-def _read(response: "httpx.Response") -> dict[str, Any]:
-    """Read an answer; of what is none of the shop's only the status counts."""
+def _read(response: "httpx.Response") -> _Json:
+    """Read an answer; where it is no `Result`, only the status counts."""
     try:
         result = response.json()
-        told = {name: result[name] for name in ("code", "name", "message")}
-        return {"status": response.status_code, **told, "data": result["data"] or {}}
+        fields = {name: result[name] for name in ("code", "name", "message")}
+        return {"status": response.status_code, **fields, "data": result["data"] or {}}
     except (ValueError, KeyError, TypeError):
         return {"status": response.status_code}
 
 
-def _whole(value: Any) -> int | None:
+def _as_id(value: object) -> int | None:
     """Return an id as a number; None where it can be none."""
     text = str(value)
     return int(text) if text.isdecimal() and int(text) < 1 << 63 else None

@@ -1,9 +1,9 @@
-"""Reading a lab's databases from outside, as they are: what the code believes does not count."""
+"""A reader of a lab's databases, from outside: it shows the rows, whatever the services believe."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Column, Connection, Executable, Select, Table, false, func, or_, select
 from sqlalchemy.exc import DBAPIError
@@ -15,12 +15,14 @@ from labkit.runtime.db.errors import is_away
 from labkit.runtime.db.tables import RUNTIME_TABLES
 from labkit.shop.tables import TABLES
 
-Rows = list[dict[str, Any]]
-_ANSWER_SECONDS = 60.0  # an invariant over a million orders
+#: A row of a table: column → value.
+Row: TypeAlias = dict[str, Any]
+Rows: TypeAlias = list[Row]
+_TIMEOUT_S = 60.0  # an invariant reads a million orders
 _ID_BITS = 64
-_AT_ONCE = 10_000  # SQLite takes 32,766 values in a statement, MySQL as many as fit
+_MAX_VALUES = 10_000  # SQLite takes 32,766 in a statement, MySQL as many as fit
 
-#: database → its tables: the services', and the payment platform's, which is not ours.
+#: database → its tables; `platform` is the payment platform's, which the shop does not own.
 DATABASES: Mapping[str, tuple[Table, ...]] = {
     **TABLES,
     platform.SERVICE: platform.PLATFORM_TABLES,
@@ -42,49 +44,49 @@ class Reader:
     """Reads all databases of a home, each in a snapshot of its own.
 
     Args:
-        home: whose databases.
-        seconds: that a MySQL server has to answer.
+        home: of the lab.
+        seconds: the time-out of a MySQL server.
 
     Attributes:
-        home: whose databases.
+        home: of the lab.
     """
 
-    def __init__(self, home: Home, seconds: float = _ANSWER_SECONDS) -> None:
+    def __init__(self, home: Home, seconds: float = _TIMEOUT_S) -> None:
         self.home = home
         self._engines = {name: open_reader(home.database_url(name), seconds) for name in DATABASES}
 
     @contextmanager
     def snapshot(self, service: str) -> Iterator[Connection]:
-        """One read transaction on one database.
+        """Open a read transaction on one database, for a block.
 
         Raises:
-            DatabaseAway: it does not answer.
+            DatabaseAway: the database does not answer.
         """
-        with self.naming(service), self.connect(service) as connection:
+        with self.translate_errors(service), self.connect(service) as connection:
             yield connection
 
     def connect(self, service: str) -> AbstractContextManager[Connection]:
-        """Begin a read transaction on one database; its errors are the driver's."""
+        """Begin a read transaction on one database; errors are raised as the driver raises them."""
         return self._engines[service].begin()
 
     def url(self, service: str) -> str:
-        """SQLAlchemy URL of a database, with the password that it may have."""
+        """Return the SQLAlchemy URL of a database, with its password."""
         return self._engines[service].url.render_as_string(hide_password=False)
 
     def is_file(self, service: str) -> bool:
-        """Whether a database is a file, and not on a server."""
+        """Return True if a database is a file, and not on a server."""
         return self._engines[service].dialect.name == "sqlite"
 
     def are_files(self) -> bool:
-        """Whether all databases are files."""
+        """Return True if all databases are files."""
         return all(map(self.is_file, DATABASES))
 
     @contextmanager
-    def naming(self, service: str) -> Iterator[None]:
-        """Say which database it was that does not answer.
+    def translate_errors(self, service: str) -> Iterator[None]:
+        """Replace the driver's error about a database that does not answer, for a block.
 
         Raises:
-            DatabaseAway: the block met an error that says so.
+            DatabaseAway: the block raised such an error.
         """
         try:
             yield
@@ -93,33 +95,33 @@ class Reader:
                 raise
             is_file = self.is_file(service)
             cure = "wait, or labkit down and labkit up" if is_file else "start its server, or wait"
-            said = error.orig if isinstance(error, DBAPIError) else error
-            why = " ".join(str(said).split())
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            why = " ".join(str(cause).split())
             text = f"the database of {service} does not answer ({why}): {cure}"
             raise DatabaseAway(f"{text}, then ask again; labkit status says where it is") from error
 
     def query(self, service: str, statement: Executable) -> Rows:
-        """The rows that a statement finds in one database."""
+        """Return the rows that a statement selects in one database."""
         with self.snapshot(service) as connection:
             return [dict(row._mapping) for row in connection.execute(statement)]
 
-    def among(
-        self, service: str, statement: Select[Any], column: Column[Any], numbers: Iterable[int]
+    def select_in(
+        self, service: str, statement: Select[Any], column: Column[Any], values: Iterable[int]
     ) -> Rows:
-        """The rows whose column is one of many numbers, asked for a part at a time."""
-        listed = sorted(set(numbers))
-        parts = [listed[at : at + _AT_ONCE] for at in range(0, len(listed), _AT_ONCE)]
+        """Select the rows whose column has one of many values, in several queries."""
+        ordered = sorted(set(values))
+        parts = [ordered[at : at + _MAX_VALUES] for at in range(0, len(ordered), _MAX_VALUES)]
         return [
             row for part in parts for row in self.query(service, statement.where(column.in_(part)))
         ]
 
     def table(self, name: str) -> Rows:
-        """All rows of a table, from every database that has it, which `service` names.
+        """Read a table from every database that has it; in shared tables `service` says which.
 
         Raises:
             KeyError: there is no such table; says which there are.
         """
-        table = self._known(name)
+        table = self._table(name)
         return [
             row for service in HOMES_OF[name] for row in self._rows(service, table, table.select())
         ]
@@ -133,39 +135,39 @@ class Reader:
         return sum(self._counts(name, order_id).values())
 
     def page(self, name: str, limit: int, offset: int = 0, order_id: int | None = None) -> Rows:
-        """Read some rows of a table, in the order of `table`: what it holds beside costs nothing.
+        """Read a page of a table, in the order of `table`; other rows are not read.
 
         Args:
             name: of the table.
-            limit: how many rows at most.
-            offset: how many rows to leave out before.
-            order_id: of the order whose rows are wanted; None: of any.
+            limit: the highest number of rows.
+            offset: the number of rows before the page.
+            order_id: read only the rows of this order; None: all rows.
 
         Raises:
             KeyError: there is no such table; says which there are.
         """
-        found: Rows = []
+        rows: Rows = []
         for service, number in self._counts(name, order_id).items():
-            if offset < number and len(found) < limit:
-                part = _of_order(self._known(name).select(), self._known(name), order_id)
-                part = part.limit(limit - len(found)).offset(offset)
-                found += self._rows(service, self._known(name), part)
+            if offset < number and len(rows) < limit:
+                part = _of_order(self._table(name).select(), self._table(name), order_id)
+                part = part.limit(limit - len(rows)).offset(offset)
+                rows += self._rows(service, self._table(name), part)
             offset = max(0, offset - number)
-        return found
+        return rows
 
-    def first(self, name: str, **wanted: Any) -> dict[str, Any] | None:
+    def first(self, name: str, **wanted: Any) -> Row | None:
         """Return the first row of a table of one database with certain values; None without one."""
-        table = self._known(name)
+        table = self._table(name)
         matching = table.select().where(*(table.c[key] == value for key, value in wanted.items()))
         return next(iter(self._rows(HOMES_OF[name][0], table, matching.limit(1))), None)
 
     def columns(self, name: str) -> list[str]:
-        """The names of the columns of `table`, which it has without a row as well."""
+        """Return the columns of `table`'s rows, also where it has no row."""
         shared = ["service"] if _BY_NAME[name] in RUNTIME_TABLES else []
         return [*shared, *_BY_NAME[name].columns.keys()]
 
     def close(self) -> None:
-        """Let go of the databases."""
+        """Close the connections to the databases."""
         for engine in self._engines.values():
             engine.dispose()
 
@@ -176,18 +178,18 @@ class Reader:
 
     def _counts(self, name: str, order_id: int | None) -> dict[str, int]:
         """Return how many rows each database has of a table."""
-        table = self._known(name)
+        table = self._table(name)
         rows = _of_order(select(func.count().label("number")).select_from(table), table, order_id)
         return {service: int(self.query(service, rows)[0]["number"]) for service in HOMES_OF[name]}
 
-    def _known(self, name: str) -> Table:
+    def _table(self, name: str) -> Table:
         if name not in _BY_NAME:
             raise KeyError(f"there is no table {name}; there are {', '.join(sorted(_BY_NAME))}")
         return _BY_NAME[name]
 
 
 def _of_order(statement: Select[Any], table: Table, order_id: int | None) -> Select[Any]:
-    """Narrow a statement to the rows of one order: those that bear its id, or its key."""
+    """Narrow a statement to the rows of one order: those with its id, or its message key."""
     if order_id is None:
         return statement
     is_id = order_id.bit_length() < _ID_BITS  # no driver takes a longer number

@@ -1,6 +1,6 @@
-"""Reconciling a business day: fetch the bill, compare, repair what has one answer, look again.
+"""Reconciliation of a business day: fetch the bill, compare, repair what has one answer, recheck.
 
-A payment may be on its way meanwhile; so what differs is looked at again before it is believed.
+A payment may be in flight meanwhile; so a difference is compared again before it is believed.
 """
 
 import asyncio
@@ -9,13 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from operator import attrgetter
-from typing import Any
 
 import httpx
-from sqlalchemy import Column, Table, and_, or_, select
+from sqlalchemy import Column, ColumnElement, Table, and_, or_, select
 
 from labkit.home import Home
-from labkit.ops.reader import Reader, Rows
+from labkit.ops.reader import Reader, Row, Rows
 from labkit.runtime.errors import Unknown
 from labkit.runtime.rpc.tool_client import calls_from, run_beside
 from labkit.shop.pay.bill import MATCHED, PAYMENT, REFUND, BillLine, Key, Line, compare, read_bill
@@ -24,20 +23,20 @@ from labkit.shop.pay_messages import FindPayment
 from labkit.shop.tables import PAY_PAID, REFUNDED, pay, refund
 
 REPAIRED, REPAIRABLE, FOR_A_PERSON = "repaired", "can be repaired", "needs a person"
-_LOOKS = 3
-_BETWEEN_LOOKS = 0.3
-_SECONDS = 5.0
-_AT_ONCE = 16
+_MAX_LOOKS = 3
+_BETWEEN_LOOKS_S = 0.3
+_TIMEOUT_S = 5.0
+_MAX_CALLS = 16
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A line, and what came of it.
+class ReconciledLine:
+    """A line, and whether it was repaired.
 
     Attributes:
-        line: as it was found, before anything was repaired.
-        done: empty where it matched.
-        why: what stood against repairing it; empty where nothing did.
+        line: as it was compared, before anything was repaired.
+        done: `REPAIRED`, `REPAIRABLE` or `FOR_A_PERSON`; empty where it matched.
+        why: the reason why it could not be repaired; empty where there was none.
     """
 
     line: Line
@@ -57,89 +56,95 @@ class Reconciler:
         self._home = home
         self._reader = reader
 
-    def run(self, day: date, *, repair: bool = True) -> list[Outcome]:
+    def run(self, day: date, *, repair: bool = True) -> list[ReconciledLine]:
         """Compare a day, and repair it.
 
         Args:
             day: a business day.
-            repair: whether to repair what has one right answer.
+            repair: repair what has one right answer.
 
         Raises:
             RuntimeError: there is no bill; says why.
         """
-        found = self._look_until_sure(day)
+        lines = self._compare_until_sure(day)
         why: dict[int, str] = {}
-        wrong = {one.key for one in found if one.found != MATCHED}
-        if repair and (ids := {one.pay_id for one in found if one.repairable}):
-            why = self._ask_about(ids)
-            after = self._look(day)
-            wrong &= {one.key for one in after if one.found != MATCHED}
-            known = {one.key for one in found}  # what was given back meanwhile is new
-            found += [one for one in after if one.found == MATCHED and one.key not in known]
-        found.sort(key=attrgetter("born"))
-        return [_outcome(one, one.key in wrong, why.get(one.pay_id, "")) for one in found]
+        wrong = {line.key for line in lines if line.found != MATCHED}
+        if repair and (ids := {line.pay_id for line in lines if line.repairable}):
+            why = self._check_payments(ids)
+            after = self._compare(day)
+            wrong &= {line.key for line in after if line.found != MATCHED}
+            keys = {line.key for line in lines}  # a refund that the repair has made is new
+            lines += [line for line in after if line.found == MATCHED and line.key not in keys]
+        lines.sort(key=attrgetter("born"))
+        return [_reconciled(line, line.key in wrong, why.get(line.pay_id, "")) for line in lines]
 
-    def _look_until_sure(self, day: date) -> list[Line]:
-        """Look until nothing differs, or the same does each time; what is new is on its way."""
-        found = self._look(day)
-        doubtful = _wrong(found)
-        for _ in range(_LOOKS - 1):
+    def _compare_until_sure(self, day: date) -> list[Line]:
+        """Compare until nothing differs, or the same differs each time; the rest is in flight."""
+        lines = self._compare(day)
+        doubtful = _differences(lines)
+        for _ in range(_MAX_LOOKS - 1):
             if not doubtful:
                 break
-            time.sleep(_BETWEEN_LOOKS)
-            found = self._look(day)
-            doubtful &= _wrong(found)
-        return [one for one in found if one.found == MATCHED or (one.key, one.found) in doubtful]
+            time.sleep(_BETWEEN_LOOKS_S)
+            lines = self._compare(day)
+            doubtful &= _differences(lines)
+        return [
+            line for line in lines if line.found == MATCHED or (line.key, line.found) in doubtful
+        ]
 
-    def _look(self, day: date) -> list[Line]:
+    def _compare(self, day: date) -> list[Line]:
         bill = self._bill(day)
         payments, refunds = self._payments(day, bill), self._refunds(day, bill)
         billed = {line.key for line in bill}
-        left = [row for row in payments if (PAYMENT, row["pay_id"]) not in billed]
-        left += [row for row in refunds if (REFUND, row["refund_id"]) not in billed]
-        return compare(bill, payments, refunds, self._earlier(day, left))
+        unbilled = [row for row in payments if (PAYMENT, row["pay_id"]) not in billed]
+        unbilled += [row for row in refunds if (REFUND, row["refund_id"]) not in billed]
+        return compare(bill, payments, refunds, self._earlier_bills(day, unbilled))
 
     def _bill(self, day: date) -> list[BillLine]:
         return read_bill(fetch_bill(self._home, day))
 
-    def _earlier(self, day: date, left: Iterable[dict[str, Any]]) -> list[BillLine]:
-        """The bills of the days on which the platform may have done what we noted on this day."""
-        first = min((row["add_time"].date() for row in left), default=day)
+    def _earlier_bills(self, day: date, unbilled: Iterable[Row]) -> list[BillLine]:
+        """Fetch the bills of the days since the first of these rows: its bill may have it."""
+        first = min((row["add_time"].date() for row in unbilled), default=day)
         days = [first + timedelta(days=number) for number in range((day - first).days)]
-        return [line for one in days for line in self._bill(one)]
+        return [line for earlier in days for line in self._bill(earlier)]
 
     def _payments(self, day: date, bill: list[BillLine]) -> Rows:
-        named = [line.out_trade_no for line in bill]
+        ids = [line.out_trade_no for line in bill]
         of_day = and_(pay.c.is_paid == PAY_PAID, pay.c.pay_time.between(*_bounds(day)))
-        return self._rows(pay, of_day, pay.c.pay_id, named)
+        return self._rows(pay, of_day, pay.c.pay_id, ids)
 
     def _refunds(self, day: date, bill: list[BillLine]) -> Rows:
-        named = [line.out_request_no for line in bill if line.out_request_no]
+        ids = [line.out_request_no for line in bill if line.out_request_no]
         begin, end = _bounds(day)
         to_be_made = and_(refund.c.state != REFUNDED, refund.c.add_time <= end)
         of_day = or_(refund.c.refund_time.between(begin, end), to_be_made)
-        return self._rows(refund, of_day, refund.c.refund_id, named)
+        return self._rows(refund, of_day, refund.c.refund_id, ids)
 
-    def _rows(self, table: Table, of_day: Any, key: Column[Any], named: list[int]) -> Rows:
-        """The rows of a day, and those that a bill names."""
-        found = self._reader.query("pay", select(table).where(of_day))
-        found += self._reader.among("pay", select(table), key, named)
-        return list({row[key.name]: row for row in found}.values())
+    def _rows(
+        self, table: Table, of_day: ColumnElement[bool], key: Column[int], ids: list[int]
+    ) -> Rows:
+        """Read the rows of a day, and those that a bill names."""
+        rows = self._reader.query("pay", select(table).where(of_day))
+        rows += self._reader.select_in("pay", select(table), key, ids)
+        return list({row[key.name]: row for row in rows}.values())
 
-    def _ask_about(self, pay_ids: set[int]) -> dict[int, str]:
-        """Have the pay service ask the platform about payments; why it could not, for each."""
-        return run_beside(_ask_about(self._home, pay_ids))
+    def _check_payments(self, pay_ids: set[int]) -> dict[int, str]:
+        """Let the pay service check payments at the platform; return the reason of each failure."""
+        return run_beside(_check_payments(self._home, pay_ids))
 
 
 def fetch_bill(home: Home, day: date) -> str:
-    """The platform's bill of a business day, as it came.
+    """Fetch the platform's bill of a business day, as CSV.
 
     Raises:
         RuntimeError: the platform gave none; says why.
     """
     url = f"{home.state()['endpoints']['platform']}/bill"
     try:
-        answer = httpx.get(url, params={"day": day.isoformat()}, timeout=_SECONDS, trust_env=False)
+        answer = httpx.get(
+            url, params={"day": day.isoformat()}, timeout=_TIMEOUT_S, trust_env=False
+        )
         answer.raise_for_status()
     except httpx.HTTPError as error:
         text = f"the payment platform gave no bill of {day}: {error}; see: labkit status"
@@ -147,30 +152,30 @@ def fetch_bill(home: Home, day: date) -> str:
     return answer.text
 
 
-async def _ask_about(home: Home, pay_ids: set[int]) -> dict[int, str]:
-    turn = asyncio.Semaphore(_AT_ONCE)
+async def _check_payments(home: Home, pay_ids: set[int]) -> dict[int, str]:
+    slots = asyncio.Semaphore(_MAX_CALLS)
 
-    async def ask(payments: PayService, pay_id: int) -> str:
-        async with turn:
+    async def check(payments: PayService, pay_id: int) -> str:
+        async with slots:
             try:
                 answer = await payments.look_after_payment(FindPayment(pay_id=pay_id))
             except Unknown as unknown:
                 return str(unknown)
             return "" if answer.success else answer.message
 
-    async with calls_from("reconcile", home, _SECONDS) as calls:
+    async with calls_from("reconcile", home, _TIMEOUT_S) as calls:
         payments = calls.stub(PayService, "pay")
-        told = await asyncio.gather(*(ask(payments, pay_id) for pay_id in pay_ids))
-    return dict(zip(pay_ids, told, strict=True))
+        reasons = await asyncio.gather(*(check(payments, pay_id) for pay_id in pay_ids))
+    return dict(zip(pay_ids, reasons, strict=True))
 
 
-def _outcome(line: Line, wrong: bool, why: str) -> Outcome:
-    if not wrong:
-        return Outcome(line, REPAIRED if line.found != MATCHED else "")
-    return Outcome(line, REPAIRABLE if line.repairable else FOR_A_PERSON, why)
+def _reconciled(line: Line, is_wrong: bool, why: str) -> ReconciledLine:
+    if not is_wrong:
+        return ReconciledLine(line, REPAIRED if line.found != MATCHED else "")
+    return ReconciledLine(line, REPAIRABLE if line.repairable else FOR_A_PERSON, why)
 
 
-def _wrong(lines: list[Line]) -> set[tuple[Key, str]]:
+def _differences(lines: list[Line]) -> set[tuple[Key, str]]:
     return {(line.key, line.found) for line in lines if line.found != MATCHED}
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from labkit.home import DATABASES, Home
 from labkit.ops.history import History
-from labkit.ops.invariants import check, told, views
+from labkit.ops.invariants import answers, check, views
 from labkit.ops.invariants.mirror import attach, connect
 from labkit.runtime.clock import LabClock, wall_ms
 from tests.integration.data_mutations import Kind, kinds, rows_for
@@ -39,7 +39,7 @@ class Shop:
         for name in DATABASES:
             attach(self.mirror, name, home.databases / f"{name}.sqlite", "rw")
         self._invariants = list(check.INVARIANTS)
-        self._told = History(home).told()
+        self._told = History(home).exchanges()
         latest = LabClock(home.clock_file).now() + check._AHEAD
         self._values = {"now_ms": now_ms, "latest": str(latest)}
 
@@ -48,8 +48,8 @@ class Shop:
 
         What saw the last changes is asked first.
         """
-        views.prepare(self.mirror)
-        told.prepare(self.mirror, self._told)
+        views.create_tables(self.mirror)
+        answers.create_tables(self.mirror, self._told)
         for invariant in self._invariants:
             if invariant.evaluate(self.mirror, self._values).broken:
                 self._invariants.remove(invariant)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from labkit.lab import Lab
-from labkit.ops.history import Ask
+from labkit.ops.history import RequestKind
 from tests.support.db import labkit
 from tests.support.storyline import quick_lab
 from tests.support.waiting import until
@@ -54,11 +54,11 @@ def test_each_client_is_heard_and_a_reset_forgets(lab: Lab) -> None:
     assert labkit("order", home=lab.home.folder).returncode in (0, 1)
     until(lambda: lab.client.find(1).status_code == 404, "there is no order 1")
     lab.settle()
-    placed = [question for question in lab.client.history if question.ask is Ask.PLACE]
+    placed = [question for question in lab.client.history if question.kind is RequestKind.PLACE]
     assert placed[-1].body["goods_number"] == 1  # the command line's
     assert placed[-2].status == 422
     assert all(question.key for question in placed)
-    assert (lab.client.history[-1].ask, lab.client.history[-1].status) == (Ask.FIND, 404)
+    assert (lab.client.history[-1].kind, lab.client.history[-1].status) == (RequestKind.FIND, 404)
     counts = looked_at(lab)
     assert counts["a final no stays no"] >= 2
     assert counts["a final answer is kept"] >= 1

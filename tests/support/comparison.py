@@ -9,7 +9,7 @@ from sqlalchemy import Table
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 
-from labkit.ops.invariants import told
+from labkit.ops.invariants import answers as answer_invariants
 from labkit.ops.invariants.mirror import connect
 from labkit.ops.reader import DATABASES
 from tests.support.db import Row, Tables
@@ -28,8 +28,8 @@ _ABOUT = {
     "platform": ("platform_trade",),
 }
 #: Which orders came of a request, by what it asked for: no id or key of the shop's is believed.
-_BY_MARK = """SELECT t.number, o.order_id FROM told t JOIN "order".trade_order o
-  ON t.ask = 'place' AND substr(t.number, instr(t.number, ' ') + 1) = o.address"""
+_BY_MARK = """SELECT t.number, o.order_id FROM exchange t JOIN "order".trade_order o
+  ON t.kind = 'place' AND substr(t.number, instr(t.number, ' ') + 1) = o.address"""
 
 
 def breaches(history: "History") -> Iterator[str]:
@@ -75,8 +75,8 @@ def _told(history: "History") -> Iterator[str]:
         for table in DATABASES[database]:
             if table.name in names:
                 copy(history.tables, mirror, database, table)
-    told.prepare(mirror, history.told(), _BY_MARK)
-    for rule in told.ACROSS:
+    answer_invariants.create_tables(mirror, history.told(), _BY_MARK)
+    for rule in answer_invariants.ACROSS:
         yield from rule.evaluate(mirror, {}).broken
     mirror.close()
     for answer in history.answers:

@@ -11,7 +11,7 @@
 Prices, fees and totals are worked out here once more, the tables are read raw (comparison.py), and
 each request bears a mark of its own in its address, so that an order is matched with what was asked
 for by its content and not by an id that the shop made. Only the rules about what was told are those
-of labkit itself (labkit/ops/invariants/told.py), which tests/integration/test_history.py proves.
+of labkit itself (labkit/ops/invariants/answers.py), which tests/integration/test_history.py proves.
 """
 
 import threading
@@ -26,7 +26,7 @@ from typing import Any
 
 import httpx
 
-from labkit.ops.history import Ask, Told
+from labkit.ops.history import Exchange, RequestKind
 from tests.support.comparison import CANCELLED, RETURNED, breaches
 from tests.support.db import Row, Tables, ask_status
 from tests.support.payment_client import Payer
@@ -87,7 +87,7 @@ class History(Payer):
         """Forget all, and read the opening amounts: at the start, and after a reset."""
         self.answers: list[Answered] = []
         self.ended: dict[int, list[tuple[int, int]]] = defaultdict(list)
-        self.asked: list[Told] = []
+        self.asked: list[Exchange] = []
         self.unpaid_may_expire = self.paid_by_others = False
         self.forget_payments()
         self.goods = self._opening("goods", "trade_goods", "goods_id")
@@ -191,42 +191,46 @@ class History(Payer):
 
     def cancel(self, order_id: int | str | None, user_id: int | None = None) -> httpx.Response:
         """Cancel an order, as the first user if nobody else is named."""
-        return self._end(order_id, user_id, Ask.CANCEL, CANCELLED)
+        return self._end(order_id, user_id, RequestKind.CANCEL, CANCELLED)
 
     def give_back(self, order_id: int | str | None, user_id: int | None = None) -> httpx.Response:
         """Return an order, as the first user if nobody else is named."""
-        return self._end(order_id, user_id, Ask.RETURN, RETURNED)
+        return self._end(order_id, user_id, RequestKind.RETURN, RETURNED)
 
     def find(self, order_id: int | str | None) -> httpx.Response:
         """Look an order up, and remember what was told."""
         response = self.http.get(f"/order/{order_id}")
-        self._remember(Ask.FIND, order_id, {}, response)
+        self._remember(RequestKind.FIND, order_id, {}, response)
         return response
 
-    def _end(self, order_id: Any, user_id: int | None, ask: Ask, state: int) -> httpx.Response:
+    def _end(
+        self, order_id: Any, user_id: int | None, kind: RequestKind, state: int
+    ) -> httpx.Response:
         body = {"user_id": str(user_id or min(self.users))}
         status = 0
         try:
-            response = self.http.post(f"/order/{order_id}/{ask}", json=body)
+            response = self.http.post(f"/order/{order_id}/{kind}", json=body)
             status = response.status_code
         finally:
             self.ended[int(order_id)].append((status, state))
-        self._remember(ask, order_id, body, response)
+        self._remember(kind, order_id, body, response)
         return response
 
-    def _remember(self, ask: Ask, order_id: Any, body: Row, response: httpx.Response) -> None:
+    def _remember(
+        self, kind: RequestKind, order_id: Any, body: Row, response: httpx.Response
+    ) -> None:
         texts = {name: response.json()[name] for name in ("code", "name", "message")}
         number, data = f"asked {len(self.asked)}", response.json()["data"] or {}
-        answer = Told(
-            ask, number, str(order_id), None, body, response.status_code, **texts, data=data
+        answer = Exchange(
+            kind, number, str(order_id), None, body, response.status_code, **texts, data=data
         )
         self.asked.append(answer)
 
-    def told(self) -> list[Told]:
+    def told(self) -> list[Exchange]:
         """Return all that was told, as labkit's own history would have it."""
         placed = [
-            Told(
-                Ask.PLACE,
+            Exchange(
+                RequestKind.PLACE,
                 f"{number} {answer.mark}",
                 "",
                 answer.key,

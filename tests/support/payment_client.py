@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from labkit.ops.history import Ask, Told
+from labkit.ops.history import Exchange, RequestKind
 from labkit.shop.codes import Code
 
 
@@ -82,11 +82,11 @@ class Payer:
         with ThreadPoolExecutor(clients) as pool:
             return list(pool.map(self.pay, orders))
 
-    def told_of_payments(self) -> list[Told]:
+    def told_of_payments(self) -> list[Exchange]:
         """Return what was told of payments, as labkit's own history would have it."""
         opened = [
-            Told(
-                Ask.OPEN_PAYMENT,
+            Exchange(
+                RequestKind.OPEN_PAYMENT,
                 f"opened {number}",
                 str(payment.order_id),
                 status=payment.status,
@@ -98,7 +98,9 @@ class Payer:
         ]
         presses = [(pay_id, *press) for pay_id, made in self.pressed.items() for press in made]
         return opened + [
-            Told(Ask(button), f"pressed {number}", status=status, data={"pay_id": pay_id})
+            Exchange(
+                RequestKind(button), f"pressed {number}", status=status, data={"pay_id": pay_id}
+            )
             for number, (pay_id, button, status) in enumerate(presses)
         ]
 

@@ -15,7 +15,7 @@ from labkit.home import Home, try_lock
 from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.scenario import IS_CANCELLED, IS_PLACED, IS_RETURNED, Script
-from labkit.ops import drive
+from labkit.ops.drive import ManualAction
 from labkit.runtime.clock import as_time, wall_ms_of
 from labkit.runtime.db.tables import GIVEN_UP, SETTLED, inbox, outbox
 from labkit.runtime.registry.files import reserved_in
@@ -48,7 +48,7 @@ def another_message(context: ScenarioContext) -> Script:
         )
     if _status(context, event_id) == SETTLED:
         raise Unexpected(f"event {event_id} is settled, and goods had another one under its id")
-    context.drive(f"order.outbox.{event_id}", drive.TAKE_BACK)
+    context.drive(f"order.outbox.{event_id}", ManualAction.TAKE_BACK)
     return {first: IS_CANCELLED, second: IS_CANCELLED}
 
 

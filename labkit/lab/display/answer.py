@@ -1,7 +1,6 @@
-"""An answer as a notebook shows it: status, code and message, with short names for ids."""
+"""Answers as a notebook shows them: status, code and message, with short names for ids."""
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 
@@ -10,11 +9,11 @@ from labkit.results import Result
 
 
 class Answer:
-    """What the shop, or the payment platform, answered to one request.
+    """The answer of the shop, or of the payment platform, to one request.
 
     Args:
-        response: as it came.
-        alias: puts short names in place of ids.
+        response: of the web or the cashier.
+        alias: replaces ids in a text by short names.
 
     Attributes:
         status: the HTTP status.
@@ -23,27 +22,27 @@ class Answer:
 
     def __init__(self, response: httpx.Response, alias: Callable[[str], str]) -> None:
         self.status = response.status_code
-        self.result = Result[Any].model_validate_json(response.text)
+        self.result = Result[dict[str, object]].model_validate_json(response.text)
         self._alias = alias
 
     @property
     def order_id(self) -> str | None:
-        """The order, where the answer names one."""
+        """Return the order's id, where the answer names one."""
         return self._named("order_id")
 
     @property
     def pay_id(self) -> str | None:
-        """The payment, where the answer names one; the platform calls it `out_trade_no`."""
+        """Return the payment's id (`out_trade_no` at the platform), where the answer names one."""
         return self._named("pay_id") or self._named("out_trade_no")
 
     @property
     def cashier_url(self) -> str | None:
-        """Where the payment is paid, where the answer says it."""
+        """Return the address of the cashier page, where the answer names one."""
         return self._named("cashier_url")
 
     def _named(self, field: str) -> str | None:
-        data: dict[str, str] = self.result.data or {}
-        return data.get(field)
+        value = (self.result.data or {}).get(field)
+        return None if value is None else str(value)
 
     def __repr__(self) -> str:
         text = f"{self.status} {self.result.name}: {self._alias(self.result.message)}"

@@ -1,4 +1,4 @@
-"""Bars against a limit: what is beyond it is drawn in another colour, and told in words."""
+"""A bar chart with a limit: the part beyond it has another colour, another sign and a label."""
 
 from collections.abc import Mapping
 from html import escape
@@ -9,40 +9,40 @@ _UNIT_PX = 9
 _WITHIN, _BEYOND = "#3b6ea5", "#b3261e"
 
 
-class Bars:
-    """How much of something there was, by case, beside how much there may be.
+class BarChart:
+    """A count for each case, beside the highest count that is allowed.
 
     Args:
-        of: case → how many.
-        limit: how many there may be.
+        counts: case → count.
+        limit: the highest count that is allowed.
         unit: what is counted, as `sold`.
     """
 
-    def __init__(self, of: Mapping[str, int], limit: int, unit: str) -> None:
-        self.of = dict(of)
+    def __init__(self, counts: Mapping[str, int], limit: int, unit: str) -> None:
+        self.counts = dict(counts)
         self.limit = limit
         self.unit = unit
 
-    def says(self, number: int) -> str:
-        """What a bar says in words."""
+    def label(self, number: int) -> str:
+        """Return the label of a bar."""
         if number > self.limit:
             return f"✗ {number} {self.unit}, {number - self.limit} too many"
-        left = self.limit - number
-        return f"● {number} {self.unit}" + (f", {left} left" if left else "")
+        remaining = self.limit - number
+        return f"● {number} {self.unit}" + (f", {remaining} left" if remaining else "")
 
     def __repr__(self) -> str:
-        widths = max(map(len, self.of)), max(self.of.values())
+        widths = max(map(len, self.counts)), max(self.counts.values())
         lines = [
-            f"{name:<{widths[0]}}  {self._blocks(number):<{widths[1]}}  {self.says(number)}"
-            for name, number in self.of.items()
+            f"{name:<{widths[0]}}  {self._blocks(number):<{widths[1]}}  {self.label(number)}"
+            for name, number in self.counts.items()
         ]
         return "\n".join([self._caption(), *lines])
 
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td {LEFT}>{escape(name)}</td><td {LEFT}>{self._bar(number)}</td>"
-            f"<td {LEFT}>{self.says(number)}</td></tr>"
-            for name, number in self.of.items()
+            f"<td {LEFT}>{self.label(number)}</td></tr>"
+            for name, number in self.counts.items()
         )
         return f"<table><caption {LEFT}>{self._caption()}</caption><tbody>{rows}</tbody></table>"
 
@@ -59,7 +59,7 @@ class Bars:
 
 
 def _block(sign: str, colour: str, number: int) -> str:
-    """A part of a bar; its signs are in its colour, so that it is a bar without colours too."""
+    """Draw a part of a bar; it is made of signs too, for those who see no colours."""
     if not number:
         return ""
     style = f"display:inline-block;width:{number * _UNIT_PX}px;overflow:hidden;color:{colour}"

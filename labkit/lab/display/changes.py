@@ -1,4 +1,4 @@
-"""Several tables at once, as they are, and as a step changed them."""
+"""Several tables shown at once, and the changes that a step made to them."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from labkit.lab.display.frames import Difference, Table
 
 
 class Tables:
-    """Several frames to be shown one under the other.
+    """Several frames, shown one under the other.
 
     Args:
         frames: name → frame.
@@ -20,32 +20,32 @@ class Tables:
         return self.frames[name]
 
     def __repr__(self) -> str:
-        return "\n\n".join(f"{name}\n{one!r}" for name, one in self.frames.items())
+        return "\n\n".join(f"{name}\n{frame!r}" for name, frame in self.frames.items())
 
     def _repr_html_(self) -> str:
         return "".join(
-            html.table(name, [str(column) for column in one.columns], one.to_numpy().tolist())
-            for name, one in self.frames.items()
+            html.table(name, [str(column) for column in frame.columns], frame.to_numpy().tolist())
+            for name, frame in self.frames.items()
         )
 
 
-class Seen:
-    """What a step changed: tables before and after, marked in colour and in text."""
+class Changes:
+    """Tables before and after a step, with the changes marked in colour and in text."""
 
     def __init__(self) -> None:
         self.differences: list[Difference] = []
 
     @property
     def changed(self) -> list[str]:
-        """Names of the tables that the step changed."""
+        """Return the names of the tables that the step changed."""
         return [difference.table for difference in self.differences if difference.changed]
 
     def __getitem__(self, table: str) -> Difference:
         return next(difference for difference in self.differences if difference.table == table)
 
-    def only(self, *tables: str) -> "Seen":
-        """The same step, in these tables alone."""
-        part = Seen()
+    def only(self, *tables: str) -> "Changes":
+        """Return the changes of these tables alone."""
+        part = Changes()
         part.differences = [self[table] for table in tables]
         return part
 

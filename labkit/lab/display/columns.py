@@ -1,7 +1,7 @@
-"""How tables are shown: which columns tell, which make the key, what the codes mean."""
+"""The display of tables: which columns are shown, which are the key, and labels for codes."""
 
-#: table → the columns that say what holds. The others are one argument away (`raw=True`).
-SHOWN = {
+#: table → the columns that are shown; `raw=True` shows all.
+SHOWN_COLUMNS = {
     "trade_order": (
         "order_id",
         "user_id",
@@ -40,7 +40,8 @@ SHOWN = {
     "trade_mq_producer": ("service", "event_id", "topic", "msg_key", "groups", "status"),
     "trade_mq_consumer_log": ("service", "event_id", "topic", "msg_key", "status"),
 }
-WORDS = {
+#: column → code → its label.
+CODE_LABELS = {
     "order_status": {0: "unconfirmed", 1: "confirmed", 2: "cancelled", 4: "returned"},
     "pay_status": {0: "unpaid", 2: "paid"},
     "is_used": {0: "no", 1: "yes"},
@@ -49,12 +50,13 @@ WORDS = {
     "is_paid": {0: "unpaid", 1: "paid", 2: "closed"},
     "state": {0: "open", 1: "refunded", 2: "given up"},
 }
-STATUS = {
+#: table → the label of each code in its column `status`.
+STATUS_LABELS = {
     "trade_mq_producer": {0: "unsent", 1: "sent", 2: "settled", 3: "given up"},
     "trade_mq_consumer_log": {0: "waiting", 1: "done", 2: "dead"},
 }
-#: table → what names a row of it.
-KEYS = {
+#: table → the columns that identify a row.
+ROW_KEYS = {
     "trade_order": ("order_id",),
     "trade_order_request": ("order_id",),
     "trade_goods": ("goods_id",),
@@ -74,8 +76,8 @@ KEYS = {
     "trade_mq_producer": ("event_id",),
     "trade_mq_consumer_log": ("event_id", "service"),
 }
-#: Rows are shown in the order of their key; these parts of it in the order of the story.
-STORY = {
+#: Rows are sorted by their key; these columns of it are sorted in this order.
+SORT_ORDER = {
     "operation": (
         "save_pre_order",
         "deduct_stock",

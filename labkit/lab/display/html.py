@@ -1,6 +1,6 @@
 """Tables in HTML that JupyterLab shows without scrolling sideways: headers may wrap at underscores.
 
-What is marked in colour is marked in text too.
+All that is marked in colour is marked in text too.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ _COLOURS = {"+": "#dff5e1", "~": "#fff3c9", "-": "#f9dcdc"}
 
 
 def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """One table.
+    """Write a table.
 
     Args:
-        caption: its name; empty for none.
+        caption: the table's name; empty for none.
         header: names of the columns.
         rows: of cells; where the first cell is a mark (`+`, `~`, `-`), the row has its colour.
     """
@@ -44,5 +44,5 @@ def _cell(value: Any) -> str:
 
 
 def breakable(text: str) -> str:
-    """A text as HTML that may be broken where a long name may be."""
+    """Escape a text for HTML, with places where a long name may be broken."""
     return escape(printable(text, lines=True)).replace("_", "_<wbr>").replace(",", ",<wbr>")

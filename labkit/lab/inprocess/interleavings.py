@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Self
 
-from labkit.lab.display.columns import WORDS
+from labkit.lab.display.columns import CODE_LABELS
 from labkit.lab.display.frames import Table
 from labkit.lab.inprocess.shop import InProcessShop
 from labkit.payment_api import keys
@@ -132,7 +132,7 @@ class Interleaving:
         log = self._shop.services["log"].query("SELECT direction, amount FROM trade_pay_log")
         return {
             "order": ", ".join(
-                f"{order[code]} {WORDS[code][order[code]]}"
+                f"{order[code]} {CODE_LABELS[code][order[code]]}"
                 for code in ("order_status", "pay_status")
             ),
             "accept_payment": accepted["outcome"],
@@ -141,7 +141,7 @@ class Interleaving:
             "log": sum(row["amount"] * (1 if row["direction"] == "paid" else -1) for row in log),
             "points": user["user_score"] - _BUYER["user_score"],
             "stock": self._row("goods", "trade_goods")["goods_number"],
-            "coupon": WORDS["is_used"][self._row("coupon", "trade_coupon")["is_used"]],
+            "coupon": CODE_LABELS["is_used"][self._row("coupon", "trade_coupon")["is_used"]],
             "balance": user["user_money"],
         }
 

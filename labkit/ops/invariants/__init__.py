@@ -1,1 +1,1 @@
-"""What must be true of the data whatever fails: questions in SQL, with a sentence each."""
+"""Invariants of the data, whatever fails: each is SQL with a sentence."""

@@ -1,8 +1,8 @@
-"""What must be true of the data whatever fails: each invariant a named question with a sentence.
+"""The check of all invariants: what must be true of the data whatever fails.
 
-They look at the databases as they are. Those within one database hold at any moment. Those across
-databases cover what is decided, and a breach is looked at again before it is reported, because no
-snapshot spans two databases.
+The check reads the databases as they are. Invariants within one database hold at any moment. Those
+across databases hold for what is decided, and a breach is checked again before it is reported,
+because no snapshot spans two databases.
 """
 
 import time
@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import TypedDict
 
 from labkit.ops.history import History
 from labkit.ops.invariants import (
+    answers,
     credits,
     deadlines,
+    deductions,
     messages,
     messages_across,
     orders,
@@ -25,26 +27,22 @@ from labkit.ops.invariants import (
     payments_across,
     platform,
     requests,
-    taken,
     views,
 )
-from labkit.ops.invariants import (
-    told as told_invariants,
-)
-from labkit.ops.invariants.kinds import Across, Finding, Invariant
-from labkit.ops.invariants.mirror import mirrored
+from labkit.ops.invariants.kinds import Across, Clocks, Finding, Invariant
+from labkit.ops.invariants.mirror import open_mirror
 from labkit.ops.reader import Reader
 from labkit.runtime.clock import LabClock, as_time, wall_ms_of
 
-_LOOKS = 3
+_MAX_LOOKS = 3
 _BETWEEN_LOOKS = 0.3
-_SHOWN = 20
+_MAX_SHOWN = 20
 _AHEAD = timedelta(days=1)  # more than any clock is wrong that a fault has stepped
 
 INVARIANTS: tuple[Invariant, ...] = (
     *orders.WITHIN,
     *requests.WITHIN,
-    *taken.WITHIN,
+    *deductions.WITHIN,
     *payments.WITHIN,
     *credits.WITHIN,
     *platform.WITHIN,
@@ -52,22 +50,35 @@ INVARIANTS: tuple[Invariant, ...] = (
     *orders_across.ACROSS,
     *payments_across.ACROSS,
     *messages_across.ACROSS,
-    *told_invariants.ACROSS,
+    *answers.ACROSS,
     *deadlines.ACROSS,
 )
 
 
-def check(reader: Reader) -> list[dict[str, Any]]:
-    """Look at every invariant.
+class CheckResult(TypedDict):
+    """The result of one invariant, as `labkit check --json` prints it.
+
+    Keys:
+        name: of the invariant.
+        held: True if nothing breaks it.
+        looked_at: the number of rows that were read.
+        broken: the breaches in words, 20 at most.
+    """
+
+    name: str
+    held: bool
+    looked_at: int
+    broken: list[str]
+
+
+def check(reader: Reader) -> list[CheckResult]:
+    """Check every invariant.
 
     Args:
         reader: of the lab's databases.
-
-    Returns:
-        For each: `name`, `held`, `looked_at` (rows), `broken` (what breaks it, 20 at most).
     """
-    findings = _look(reader, INVARIANTS)
-    for _ in range(_LOOKS - 1):
+    findings = _evaluate(reader, INVARIANTS)
+    for _ in range(_MAX_LOOKS - 1):
         doubtful = [
             invariant
             for invariant in INVARIANTS
@@ -76,51 +87,51 @@ def check(reader: Reader) -> list[dict[str, Any]]:
         if not doubtful:
             break
         time.sleep(_BETWEEN_LOOKS)
-        for name, again in _look(reader, doubtful).items():
+        for name, again in _evaluate(reader, doubtful).items():
             before = set(findings[name].broken)
-            findings[name] = Finding(
-                again.looked_at, [one for one in again.broken if one in before]
-            )
+            repeated = [breach for breach in again.broken if breach in before]
+            findings[name] = Finding(again.looked_at, repeated)
     return [
         {
             "name": name,
-            "held": not found.broken,
-            "looked_at": found.looked_at,
-            "broken": found.broken[:_SHOWN],
+            "held": not finding.broken,
+            "looked_at": finding.looked_at,
+            "broken": finding.broken[:_MAX_SHOWN],
         }
-        for name, found in findings.items()
+        for name, finding in findings.items()
     ]
 
 
-def clocks(reader: Reader) -> dict[str, Any]:
-    """Read the clocks: `now_ms`, and the `latest` time that can have been noted."""
+def clocks(reader: Reader) -> Clocks:
+    """Read the clocks with which times in the databases are compared."""
     now_ms = wall_ms_of(reader.home)
-    # first data are of the wall clock where a reset died before it set the lab clock back
+    # first data have wall-clock times where a reset died before it set the lab clock back
     latest = max(LabClock(reader.home.clock_file).now(), as_time(now_ms)) + _AHEAD
     return {"now_ms": now_ms, "latest": str(latest)}
 
 
-def _look(reader: Reader, which: Sequence[Invariant]) -> dict[str, Finding]:
-    """Look once, side by side where it costs nothing to see the databases twice."""
-    values = clocks(reader)
-    told = History(reader.home).told()  # before the databases, in which all of it must be
+def _evaluate(reader: Reader, invariants: Sequence[Invariant]) -> dict[str, Finding]:
+    """Evaluate invariants, on two mirrors at once where opening a second one costs nothing."""
+    clock_values = clocks(reader)
+    exchanges = History(reader.home).exchanges()  # before the databases, which must have them all
 
-    # Who hashes holds Python's lock at each row: two at once would wait for each other.
-    left = deque(sorted(which, key=lambda invariant: "sha256" in invariant.breach_sql))
+    # Hashing holds Python's lock at each row: two threads that hash would wait for each other.
+    waiting = deque(sorted(invariants, key=lambda invariant: "sha256" in invariant.breach_sql))
 
     def work(take: Callable[[], Invariant]) -> dict[str, Finding]:
-        found = {}
-        with mirrored(reader) as mirror:
-            views.prepare(mirror)
-            told_invariants.prepare(mirror, told)
-            while left:
-                with suppress(IndexError):  # another has taken the last
-                    one = take()
-                    found[one.name] = one.evaluate(mirror, values)
-        return found
+        findings = {}
+        with open_mirror(reader) as mirror:
+            views.create_tables(mirror)
+            answers.create_tables(mirror, exchanges)
+            while waiting:
+                with suppress(IndexError):  # the other thread has taken the last
+                    invariant = take()
+                    findings[invariant.name] = invariant.evaluate(mirror, clock_values)
+        return findings
 
-    ends = [left.pop, left.popleft] if len(which) > 2 and reader.are_files() else [left.pop]
+    is_cheap = len(invariants) > 2 and reader.are_files()
+    ends = [waiting.pop, waiting.popleft] if is_cheap else [waiting.pop]
     with ThreadPoolExecutor(len(ends)) as pool:
         parts = list(pool.map(work, ends))
-    found = {name: finding for part in parts for name, finding in part.items()}
-    return {one.name: found[one.name] for one in which}
+    findings = {name: finding for part in parts for name, finding in part.items()}
+    return {invariant.name: findings[invariant.name] for invariant in invariants}

@@ -1,9 +1,9 @@
-"""What must be true within the databases of user and log, of what payments bring and take."""
+"""Invariants within the databases of user and log: points, and the payment log."""
 
-from labkit.ops.invariants.handled import paid
-from labkit.ops.invariants.kinds import Local, differ, from_json
+from labkit.ops.invariants.inbox_effects import applies_payments
+from labkit.ops.invariants.kinds import Local, from_json, symmetric_difference
 
-#: What was heard of payments and refunds, and done: the operation is named behind it.
+#: Handled messages about payments and refunds, with their operation, whose name is appended.
 _MOVED = f"""FROM (SELECT CAST(msg_key AS INTEGER) AS order_id, done_time, topic,
     {from_json("body", "user_id")} AS user_id, {from_json("body", "pay_id")} AS pay_id
     FROM trade_mq_consumer_log WHERE status = 1 AND topic IN ('paid', 'refunded')) h
@@ -32,24 +32,24 @@ WITHIN = (
         "All points that were earned or taken back have their operations, with the same number.",
         "user",
         "SELECT count(*) FROM trade_user_score_log WHERE order_id <> 0",
-        differ(
+        symmetric_difference(
             f"""SELECT CASE h.topic WHEN 'paid' THEN 1 ELSE 2 END AS kind, h.order_id, h.user_id,
                        p.amount, h.done_time AS at {_MOVED} 'add_points' AND p.amount > 0""",
             """SELECT score_log_type, order_id, user_id, use_score, create_time
                FROM trade_user_score_log WHERE order_id <> 0""",
         ),
     ),
-    paid("points hear of payments", "user", "add_points", "e.cents / 100"),
+    applies_payments("points hear of payments", "user", "add_points", "e.cents / 100"),
     Local(
         "payment log matches operations",
         "Every line of the payment log has its operation, with the same amount.",
         "log",
         "SELECT count(*) FROM trade_pay_log",
-        differ(
+        symmetric_difference(
             f"""SELECT h.topic AS kind, h.pay_id, h.order_id, h.user_id, p.amount,
                        h.done_time AS at {_MOVED} 'log_payment'""",
             """SELECT direction, pay_id, order_id, user_id, amount, log_time FROM trade_pay_log""",
         ),
     ),
-    paid("the log hears of payments", "log", "log_payment", "e.cents"),
+    applies_payments("the log hears of payments", "log", "log_payment", "e.cents"),
 )

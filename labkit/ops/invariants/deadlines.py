@@ -1,8 +1,8 @@
-"""That everything ends: the invariants about time.
+"""The invariants about time: everything ends within its deadline.
 
-Half a minute is what the longest delay between two tries and the slowest return leave room for. It
-is measured by the wall clock from an id or a next try; while a fault lasts for longer, a breach is
-just what there is to say.
+Half a minute covers the longest delay between two tries and the slowest return. It is measured by
+the wall clock from an id or a next try. While a fault lasts longer than that, a breach is reported,
+and rightly.
 """
 
 from labkit.ops.invariants.kinds import Across, across, number_of
@@ -11,14 +11,19 @@ from labkit.runtime.db.tables import Moment
 
 _DECIDED_MS, _LATE_MS = 15_000, 30_000
 _LATE = f":now_ms - {_LATE_MS}"
+#: Columns whose times may be in the future.
 _DUE = ("time_expire", "next_try")
 _NEVER = "9999"  # sorts after every time
-#: Database, table, and its columns that say when something was.
+#: Database, table, and its columns with times in the past.
 _MOMENTS = tuple(
     (service, table.name, moments)
     for service, tables in DATABASES.items()
     for table in tables
-    if (moments := [one.name for one in table.c if one.type is Moment and one.name not in _DUE])
+    if (
+        moments := [
+            column.name for column in table.c if column.type is Moment and column.name not in _DUE
+        ]
+    )
 )
 
 
@@ -28,10 +33,10 @@ def _forgotten(service: str, key: str, table: str, which: str) -> str:
 
 
 def _is_ahead(service: str, table: str, columns: list[str]) -> str:
-    """Write SQL for the first time in a table that is to come, all columns in one reading.
+    """Write SQL for the first future time in a table, over all columns in one scan.
 
-    The first, because it stays the same from look to look while more are noted: a breach is told
-    only where each look finds it.
+    The first, because it stays the same while more are written: a breach is reported only where
+    each check finds it again.
     """
     first = ", ".join(
         f"coalesce(min(CASE WHEN {column} > :latest THEN {column} END), '{_NEVER}')"

@@ -1,21 +1,21 @@
 """The two kinds of invariant: within one database, and across several. Both are SQL.
 
-A question is put to a mirror, in which a table is called `goods.trade_goods`, with the tables of
-`labkit.ops.invariants.views` beside. It gives a row for each breach.
+The SQL is run on a mirror, in which a table is called `goods.trade_goods`, and which has the tables
+of `labkit.ops.invariants.views` too. It selects a row for each breach.
 """
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from labkit.results import Message
 from labkit.shop.tables import TABLES
 
-#: Both have a view of a service's messages without those that a fault put there.
+#: Tables that have a view for each service, without the messages that a fault has put there.
 MESSAGES = ("trade_mq_producer", "trade_mq_consumer_log")
-#: view → the table of which it has every service's rows.
+#: view → the table whose rows of all services it has.
 VIEWS = {
     "outbox": "trade_mq_producer",
     "inbox": "trade_mq_consumer_log",
@@ -23,13 +23,25 @@ VIEWS = {
 }
 _MESSAGES = re.compile(rf"\b({'|'.join(MESSAGES)})\b")
 _SHARED = re.compile(rf"\b({'|'.join(('trade_operation', *MESSAGES))})\b")
-#: So many breaches are read of one question: nobody looks at more, and a lost table breaks all.
-_READ = 1000
+#: The highest number of breaches that are read: a lost table breaks every row.
+_MAX_BREACHES = 1000
+
+
+class Clocks(TypedDict):
+    """The values of an invariant's parameters.
+
+    Keys:
+        now_ms: the wall clock.
+        latest: the latest time that can have been noted.
+    """
+
+    now_ms: int
+    latest: str
 
 
 @dataclass
 class Finding:
-    """How many rows were looked at, and what breaks the invariant."""
+    """The number of rows that an invariant has read, and its breaches."""
 
     looked_at: int
     broken: list[str] = field(default_factory=list)
@@ -37,14 +49,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Invariant:
-    """Something that must be true of the data.
+    """A statement that must be true of the data.
 
     Attributes:
-        name: what it is called.
-        summary: what must be true, in a sentence.
-        service: whose database; empty: each service's, where it is local.
-        count_sql: SQL that counts what is looked at.
-        breach_sql: SQL that finds what breaks it, a row each.
+        name: of the invariant.
+        summary: the statement, in a sentence.
+        service: whose database it is about; empty: each service's, where it is local.
+        count_sql: SQL that counts the rows that it is about.
+        breach_sql: SQL that selects the breaches, a row each.
     """
 
     name: str
@@ -53,12 +65,12 @@ class Invariant:
     count_sql: str
     breach_sql: str
 
-    def evaluate(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
-        """Count what there is, and find what breaks this.
+    def evaluate(self, mirror: sqlite3.Connection, values: Clocks) -> Finding:
+        """Count the rows, and find the breaches.
 
         Args:
-            mirror: of `mirrored`.
-            values: `now_ms` and `latest`, by which the clocks stand.
+            mirror: of `open_mirror`.
+            values: of the SQL's parameters.
         """
         raise NotImplementedError
 
@@ -67,23 +79,23 @@ class Invariant:
 class Local(Invariant):
     """An invariant within one database: it holds at any moment.
 
-    The three tables that every service has are those of the service that is looked at; `{service}`
-    is its name.
+    In its SQL, the three tables that every service has are those of the service in question, and
+    `{service}` is its name.
 
     Attributes:
-        poison: whether it looks also at messages that a fault put there: no service tells these.
+        poison: read also the messages that a fault has put there, and no service has sent.
     """
 
     poison: bool = False
 
-    def evaluate(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
-        """Look at one database, or at each."""
+    def evaluate(self, mirror: sqlite3.Connection, values: Clocks) -> Finding:
+        """Evaluate it in one database, or in each."""
         finding = Finding(0)
         for service in [self.service] if self.service else TABLES:
             count_sql, breach_sql = (
                 _within(sql, service, self.poison) for sql in (self.count_sql, self.breach_sql)
             )
-            finding.looked_at += _ask(mirror, count_sql, values)[0][0]
+            finding.looked_at += _count(mirror, count_sql, values)
             texts = _texts(mirror, breach_sql, values)
             finding.broken += [f"{service}: {text}" for text in texts]
         return finding
@@ -91,21 +103,21 @@ class Local(Invariant):
 
 @dataclass(frozen=True)
 class Across(Invariant):
-    """An invariant over several databases: it holds of what is decided."""
+    """An invariant across several databases: it holds for what is decided."""
 
-    def evaluate(self, mirror: sqlite3.Connection, values: Mapping[str, Any]) -> Finding:
-        """Look at all databases."""
-        looked_at = _ask(mirror, self.count_sql, values)[0][0]
+    def evaluate(self, mirror: sqlite3.Connection, values: Clocks) -> Finding:
+        """Evaluate it in all databases."""
+        looked_at = _count(mirror, self.count_sql, values)
         return Finding(looked_at, list(_texts(mirror, self.breach_sql, values)))
 
 
 def across(name: str, summary: str, count_sql: str, breach_sql: str) -> Across:
-    """Make an invariant that is no single service's."""
+    """Make an invariant across databases."""
     return Across(name, summary, "", count_sql, breach_sql)
 
 
 def as_json(message: type[Message], row: str = "", /, **values: str) -> str:
-    """Write SQL for a message as JSON, to the letter as `model_dump_json` writes it.
+    """Write SQL for a message as JSON, in exactly the text of `model_dump_json`.
 
     Args:
         message: its class, whose fields give names and order.
@@ -117,24 +129,24 @@ def as_json(message: type[Message], row: str = "", /, **values: str) -> str:
     return f"json_object({', '.join(fields)})"
 
 
-def differ(one: str, other: str) -> str:
-    """Write SQL for the rows that only one of two books has.
+def symmetric_difference(first: str, second: str) -> str:
+    """Write SQL for the rows that only one of two queries selects.
 
     Args:
-        one: SQL that gives rows, under the names by which a breach is told.
-        other: the same, of the other book.
+        first: a query whose column names are those of the breaches.
+        second: a query with the same columns.
     """
-    return f"""SELECT * FROM (SELECT * FROM ({one}) EXCEPT {other})
-        UNION ALL SELECT * FROM (SELECT * FROM ({other}) EXCEPT {one})"""
+    return f"""SELECT * FROM (SELECT * FROM ({first}) EXCEPT {second})
+        UNION ALL SELECT * FROM (SELECT * FROM ({second}) EXCEPT {first})"""
 
 
 def from_json(text: str, name: str) -> str:
-    """Write SQL for a field of a text, NULL where that is no JSON."""
+    """Write SQL for a field of a text in JSON, NULL where the text is no JSON."""
     return f"CASE WHEN json_valid({text}) THEN json_extract({text}, '$.{name}') END"
 
 
 def number_of(view: str) -> str:
-    """Write SQL for the number of rows of a view, which SQLite counts much slower by itself."""
+    """Write SQL that counts the rows of a view table by table, much faster than SQLite would."""
     parts = (f'(SELECT count(*) FROM "{service}".{VIEWS[view]})' for service in TABLES)
     return f"({' + '.join(parts)})"
 
@@ -145,13 +157,13 @@ def _within(sql: str, service: str, poison: bool) -> str:
     return _SHARED.sub(rf'"{service}".\1', sql).replace("{service}", f"'{service}'")
 
 
-def _ask(mirror: sqlite3.Connection, sql: str, values: Mapping[str, Any]) -> list[Any]:
-    return mirror.execute(sql, dict(values)).fetchmany(_READ)
+def _count(mirror: sqlite3.Connection, sql: str, values: Clocks) -> int:
+    return int(mirror.execute(sql, dict(values)).fetchone()[0])
 
 
-def _texts(mirror: sqlite3.Connection, sql: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """Word each breach: by itself where it has a `breach`, else column by column."""
+def _texts(mirror: sqlite3.Connection, sql: str, values: Clocks) -> Iterator[str]:
+    """Word each breach: its column `breach` where it has one, else all columns."""
     cursor = mirror.execute(sql, dict(values))
     names = [column[0] for column in cursor.description]
-    for row in cursor.fetchmany(_READ):
+    for row in cursor.fetchmany(_MAX_BREACHES):
         yield str(row[0]) if names == ["breach"] else str(dict(zip(names, row, strict=True)))

@@ -1,10 +1,10 @@
-"""What must be true within every service's database, of operations, outbox and inbox."""
+"""Invariants within every service's database: operations, outbox and inbox."""
 
 from labkit.ops.invariants.kinds import Local, from_json
 
 _ROWS = """SELECT (SELECT count(*) FROM trade_mq_consumer_log)
                 + (SELECT count(*) FROM trade_mq_producer)"""
-_ORDERS_OWN = (
+_ORDER_STEPS = (
     "('confirm_order', 'cancel_failed', 'cancel_expired', 'cancel_unpaid', "
     "'cancel_by_user', 'return_order')"
 )
@@ -24,7 +24,7 @@ WITHIN = (
                || ',"name":"' || (SELECT name FROM catalogue WHERE final AND code = {_CODE}
                                   AND code <> 1)
                || '","message":' || json_quote({_MESSAGE}) || ',"data":null}}'
-             WHEN p.operation IN {_ORDERS_OWN} THEN
+             WHEN p.operation IN {_ORDER_STEPS} THEN
                '{{"success":true,"code":1,"name":"SUCCESS","message":"done","data":{{"order_id":'
                || p.order_id || '}}}}'
              ELSE '{{"success":true,"code":1,"name":"SUCCESS","message":"done","data":null}}' END

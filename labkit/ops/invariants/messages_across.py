@@ -1,10 +1,10 @@
-"""The invariants of messages, which go from one database to the others."""
+"""Invariants across databases: messages, from an outbox to the inboxes."""
 
 from labkit.ops.invariants.kinds import across, number_of
 from labkit.shop.wiring import GROUPS
 
-_SAME = " AND ".join(f"o.{one} = i.{one}" for one in ("topic", "tag", "msg_key", "body"))
-#: Of a traceparent: the version and the trace. The rest is the span, which is each one's own.
+_SAME = " AND ".join(f"o.{column} = i.{column}" for column in ("topic", "tag", "msg_key", "body"))
+#: The version and the trace of a traceparent; the rest is the span, which each process makes.
 _SAME_TRACE = "substr(o.trace, 1, 35) IS substr(i.trace, 1, 35)"
 
 
@@ -18,7 +18,7 @@ def _arrived(group: str) -> str:
 
 
 def _addressed(groups: tuple[str, ...]) -> str:
-    """Write SQL for being addressed to just these, in any order: who was wired later is last."""
+    """Write SQL that is true of a message to exactly these groups, in any order."""
     named = (f" AND ',' || groups || ',' LIKE '%,{group},%'" for group in groups)
     return f"(length(groups) = {len(','.join(groups))}{''.join(named)})"
 
@@ -32,7 +32,9 @@ ACROSS = (
         """SELECT coalesce(
              sum(length(groups) - length(replace(groups, ',', '')) + (groups <> '')), 0)
            FROM outbox WHERE status = 2""",
-        "\nUNION ALL\n".join(map(_arrived, sorted({one for of in GROUPS.values() for one in of}))),
+        "\nUNION ALL\n".join(
+            map(_arrived, sorted({group for groups in GROUPS.values() for group in groups}))
+        ),
     ),
     across(
         "events come from an outbox",

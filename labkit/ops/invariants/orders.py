@@ -1,6 +1,6 @@
-"""What must be true within the order database, of orders and what became of them."""
+"""Invariants within the order database: orders, their states and their messages."""
 
-from labkit.ops.invariants.kinds import Local, differ
+from labkit.ops.invariants.kinds import Local, symmetric_difference
 
 _CANCELS = "('cancel_failed', 'cancel_expired', 'cancel_unpaid', 'cancel_by_user')"
 
@@ -92,7 +92,7 @@ WITHIN = (
         "Every order that was confirmed with nothing left to pay has told once that it is paid.",
         "order",
         "SELECT count(*) FROM trade_order WHERE pay_amount = 0",
-        differ(
+        symmetric_difference(
             """SELECT order_id, confirm_time AS told, pay_time FROM trade_order
                WHERE pay_amount = 0 AND confirm_time IS NOT NULL""",
             """SELECT CAST(msg_key AS INTEGER), add_time, add_time FROM trade_mq_producer

@@ -1,14 +1,14 @@
-"""The invariants of orders that span databases.
+"""Invariants across databases: orders.
 
-Each database is seen in a snapshot of its own, all of one moment as nearly as they can be. What is
-handed from one to another in between looks like a breach, and is none when it is looked at again.
+Each database is read in a snapshot of its own, all of one moment as nearly as they can be. A change
+that is handed on in between looks like a breach, and is none when the check is repeated.
 """
 
 from labkit.ops.invariants.kinds import across, as_json
 from labkit.shop.messages import DeductBalance, DeductStock, UseCoupon
 
-#: What each service takes for an order: the operation, and how much by what the order says.
-_TAKEN = {
+#: service → the operation that deducts, and the amount according to the order `o`.
+_DEDUCTIONS = {
     "goods": ("deduct_stock", "goods_number"),
     "coupon": ("use_coupon", "CASE WHEN o.coupon_id IS NOT NULL THEN o.coupon_paid END"),
     "user": ("deduct_balance", "nullif(o.money_paid, 0)"),
@@ -18,7 +18,7 @@ _COMMANDS = {
     "coupon": as_json(UseCoupon, coupon_price="coupon_paid"),
     "user": as_json(DeductBalance),
 }
-#: Each table that bears an order's id, with the columns that must be as the order has them.
+#: Each table with an order's id, and the columns that must have the order's values.
 _MOVED = (
     ("goods.trade_goods_number_log", "goods_id", "goods_number"),
     ("coupon.trade_coupon", "user_id", "coupon_id"),
@@ -34,7 +34,7 @@ _WITH_ORDERS = (
     *(
         (f"(SELECT order_id FROM {service}.trade_operation WHERE operation = '{name}')", "order_id")
         for service, name in (
-            *((one, name) for one, (name, _) in _TAKEN.items()),
+            *((service, name) for service, (name, _) in _DEDUCTIONS.items()),
             ("pay", "accept_payment"),
         )
     ),
@@ -68,7 +68,7 @@ ACROSS = (
                 LEFT JOIN "{service}".trade_operation p ON p.order_id = o.order_id
                  AND p.operation = '{name}' AND p.outcome = 'applied'
                 WHERE o.order_status = 1 AND p.amount IS NOT {amount}"""
-                for service, (name, amount) in _TAKEN.items()
+                for service, (name, amount) in _DEDUCTIONS.items()
             ]
         ),
     ),
@@ -83,7 +83,7 @@ ACROSS = (
                 JOIN "{service}".trade_operation p ON p.order_id = o.order_id
                  AND p.operation = '{name}' AND p.outcome = 'applied'
                 WHERE o.order_status IN (2, 4) AND o.order_id NOT IN undecided"""
-                for service, (name, _) in _TAKEN.items()
+                for service, (name, _) in _DEDUCTIONS.items()
             ]
         ),
     ),
@@ -137,7 +137,7 @@ ACROSS = (
                 f"""SELECT 'order ' || o.order_id || ' never asked {service} for that' AS breach
                 FROM (SELECT order_id, {command} AS body FROM "order".trade_order) o
                 JOIN "{service}".trade_operation p ON p.order_id = o.order_id
-                 AND p.operation = '{_TAKEN[service][0]}' AND p.outcome = 'refused'
+                 AND p.operation = '{_DEDUCTIONS[service][0]}' AND p.outcome = 'refused'
                 WHERE p.body_hash IS NOT sha256(coalesce(o.body, ''))"""
                 for service, command in _COMMANDS.items()
             ]

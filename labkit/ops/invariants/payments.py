@@ -1,7 +1,7 @@
-"""What must be true within the databases of pay, user and log, of payments, refunds and points."""
+"""Invariants within the databases of pay and order: payments, refunds and their messages."""
 
-from labkit.ops.invariants.handled import not_undone, paid
-from labkit.ops.invariants.kinds import Local, as_json, differ, from_json
+from labkit.ops.invariants.inbox_effects import applies_payments, not_undone
+from labkit.ops.invariants.kinds import Local, as_json, from_json, symmetric_difference
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay_messages import AcceptPayment
 
@@ -133,7 +133,7 @@ WITHIN = (
         "Every refund that was made has exactly one message about it, and no other has any.",
         "pay",
         "SELECT count(*) FROM trade_refund",
-        differ(
+        symmetric_difference(
             f"""SELECT refund_id, refund_time AS told, order_id, {as_json(OrderRefunded)} AS body
                 FROM trade_refund WHERE state = 1""",
             f"""SELECT {from_json("body", "refund_id")}, add_time, CAST(msg_key AS INTEGER), body
@@ -142,5 +142,5 @@ WITHIN = (
         + """ UNION ALL SELECT msg_key, count(*), NULL, body FROM trade_mq_producer
               WHERE topic = 'refunded' GROUP BY body HAVING count(*) > 1""",
     ),
-    paid("the order hears of its payment", "order", "record_paid", "e.cents"),
+    applies_payments("the order hears of its payment", "order", "record_paid", "e.cents"),
 )

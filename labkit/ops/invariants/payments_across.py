@@ -1,13 +1,13 @@
-"""The invariants of paying that span databases.
+"""Invariants across databases: payments.
 
-They cover what is decided: orders about which no message is on its way, payments that wait neither
-for the platform nor for a refund.
+They hold for what is decided: orders about which no message is in flight, and payments that wait
+neither for the platform nor for a refund.
 """
 
 from labkit.ops.invariants.kinds import across
 
 _PAID = "SELECT count(*) FROM pay.trade_pay WHERE is_paid = 1"
-#: Payments that are paid and do not go back, of which all is decided.
+#: Decided payments that are paid and not refunded.
 _STANDING = """(SELECT y.* FROM pay.trade_pay y
   LEFT JOIN pay.trade_refund r ON r.pay_id = y.pay_id
   WHERE y.is_paid = 1 AND r.pay_id IS NULL
@@ -16,13 +16,13 @@ _ENDED = 'SELECT count(*) FROM "order".trade_order WHERE order_status IN (2, 4)'
 
 
 def _differences(what: str, unit: str, should: str, has: str) -> str:
-    """Write SQL for numbers that two books do not agree about.
+    """Write SQL for ids whose numbers differ between two queries.
 
     Args:
-        what: the numbers are of.
-        unit: of what is compared.
-        should: SQL that gives `id` and `n`.
-        has: the same, of the other book.
+        what: the ids are of.
+        unit: of the numbers.
+        should: SQL that selects `id` and the expected number `n`.
+        has: SQL that selects `id` and the actual number `n`.
     """
     return f"""SELECT '{what} ' || id || ': ' || sum(has) || ' {unit}, should be ' || sum(should)
         AS breach FROM (SELECT id, n AS should, 0 AS has FROM ({should})

@@ -1,4 +1,4 @@
-"""What must be true within the payment platform's database: its books agree with each other."""
+"""Invariants within the payment platform's database: trades, refunds and notices agree."""
 
 from labkit.ops.invariants.kinds import Local
 

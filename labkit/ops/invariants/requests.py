@@ -1,4 +1,4 @@
-"""What must be true within the order database, of requests, their keys and their answers."""
+"""Invariants within the order database: requests, their keys and their answers."""
 
 from labkit.ops.invariants.kinds import Local, as_json, from_json
 from labkit.shop.codes import Code
@@ -21,21 +21,21 @@ _CONFIRMED = as_json(ConfirmPreOrder, "o")
 _PRE_ORDER = as_json(PreOrder, "o", request=PLACED)
 
 
-def _no(message: str, data: str) -> str:
-    """Write SQL for a refusal with the code that the answer bears."""
+def _refusal(message: str, data: str) -> str:
+    """Write SQL for a refusal with the code of the kept answer."""
     head = f"""'{{"success":false,"code":' || {_CODE} || ',"name":"' || {_NAME}"""
     return f"""{head} || '","message":' || json_quote({message}) || ',"data":' || {data} || '}}'"""
 
 
 _REASON = "'order ' || o.order_id || ': was cancelled: ' || o.cancel_reason"
-_CANCELLED_ANSWER = _no(
+_CANCELLED_ANSWER = _refusal(
     f"{_REASON} || '; nothing is kept of it'", """'{"order_id":' || o.order_id || '}'"""
 )
-_RULED_OUT = _no(
+_RULED_OUT = _refusal(
     f"'order ' || r.order_id || ': was cancelled: {NOT_SAVED}; nothing is kept of it'",
     """'{"order_id":' || r.order_id || '}'""",
 )
-_REFUSAL = _no(_TEXT, "'null'")
+_REFUSED = _refusal(_TEXT, "'null'")
 
 WITHIN = (
     Local(
@@ -62,7 +62,7 @@ WITHIN = (
              WHEN o.order_id IS NOT NULL THEN coalesce({_CANCELLED_ANSWER}, '')
              WHEN r.answer IS NULL THEN NULL
              WHEN {_CODE} = {Code.ORDER_CANCELLED:d} THEN {_RULED_OUT}
-             ELSE coalesce({_REFUSAL}, '') END
+             ELSE coalesce({_REFUSED}, '') END
              OR (o.order_id IS NULL AND r.answer IS NOT NULL AND NOT EXISTS
                (SELECT 1 FROM catalogue WHERE code = {_CODE} AND final AND code <> 1))""",
     ),

@@ -1,4 +1,4 @@
-"""Tables beside those of a mirror: what the shop is wired to do, and what is not decided yet."""
+"""Tables that are added to a mirror: the shop's wiring, and the ids that are not decided yet."""
 
 import sqlite3
 
@@ -29,7 +29,7 @@ OPERATIONS = {
     "pay": ("accept_payment",),
     "log": ("log_payment",),
 }
-#: topic → the services that send its events, and their tag.
+#: event → the services that send it.
 EVENTS: dict[type[Event], tuple[str, ...]] = {
     OrderCancelled: ("order",),
     OrderReturned: ("order",),
@@ -44,8 +44,8 @@ CREATE TEMP TABLE sends (service TEXT, topic TEXT, tag TEXT, PRIMARY KEY (servic
 CREATE TEMP TABLE handles (service TEXT, topic TEXT, PRIMARY KEY (service, topic));
 CREATE TEMP TABLE undecided (id INTEGER PRIMARY KEY);
 """
-#: Orders with a message that is still on its way; payments that platform and shop do not agree
-#: about yet, and their orders; and the payments of all those orders.
+#: Orders with a message in flight; payments about which platform and shop do not agree yet, and
+#: their orders; and the payments of all those orders.
 _UNDECIDED = (
     """SELECT CAST(msg_key AS INTEGER) FROM outbox
        WHERE service IN ('order', 'pay') AND status IN (0, 1)""",
@@ -65,18 +65,18 @@ _UNDECIDED = (
 )
 
 
-def prepare(mirror: sqlite3.Connection) -> None:
-    """Make the tables and views beside a mirror's own, as its snapshots are."""
+def create_tables(mirror: sqlite3.Connection) -> None:
+    """Create the tables and views, from the mirror's snapshots."""
     for statement in filter(str.strip, _TABLES.split(";")):
         mirror.execute(statement)
     codes = [(code, code.name, code.is_final) for code in Code]
     mirror.executemany("INSERT INTO catalogue VALUES (?, ?, ?)", codes)
     operations = [(service, name) for service, names in OPERATIONS.items() for name in names]
     mirror.executemany("INSERT INTO known_operation VALUES (?, ?)", operations)
-    sent = [(name, event.topic, event.tag) for event, names in EVENTS.items() for name in names]
-    mirror.executemany("INSERT INTO sends VALUES (?, ?, ?)", sent)
-    handled = [(group, topic) for topic, groups in GROUPS.items() for group in groups]
-    mirror.executemany("INSERT INTO handles VALUES (?, ?)", handled)
+    sends = [(name, event.topic, event.tag) for event, names in EVENTS.items() for name in names]
+    mirror.executemany("INSERT INTO sends VALUES (?, ?, ?)", sends)
+    handles = [(group, topic) for topic, groups in GROUPS.items() for group in groups]
+    mirror.executemany("INSERT INTO handles VALUES (?, ?)", handles)
     for service in TABLES:
         for table in MESSAGES:
             mirror.execute(
@@ -84,7 +84,7 @@ def prepare(mirror: sqlite3.Connection) -> None:
                 f"WHERE tag <> '{POISON}'"
             )
     for view, table in VIEWS.items():
-        parts = [f"SELECT '{one}' AS service, * FROM \"{one}\".{table}" for one in TABLES]
+        parts = [f"SELECT '{name}' AS service, * FROM \"{name}\".{table}" for name in TABLES]
         mirror.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
     for ids in _UNDECIDED:
         mirror.execute(f"INSERT OR IGNORE INTO undecided {ids}")

@@ -3,8 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from labkit.lab.display.columns import KEYS, SHOWN, STATUS, STORY, WORDS
-from labkit.lab.display.frames import Aliases, Difference, Table, frame
+from labkit.lab.display.aliases import Aliases
+from labkit.lab.display.columns import (
+    CODE_LABELS,
+    ROW_KEYS,
+    SHOWN_COLUMNS,
+    SORT_ORDER,
+    STATUS_LABELS,
+)
+from labkit.lab.display.frames import Difference, Table, frame
 from labkit.ops.reader import DATABASES
 from labkit.payment_platform import tables as platform
 from labkit.runtime.db.tables import metadata
@@ -36,34 +43,34 @@ def marks(seen: Difference) -> list[str]:
 def test_ids_are_named_in_order_of_birth() -> None:
     """The older id is 1, in whatever order the rows come, and letters count apart."""
     aliases = Aliases()
-    aliases.learn([{"order_id": SECOND, "user_id": 9}, {"order_id": FIRST, "user_id": 5}])
-    assert [aliases.show("order_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "O2"]
-    assert [aliases.show("user_id", id_) for id_ in (5, 9)] == ["U1", "U2"]
+    aliases.add([{"order_id": SECOND, "user_id": 9}, {"order_id": FIRST, "user_id": 5}])
+    assert [aliases.format("order_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "O2"]
+    assert [aliases.format("user_id", id_) for id_ in (5, 9)] == ["U1", "U2"]
 
 
 def test_a_name_once_given_stays() -> None:
     """What was shown as O1 is O1 for ever; later ids get later names."""
     aliases = Aliases()
-    aliases.learn([{"order_id": SECOND}])
-    aliases.learn([{"order_id": SECOND + 1}, {"order_id": SECOND}])
-    assert aliases.show("order_id", SECOND) == "O1"
-    assert aliases.show("order_id", SECOND + 1) == "O2"
+    aliases.add([{"order_id": SECOND}])
+    aliases.add([{"order_id": SECOND + 1}, {"order_id": SECOND}])
+    assert aliases.format("order_id", SECOND) == "O1"
+    assert aliases.format("order_id", SECOND + 1) == "O2"
 
 
 def test_nothing_is_shown_as_a_dash() -> None:
     """No coupon, no time, and the opening row's order 0 read as nothing."""
     aliases = Aliases()
     assert [
-        aliases.show(*column) for column in (("coupon_id", None), ("order_id", 0), ("x", None))
+        aliases.format(*column) for column in (("coupon_id", None), ("order_id", 0), ("x", None))
     ] == (["–"] * 3)
-    assert aliases.show("goods_number", 0) == 0
-    assert aliases.show("add_time", datetime(2026, 1, 2, 3, 4, 5, 678)) == "01-02 03:04:05"
+    assert aliases.format("goods_number", 0) == 0
+    assert aliases.format("add_time", datetime(2026, 1, 2, 3, 4, 5, 678)) == "01-02 03:04:05"
 
 
 def test_texts_get_names_for_ids_and_keep_their_numbers() -> None:
     """An order in a message reads O1; amounts and small seeded ids stay what they are."""
     aliases = Aliases()
-    aliases.learn([{"order_id": FIRST, "user_id": 1, "goods_id": 2}])
+    aliases.add([{"order_id": FIRST, "user_id": 1, "goods_id": 2}])
     assert aliases.replace(f"order {FIRST}: 12 pieces of user 1, goods 2") == (
         "order O1: 12 pieces of user 1, goods 2"
     )
@@ -73,21 +80,21 @@ def test_texts_get_names_for_ids_and_keep_their_numbers() -> None:
 def test_the_key_of_a_message_reads_like_its_order() -> None:
     """A message's key is its order's short name, and something else where it is no order's."""
     aliases = Aliases()
-    aliases.learn([{"order_id": FIRST}])
-    assert aliases.show("msg_key", str(FIRST)) == "O1"
-    assert aliases.show("msg_key", "12") == "12"
+    aliases.add([{"order_id": FIRST}])
+    assert aliases.format("msg_key", str(FIRST)) == "O1"
+    assert aliases.format("msg_key", "12") == "12"
 
 
 def test_the_platforms_names_for_ours_read_like_ours() -> None:
     """A payment, a refund and a trade have one short name each, on whichever side they stand."""
     aliases = Aliases()
-    aliases.learn([{"pay_id": FIRST, "trade_no": None}, {"pay_id": SECOND, "trade_no": "17"}])
-    aliases.learn([{"refund_id": SECOND + 1}])
-    aliases.learn([{"out_trade_no": SECOND, "trade_no": 17, "notify_id": 5}])
-    assert aliases.show("pay_id", SECOND) == aliases.show("out_trade_no", SECOND) == "P2"
-    assert aliases.show("trade_no", "17") == aliases.show("trade_no", 17) == "T1"
-    assert aliases.show("out_request_no", SECOND + 1) == "R1"
-    assert [aliases.show(*column) for column in (("trade_no", None), ("notify_id", 5))] == [
+    aliases.add([{"pay_id": FIRST, "trade_no": None}, {"pay_id": SECOND, "trade_no": "17"}])
+    aliases.add([{"refund_id": SECOND + 1}])
+    aliases.add([{"out_trade_no": SECOND, "trade_no": 17, "notify_id": 5}])
+    assert aliases.format("pay_id", SECOND) == aliases.format("out_trade_no", SECOND) == "P2"
+    assert aliases.format("trade_no", "17") == aliases.format("trade_no", 17) == "T1"
+    assert aliases.format("out_request_no", SECOND + 1) == "R1"
+    assert [aliases.format(*column) for column in (("trade_no", None), ("notify_id", 5))] == [
         "–",
         "N1",
     ]
@@ -97,23 +104,28 @@ def test_the_platforms_names_for_ours_read_like_ours() -> None:
 def test_an_operation_about_a_payment_bears_its_name() -> None:
     """What stands under order_id reads P1 where it is a payment, whoever was learned first."""
     aliases = Aliases()
-    aliases.learn([{"pay_id": SECOND, "order_id": FIRST}])
-    aliases.learn([{"order_id": FIRST}, {"order_id": SECOND}])
-    assert [aliases.show("order_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "P1"]
+    aliases.add([{"pay_id": SECOND, "order_id": FIRST}])
+    aliases.add([{"order_id": FIRST}, {"order_id": SECOND}])
+    assert [aliases.format("order_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "P1"]
 
 
 def test_an_order_with_nothing_left_to_pay_is_its_own_payment() -> None:
     """Its payment has the order's id, and so the order's name; the next payment is still P1."""
     aliases = Aliases()
-    aliases.learn([{"order_id": FIRST}])
-    aliases.learn([{"order_id": FIRST, "pay_id": FIRST}, {"order_id": FIRST, "pay_id": SECOND}])
-    assert [aliases.show("pay_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "P1"]
+    aliases.add([{"order_id": FIRST}])
+    aliases.add([{"order_id": FIRST, "pay_id": FIRST}, {"order_id": FIRST, "pay_id": SECOND}])
+    assert [aliases.format("pay_id", id_) for id_ in (FIRST, SECOND)] == ["O1", "P1"]
 
 
 def test_codes_have_words_and_rows_an_order() -> None:
     """A status reads as number and word, and rows stand in the order of their key."""
     rows = [
-        {**dict.fromkeys(SHOWN["trade_order"], 0), "order_id": id_, "user_id": 1, "order_status": 2}
+        {
+            **dict.fromkeys(SHOWN_COLUMNS["trade_order"], 0),
+            "order_id": id_,
+            "user_id": 1,
+            "order_status": 2,
+        }
         for id_ in (SECOND, FIRST)
     ]
     shown = frame("trade_order", rows, Aliases())
@@ -170,20 +182,22 @@ def test_every_table_code_and_operation_can_be_shown() -> None:
     """Each table has columns and a key that exist, each code a word, each operation a place."""
     tables = {table.name: table for tables in DATABASES.values() for table in tables}
     assert (
-        SHOWN.keys()
-        == KEYS.keys()
+        SHOWN_COLUMNS.keys()
+        == ROW_KEYS.keys()
         == tables.keys()
         == {*metadata.tables, *platform.metadata.tables}
     )
     for name, table in tables.items():
-        assert {*SHOWN[name], *KEYS[name]} <= {*table.columns.keys(), "service"}
-    assert {t.UNCONFIRMED, t.CONFIRMED, t.CANCELLED, t.RETURNED} == WORDS["order_status"].keys()
-    assert {t.UNPAID, t.PAID} == WORDS["pay_status"].keys()
-    assert {t.PAY_OPEN, t.PAY_PAID, t.PAY_CLOSED} == WORDS["is_paid"].keys()
-    assert {t.REFUND_OPEN, t.REFUNDED, t.REFUND_GIVEN_UP} == WORDS["state"].keys()
-    assert STATUS.keys() == {"trade_mq_producer", "trade_mq_consumer_log"}
-    assert set(STORY["service"]) == {name for name in SERVICES if SERVICES[name].contract}
-    assert set(STORY["direction"]) == {t.OPENING, t.DEDUCT, t.USE, t.RETURN, CAME, WENT_BACK}
+        assert {*SHOWN_COLUMNS[name], *ROW_KEYS[name]} <= {*table.columns.keys(), "service"}
+    assert {t.UNCONFIRMED, t.CONFIRMED, t.CANCELLED, t.RETURNED} == CODE_LABELS[
+        "order_status"
+    ].keys()
+    assert {t.UNPAID, t.PAID} == CODE_LABELS["pay_status"].keys()
+    assert {t.PAY_OPEN, t.PAY_PAID, t.PAY_CLOSED} == CODE_LABELS["is_paid"].keys()
+    assert {t.REFUND_OPEN, t.REFUNDED, t.REFUND_GIVEN_UP} == CODE_LABELS["state"].keys()
+    assert STATUS_LABELS.keys() == {"trade_mq_producer", "trade_mq_consumer_log"}
+    assert set(SORT_ORDER["service"]) == {name for name in SERVICES if SERVICES[name].contract}
+    assert set(SORT_ORDER["direction"]) == {t.OPENING, t.DEDUCT, t.USE, t.RETURN, CAME, WENT_BACK}
 
 
 def test_a_frame_holds_whole_numbers_beside_nothing() -> None:

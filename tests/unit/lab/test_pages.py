@@ -14,8 +14,8 @@ from bench.fill import fill, seeds_for
 from labkit.cli import looking  # noqa: F401  # it registers
 from labkit.cli.base import app
 from labkit.home import Home
-from labkit.lab.display.births import Births
-from labkit.lab.display.frames import SHOWN_ROWS, Aliases, Table, only_changes
+from labkit.lab.display.aliases import Aliases, AliasLoader
+from labkit.lab.display.frames import MAX_SHOWN_ROWS, Table, only_changes
 from labkit.ops.reader import Reader
 from labkit.runtime.clock import as_time, wall_ms
 from labkit.stack.setup.seeds import files, seed
@@ -86,11 +86,11 @@ def test_the_command_shows_a_page_and_says_of_how_many(home: Home) -> None:
 def test_what_has_a_name_is_not_read_again(reader: Reader) -> None:
     """Names are given in the order of birth, and a second look finds nothing new to name."""
     aliases = Aliases()
-    births = Births(reader, aliases)
-    births.learn()
+    loader = AliasLoader(reader, aliases)
+    loader.load()
     ids = [row["order_id"] for row in reader.table("trade_order")]
-    assert [aliases.show("order_id", id_) for id_ in ids[:3]] == ["O1", "O2", "O3"]
-    assert calls(births.learn) < calls(Births(reader, Aliases()).learn) / 3
+    assert [aliases.format("order_id", id_) for id_ in ids[:3]] == ["O1", "O2", "O3"]
+    assert calls(loader.load) < calls(AliasLoader(reader, Aliases()).load) / 3
 
 
 def test_twice_as_many_ids_are_twice_the_work() -> None:
@@ -98,7 +98,7 @@ def test_twice_as_many_ids_are_twice_the_work() -> None:
 
     def work(number: int) -> int:
         rows = [{"order_id": 10**17 + offset, "user_id": offset % 7} for offset in range(number)]
-        return calls(lambda: Aliases().learn(rows))
+        return calls(lambda: Aliases().add(rows))
 
     assert work(4000) < 2.2 * work(2000)
 
@@ -112,11 +112,11 @@ def calls(what: Callable[[], Any]) -> int:
 
 def test_a_frame_of_many_rows_shows_the_last_of_them() -> None:
     """And says of how many; the frame itself has all."""
-    table = Table([{"number": number} for number in range(SHOWN_ROWS + 5)])
+    table = Table([{"number": number} for number in range(MAX_SHOWN_ROWS + 5)])
     shown = repr(table)
-    assert len(table) == SHOWN_ROWS + 5
+    assert len(table) == MAX_SHOWN_ROWS + 5
     assert shown.split()[1] == "5"
-    assert shown.endswith(f"the last {SHOWN_ROWS} of {SHOWN_ROWS + 5} rows")
+    assert shown.endswith(f"the last {MAX_SHOWN_ROWS} of {MAX_SHOWN_ROWS + 5} rows")
 
 
 def test_of_many_rows_only_those_that_changed_are_compared() -> None:

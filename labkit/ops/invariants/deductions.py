@@ -1,31 +1,31 @@
-"""What must be true within the databases of goods, coupons and users, of what orders take."""
+"""Invariants within the databases of goods, coupons and users: what orders deduct."""
 
 from dataclasses import dataclass
 
-from labkit.ops.invariants.handled import heard
+from labkit.ops.invariants.inbox_effects import returns_on_end
 from labkit.ops.invariants.kinds import Local, as_json
 from labkit.results import Message
 from labkit.shop.messages import DeductBalance, DeductStock, UseCoupon
 
 
 @dataclass(frozen=True)
-class _Taking:
-    """How one service takes something for an order: its log, its operation, and their columns."""
+class _Deduction:
+    """The deduction of one service: its operation, its log, and their columns."""
 
     service: str
-    things: str
+    unit: str
     operation: str
     command: type[Message]
     log: str
-    thing: str
+    id_column: str
     amount: str
-    kind: str
-    taken: str
+    direction: str
+    deducted: str
     returned: str
     time: str
 
 
-_STOCK = _Taking(
+_STOCK = _Deduction(
     "goods",
     "piece",
     "deduct_stock",
@@ -38,7 +38,7 @@ _STOCK = _Taking(
     "'return'",
     "log_time",
 )
-_COUPON = _Taking(
+_COUPON = _Deduction(
     "coupon",
     "coupon",
     "use_coupon",
@@ -51,7 +51,7 @@ _COUPON = _Taking(
     "'return'",
     "log_time",
 )
-_MONEY = _Taking(
+_MONEY = _Deduction(
     "user",
     "cent",
     "deduct_balance",
@@ -66,28 +66,28 @@ _MONEY = _Taking(
 )
 
 
-def _matches(name: str, of: _Taking) -> Local:
-    """Make the invariant that a log and its operations say the same."""
+def _log_matches(name: str, of: _Deduction) -> Local:
+    """Make the invariant that a log and its operations agree."""
     command = as_json(of.command, money_paid="use_money")
     return Local(
         name,
-        f"Every {of.things} taken or given back has its operation, with the same number and time.",
+        f"Every {of.unit} taken or given back has its operation, with the same number and time.",
         of.service,
         f"SELECT count(*) FROM {of.log} WHERE order_id <> 0",
-        f"""SELECT l.order_id, l.{of.kind} AS kind FROM {of.log} l
+        f"""SELECT l.order_id, l.{of.direction} AS kind FROM {of.log} l
             LEFT JOIN trade_operation p ON p.order_id = l.order_id
              AND p.operation = '{of.operation}' AND p.amount = l.{of.amount}
              AND p.outcome IN ('applied', 'undone')
             WHERE l.order_id <> 0 AND (p.order_id IS NULL
-               OR l.{of.kind} NOT IN ({of.taken}, {of.returned})
-               OR (l.{of.kind} = {of.returned} AND p.outcome <> 'undone')
-               OR (l.{of.kind} = {of.taken} AND p.add_time <> l.{of.time}))
+               OR l.{of.direction} NOT IN ({of.deducted}, {of.returned})
+               OR (l.{of.direction} = {of.returned} AND p.outcome <> 'undone')
+               OR (l.{of.direction} = {of.deducted} AND p.add_time <> l.{of.time}))
             UNION ALL
             SELECT p.order_id, p.outcome FROM trade_operation p
-            LEFT JOIN (SELECT order_id, {of.thing} AS thing, {command} AS body FROM {of.log}
-                       WHERE {of.kind} = {of.taken}) t ON t.order_id = p.order_id
-            LEFT JOIN {of.log} b ON b.order_id = p.order_id AND b.{of.kind} = {of.returned}
-             AND b.{of.thing} = t.thing
+            LEFT JOIN (SELECT order_id, {of.id_column} AS thing, {command} AS body FROM {of.log}
+                       WHERE {of.direction} = {of.deducted}) t ON t.order_id = p.order_id
+            LEFT JOIN {of.log} b ON b.order_id = p.order_id AND b.{of.direction} = {of.returned}
+             AND b.{of.id_column} = t.thing
             WHERE p.operation = '{of.operation}'
               AND ((p.outcome IN ('applied', 'undone')) <> (t.order_id IS NOT NULL)
                    OR (p.outcome = 'undone') <> (b.order_id IS NOT NULL)
@@ -111,8 +111,8 @@ WITHIN = (
            WHERE (direction = 'opening') <> (order_id = 0)
               OR goods_id NOT IN (SELECT goods_id FROM trade_goods)""",
     ),
-    _matches("stock log matches operations", _STOCK),
-    heard("what ends gives its stock back", "goods", "deduct_stock", _STOCK.log),
+    _log_matches("stock log matches operations", _STOCK),
+    returns_on_end("what ends gives its stock back", "goods", "deduct_stock", _STOCK.log),
     Local(
         "coupons are conserved",
         "Every coupon opened once and is as it opened; it is used where the log says by whom.",
@@ -148,8 +148,8 @@ WITHIN = (
            SELECT max(coupon_id), 'coupon' FROM trade_coupon WHERE order_id IS NOT NULL
            GROUP BY order_id HAVING count(*) > 1""",
     ),
-    _matches("coupon log matches operations", _COUPON),
-    heard("what ends gives its coupon back", "coupon", "use_coupon", _COUPON.log),
+    _log_matches("coupon log matches operations", _COUPON),
+    returns_on_end("what ends gives its coupon back", "coupon", "use_coupon", _COUPON.log),
     Local(
         "balance is conserved",
         "A balance is what it opened with, less what was paid, plus what was refunded.",
@@ -165,6 +165,6 @@ WITHIN = (
            WHERE (money_log_type = 0) <> (order_id = 0)
               OR user_id NOT IN (SELECT user_id FROM trade_user)""",
     ),
-    _matches("money log matches operations", _MONEY),
-    heard("what ends gives its balance back", "user", "deduct_balance", _MONEY.log),
+    _log_matches("money log matches operations", _MONEY),
+    returns_on_end("what ends gives its balance back", "user", "deduct_balance", _MONEY.log),
 )

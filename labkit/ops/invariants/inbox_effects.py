@@ -1,14 +1,14 @@
-"""Invariants of one kind: a service has done what a message told it, and nothing of the sort else.
+"""Invariants of messages' effects: a service has done what its inbox says, and nothing else.
 
-Every handler claims an operation, or undoes one. So inbox and operations are two books of one
-thing, and each entry in one has its entry in the other, with the same time.
+Every handler claims an operation, or undoes one. So inbox and operations record the same events,
+and each entry in one has its entry in the other, with the same time.
 """
 
 from labkit.ops.invariants.kinds import Local, from_json
 
 _ENDS = "('order_cancel', 'order_return')"
 _PAY_ID = from_json("body", "pay_id")
-#: log → its column of time, and what a row bears that gives something back.
+#: log → its column of time, and the condition of a row that returns something.
 _RETURNS = {
     "trade_goods_number_log": ("log_time", "direction = 'return'"),
     "trade_coupon_log": ("log_time", "direction = 'return'"),
@@ -16,14 +16,14 @@ _RETURNS = {
 }
 
 
-def heard(name: str, service: str, operation: str, log: str) -> Local:
-    """Make the invariant that who heard of an order's end has given back what it took.
+def returns_on_end(name: str, service: str, operation: str, log: str) -> Local:
+    """Make the invariant that a service returns what it took when it handles an order's end.
 
     Args:
         name: of the invariant.
         service: that took something.
-        operation: under which.
-        log: that says what went back, and when.
+        operation: that took it.
+        log: has what was returned, and when.
     """
     time, returned = _RETURNS[log]
     done = f"""SELECT CAST(msg_key AS INTEGER), done_time FROM trade_mq_consumer_log
@@ -44,14 +44,14 @@ def heard(name: str, service: str, operation: str, log: str) -> Local:
     )
 
 
-def paid(name: str, service: str, operation: str, amount: str) -> Local:
-    """Make the invariant that who heard of a payment, or a refund, has done its part.
+def applies_payments(name: str, service: str, operation: str, amount: str) -> Local:
+    """Make the invariant that a service applies each payment, and undoes each refunded one.
 
     Args:
         name: of the invariant.
-        service: that hears of payments.
+        service: that handles messages about payments.
         operation: that it claims for each.
-        amount: what the operation says of it, as SQL over `cents`.
+        amount: of the operation, as SQL over `cents`.
     """
     events = f"""SELECT {_PAY_ID} AS pay_id, {from_json("body", "pay_amount")} AS cents,
                         body_hash, done_time
@@ -88,12 +88,12 @@ def paid(name: str, service: str, operation: str, amount: str) -> Local:
 
 
 def not_undone(operation: str, key: str, topics: str) -> str:
-    """Write SQL for what was heard of although its operation stands.
+    """Write SQL for handled messages whose operation is not undone.
 
     Args:
-        operation: that hearing of it undoes.
-        key: the operation's, as SQL over an inbox row `i`.
-        topics: of which messages, as SQL.
+        operation: that the messages undo.
+        key: the operation's key, as SQL over an inbox row `i`.
+        topics: of the messages, as SQL.
     """
     return f"""SELECT i.msg_key, p.outcome FROM trade_mq_consumer_log i
             LEFT JOIN trade_operation p ON p.order_id = {key} AND p.operation = '{operation}'
