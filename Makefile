@@ -9,6 +9,8 @@ PYTHON ?=
 STACK ?= embedded
 # A part of the crash matrix: make matrix MATRIX='--sample 200'
 MATRIX ?=
+# Is there a Docker engine with the images? make test-all ENGINE=.ci/engine makes both where it may.
+ENGINE ?= docker image inspect labkit/kafka:offline >/dev/null 2>&1
 # Newer versions: make lock LOCK_FLAGS=--upgrade
 LOCK_FLAGS ?=
 
@@ -20,7 +22,11 @@ COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group buil
 	--universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-.PHONY: help tour lab test matrix bugs mysql test-containers bench check lock clean
+.PHONY: help tour lab test slow test-all matrix bugs mysql containers test-containers bench check lock clean
+
+# On two cores; a file's tests stay in one process, for they share its lab. Files are begun in the
+# order in which they are named: the longest first, so that no core waits for the other at the end.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 help: ## say what there is to do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -31,9 +37,16 @@ tour: $(VENV)/.core ## be shown the running shop, in the terminal
 lab: $(VENV)/.dev ## open the course in JupyterLab
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/
 
-# The longest files come first, so that no core waits for the other at the end.
-test: check ## check, then run every test
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/notebooks tests/integration tests/browser tests/unit
+test: check ## check, then run what finds most mistakes, each notebook among it, in ten minutes
+	@$(PYTEST) -m "not slow" tests/notebooks tests/integration tests/unit
+
+slow: $(VENV)/.dev ## run the tests that make test leaves out, and those that need a browser
+	@$(PYTEST) -m slow tests/notebooks tests/integration tests/browser
+
+test-all: test slow mysql ## run every test, and a drawn part of the crash matrix, in about an hour
+	@$(MAKE) matrix MATRIX="--sample 60"
+	@if $(ENGINE); then $(MAKE) containers; else \
+		echo "no Docker engine has the images of compose/offline: THE TESTS ON CONTAINERS ARE LEFT OUT" >&2; fi
 
 matrix: $(VENV)/.core ## crash every service everywhere in every story, in about twenty minutes
 	@$(BIN)/labkit matrix $(MATRIX)
@@ -42,19 +55,26 @@ bugs: $(VENV)/.dev ## put one bug after the other into the shop, and see each fo
 	@$(BIN)/python -m course.bugs
 
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/mysql
+	@$(PYTEST) tests/mysql
+
+# All of test-containers takes half an hour: of it, the servers themselves, and an order on all
+# three of them, behind which one looks.
+containers: $(VENV)/.dev ## run the most telling of the tests on containers, in about ten minutes
+	@$(PYTEST) tests/containers/test_up.py tests/containers/test_lost_log.py tests/containers/test_partition.py
+	@$(BIN)/python -m tests.support.backends $(BIN)/pytest -n 2 --dist load \
+		tests/notebooks/test_runs.py -k "alone and (01 or 07)"
 
 # Each notebook alone, and the exercises of the one that needs servers: what else the tests of the
 # notebooks do is the same on any stack. Notebook 09 takes the servers away, from all who use them.
 test-containers: $(VENV)/.dev ## run the tests on MySQL, Kafka and ZooKeeper in containers
 	@compose/offline/build shop  # of the code as it is now
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder tests/containers
+	@$(PYTEST) tests/containers
 	@$(BIN)/python -m tests.support.backends $(BIN)/pytest -n 2 --dist load \
 		tests/notebooks/test_runs.py::test_a_notebook_alone \
 		"tests/notebooks/test_exercises.py::test_checks_tell_right_from_wrong[07_the_real_thing.ipynb]" \
 		-k "not 09_outages"
 	@$(BIN)/python -m tests.support.backends $(BIN)/pytest tests/notebooks/test_runs.py -k "alone and 09_outages"
-	@$(BIN)/python -m tests.support.backends $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	@$(BIN)/python -m tests.support.backends $(PYTEST) \
 		-m "not embedded" tests/integration/test_pay_chaos.py tests/integration/test_refunds.py \
 		tests/integration/test_paying.py tests/integration/test_instances.py \
 		tests/integration/test_placing.py tests/integration/test_races.py

@@ -10,6 +10,8 @@ from labkit.payment_platform.texts import WORDS
 from tests.browser.conftest import OpenPage
 from tests.support.cashier_server import Till
 
+pytestmark = pytest.mark.slow
+
 
 def button(page: Page, name: str, language: str = "en") -> Locator:
     """A button, found as a screen reader names it."""

@@ -11,6 +11,8 @@ from labkit.payment_platform.texts import WORDS
 from tests.browser.conftest import OpenPage
 from tests.support.cashier_server import Till
 
+pytestmark = pytest.mark.slow
+
 AXE = Axe()
 CHECK = "axe.run({resultTypes: ['violations', 'incomplete']})"
 BOXES = """[...document.querySelectorAll("a, button")].map(one => one.getBoundingClientRect())

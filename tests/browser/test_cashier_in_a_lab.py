@@ -14,6 +14,8 @@ from tests.browser.conftest import OpenPage
 from tests.support.storyline import quick_lab
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PAY, GIVE_UP, PAID, CLOSED = (
     WORDS["en"][name] for name in ("pay", "give_up", "paid_title", "closed_title")
 )

@@ -12,6 +12,8 @@ from tests.browser.conftest import OpenPage
 from tests.browser.test_cashier_for_all import AXE, CHECK, DESK, PHONE
 from tests.support.console import TOKEN, Console
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = (
     "</p><script>window.hit=1</script><img src=x onerror='window.hit=1'>\"'&{{7*7}}" + "W" * 300
 )

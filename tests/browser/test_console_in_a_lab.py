@@ -25,6 +25,7 @@ from tests.support.waiting import until
 
 # a client of the broker reads its own schemas in an old way
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*_text is deprecated:DeprecationWarning"),
     pytest.mark.timeout(300),
 ]

@@ -15,7 +15,10 @@ from labkit.home import Home
 from labkit.stack.supervisor import launch
 from tests.support.db import Tables, labkit
 
-pytestmark = pytest.mark.timeout(600)  # a whole run, and a machine may do much else
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+]  # a whole run, and a machine may do much else
 #: As short as it goes: what is measured says nothing, but all of it is measured.
 MOMENT = Pace(
     warm=0, load=0.3, floor=0.1, idle=0.1, ups=1, rounds=1, failing=2, kills=1, orders_before=1000

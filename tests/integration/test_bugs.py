@@ -42,6 +42,7 @@ def deduct_stock(tx, command):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("drawn", range(2))  # by name, each process of a run would have others
 def test_a_bug_is_found(drawn: int) -> None:
@@ -53,6 +54,7 @@ def test_a_bug_is_found(drawn: int) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_learner_puts_a_bug_right() -> None:
     """With the right function in the bug's place nothing breaks any more; with its own, it does."""

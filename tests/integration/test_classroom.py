@@ -30,6 +30,8 @@ from labkit.stack.supervisor import launch, ports
 from tests.support.processes import gone, processes
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 LEARNERS = 10
 UP = "import sys; from labkit.stack.supervisor.launch import Home, up; up(Home(sys.argv[1]))"

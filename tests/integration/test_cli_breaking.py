@@ -14,6 +14,8 @@ from tests.support.db import ask_status, labkit
 from tests.support.history import History
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 CONFIRM = "order.confirm_pre_order.before_commit"
 RETURN = "goods.return_stock.before_commit"
 RECORD = "order.record_cancelled.before_commit"

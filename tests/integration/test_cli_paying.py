@@ -14,6 +14,8 @@ from tests.support.history import History
 from tests.support.storyline import QUICK, placed
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 REFUND = "pay.refund_trade.before_call"
 QUERY = "pay.query_trade.before_call"
 

@@ -18,6 +18,8 @@ from tests.support.storyline import QUICK
 from tests.support.waiting import until
 from tests.support.warm import Run, warm_labkit
 
+pytestmark = pytest.mark.slow
+
 WEBS = ("order-web", "pay-web", "platform")
 #: Command → what it is told.
 WORDS: dict[str, tuple[str, ...]] = {

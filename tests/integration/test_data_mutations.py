@@ -24,6 +24,8 @@ from tests.integration.data_mutations import Kind, kinds, rows_for
 from tests.support.busy_shop import busy_lab, copy_whole, make_busy
 from tests.support.harmless import HARMLESS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 MOST = int(os.environ.get("MUTATIONS", "2"))
 SEED = int(os.environ.get("SEED", "1"))

@@ -15,6 +15,8 @@ from tests.support.history import History
 from tests.support.storyline import FAIL, Teller
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 CANCEL = "order_cancel"
 POISON = """SELECT status, last_error FROM trade_mq_consumer_log WHERE msg_key = 'poison'
             AND topic = :topic"""

@@ -7,6 +7,8 @@ from tests.support.breaking import Fault, broken, trade
 from tests.support.storyline import Teller, placed
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 PAYMENTS = "SELECT pay_id FROM trade_pay WHERE order_id = :order_id"
 TRADES = "SELECT trade_no FROM platform_trade WHERE out_trade_no = :pay_id"
 

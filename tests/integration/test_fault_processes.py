@@ -16,6 +16,8 @@ from tests.support.breaking import broken, trade
 from tests.support.storyline import FAIL, Teller, placed, quick_lab
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 DUE = "SELECT next_try FROM trade_mq_consumer_log WHERE status = 0"
 RETURN = "goods.return_stock.before_commit"
 

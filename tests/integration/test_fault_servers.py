@@ -15,6 +15,8 @@ from tests.support.history import History
 from tests.support.storyline import placed, quick_lab
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ALL = {"coupon": True, "money_paid": 7_00, "goods_number": 2}
 HONEST = {200, 202, 503}
 

@@ -15,6 +15,8 @@ from tests.support.breaking import Fault, broken, trade
 from tests.support.storyline import Teller
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     "faults",

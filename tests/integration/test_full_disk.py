@@ -11,6 +11,8 @@ from tests.support import full_disk
 from tests.support.small_disk import fill, on_a_small_disk
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.timeout(400)
 @on_a_small_disk

@@ -10,6 +10,8 @@ from labkit.lab import Lab
 from tests.support.db import Tables
 from tests.support.history import Answered, History
 
+pytestmark = pytest.mark.slow
+
 # what is spoilt → database, SQL, a word that the complaint must hold
 SPOILT = {
     "an acknowledged order is gone": (

@@ -26,6 +26,8 @@ from tests.support.processes import gone, processes
 from tests.support.storyline import placed
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 FAIL = "order.confirm_pre_order.before_commit"
 
 

@@ -16,6 +16,8 @@ from tests.support.processes import gone
 from tests.support.storyline import placed, quick_lab
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 # the broker takes a second to hand partitions round: a shorter session would never see the end
 TIMES = {"LABKIT_GROUP_SESSION": "1.5", "LABKIT_OUTBOX_LEASE": "1"}
 TWO = {"order": 2, "goods": 2, "order_web": 2}

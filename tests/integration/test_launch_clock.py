@@ -15,7 +15,7 @@ from labkit.stack.supervisor import launch
 from tests.support.history import Answered, History
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HOURS = 3
 #: A machine whose wall clock is ahead, or behind, by what a file says: in each of its processes.

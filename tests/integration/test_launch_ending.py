@@ -40,7 +40,7 @@ _IN_THE_FILLING = """
 """
 
 #: A supervisor has much to import, and perhaps little of the machine.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture

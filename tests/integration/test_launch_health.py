@@ -21,7 +21,7 @@ from tests.support.db import ask_status, labkit
 from tests.support.processes import processes
 from tests.support.waiting import until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: The way from order to goods is broken, and both are well.
 _NO_WAY = """

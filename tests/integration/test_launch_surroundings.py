@@ -16,6 +16,8 @@ from labkit.runtime.rpc.tool_client import run_beside
 from labkit.shop.codes import Code
 from labkit.stack.supervisor import launch
 
+pytestmark = pytest.mark.slow
+
 NOBODY = "http://127.0.0.1:9"
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"), NOBODY)
 SHADOWS = ("platform", "kafka", "queue", "grpc", "secrets", "sqlalchemy")

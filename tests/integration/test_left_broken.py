@@ -18,6 +18,8 @@ from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 CONFIRM = "order.confirm_pre_order.before_commit"
 #: Every way in which something stands broken, once: by a rule, a signal, the supervisor, a link, a
 #: limit, a row, a failpoint, a lock.

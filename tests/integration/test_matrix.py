@@ -25,6 +25,7 @@ REACHED_MOSTLY = 0.8
 SAFE = "refused-goods-missing:order.refuse_order.before_commit"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_part_of_the_matrix_holds(tmp_path: Path) -> None:
     """Killed exactly there, some services each time: all comes back, settles, and is whole."""
@@ -34,6 +35,7 @@ def test_a_part_of_the_matrix_holds(tmp_path: Path) -> None:
     assert report.counts[HELD] >= REACHED_MOSTLY * CELLS
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_a_part_of_the_pairs_holds(tmp_path: Path) -> None:
     """Killed twice in one story: the same."""
@@ -49,6 +51,7 @@ def test_a_part_of_the_pairs_holds(tmp_path: Path) -> None:
     assert all(len(result.cell.failpoints) == 2 for result in report.results)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("action", "failpoint"),
     [
@@ -63,6 +66,7 @@ def test_other_actions_than_a_crash(tmp_path: Path, action: str, failpoint: str)
     assert result.verdict == HELD, result.why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["key-looked-at-later", "not-sent-again"])
 def test_a_bug_that_only_a_crash_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -82,6 +86,7 @@ def test_a_bug_that_only_a_crash_shows(
     assert f"  again: labkit matrix --cell {cell} --seed 3" in list(report.summary())
 
 
+@pytest.mark.slow
 @patch.dict(SCENARIOS, {"repeated": SCENARIOS["repeated"]}, clear=True)  # they keep their order
 def test_a_failpoint_that_no_scenario_reaches(tmp_path: Path) -> None:
     """With most stories left out the run fails though every cell holds, and names what is missed.

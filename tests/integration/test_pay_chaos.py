@@ -16,6 +16,8 @@ from tests.integration.test_paying import is_over
 from tests.support.storyline import Teller, quick_lab
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 NOTICE = "platform.notify.before_notify"
 #: 1,000 were played too, and took a minute on a busy machine.
 PAYMENTS, CLIENTS = 250, 24

@@ -5,6 +5,8 @@ import pytest
 from labkit.runtime.injection.boundaries import BOUNDARIES, KINDS
 from tests.support.storyline import Teller
 
+pytestmark = pytest.mark.slow
+
 #: What a service crosses as it serves; the others are the platform's and the supervisor's.
 SERVING = {boundary for kind in ("commit", "call", "send", "offset") for boundary in KINDS[kind]}
 

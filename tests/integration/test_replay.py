@@ -21,6 +21,8 @@ from labkit.stack.supervisor import control
 from tests.support.db import Done, Tables, ask_status, labkit
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 40
 Replayed = tuple[list[Purchase], list[Answer], Path]
 

@@ -12,6 +12,8 @@ from tests.support.history import History
 from tests.support.storyline import FAIL, placed, quick_lab
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 OUTBOX = "SELECT event_id, status, tries FROM trade_mq_producer"
 INBOX = "SELECT event_id, msg_key FROM trade_mq_consumer_log"
 EARLIER = "UPDATE trade_mq_producer SET groups = replace(groups, 'coupon,', '')"

@@ -17,6 +17,8 @@ from tests.support.processes import gone, processes
 from tests.support.storyline import placed, quick_lab
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 ALL = {"coupon": True, "money_paid": 7_00}
 SERVICES = ["order", "goods", "coupon", "user", "order-web", "broker"]
 

@@ -17,6 +17,8 @@ from tests.support.history import History
 from tests.support.storyline import FAIL, quick_lab
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 # the broker takes a second to hand partitions round: a shorter session would never see the end
 TIMES = {
     "LABKIT_GROUP_SESSION": "1.5",

@@ -18,6 +18,8 @@ from labkit.lab import Lab
 from labkit.ops.trace.draw import NotTraced
 from tests.support.waiting import until
 
+pytestmark = pytest.mark.slow
+
 FAIL = ("order.confirm_pre_order.before_commit", "refuse")
 _TIMES = {"CALL_TIMEOUT": "5", "FLOW_TIMEOUT": "10", "UNCONFIRMED_DEADLINE": "20"}
 TRACE_ID, PARENT_ID = "ab" * 16, "cd" * 8

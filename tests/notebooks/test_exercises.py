@@ -240,6 +240,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HERE)
 def test_checks_tell_right_from_wrong(name: str, tmp_path: Path) -> None:
     """An untouched stub is not solved, a wrong answer is told why, the solution passes."""

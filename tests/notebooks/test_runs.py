@@ -15,6 +15,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_to(tmp_path_factory.mktemp("course"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HERE)
 def test_a_notebook_alone(folder: Path, name: str) -> None:
     """Each notebook, with nothing run before it, gives exactly the outputs that it keeps."""
