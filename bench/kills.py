@@ -19,7 +19,8 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.db.tables import DONE, inbox
 from labkit.runtime.registry.ids import first_of
 from labkit.shop.messages import OrderCancelled, OrderPaid
-from labkit.shop.tables import UNCONFIRMED, order
+from labkit.shop.states import OrderStatus
+from labkit.shop.tables import order
 from labkit.shop.wiring import SERVICES
 from labkit.stack.supervisor import launch
 
@@ -97,7 +98,9 @@ def _kill(ground: Ground, person: "_Person", process: str) -> Kill:
     reader = Reader(ground.home)
     until(lambda: person.is_heard(reader, paid, cancelled), f"{process} killed: not all heard")
     messages = time.monotonic() - began
-    open_still = (order.c.order_status == UNCONFIRMED) & (order.c.order_id < first_of(begun))
+    open_still = (order.c.order_status == OrderStatus.UNCONFIRMED) & (
+        order.c.order_id < first_of(begun)
+    )
     undecided = select(order.c.order_id).where(open_still)
     until(lambda: not reader.query("order", undecided), f"{process} killed: not all decided")
     decided = time.monotonic() - began

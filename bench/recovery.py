@@ -17,7 +17,8 @@ from bench.sample import sample
 from labkit.ops.reader import Reader
 from labkit.runtime.db.operations import UNDONE
 from labkit.runtime.db.tables import operation
-from labkit.shop.tables import CONFIRMED, order
+from labkit.shop.states import OrderStatus
+from labkit.shop.tables import order
 
 T = TypeVar("T")
 
@@ -168,7 +169,7 @@ def acknowledged(answers: Sequence[Answer]) -> set[int]:
 def confirmed(ground: Ground) -> set[int]:
     """The orders that are confirmed."""
     reader = Reader(ground.home)
-    confirmed = select(order.c.order_id).where(order.c.order_status == CONFIRMED)
+    confirmed = select(order.c.order_id).where(order.c.order_status == OrderStatus.CONFIRMED)
     confirmed_ids = {int(row["order_id"]) for row in reader.query("order", confirmed)}
     reader.close()
     return confirmed_ids

@@ -12,7 +12,7 @@ from labkit.home import Home
 from labkit.lab.client import Client
 from labkit.ops.reader import Reader
 from labkit.results import Result
-from labkit.shop.tables import PAY_OPEN
+from labkit.shop.states import PaymentState
 
 _TOLD_SECONDS = 3.0
 _POLL_SECONDS = 0.05
@@ -89,7 +89,7 @@ def _told(client: Client, pay_id: str) -> httpx.Response:
     deadline = time.monotonic() + _TOLD_SECONDS
     while True:
         found = client.find_payment(pay_id)
-        known = found.status_code == 200 and found.json()["data"]["is_paid"] != PAY_OPEN
+        known = found.status_code == 200 and found.json()["data"]["is_paid"] != PaymentState.OPEN
         if known or time.monotonic() > deadline:
             return found
         time.sleep(_POLL_SECONDS)

@@ -25,6 +25,7 @@ from labkit.ops.reader import DatabaseAway, Reader
 from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.registry.ids import made_at_ms
 from labkit.shop import tables as t
+from labkit.shop.states import OrderStatus
 from labkit.state import ServiceStatus
 
 _LOOK_SECONDS, _CHECK_SECONDS = 0.3, 5.0
@@ -209,7 +210,11 @@ class _Again:
 def _young(reader: Reader, service: str) -> list[dict[str, Any]]:
     """The youngest orders that are not decided, or payments that wait for their user."""
     if service == "order":
-        key, which, what = t.order.c.order_id, t.order.c.order_status == t.UNCONFIRMED, "undecided"
+        key, which, what = (
+            t.order.c.order_id,
+            t.order.c.order_status == OrderStatus.UNCONFIRMED,
+            "undecided",
+        )
     elif service == "pay":
         key, which, what = t.pay.c.pay_id, t.pay.c.open_order_id.is_not(None), "unpaid"
     else:

@@ -10,7 +10,7 @@ import httpx
 
 from labkit.lab.client import Client
 from labkit.ops.reader import Reader
-from labkit.shop.tables import PAID
+from labkit.shop.states import PayStatus
 from labkit.waiting import poll_until
 
 _FINAL_SECONDS = 20.0
@@ -191,7 +191,9 @@ class Customer:
 
     def wait_until_paid(self, order: Placed) -> None:
         """Look an order up until the shop shows it as paid."""
-        self.wait_until(lambda: self.find(order).get("pay_status") == PAID, "the order says paid")
+        self.wait_until(
+            lambda: self.find(order).get("pay_status") == PayStatus.PAID, "the order says paid"
+        )
 
     def wait_until(self, condition: Callable[[], object], what: str) -> None:
         """Wait until a condition is true.

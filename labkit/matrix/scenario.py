@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed
-from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNPAID
+from labkit.shop.states import OrderStatus, PayStatus
 from labkit.stack.boundaries import HELPER, SUPERVISOR
 
 #: Allowed end states of an order: order_status and pay_status; None: there is no order.
@@ -15,10 +15,10 @@ States: TypeAlias = frozenset[tuple[int, int] | None]
 ExpectedStates: TypeAlias = Mapping[Placed, States]
 Script: TypeAlias = Generator[None, None, ExpectedStates]
 
-IS_PLACED: States = frozenset({(CONFIRMED, UNPAID)})
-IS_PAID: States = frozenset({(CONFIRMED, PAID)})
-IS_CANCELLED: States = frozenset({(CANCELLED, UNPAID)})
-IS_RETURNED: States = frozenset({(RETURNED, PAID)})
+IS_PLACED: States = frozenset({(OrderStatus.CONFIRMED, PayStatus.UNPAID)})
+IS_PAID: States = frozenset({(OrderStatus.CONFIRMED, PayStatus.PAID)})
+IS_CANCELLED: States = frozenset({(OrderStatus.CANCELLED, PayStatus.UNPAID)})
+IS_RETURNED: States = frozenset({(OrderStatus.RETURNED, PayStatus.PAID)})
 IS_ABSENT: States = frozenset({None})
 
 #: Processes that start and watch the services; they have scenarios of their own.

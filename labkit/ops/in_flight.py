@@ -12,6 +12,7 @@ from labkit.runtime.clock import wall_ms_of
 from labkit.runtime.db import tables as rt
 from labkit.runtime.registry.ids import first_of
 from labkit.shop import tables as t
+from labkit.shop.states import OrderStatus
 from labkit.waiting import poll_until
 
 _Where: TypeAlias = ColumnElement[bool]
@@ -47,7 +48,7 @@ def in_flight(reader: Reader) -> list[PendingItem]:
 
 
 def _in_flight(reader: Reader) -> Iterator[PendingItem]:
-    yield from _undecided(reader, t.order.c.order_status == t.UNCONFIRMED)
+    yield from _undecided(reader, t.order.c.order_status == OrderStatus.UNCONFIRMED)
     services = [service for service in t.TABLES if service != "pay"]
     for service in services:
         yield from _events(reader, service, "outbox", _is_open("outbox"))
@@ -71,7 +72,7 @@ def stuck_in(reader: Reader, service: str) -> list[PendingItem]:
     if service == "order":
         order_id = t.order.c.order_id
         is_odd = (order_id < first_of(late)) | (order_id > first_of(ahead))
-        items = _undecided(reader, (t.order.c.order_status == t.UNCONFIRMED) & is_odd)
+        items = _undecided(reader, (t.order.c.order_status == OrderStatus.UNCONFIRMED) & is_odd)
     if service == "pay":
         items = [
             item
@@ -90,7 +91,7 @@ def stuck_in(reader: Reader, service: str) -> list[PendingItem]:
 def count(reader: Reader, service: str) -> Iterator[tuple[str, int]]:
     """Count what is in flight in one service: `orders`, `payments` and `messages`."""
     if service == "order":
-        yield "orders", _count(reader, service, t.order.c.order_status == t.UNCONFIRMED)
+        yield "orders", _count(reader, service, t.order.c.order_status == OrderStatus.UNCONFIRMED)
     if service == "pay":
         yield "payments", _count(reader, service, t.pay.c.open_order_id.is_not(None))
     for box in _BOXES:

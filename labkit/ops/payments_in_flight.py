@@ -6,23 +6,10 @@ from sqlalchemy import or_, select
 
 from labkit.ops.pending_item import PendingItem
 from labkit.ops.reader import Reader, Row, Rows
-from labkit.payment_platform.tables import (
-    SERVICE,
-    TRADE_CLOSED,
-    TRADE_SUCCESS,
-    WAIT_BUYER_PAY,
-    notice,
-    trade,
-)
-from labkit.shop.tables import (
-    PAY_CLOSED,
-    PAY_OPEN,
-    PAY_PAID,
-    REFUND_GIVEN_UP,
-    REFUND_OPEN,
-    pay,
-    refund,
-)
+from labkit.payment_api.trade_status import TradeStatus
+from labkit.payment_platform.tables import SERVICE, notice, trade
+from labkit.shop.states import PaymentState, RefundState
+from labkit.shop.tables import pay, refund
 
 #: kind → its description.
 _DESCRIPTIONS = {
@@ -33,7 +20,7 @@ _DESCRIPTIONS = {
     "dead_payment": "payment given up",
     "dead_refund": "refund given up",
 }
-_UNPAID = pay.c.is_paid != PAY_PAID
+_UNPAID = pay.c.is_paid != PaymentState.PAID
 _GIVEN_UP = _UNPAID & pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
 
 
@@ -41,9 +28,10 @@ def in_flight(reader: Reader) -> list[PendingItem]:
     """List the payments and refunds about which platform and shop do not agree yet."""
     unpaid = _unpaid(reader)
     states = _trade_states(reader, [row["pay_id"] for row in unpaid])
-    kinds = [(row, _kind(row, states.get(row["pay_id"], TRADE_CLOSED))) for row in unpaid]
+    closed = TradeStatus.TRADE_CLOSED
+    kinds = [(row, _kind(row, states.get(row["pay_id"], closed))) for row in unpaid]
     items = [_payment(row, kind) for row, kind in kinds if kind]
-    refunds = reader.query("pay", select(refund).where(refund.c.state == REFUND_OPEN))
+    refunds = reader.query("pay", select(refund).where(refund.c.state == RefundState.OPEN))
     return items + [_item(row, "refund_id", "not_refunded", row["next_try"]) for row in refunds]
 
 
@@ -55,7 +43,7 @@ def _unpaid(reader: Reader) -> Rows:
     is_asked_about = or_(pay.c.open_order_id > 0, pay.c.next_check > 0)  # by their indexes
     unpaid = select(pay).where(_UNPAID, ~_GIVEN_UP)
     rows = reader.query("pay", unpaid.where(is_asked_about))
-    payable = select(trade.c.out_trade_no).where(trade.c.trade_status == WAIT_BUYER_PAY)
+    payable = select(trade.c.out_trade_no).where(trade.c.trade_status == TradeStatus.WAIT_BUYER_PAY)
     unanswered = select(notice.c.out_trade_no).where(notice.c.answer_time.is_(None))
     ids = {row["out_trade_no"] for row in reader.query(SERVICE, payable.union(unanswered))}
     ids -= {row["pay_id"] for row in rows}
@@ -65,25 +53,25 @@ def _unpaid(reader: Reader) -> Rows:
 def _trade_states(reader: Reader, ids: list[int]) -> dict[int, str]:
     """Map each of these payments whose trade is not closed to the trade's state."""
     columns = (trade.c.out_trade_no, trade.c.trade_status)
-    query = select(*columns).where(trade.c.trade_status != TRADE_CLOSED)
+    query = select(*columns).where(trade.c.trade_status != TradeStatus.TRADE_CLOSED)
     rows = reader.select_in(SERVICE, query, trade.c.out_trade_no, ids)
     return {row["out_trade_no"]: row["trade_status"] for row in rows}
 
 
 def _kind(row: Row, state: str) -> str:
     """Return the kind of an unpaid payment's item; empty where nothing is in flight."""
-    if state == TRADE_SUCCESS:
+    if state == TradeStatus.TRADE_SUCCESS:
         return "paid_there"
     if row["next_check"] is None:
-        may_be_paid = row["is_paid"] == PAY_OPEN or state == WAIT_BUYER_PAY
+        may_be_paid = row["is_paid"] == PaymentState.OPEN or state == TradeStatus.WAIT_BUYER_PAY
         return "not_asked" if may_be_paid else ""
-    return "not_closed" if row["is_paid"] == PAY_CLOSED else ""
+    return "not_closed" if row["is_paid"] == PaymentState.CLOSED else ""
 
 
 def given_up(reader: Reader) -> list[PendingItem]:
     """List the payments and refunds that a person gave up: nobody asks the platform about them."""
     payments = reader.query("pay", select(pay).where(_GIVEN_UP))
-    refunds = reader.query("pay", select(refund).where(refund.c.state == REFUND_GIVEN_UP))
+    refunds = reader.query("pay", select(refund).where(refund.c.state == RefundState.GIVEN_UP))
     return [_payment(row, "dead_payment") for row in payments] + [
         _item(row, "refund_id", "dead_refund", None) for row in refunds
     ]

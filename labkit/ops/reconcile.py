@@ -20,7 +20,8 @@ from labkit.runtime.rpc.tool_client import calls_from, run_beside
 from labkit.shop.pay.bill import MATCHED, PAYMENT, REFUND, BillLine, Key, Line, compare, read_bill
 from labkit.shop.pay.contract import PayService
 from labkit.shop.pay_messages import FindPayment
-from labkit.shop.tables import PAY_PAID, REFUNDED, pay, refund
+from labkit.shop.states import PaymentState, RefundState
+from labkit.shop.tables import pay, refund
 
 REPAIRED, REPAIRABLE, FOR_A_PERSON = "repaired", "can be repaired", "needs a person"
 _MAX_LOOKS = 3
@@ -111,13 +112,13 @@ class Reconciler:
 
     def _payments(self, day: date, bill: list[BillLine]) -> Rows:
         ids = [line.out_trade_no for line in bill]
-        of_day = and_(pay.c.is_paid == PAY_PAID, pay.c.pay_time.between(*_bounds(day)))
+        of_day = and_(pay.c.is_paid == PaymentState.PAID, pay.c.pay_time.between(*_bounds(day)))
         return self._rows(pay, of_day, pay.c.pay_id, ids)
 
     def _refunds(self, day: date, bill: list[BillLine]) -> Rows:
         ids = [line.out_request_no for line in bill if line.out_request_no]
         begin, end = _bounds(day)
-        to_be_made = and_(refund.c.state != REFUNDED, refund.c.add_time <= end)
+        to_be_made = and_(refund.c.state != RefundState.REFUNDED, refund.c.add_time <= end)
         of_day = or_(refund.c.refund_time.between(begin, end), to_be_made)
         return self._rows(refund, of_day, refund.c.refund_id, ids)
 

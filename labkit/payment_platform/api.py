@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from fastapi import FastAPI, Request, Response
 
 from labkit.payment_api.signing import signed
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform import answers, bill, forms, refunds, trades
 from labkit.payment_platform.messages import (
     BillDay,
@@ -25,7 +26,6 @@ from labkit.payment_platform.messages import (
     Refund,
 )
 from labkit.payment_platform.notifier import Notifier
-from labkit.payment_platform.tables import WAIT_BUYER_PAY
 from labkit.results import Result
 from labkit.runtime.db.database import Database
 from labkit.runtime.injection.failpoints import Failpoints
@@ -107,7 +107,7 @@ class Api:
 
     async def _pay_early(self, trade: CashierTrade) -> None:
         """The buyer is quicker than our answer, and so is our notice."""
-        if trade.trade_status != WAIT_BUYER_PAY:
+        if trade.trade_status != TradeStatus.WAIT_BUYER_PAY:
             return
         told = self.notifier.expect(int(trade.out_trade_no))
         await self._run(trades.pay_trade, CashierToken(token=trade.token))

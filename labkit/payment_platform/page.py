@@ -10,8 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.messages import CashierTrade
-from labkit.payment_platform.tables import TRADE_SUCCESS, WAIT_BUYER_PAY
 from labkit.payment_platform.texts import PLATFORM, WORDS, moment, yuan
 from labkit.results import Result
 from labkit.shop.codes import Code
@@ -69,11 +69,11 @@ class Page:
 
 def state_of(trade: CashierTrade) -> str:
     """What the page tells: waiting, paid, closed (by someone), or expired."""
-    if trade.trade_status == TRADE_SUCCESS:
+    if trade.trade_status == TradeStatus.TRADE_SUCCESS:
         return "paid"
     if (trade.close_time or trade.now) >= trade.time_expire:
         return "expired"
-    return "waiting" if trade.trade_status == WAIT_BUYER_PAY else "closed"
+    return "waiting" if trade.trade_status == TradeStatus.WAIT_BUYER_PAY else "closed"
 
 
 def _read(name: str) -> str:

@@ -4,8 +4,9 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.messages import Refund, Refunded
-from labkit.payment_platform.tables import TRADE_SUCCESS, refund, trade
+from labkit.payment_platform.tables import refund, trade
 from labkit.results import Result
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.transaction import Transaction
@@ -22,7 +23,7 @@ def _find(out_request_no: int) -> Any:
 def _give_back(out_trade_no: int, cents: int) -> Any:
     """Paid, and so much of it left."""
     more = trade.c.refunded_amount + cents
-    able = (trade.c.trade_status == TRADE_SUCCESS) & (more <= trade.c.total_amount)
+    able = (trade.c.trade_status == TradeStatus.TRADE_SUCCESS) & (more <= trade.c.total_amount)
     mine = trade.c.out_trade_no == out_trade_no
     return update(trade).where(mine, able).values(refunded_amount=more)
 
@@ -64,7 +65,7 @@ def _refuse(command: Refund, row: Any) -> Result[Refunded]:
     about = f"refund {command.out_request_no}: trade {command.out_trade_no}"
     if row is None:
         return Result[Refunded].refused(Code.PAYMENT_NOT_FOUND, f"{about} does not exist")
-    if row.trade_status != TRADE_SUCCESS:
+    if row.trade_status != TradeStatus.TRADE_SUCCESS:
         return Result[Refunded].refused(
             Code.PAYMENT_ERROR, f"{about} is {row.trade_status}, not paid"
         )

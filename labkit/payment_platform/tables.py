@@ -9,10 +9,7 @@ metadata = MetaData()
 #: The service that they are of, and the name of its database.
 SERVICE = "platform"
 
-#: A trade moves once, from waiting to paid or to closed.
-WAIT_BUYER_PAY, TRADE_SUCCESS, TRADE_CLOSED = "WAIT_BUYER_PAY", "TRADE_SUCCESS", "TRADE_CLOSED"
-
-#: 交易
+#: 交易: a trade moves once, from waiting to paid or to closed.
 trade = Table(
     "platform_trade",
     metadata,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.messages import (
     CashierToken,
     CashierTrade,
@@ -16,7 +17,7 @@ from labkit.payment_platform.messages import (
     OpenTrade,
     TradeEnded,
 )
-from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY, trade
+from labkit.payment_platform.tables import trade
 from labkit.results import Result
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.transaction import Transaction
@@ -38,17 +39,17 @@ def _find_by_token(token: str) -> Any:
 def _pay(out_trade_no: int, now: datetime) -> Any:
     """Waiting and in time → paid."""
     swap = _swap(out_trade_no).where(trade.c.time_expire > now)
-    return swap.values(trade_status=TRADE_SUCCESS, pay_time=now)
+    return swap.values(trade_status=TradeStatus.TRADE_SUCCESS, pay_time=now)
 
 
 @statement
 def _close(out_trade_no: int, now: datetime) -> Any:
     """Waiting → closed."""
-    return _swap(out_trade_no).values(trade_status=TRADE_CLOSED, close_time=now)
+    return _swap(out_trade_no).values(trade_status=TradeStatus.TRADE_CLOSED, close_time=now)
 
 
 def _swap(out_trade_no: int) -> Any:
-    waiting = trade.c.trade_status == WAIT_BUYER_PAY
+    waiting = trade.c.trade_status == TradeStatus.WAIT_BUYER_PAY
     return update(trade).where(trade.c.out_trade_no == out_trade_no, waiting)
 
 
@@ -60,7 +61,7 @@ def create_trade(tx: Transaction, command: OpenTrade) -> Result[CashierTrade]:
         **command.model_dump(),
         trade_no=tx.ids.next(),
         refunded_amount=0,
-        trade_status=WAIT_BUYER_PAY,
+        trade_status=TradeStatus.WAIT_BUYER_PAY,
         add_time=tx.now,
     )
     row = _as_it_is(tx, tx.first(_find(command.out_trade_no)))
@@ -90,7 +91,7 @@ def find_cashier(tx: Transaction, query: CashierToken) -> Result[CashierTrade]:
     row = tx.first(_find_by_token(query.token))
     if row is None:
         return _missing(query)
-    status = TRADE_CLOSED if _is_over(tx, row) else row.trade_status
+    status = TradeStatus.TRADE_CLOSED if _is_over(tx, row) else row.trade_status
     return Result[CashierTrade].ok(_view(tx, row, status))
 
 
@@ -101,7 +102,7 @@ def pay_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade]:
     if row is None:
         return _missing(command)
     row = _as_it_is(tx, _end(tx, _pay, row))
-    if row.trade_status == TRADE_CLOSED:
+    if row.trade_status == TradeStatus.TRADE_CLOSED:
         return _no(tx, Code.PAYMENT_ERROR, row, "it is closed and can no longer be paid")
     return Result[CashierTrade].ok(_view(tx, row), f"trade {row.trade_no} is paid")
 
@@ -113,7 +114,7 @@ def give_up_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade
     if row is None:
         return _missing(command)
     row = _end(tx, _close, row)
-    if row.trade_status == TRADE_SUCCESS:
+    if row.trade_status == TradeStatus.TRADE_SUCCESS:
         return _no(tx, Code.PAYMENT_ALREADY_PAID, row, "it is paid and cannot be given up")
     return Result[CashierTrade].ok(_view(tx, row), f"trade {row.trade_no} is closed")
 
@@ -132,7 +133,7 @@ def _as_it_is(tx: Transaction, row: Any) -> Any:
 
 
 def _is_over(tx: Transaction, row: Any) -> bool:
-    return bool(row.trade_status == WAIT_BUYER_PAY and row.time_expire <= tx.now)
+    return bool(row.trade_status == TradeStatus.WAIT_BUYER_PAY and row.time_expire <= tx.now)
 
 
 def _view(tx: Transaction, row: Any, trade_status: str = "") -> CashierTrade:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from labkit.runtime.db.lookup import lookup
     from labkit.runtime.db.operations import APPLIED, claim, outcome_of, undo
     from labkit.runtime.db.statements import statement
-    from labkit.runtime.db.tables import RUNTIME_TABLES, Moment, Whole, metadata
+    from labkit.runtime.db.tables import RUNTIME_TABLES, EnumInteger, Moment, Whole, metadata
     from labkit.runtime.db.texts import CauseText
     from labkit.runtime.db.transaction import Transaction
     from labkit.runtime.errors import Unknown
@@ -29,7 +29,7 @@ _ROOMS = {
     "db.lookup": ("lookup",),
     "db.operations": ("APPLIED", "claim", "outcome_of", "undo"),
     "db.statements": ("statement",),
-    "db.tables": ("RUNTIME_TABLES", "Moment", "Whole", "metadata"),
+    "db.tables": ("RUNTIME_TABLES", "EnumInteger", "Moment", "Whole", "metadata"),
     "db.texts": ("CauseText",),
     "db.transaction": ("Transaction",),
     "errors": ("Unknown",),
@@ -49,6 +49,7 @@ __all__ = [
     "Backoff",
     "CauseText",
     "DeadLetter",
+    "EnumInteger",
     "Event",
     "Moment",
     "RunStep",

@@ -9,7 +9,8 @@ from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
 from labkit.shop.codes import Code
 from labkit.shop.messages import CouponFound, FindCoupon, UseCoupon
-from labkit.shop.tables import RETURN, USE, coupon, coupon_log
+from labkit.shop.states import LogDirection
+from labkit.shop.tables import coupon, coupon_log
 
 
 @statement
@@ -31,7 +32,7 @@ def _give_back(order_id: int) -> Executable:
 
 @statement
 def _used(order_id: int) -> Executable:
-    used = (coupon_log.c.order_id == order_id) & (coupon_log.c.direction == USE)
+    used = (coupon_log.c.order_id == order_id) & (coupon_log.c.direction == LogDirection.USE)
     columns = (coupon_log.c.coupon_id, coupon_log.c.user_id, coupon_log.c.coupon_price)
     return select(*columns).where(used)
 
@@ -63,7 +64,7 @@ def use_coupon(tx: Transaction, command: UseCoupon) -> Result[None]:
         text = f"coupon_id {command.coupon_id} is used already, or is not the user's"
         return operation.refuse(Code.COUPON_ALREADY_USED, f"order {command.order_id}: {text}")
     coupon_id, user_id, price = command.coupon_id, command.user_id, command.coupon_price
-    _log(tx, command.order_id, USE, coupon_id, user_id, price)
+    _log(tx, command.order_id, LogDirection.USE, coupon_id, user_id, price)
     return operation.apply(amount=command.coupon_price)
 
 
@@ -74,11 +75,16 @@ def return_coupon(tx: Transaction, event: Event) -> None:
         return
     used = tx.run(_used(event.order_id)).single()
     tx.expect_update(_give_back(event.order_id))
-    _log(tx, event.order_id, RETURN, used.coupon_id, used.user_id, used.coupon_price)
+    _log(tx, event.order_id, LogDirection.RETURN, used.coupon_id, used.user_id, used.coupon_price)
 
 
 def _log(
-    tx: Transaction, order_id: int, direction: str, coupon_id: int, user_id: int, price: int
+    tx: Transaction,
+    order_id: int,
+    direction: LogDirection,
+    coupon_id: int,
+    user_id: int,
+    price: int,
 ) -> None:
     key = {"coupon_id": coupon_id, "order_id": order_id, "direction": direction}
     tx.insert(coupon_log, **key, user_id=user_id, coupon_price=price, log_time=tx.now)

@@ -8,7 +8,8 @@ from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
 from labkit.shop.codes import Code
 from labkit.shop.messages import DeductStock, FindGoods, GoodsFound
-from labkit.shop.tables import DEDUCT, RETURN, goods, number_log
+from labkit.shop.states import LogDirection
+from labkit.shop.tables import goods, number_log
 
 
 @statement
@@ -25,7 +26,7 @@ def _give_back(goods_id: int, pieces: int) -> Executable:
 
 @statement
 def _taken(order_id: int) -> Executable:
-    taken = (number_log.c.order_id == order_id) & (number_log.c.direction == DEDUCT)
+    taken = (number_log.c.order_id == order_id) & (number_log.c.direction == LogDirection.DEDUCT)
     return select(number_log.c.goods_id).where(taken)
 
 
@@ -54,7 +55,7 @@ def deduct_stock(tx: Transaction, command: DeductStock) -> Result[None]:
     if not tx.expect_update(_take(command.goods_id, command.goods_number)):
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
-    _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
+    _log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
 
 
@@ -66,9 +67,11 @@ def return_stock(tx: Transaction, event: Event) -> None:
         return
     goods_id = tx.run(_taken(event.order_id)).single().goods_id
     tx.expect_update(_give_back(goods_id, pieces))
-    _log(tx, goods_id, event.order_id, RETURN, pieces)
+    _log(tx, goods_id, event.order_id, LogDirection.RETURN, pieces)
 
 
-def _log(tx: Transaction, goods_id: int, order_id: int, direction: str, pieces: int) -> None:
+def _log(
+    tx: Transaction, goods_id: int, order_id: int, direction: LogDirection, pieces: int
+) -> None:
     row = {"goods_id": goods_id, "order_id": order_id, "direction": direction}
     tx.insert(number_log, **row, goods_number=pieces, log_time=tx.now)

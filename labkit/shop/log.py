@@ -6,9 +6,8 @@ from labkit.results import Result
 from labkit.runtime import Transaction, claim, statement, step, undo
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay_messages import FindPayLog, PayLogFound, PayLogLine
+from labkit.shop.states import PayLogDirection
 from labkit.shop.tables import pay_log
-
-CAME, WENT_BACK = "paid", "refunded"
 
 
 @statement
@@ -22,7 +21,7 @@ def log_payment(tx: Transaction, event: OrderPaid) -> None:
     """Write down what was paid for an order (支付日志)."""
     operation = claim(tx, "log_payment", event, subject_id=event.pay_id)
     if not operation.previous_result:
-        _write(tx, event, CAME, event.pay_amount)
+        _write(tx, event, PayLogDirection.PAID, event.pay_amount)
         operation.apply(amount=event.pay_amount)
 
 
@@ -31,7 +30,7 @@ def log_refund(tx: Transaction, event: OrderRefunded) -> None:
     """Write down what went back, where it was written down that it came."""
     amount = undo(tx, "log_payment", event.pay_id)
     if amount is not None:
-        _write(tx, event, WENT_BACK, amount)
+        _write(tx, event, PayLogDirection.REFUNDED, amount)
 
 
 @step(reads=True)
@@ -45,6 +44,8 @@ def find_pay_log(tx: Transaction, query: FindPayLog) -> Result[PayLogFound]:
     return Result[PayLogFound].ok(PayLogFound(lines=lines))
 
 
-def _write(tx: Transaction, event: OrderPaid | OrderRefunded, direction: str, amount: int) -> None:
+def _write(
+    tx: Transaction, event: OrderPaid | OrderRefunded, direction: PayLogDirection, amount: int
+) -> None:
     row = {"pay_id": event.pay_id, "direction": direction, "order_id": event.order_id}
     tx.insert(pay_log, **row, user_id=event.user_id, amount=amount, log_time=tx.now)

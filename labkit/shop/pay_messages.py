@@ -10,17 +10,6 @@ from pydantic import Field
 
 from labkit.results import Message
 
-WAIT_BUYER_PAY = "WAIT_BUYER_PAY"
-TRADE_SUCCESS = "TRADE_SUCCESS"
-TRADE_FINISHED = "TRADE_FINISHED"  # paid, and past the time in which it may be given back
-TRADE_CLOSED = "TRADE_CLOSED"
-TRADE_NOT_EXIST = "TRADE_NOT_EXIST"
-
-#: The states in which the platform has the money.
-PAID_THERE = (TRADE_SUCCESS, TRADE_FINISHED)
-#: The states of a trade that exists.
-STATES_THERE = (WAIT_BUYER_PAY, TRADE_CLOSED, *PAID_THERE)
-
 #: The platform's number of a trade, as long as the column that keeps it.
 TradeNo = Annotated[str | None, Field(max_length=64)]
 

@@ -2,14 +2,7 @@
 
 from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint
 
-from labkit.runtime import RUNTIME_TABLES, CauseText, Moment, Whole, metadata
-
-UNCONFIRMED, CONFIRMED, CANCELLED, RETURNED = 0, 1, 2, 4  # order_status
-UNPAID, PAID = 0, 2  # pay_status
-OPENING, DEDUCT, USE, RETURN = "opening", "deduct", "use", "return"  # direction of the logs
-PAY_OPEN, PAY_PAID, PAY_CLOSED = 0, 1, 2  # is_paid
-REFUND_OPEN, REFUNDED, REFUND_GIVEN_UP = 0, 1, 2  # state of a refund
-MONEY_OPENING, MONEY_PAID, MONEY_REFUNDED = 0, 1, 2  # money_log_type and score_log_type
+from labkit.runtime import RUNTIME_TABLES, CauseText, EnumInteger, Moment, Whole, metadata
 
 #: 订单表
 order = Table(
@@ -17,8 +10,8 @@ order = Table(
     metadata,
     Column("order_id", Whole, primary_key=True, autoincrement=False),
     Column("user_id", Whole, nullable=False),
-    Column("order_status", Integer, nullable=False),
-    Column("pay_status", Integer, nullable=False),
+    Column("order_status", EnumInteger, nullable=False),
+    Column("pay_status", EnumInteger, nullable=False),
     Column("shipping_status", Integer, nullable=False),
     Column("address", String(255), nullable=False),
     Column("consignee", String(64), nullable=False),
@@ -121,7 +114,7 @@ money_log = Table(
     metadata,
     Column("user_id", Whole, nullable=False),
     Column("order_id", Whole, nullable=False),  # 0 at opening
-    Column("money_log_type", Integer, nullable=False),
+    Column("money_log_type", EnumInteger, nullable=False),
     Column("use_money", Whole, nullable=False),
     Column("create_time", Moment, nullable=False),
     UniqueConstraint("user_id", "order_id", "money_log_type", name="money_log_once"),
@@ -134,7 +127,7 @@ score_log = Table(
     metadata,
     Column("user_id", Whole, nullable=False),
     Column("order_id", Whole, nullable=False),  # 0 at opening
-    Column("score_log_type", Integer, nullable=False),
+    Column("score_log_type", EnumInteger, nullable=False),
     Column("use_score", Whole, nullable=False),
     Column("create_time", Moment, nullable=False),
     UniqueConstraint("user_id", "order_id", "score_log_type", name="score_log_once"),
@@ -149,7 +142,7 @@ pay = Table(
     Column("order_id", Whole, nullable=False),
     Column("user_id", Whole, nullable=False),
     Column("pay_amount", Whole, nullable=False),
-    Column("is_paid", Integer, nullable=False),
+    Column("is_paid", EnumInteger, nullable=False),
     Column("trade_no", String(64)),  # the platform's number
     Column("open_order_id", Whole, unique=True),  # the order, while this is its open payment
     Column("add_time", Moment, nullable=False),
@@ -171,7 +164,7 @@ refund = Table(
     Column("order_id", Whole, nullable=False),
     Column("user_id", Whole, nullable=False),
     Column("amount", Whole, nullable=False),
-    Column("state", Integer, nullable=False),
+    Column("state", EnumInteger, nullable=False),
     Column("reason", String(255), nullable=False),
     Column("tries", Integer, nullable=False),
     Column("next_try", Whole, nullable=False),  # wall-clock ms

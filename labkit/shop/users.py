@@ -8,7 +8,8 @@ from labkit.results import Result
 from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
 from labkit.shop.codes import Code
 from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, OrderRefunded, UserFound
-from labkit.shop.tables import MONEY_PAID, MONEY_REFUNDED, money_log, score_log, user
+from labkit.shop.states import AccountLogType
+from labkit.shop.tables import money_log, score_log, user
 
 _CENTS_A_POINT = 100
 
@@ -27,7 +28,7 @@ def _give_back(user_id: int, cents: int) -> Executable:
 
 @statement
 def _taken(order_id: int) -> Executable:
-    taken = (money_log.c.order_id == order_id) & (money_log.c.money_log_type == MONEY_PAID)
+    taken = (money_log.c.order_id == order_id) & (money_log.c.money_log_type == AccountLogType.PAID)
     return select(money_log.c.user_id).where(taken)
 
 
@@ -39,7 +40,9 @@ def _add_points(user_id: int, points: int) -> Executable:
 
 @statement
 def _earned(order_id: int) -> Executable:
-    earned = (score_log.c.order_id == order_id) & (score_log.c.score_log_type == MONEY_PAID)
+    earned = (score_log.c.order_id == order_id) & (
+        score_log.c.score_log_type == AccountLogType.PAID
+    )
     return select(score_log.c.user_id).where(earned)
 
 
@@ -63,7 +66,7 @@ def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[None]:
     if not tx.expect_update(_take(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
-    _log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
+    _log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, command.money_paid)
     return operation.apply(amount=command.money_paid)
 
 
@@ -75,7 +78,7 @@ def return_balance(tx: Transaction, event: Event) -> None:
         return
     user_id = tx.run(_taken(event.order_id)).single().user_id
     tx.expect_update(_give_back(user_id, cents))
-    _log_money(tx, user_id, event.order_id, MONEY_REFUNDED, cents)
+    _log_money(tx, user_id, event.order_id, AccountLogType.REFUNDED, cents)
 
 
 @step()
@@ -89,7 +92,7 @@ def add_points(tx: Transaction, event: OrderPaid) -> None:
     if not points:
         return
     tx.expect_update(_add_points(event.user_id, points))
-    _log_points(tx, event.user_id, event.order_id, MONEY_PAID, points)
+    _log_points(tx, event.user_id, event.order_id, AccountLogType.PAID, points)
 
 
 @step()
@@ -100,14 +103,18 @@ def take_points_back(tx: Transaction, event: OrderRefunded) -> None:
         return
     user_id = tx.run(_earned(event.order_id)).single().user_id
     tx.expect_update(_add_points(user_id, -points))
-    _log_points(tx, user_id, event.order_id, MONEY_REFUNDED, points)
+    _log_points(tx, user_id, event.order_id, AccountLogType.REFUNDED, points)
 
 
-def _log_money(tx: Transaction, user_id: int, order_id: int, kind: int, cents: int) -> None:
-    row = {"user_id": user_id, "order_id": order_id, "money_log_type": kind}
+def _log_money(
+    tx: Transaction, user_id: int, order_id: int, reason: AccountLogType, cents: int
+) -> None:
+    row = {"user_id": user_id, "order_id": order_id, "money_log_type": reason}
     tx.insert(money_log, **row, use_money=cents, create_time=tx.now)
 
 
-def _log_points(tx: Transaction, user_id: int, order_id: int, kind: int, points: int) -> None:
-    row = {"user_id": user_id, "order_id": order_id, "score_log_type": kind}
+def _log_points(
+    tx: Transaction, user_id: int, order_id: int, reason: AccountLogType, points: int
+) -> None:
+    row = {"user_id": user_id, "order_id": order_id, "score_log_type": reason}
     tx.insert(score_log, **row, use_score=points, create_time=tx.now)

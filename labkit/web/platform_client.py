@@ -8,18 +8,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 
 from labkit.payment_api.http import open_session, post
 from labkit.payment_api.signing import signed, verify
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import UNBROKEN, NetworkPath
 from labkit.shop.codes import Code
-from labkit.shop.pay_messages import (
-    TRADE_NOT_EXIST,
-    AskTrade,
-    CreateTrade,
-    RefundTrade,
-    TradeFound,
-    TradeRefunded,
-)
+from labkit.shop.pay_messages import AskTrade, CreateTrade, RefundTrade, TradeFound, TradeRefunded
 
 _AT_ONCE = 64
 
@@ -138,7 +132,9 @@ def _strings(text: bytes) -> dict[str, str]:
 
 def _trade(about: CreateTrade | AskTrade, answer: dict[str, str]) -> Result[TradeFound]:
     if int(answer["code"]) == Code.PAYMENT_NOT_FOUND:
-        return Result[TradeFound].ok(TradeFound(pay_id=about.pay_id, trade_status=TRADE_NOT_EXIST))
+        return Result[TradeFound].ok(
+            TradeFound(pay_id=about.pay_id, trade_status=TradeStatus.TRADE_NOT_EXIST)
+        )
     if answer["success"] != "true":
         return Result[TradeFound].refused(*_refusal(about, answer))
     return Result[TradeFound].ok(

@@ -12,7 +12,7 @@ def deduct_stock(tx, command):
     if not tx.expect_update(_take(command.goods_id, command.goods_number)):
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
-    _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
+    _log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
 """
     }
@@ -63,7 +63,7 @@ def deduct_balance(tx, command):
     if not tx.expect_update(_take(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
-    _log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
+    _log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, command.money_paid)
     return operation.apply(amount=command.money_paid)
 """
     }
@@ -86,8 +86,9 @@ def fix_8():
         "order.statements.cancel": """
 def cancel(order_id, old, reason):
     mine = (order.c.order_id == order_id) & (order.c.order_status == old)
-    unpaid = mine & (order.c.pay_status == UNPAID)
-    return update(order).where(unpaid).values(order_status=CANCELLED, cancel_reason=reason)
+    unpaid = mine & (order.c.pay_status == PayStatus.UNPAID)
+    ended = {'order_status': OrderStatus.CANCELLED, 'cancel_reason': reason}
+    return update(order).where(unpaid).values(ended)
 """
     }
 

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.texts import WORDS
 from tests.browser.conftest import OpenPage
 from tests.support.cashier_server import Till
@@ -40,7 +40,7 @@ def test_paying(open_page: OpenPage, till: Till, language: str, scripts: bool) -
     button(page, "pay", language).click()
     says(page, "paid", language)
     assert page.url == till.address(trade)
-    assert (till.status(trade), till.notice_count(trade)) == (TRADE_SUCCESS, 1)
+    assert (till.status(trade), till.notice_count(trade)) == (TradeStatus.TRADE_SUCCESS, 1)
 
 
 @pytest.mark.parametrize("language", WORDS)
@@ -50,7 +50,7 @@ def test_giving_up(open_page: OpenPage, till: Till, language: str) -> None:
     page = open_page(till.address(trade), locale=WORDS[language]["tag"])
     button(page, "give_up", language).click()
     says(page, "closed", language)
-    assert (till.status(trade), till.notice_count(trade)) == (TRADE_CLOSED, 1)
+    assert (till.status(trade), till.notice_count(trade)) == (TradeStatus.TRADE_CLOSED, 1)
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
@@ -61,7 +61,7 @@ def test_a_double_click_pays_once(open_page: OpenPage, till: Till, scripts: bool
     page = open_page(till.address(trade), java_script_enabled=scripts)
     button(page, "pay").dblclick(no_wait_after=True)
     says(page, "paid")
-    assert (till.status(trade), till.notice_count(trade)) == (TRADE_SUCCESS, 1)
+    assert (till.status(trade), till.notice_count(trade)) == (TradeStatus.TRADE_SUCCESS, 1)
 
 
 def test_pay_and_give_up_pressed_together(open_page: OpenPage, till: Till) -> None:
@@ -119,7 +119,7 @@ def test_a_page_that_stood_open_too_long(open_page: OpenPage, till: Till) -> Non
     till.clock.advance(trade.time_expire - till.clock.now())
     button(page, "pay").click()
     says(page, "expired")
-    assert till.status(trade) == TRADE_CLOSED
+    assert till.status(trade) == TradeStatus.TRADE_CLOSED
 
 
 def test_paying_after_an_outage(open_page: OpenPage, till: Till) -> None:
@@ -173,6 +173,6 @@ def test_another_site_cannot_press(open_page: OpenPage, till: Till) -> None:
     )
     page.get_by_role("button").click()
     says(page, "refused")
-    assert till.status(trade) == WAIT_BUYER_PAY
+    assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY
     page.get_by_role("link", name=WORDS["en"]["open"]).click()
     expect(button(page, "pay")).to_be_visible()

@@ -37,7 +37,7 @@ def deduct_stock(tx, command):
         return operation.previous_result
     if not tx.expect_update(_take(command.goods_id, command.goods_number)):
         return operation.refuse(Code.STOCK_SHORT, "no more are left")
-    _log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
+    _log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
 """
 

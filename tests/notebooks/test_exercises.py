@@ -182,8 +182,9 @@ WRONG = {
         def fix_8():  # cancels what is paid, and nothing else
             return {"order.statements.cancel": (
                 "def cancel(order_id, old, reason):\\n"
-                "    mine = (order.c.order_id == order_id) & (order.c.pay_status != UNPAID)\\n"
-                "    ended = {'order_status': CANCELLED, 'cancel_reason': reason}\\n"
+                "    paid = order.c.pay_status != PayStatus.UNPAID\\n"
+                "    mine = (order.c.order_id == order_id) & paid\\n"
+                "    ended = {'order_status': OrderStatus.CANCELLED, 'cancel_reason': reason}\\n"
                 "    return update(order).where(mine).values(ended)"
             )}
         """,

@@ -15,7 +15,7 @@ import httpx
 from labkit.home import DATABASES, Home
 from labkit.lab import Lab
 from labkit.ops.history import History
-from labkit.shop.tables import CANCELLED
+from labkit.shop.states import OrderStatus
 from tests.support.storyline import quick_lab
 from tests.support.waiting import until
 
@@ -77,7 +77,7 @@ class _Shop:
         self.lab.settle()
         self.order(money_paid=2_00)
         self.lab.clock.advance(hours=1)
-        self._is(CANCELLED, lambda row: row["money_paid"] == 2_00)
+        self._is(OrderStatus.CANCELLED, lambda row: row["money_paid"] == 2_00)
 
     def race_for_a_coupon(self) -> None:
         """Let two orders for one coupon both find it unused."""
@@ -134,7 +134,7 @@ class _Shop:
             self.lab.client.press(opened.cashier_url, "pay")
             until(lambda: self._was_told(opened.pay_id), "the callback is refused")
             answered(lambda: self.lab.cancel(late))
-            self._is(CANCELLED, lambda row: str(row["order_id"]) == late)
+            self._is(OrderStatus.CANCELLED, lambda row: str(row["order_id"]) == late)
             self.lab.clock.advance(seconds=7)  # before the payment is taken after all
         self.lab.settle()
         return int(opened.pay_id)

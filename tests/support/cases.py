@@ -7,6 +7,7 @@ a step says how it is run, and all that is proven of every step is proven of it.
 from collections.abc import Callable
 from typing import Any
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.steps import Event, Step
 from labkit.shop import messages as m
@@ -158,7 +159,7 @@ CASES: dict[str, Case] = {
     "user.take_points_back": _told_before(_PAID, "user.add_points(OrderPaid)"),
     "pay.open_payment": lambda _: p.OpenPayment(order_id=ORDER, user_id=1, pay_amount=12_00),
     "pay.note_trade": lambda store: p.TradeFound(
-        pay_id=paying.opened(store), trade_no=paying.TRADE, trade_status=p.WAIT_BUYER_PAY
+        pay_id=paying.opened(store), trade_no=paying.TRADE, trade_status=TradeStatus.WAIT_BUYER_PAY
     ),
     "pay.take_payment": lambda store: paying.seen(paying.opened(store)),
     "pay.finish_refund": lambda store: paying.answered(paying.refunding(store)),

@@ -6,11 +6,12 @@ A test lets one of them go on at a time, so that any question can be overtaken b
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.runtime.errors import Unknown
 from labkit.runtime.steps import Step
 from labkit.shop import pay_messages as p
 from labkit.shop.pay import flows, polling, retries
-from labkit.shop.tables import PAY_OPEN, PAY_PAID, REFUNDED
+from labkit.shop.states import PaymentState, RefundState
 from tests.support.payworld import PayWorld
 
 
@@ -127,7 +128,9 @@ class Meeting:
         if actor.is_over:
             self.left.remove(name)
         if name == "create" and actor.is_over and actor.result.success:
-            assert self.row["is_paid"] == PAY_OPEN, "a cashier is named for what is not open"
+            assert self.row["is_paid"] == PaymentState.OPEN, (
+                "a cashier is named for what is not open"
+            )
 
     def _befall(self, name: str) -> None:
         if name == "cancel":
@@ -174,9 +177,9 @@ class Meeting:
         whether nobody asks about what is paid."""
         row = self.row
         is_quiet = row["next_check"] is row["last_error"] is None
-        if row["is_paid"] == PAY_PAID:
+        if row["is_paid"] == PaymentState.PAID:
             return is_quiet
-        ended = self.trade in ("", p.TRADE_CLOSED) and row["is_paid"] != PAY_OPEN
+        ended = self.trade in ("", TradeStatus.TRADE_CLOSED) and row["is_paid"] != PaymentState.OPEN
         return ended or not is_quiet
 
     def crash(self) -> None:
@@ -202,10 +205,12 @@ class Meeting:
             "cancel_time"
         ]
         refunds = self._world.stores["pay"].rows("trade_refund", pay_id=self.pay_id)
-        made = all(refund["state"] == REFUNDED for refund in refunds)
+        made = all(refund["state"] == RefundState.REFUNDED for refund in refunds)
         row = self.row
-        closed = self.trade != p.WAIT_BUYER_PAY and row["is_paid"] != PAY_OPEN
-        quiet = row["is_paid"] == PAY_OPEN or row["next_check"] is row["last_error"] is None
+        closed = self.trade != TradeStatus.WAIT_BUYER_PAY and row["is_paid"] != PaymentState.OPEN
+        quiet = (
+            row["is_paid"] == PaymentState.OPEN or row["next_check"] is row["last_error"] is None
+        )
         return there == here and made and quiet and (not ended or (there == 0 and closed))
 
     def forget(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
 from labkit.shop import messages as m
 from labkit.shop import pay_messages as p
@@ -19,13 +20,15 @@ def opened(store: Store, order_id: int = ORDER, amount: int = AMOUNT) -> int:
     return pay_id
 
 
-def seen(pay_id: int, status: str = p.TRADE_SUCCESS, **changed: Any) -> p.TradeSeen:
+def seen(pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any) -> p.TradeSeen:
     """What the platform says of a payment."""
     said: dict[str, Any] = {"trade_no": TRADE, "trade_status": status, "total_amount": AMOUNT}
     return p.TradeSeen(pay_id=pay_id, **said | changed)
 
 
-def take(store: Store, pay_id: int, status: str = p.TRADE_SUCCESS, **changed: Any) -> Result[Any]:
+def take(
+    store: Store, pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any
+) -> Result[Any]:
     """Have the pay service hear what the platform says."""
     answer: Result[Any] = store.run(steps.take_payment, seen(pay_id, status, **changed))
     return answer

@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from labkit.payment_api.signing import signed
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform import messages as pm
 from labkit.payment_platform import notice_request, notices, refunds, trades
 from labkit.results import Result
@@ -28,6 +29,7 @@ from labkit.shop.codes import Code
 from labkit.shop.order import flows as placing
 from labkit.shop.order import steps
 from labkit.shop.pay import flows, polling
+from labkit.shop.states import PaymentState, RefundState
 from labkit.shop.wiring import SERVICES
 from tests.support import shopping as s
 from tests.support.store import PRICE, TABLES, OpenStore, Row
@@ -237,10 +239,12 @@ class PayWorld:
 
     def money(self) -> tuple[int, int]:
         """What the platform holds for the shop, and what the shop says that it holds: cents."""
-        trades = self.stores["platform"].rows("platform_trade", trade_status=p.TRADE_SUCCESS)
+        trades = self.stores["platform"].rows(
+            "platform_trade", trade_status=TradeStatus.TRADE_SUCCESS
+        )
         back = self.stores["platform"].rows("platform_refund")
-        paid = self.stores["pay"].rows("trade_pay", is_paid=tables.PAY_PAID)
-        refunds = self.stores["pay"].rows("trade_refund", state=tables.REFUNDED)
+        paid = self.stores["pay"].rows("trade_pay", is_paid=PaymentState.PAID)
+        refunds = self.stores["pay"].rows("trade_refund", state=RefundState.REFUNDED)
         return (
             sum(row["total_amount"] for row in trades) - sum(row["amount"] for row in back),
             sum(row["pay_amount"] for row in paid) - sum(row["amount"] for row in refunds),
@@ -340,7 +344,9 @@ class _Platform:
     def _found(self, step: Step[Any, Any], command: Any) -> Result[p.TradeFound]:
         answer = self._ask(step, command)
         if answer.code == Code.PAYMENT_NOT_FOUND:
-            missing = p.TradeFound(pay_id=command.out_trade_no, trade_status=p.TRADE_NOT_EXIST)
+            missing = p.TradeFound(
+                pay_id=command.out_trade_no, trade_status=TradeStatus.TRADE_NOT_EXIST
+            )
             return Result[p.TradeFound].ok(missing)
         if not answer.success:
             return Result[p.TradeFound].refused(Code(answer.code), answer.message)

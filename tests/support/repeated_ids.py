@@ -20,7 +20,8 @@ from labkit.runtime.clock import as_time, wall_ms_of
 from labkit.runtime.db.tables import GIVEN_UP, SETTLED, inbox, outbox
 from labkit.runtime.registry.files import reserved_in
 from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS, first_of, made_at_ms
-from labkit.shop.tables import REFUNDED, refund, request
+from labkit.shop.states import RefundState
+from labkit.shop.tables import refund, request
 
 _SEND, _FOR_EVER = "order.order_cancel.before_send", 10**6
 _BACK_MS = 5_000  # how far the clock steps behind the last id
@@ -139,7 +140,7 @@ def _refund(number: int) -> dict[str, Any]:
         "order_id": 0,
         "user_id": 0,
         "amount": 0,
-        "state": REFUNDED,
+        "state": RefundState.REFUNDED,
         "reason": "",
         "tries": 0,
         "next_try": 0,

@@ -23,7 +23,7 @@ from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.steps import Event, Step
 from labkit.settings import Settings
-from labkit.shop.tables import DEDUCT, MONEY_OPENING, OPENING, RETURN
+from labkit.shop.states import AccountLogType, LogDirection
 from labkit.shop.tables import TABLES as SHOP_TABLES
 from labkit.shop.wiring import GROUPS, SERVICES
 
@@ -59,7 +59,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {
             "goods_id": 1,
             "order_id": 0,
-            "direction": OPENING,
+            "direction": LogDirection.OPENING,
             "goods_number": STOCK,
             "log_time": NOON,
         }
@@ -79,7 +79,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {
             "coupon_id": number,
             "order_id": 0,
-            "direction": OPENING,
+            "direction": LogDirection.OPENING,
             "user_id": number,
             "coupon_price": COUPON,
             "log_time": NOON,
@@ -91,7 +91,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {
             **_OPENING,
             "user_id": user["user_id"],
-            "money_log_type": MONEY_OPENING,
+            "money_log_type": AccountLogType.OPENING,
             "use_money": BALANCE,
         }
         for user in USERS
@@ -100,7 +100,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {
             **_OPENING,
             "user_id": user["user_id"],
-            "score_log_type": MONEY_OPENING,
+            "score_log_type": AccountLogType.OPENING,
             "use_score": POINTS,
         }
         for user in USERS
@@ -244,7 +244,7 @@ OpenStore = Callable[[str], Store]
 
 def outstanding(store: Store, order_id: int) -> int:
     """The pieces that the number log says are taken for an order and not given back."""
-    signs = {DEDUCT: 1, RETURN: -1, OPENING: 0}
+    signs = {LogDirection.DEDUCT: 1, LogDirection.RETURN: -1, LogDirection.OPENING: 0}
     log = store.rows("trade_goods_number_log", order_id=order_id)
     return sum(signs[row["direction"]] * row["goods_number"] for row in log)
 

@@ -11,7 +11,8 @@ from labkit.shop.messages import FindOrder, OrderFound, PreOrder
 from labkit.shop.order import queries
 from labkit.shop.order import statements as rows
 from labkit.shop.order.answers import undecided
-from labkit.shop.tables import UNCONFIRMED, UNPAID, order
+from labkit.shop.states import OrderStatus, PayStatus
+from labkit.shop.tables import order
 
 not_found_by_the_clock = bug(
     "not-found-by-the-clock",
@@ -28,7 +29,7 @@ def _(tx: Transaction, query: FindOrder) -> Any:
     if row is None and not may_come:
         text = f"order {query.order_id}: there is no such order"
         return Result[OrderFound].refused(Code.ORDER_NOT_FOUND, text)
-    if row is None or row.order_status == UNCONFIRMED:
+    if row is None or row.order_status == OrderStatus.UNCONFIRMED:
         return undecided(query.order_id)
     return Result[OrderFound].ok(OrderFound.model_validate(row._asdict()))
 
@@ -51,6 +52,10 @@ def _(tx: Transaction, command: PreOrder) -> Any:
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
     asked = command.request.model_dump()
     worked_out = command.model_dump(exclude={"request"})
-    state = {"order_status": UNCONFIRMED, "pay_status": UNPAID, "shipping_status": 0}
+    state = {
+        "order_status": OrderStatus.UNCONFIRMED,
+        "pay_status": PayStatus.UNPAID,
+        "shipping_status": 0,
+    }
     tx.insert(order, **asked, **worked_out, **state, add_time=tx.now)
     return operation.apply(amount=command.request.order_amount)

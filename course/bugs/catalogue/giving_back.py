@@ -15,7 +15,7 @@ from labkit.shop.codes import Code
 from labkit.shop.messages import CancelOrder, OrderCancelled, OrderPlaced, OrderRefunded
 from labkit.shop.order import statements as rows
 from labkit.shop.order import steps
-from labkit.shop.tables import DEDUCT, MONEY_REFUNDED, RETURN
+from labkit.shop.states import AccountLogType, LogDirection
 
 compensation_without_claim = bug(
     "compensation-without-claim",
@@ -29,10 +29,12 @@ compensation_without_claim = bug(
 @compensation_without_claim.replaces("labkit.shop.goods:return_stock")
 def _(tx: Transaction, event: Event) -> None:
     log = goods.number_log
-    taken = select(log).where(log.c.order_id == event.order_id, log.c.direction == DEDUCT)
+    taken = select(log).where(
+        log.c.order_id == event.order_id, log.c.direction == LogDirection.DEDUCT
+    )
     for row in tx.execute(taken).all():
         tx.expect_update(goods._give_back(row.goods_id, row.goods_number))
-        goods._log(tx, row.goods_id, event.order_id, RETURN, row.goods_number)
+        goods._log(tx, row.goods_id, event.order_id, LogDirection.RETURN, row.goods_number)
 
 
 empty_compensation = bug(
@@ -90,7 +92,7 @@ def _(tx: Transaction, name: str, command: CancelOrder, old: int) -> Any:
 def _(tx: Transaction, event: Any) -> None:
     undo(tx, "deduct_stock", event.order_id)
     tx.expect_update(goods._give_back(event.goods_id, event.goods_number))
-    goods._log(tx, event.goods_id, event.order_id, RETURN, event.goods_number)
+    goods._log(tx, event.goods_id, event.order_id, LogDirection.RETURN, event.goods_number)
 
 
 coupon_loses_its_owner = bug(
@@ -121,7 +123,7 @@ points_of_the_message = bug(
 def _(tx: Transaction, event: OrderRefunded) -> None:
     points = event.amount // 100
     tx.expect_update(users._add_points(event.user_id, -points))
-    users._log_points(tx, event.user_id, event.order_id, MONEY_REFUNDED, points)
+    users._log_points(tx, event.user_id, event.order_id, AccountLogType.REFUNDED, points)
 
 
 message_in_a_commit_of_its_own = bug(

@@ -24,7 +24,7 @@ from labkit.runtime.messaging.relay import Relay
 from labkit.runtime.steps import Event, Step
 from labkit.shop import goods, users
 from labkit.shop.messages import OrderPaid
-from labkit.shop.tables import DEDUCT, MONEY_PAID, RETURN
+from labkit.shop.states import AccountLogType, LogDirection
 
 not_sent_again = bug(
     "not-sent-again",
@@ -210,7 +210,7 @@ def _(tx: Transaction, event: OrderPaid) -> None:
     points = event.pay_amount // 100
     tx.run(users._add_points(event.user_id, points))
     if not operation.previous_result:
-        users._log_points(tx, event.user_id, event.order_id, MONEY_PAID, points)
+        users._log_points(tx, event.user_id, event.order_id, AccountLogType.PAID, points)
         operation.apply(amount=points)
 
 
@@ -257,8 +257,14 @@ def _(self: KafkaBroker, topics: Iterable[str]) -> Member:
 @broadcast.replaces("labkit.shop.goods:return_stock")
 def _(tx: Transaction, event: Event) -> None:
     log = goods.number_log
-    taken = select(log).where(log.c.order_id == event.order_id, log.c.direction == DEDUCT)
+    taken = select(log).where(
+        log.c.order_id == event.order_id, log.c.direction == LogDirection.DEDUCT
+    )
     for row in tx.execute(taken).all():
         tx.run(goods._give_back(row.goods_id, row.goods_number))
-        back = {"goods_id": row.goods_id, "order_id": event.order_id, "direction": RETURN}
+        back = {
+            "goods_id": row.goods_id,
+            "order_id": event.order_id,
+            "direction": LogDirection.RETURN,
+        }
         tx.insert_once(log, **back, goods_number=row.goods_number, log_time=tx.now)

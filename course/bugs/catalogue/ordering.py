@@ -30,7 +30,7 @@ from labkit.shop.order import pricing, steps
 from labkit.shop.order import statements as rows
 from labkit.shop.order.context import OrderShop
 from labkit.shop.order.statements import order
-from labkit.shop.tables import CANCELLED, PAID
+from labkit.shop.states import OrderStatus, PayStatus
 
 no_sweeper = bug(
     "no-sweeper",
@@ -74,7 +74,7 @@ sweeper_decides_alone = bug(
 @sweeper_decides_alone.replaces("labkit.shop.order.steps:cancel_expired")
 def _(tx: Transaction, command: CancelOrder) -> Any:
     table, reason = rows.order, command.reason
-    ended = {"order_status": CANCELLED, "cancel_reason": reason}
+    ended = {"order_status": OrderStatus.CANCELLED, "cancel_reason": reason}
     tx.execute(update(table).where(table.c.order_id == command.order_id).values(ended))
     answer = steps.cancelled_answer(command).model_dump_json()
     tx.run(rows.keep_first_answer(command.order_id, answer))
@@ -94,7 +94,9 @@ cancel_overwrites_paid = bug(
 @cancel_overwrites_paid.replaces("labkit.shop.order.statements:cancel")
 def _(order_id: int, old: int, reason: str) -> Any:
     mine = (order.c.order_id == order_id) & (order.c.order_status == old)
-    return update(order).where(mine).values(order_status=CANCELLED, cancel_reason=reason)
+    return (
+        update(order).where(mine).values(order_status=OrderStatus.CANCELLED, cancel_reason=reason)
+    )
 
 
 paid_overwrites_cancelled = bug(
@@ -108,7 +110,7 @@ paid_overwrites_cancelled = bug(
 
 @paid_overwrites_cancelled.replaces("labkit.shop.order.statements:pay")
 def _(order_id: int, now: datetime) -> Any:
-    paid = {"pay_status": PAID, "pay_time": now}
+    paid = {"pay_status": PayStatus.PAID, "pay_time": now}
     return update(order).where(order.c.order_id == order_id).values(paid)
 
 

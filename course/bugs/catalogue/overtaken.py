@@ -5,12 +5,14 @@ from typing import Any
 from sqlalchemy import update
 
 from course.bugs.bug import bug
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
 from labkit.runtime.db.transaction import Transaction
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay.context import PayShop
-from labkit.shop.pay_messages import TRADE_CLOSED, CheckDue, TradeFound
-from labkit.shop.tables import PAY_OPEN, pay
+from labkit.shop.pay_messages import CheckDue, TradeFound
+from labkit.shop.states import PaymentState
+from labkit.shop.tables import pay
 
 no_trade_is_the_end = bug(
     "no-trade-is-the-end",
@@ -23,7 +25,9 @@ no_trade_is_the_end = bug(
 
 @no_trade_is_the_end.replaces("labkit.shop.pay.polling:_open_closed")
 async def _(_shop: PayShop, due: CheckDue) -> TradeFound:
-    return TradeFound(pay_id=due.pay_id, trade_status=TRADE_CLOSED, total_amount=due.pay_amount)
+    return TradeFound(
+        pay_id=due.pay_id, trade_status=TradeStatus.TRADE_CLOSED, total_amount=due.pay_amount
+    )
 
 
 cashier_of_an_ended_order = bug(
@@ -65,5 +69,5 @@ answer_wipes_the_cause = bug(
 
 @answer_wipes_the_cause.replaces("labkit.shop.pay.statements:note_check_error")
 def _(pay_id: int, _turn: int, error: str | None) -> Any:
-    is_open = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PAY_OPEN)
+    is_open = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PaymentState.OPEN)
     return update(pay).where(is_open).values(last_error=error)

@@ -8,6 +8,7 @@ from sqlalchemy import select, update
 from course.bugs.bug import bug
 from course.bugs.sessions import commit
 from labkit.payment_api.keys import APP_ID
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
 from labkit.runtime.db.operations import claim, outcome_of, undo
 from labkit.runtime.db.transaction import Transaction
@@ -18,9 +19,6 @@ from labkit.shop.pay import flows, retries, steps
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay.context import PayShop
 from labkit.shop.pay_messages import (
-    TRADE_CLOSED,
-    TRADE_SUCCESS,
-    WAIT_BUYER_PAY,
     AcceptPayment,
     Callback,
     DueQuery,
@@ -29,7 +27,8 @@ from labkit.shop.pay_messages import (
     RefundDue,
     TradeSeen,
 )
-from labkit.shop.tables import PAY_OPEN, PAY_PAID, pay, refund
+from labkit.shop.states import PaymentState
+from labkit.shop.tables import pay, refund
 
 without_signature = bug(
     "callback-without-signature",
@@ -67,9 +66,13 @@ without_amount = bug(
 
 @without_amount.replaces("labkit.shop.pay.steps:_does_not_fit")
 def _(row: Any, seen: TradeSeen) -> str:
-    if seen.trade_status not in (WAIT_BUYER_PAY, TRADE_SUCCESS, TRADE_CLOSED):
+    if seen.trade_status not in (
+        TradeStatus.WAIT_BUYER_PAY,
+        TradeStatus.TRADE_SUCCESS,
+        TradeStatus.TRADE_CLOSED,
+    ):
         return f"{seen.trade_status} is no state of a trade"
-    if seen.trade_status == TRADE_SUCCESS and not seen.trade_no:
+    if seen.trade_status == TradeStatus.TRADE_SUCCESS and not seen.trade_no:
         return "the platform says that it is paid, and names no trade"
     if seen.trade_no and row.trade_no not in (None, seen.trade_no):
         return f"the platform says trade {seen.trade_no}, and it is trade {row.trade_no}"
@@ -98,7 +101,7 @@ async def _(shop: PayShop, command: Callback) -> Any:
             pay_id=int(fields["out_trade_no"]),
             total_amount=int(fields["total_amount"]),
             trade_no=fields.get("trade_no"),
-            trade_status=TRADE_SUCCESS,
+            trade_status=TradeStatus.TRADE_SUCCESS,
         ),
     )
 
@@ -114,12 +117,12 @@ pays_another_order = bug(
 
 @pays_another_order.replaces("labkit.shop.pay.steps:take_payment")
 def _(tx: Transaction, seen: TradeSeen) -> Any:
-    if seen.trade_status == TRADE_SUCCESS:
-        waits = (pay.c.pay_amount == seen.total_amount) & (pay.c.is_paid == PAY_OPEN)
+    if seen.trade_status == TradeStatus.TRADE_SUCCESS:
+        waits = (pay.c.pay_amount == seen.total_amount) & (pay.c.is_paid == PaymentState.OPEN)
         row = tx.execute(select(pay).where(waits).order_by(pay.c.pay_id)).first()
         if row and tx.expect_update(rows.take(row.pay_id, str(seen.trade_no), tx.now)):
             steps._accept_or_give_back(tx, row)
-    elif seen.trade_status == TRADE_CLOSED:
+    elif seen.trade_status == TradeStatus.TRADE_CLOSED:
         tx.expect_update(rows.close(seen.pay_id, tx.now))
         tx.expect_update(rows.ask_no_more(seen.pay_id))
     return Result[None].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
@@ -136,7 +139,7 @@ told_again = bug(
 
 @told_again.replaces("labkit.shop.pay.statements:take")
 def _(pay_id: int, trade_no: str, now: datetime) -> Any:
-    paid = {"is_paid": PAY_PAID, "trade_no": trade_no, "pay_time": now}
+    paid = {"is_paid": PaymentState.PAID, "trade_no": trade_no, "pay_time": now}
     nothing = {"open_order_id": None, "next_check": None, "last_error": None}
     return update(pay).where(pay.c.pay_id == pay_id).values(**paid, **nothing)
 
@@ -202,7 +205,7 @@ def _(tx: Transaction, command: OpenPayment) -> Any:
         order_id=command.order_id,
         user_id=command.user_id,
         pay_amount=command.pay_amount,
-        is_paid=PAY_OPEN,
+        is_paid=PaymentState.OPEN,
         open_order_id=pay_id,
         add_time=tx.now,
         tries=0,

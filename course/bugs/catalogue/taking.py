@@ -13,7 +13,7 @@ from labkit.runtime.db.transaction import Transaction
 from labkit.shop import coupons, goods, users
 from labkit.shop.codes import Code
 from labkit.shop.messages import DeductBalance, DeductStock
-from labkit.shop.tables import DEDUCT, MONEY_PAID
+from labkit.shop.states import AccountLogType, LogDirection
 
 key_looked_at_later = bug(
     "key-looked-at-later",
@@ -30,7 +30,7 @@ def _(tx: Transaction, command: DeductStock) -> Any:
     tx.expect_update(goods._take(command.goods_id, command.goods_number))
     if operation.previous_result:
         return operation.previous_result
-    goods._log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
+    goods._log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
 
 
@@ -52,7 +52,9 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
     row = {"user_id": command.user_id, "order_id": command.order_id, "create_time": tx.now}
     log = users.money_log
     once = (log.c.user_id, log.c.order_id, log.c.money_log_type)
-    tx.insert_once(log, once, **row, money_log_type=MONEY_PAID, use_money=command.money_paid)
+    tx.insert_once(
+        log, once, **row, money_log_type=AccountLogType.PAID, use_money=command.money_paid
+    )
     return Result[None].ok()
 
 
@@ -75,7 +77,7 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     answer = operation.apply(amount=command.money_paid)
     commit(tx)
-    users._log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
+    users._log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, command.money_paid)
     return answer
 
 
@@ -97,7 +99,7 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
     if not tx.expect_update(users._take(command.user_id, cents)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
-    users._log_money(tx, command.user_id, command.order_id, MONEY_PAID, cents)
+    users._log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, cents)
     return operation.apply(amount=cents)
 
 
@@ -175,7 +177,7 @@ def _(tx: Transaction, command: DeductStock) -> Any:
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
     left = row.goods_number - command.goods_number
     tx.execute(update(table).where(mine).values(goods_number=left))
-    goods._log(tx, command.goods_id, command.order_id, DEDUCT, command.goods_number)
+    goods._log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
 
 
@@ -201,5 +203,5 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     left = row.user_money - command.money_paid
     tx.execute(update(table).where(mine).values(user_money=left))
-    users._log_money(tx, command.user_id, command.order_id, MONEY_PAID, command.money_paid)
+    users._log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, command.money_paid)
     return operation.apply(amount=command.money_paid)

@@ -14,6 +14,7 @@ from labkit.lab.display.frames import Table
 from labkit.lab.inprocess.shop import InProcessShop
 from labkit.payment_api import keys
 from labkit.payment_api.signing import signed
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.shop import messages as m
 from labkit.shop import pay_messages as p
 from labkit.shop.order import flows as placing
@@ -51,7 +52,7 @@ class Interleaving:
                         "out_trade_no": str(opened.pay_id),
                         "total_amount": str(opened.pay_amount),
                         "trade_no": "1",
-                        "trade_status": p.TRADE_SUCCESS,
+                        "trade_status": TradeStatus.TRADE_SUCCESS,
                     },
                 ).items()
             )

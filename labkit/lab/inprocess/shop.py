@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from labkit.payment_api import keys
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.db.engines import open_engine
@@ -168,10 +169,10 @@ class _Platform:
 
     async def create_trade(self, command: p.CreateTrade) -> Result[p.TradeFound]:
         self._amounts[command.pay_id] = command.total_amount
-        return self._trade(command.pay_id, p.WAIT_BUYER_PAY)
+        return self._trade(command.pay_id, TradeStatus.WAIT_BUYER_PAY)
 
     async def query_trade(self, query: p.AskTrade) -> Result[p.TradeFound]:
-        return self._trade(query.pay_id, p.TRADE_SUCCESS)
+        return self._trade(query.pay_id, TradeStatus.TRADE_SUCCESS)
 
     close_trade = query_trade  # too late to close it
 

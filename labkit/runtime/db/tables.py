@@ -4,12 +4,14 @@ from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Dialect,
     Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
+    TypeDecorator,
 )
 from sqlalchemy.dialects import mysql
 
@@ -21,6 +23,21 @@ metadata = MetaData()
 Moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 #: Ids, cents and wall-clock milliseconds.
 Whole = BigInteger
+
+
+class EnumInteger(TypeDecorator[int]):
+    """The type of a column with a closed set of numbers: a driver gets a plain integer.
+
+    PyMySQL would take a member of an `IntEnum` for a text.
+    """
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, _dialect: Dialect) -> int | None:
+        """Return the number of a member."""
+        return None if value is None else int(value)
+
 
 operation = Table(
     "trade_operation",

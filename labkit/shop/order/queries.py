@@ -10,20 +10,23 @@ from labkit.shop.codes import Code
 from labkit.shop.messages import FindOrder, OrderFound, OrderPlaced, PlaceOrder, PreOrder
 from labkit.shop.order.answers import undecided
 from labkit.shop.order.statements import deadline, exists, find, kept_answer, may_come, too_late
-from labkit.shop.tables import CONFIRMED, UNCONFIRMED, UNPAID, order
+from labkit.shop.states import OrderStatus, PayStatus
+from labkit.shop.tables import order
 
 _BATCH = 200
 
 
 @statement
 def _expired(before: int) -> Executable:
-    overdue = (order.c.order_status == UNCONFIRMED) & (order.c.order_id < before)
+    overdue = (order.c.order_status == OrderStatus.UNCONFIRMED) & (order.c.order_id < before)
     return select(order.c.order_id).where(overdue).limit(_BATCH)
 
 
 @statement
 def _unpaid(since: datetime) -> Executable:
-    unpaid = (order.c.order_status == CONFIRMED) & (order.c.pay_status == UNPAID)
+    unpaid = (order.c.order_status == OrderStatus.CONFIRMED) & (
+        order.c.pay_status == PayStatus.UNPAID
+    )
     return select(order.c.order_id).where(unpaid, order.c.confirm_time <= since).limit(_BATCH)
 
 
@@ -37,7 +40,7 @@ def find_order(tx: Transaction, query: FindOrder) -> Result[OrderFound | OrderPl
     if row is None and not may_come(tx, query.order_id):
         text = f"order {query.order_id}: there is no such order"
         return Result[OrderFound].refused(Code.ORDER_NOT_FOUND, text)
-    if row is None or row.order_status == UNCONFIRMED:
+    if row is None or row.order_status == OrderStatus.UNCONFIRMED:
         return undecided(query.order_id)
     return Result[OrderFound].ok(OrderFound.model_validate(row._asdict()))
 
@@ -52,7 +55,7 @@ def is_overdue(tx: Transaction, query: FindOrder) -> bool:
 def find_pre_order(tx: Transaction, query: FindOrder) -> PreOrder | None:
     """The order as it was saved unconfirmed, for a flow that is run again after it died."""
     row = tx.first(find(query.order_id))
-    if row is None or row.order_status != UNCONFIRMED:
+    if row is None or row.order_status != OrderStatus.UNCONFIRMED:
         return None
     found = row._asdict()
     asked = PlaceOrder(**{field: found[field] for field in PlaceOrder.model_fields})

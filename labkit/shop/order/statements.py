@@ -12,7 +12,8 @@ from labkit.results import Result
 from labkit.runtime import Transaction, first_of, statement
 from labkit.shop.messages import OrderPlaced
 from labkit.shop.order.answers import undecided
-from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNCONFIRMED, UNPAID, order
+from labkit.shop.states import OrderStatus, PayStatus
+from labkit.shop.tables import order
 from labkit.shop.tables import request as asked
 
 #: Why an order is ruled out that is late and not there.
@@ -29,32 +30,40 @@ def find(order_id: int) -> Executable:
 def confirm(order_id: int, user_id: int, pay_amount: int, now: datetime) -> Executable:
     """Unconfirmed → confirmed, where the order is what who confirms it takes it for."""
     same = (order.c.user_id == user_id) & (order.c.pay_amount == pay_amount)
-    confirmed = {"order_status": CONFIRMED, "confirm_time": now}
-    return _swap(order_id, UNCONFIRMED, UNPAID).where(same).values(confirmed)
+    confirmed = {"order_status": OrderStatus.CONFIRMED, "confirm_time": now}
+    return _swap(order_id, OrderStatus.UNCONFIRMED, PayStatus.UNPAID).where(same).values(confirmed)
 
 
 @statement
 def cancel(order_id: int, old: int, reason: str) -> Executable:
     """Unconfirmed or confirmed, and not paid → cancelled."""
-    return _swap(order_id, old, UNPAID).values(order_status=CANCELLED, cancel_reason=reason)
+    return _swap(order_id, old, PayStatus.UNPAID).values(
+        order_status=OrderStatus.CANCELLED, cancel_reason=reason
+    )
 
 
 @statement
 def give_back(order_id: int) -> Executable:
     """Confirmed and paid → returned."""
-    return _swap(order_id, CONFIRMED, PAID).values(order_status=RETURNED)
+    return _swap(order_id, OrderStatus.CONFIRMED, PayStatus.PAID).values(
+        order_status=OrderStatus.RETURNED
+    )
 
 
 @statement
 def pay(order_id: int, now: datetime) -> Executable:
     """Confirmed and unpaid → paid."""
-    return _swap(order_id, CONFIRMED, UNPAID).values(pay_status=PAID, pay_time=now)
+    return _swap(order_id, OrderStatus.CONFIRMED, PayStatus.UNPAID).values(
+        pay_status=PayStatus.PAID, pay_time=now
+    )
 
 
 @statement
 def note_refunded(order_id: int, now: datetime) -> Executable:
     """The payment of an order that ended went back: note when, once."""
-    ended = (order.c.order_status == CANCELLED) | (order.c.order_status == RETURNED)
+    ended = (order.c.order_status == OrderStatus.CANCELLED) | (
+        order.c.order_status == OrderStatus.RETURNED
+    )
     mine = (order.c.order_id == order_id) & ended & order.c.refund_time.is_(None)
     return update(order).where(mine).values(refund_time=now)
 

@@ -26,13 +26,8 @@ from labkit.shop.messages import (
 from labkit.shop.order import queries
 from labkit.shop.order import statements as rows
 from labkit.shop.order.answers import undecided
-from labkit.shop.tables import (
-    CONFIRMED,
-    UNCONFIRMED,
-    UNPAID,
-    order,
-    request,
-)
+from labkit.shop.states import OrderStatus, PayStatus
+from labkit.shop.tables import order, request
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
@@ -88,7 +83,11 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[OrderPlaced]:
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
     asked = command.request.model_dump()
     worked_out = command.model_dump(exclude={"request"})
-    state = {"order_status": UNCONFIRMED, "pay_status": UNPAID, "shipping_status": 0}
+    state = {
+        "order_status": OrderStatus.UNCONFIRMED,
+        "pay_status": PayStatus.UNPAID,
+        "shipping_status": 0,
+    }
     tx.insert(order, **asked, **worked_out, **state, add_time=tx.now)
     return operation.apply(amount=command.request.order_amount)
 
@@ -114,19 +113,19 @@ def confirm_pre_order(tx: Transaction, command: ConfirmPreOrder) -> Result[Order
 @step()
 def cancel_failed(tx: Transaction, command: CancelOrder) -> Result[OrderPlaced]:
     """Cancel an order that could not be confirmed (取消订单), and tell all who took something."""
-    return _cancel(tx, "cancel_failed", command, UNCONFIRMED)
+    return _cancel(tx, "cancel_failed", command, OrderStatus.UNCONFIRMED)
 
 
 @step()
 def cancel_expired(tx: Transaction, command: CancelOrder) -> Result[OrderPlaced]:
     """Cancel an order whose flow died before it was decided: the sweeper's step."""
-    return _cancel(tx, "cancel_expired", command, UNCONFIRMED)
+    return _cancel(tx, "cancel_expired", command, OrderStatus.UNCONFIRMED)
 
 
 @step()
 def cancel_unpaid(tx: Transaction, command: CancelOrder) -> Result[OrderPlaced]:
     """Cancel a confirmed order that was not paid in its time."""
-    return _cancel(tx, "cancel_unpaid", command, CONFIRMED)
+    return _cancel(tx, "cancel_unpaid", command, OrderStatus.CONFIRMED)
 
 
 @step(failed=Code.ORDER_STATUS_UPDATE_FAILED)
@@ -137,7 +136,7 @@ def cancel_by_user(tx: Transaction, command: UserOrder) -> Result[OrderPlaced]:
         return found
     reason = "cancelled by the user"
     cancel = CancelOrder(order_id=command.order_id, code=Code.ORDER_CANCELLED, reason=reason)
-    return _cancel(tx, "cancel_by_user", cancel, CONFIRMED)
+    return _cancel(tx, "cancel_by_user", cancel, OrderStatus.CONFIRMED)
 
 
 @step(failed=Code.ORDER_STATUS_UPDATE_FAILED)
@@ -254,4 +253,4 @@ def _order_of(tx: Transaction, command: UserOrder) -> Result[OrderPlaced] | None
     if row is None or row.user_id != command.user_id:
         text = f"order {command.order_id}: user_id {command.user_id} has no such order"
         return Result[OrderPlaced].refused(Code.ORDER_NOT_FOUND, text)
-    return undecided(command.order_id) if row.order_status == UNCONFIRMED else None
+    return undecided(command.order_id) if row.order_status == OrderStatus.UNCONFIRMED else None

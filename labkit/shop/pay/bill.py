@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from labkit.results import Message
-from labkit.shop.tables import PAY_OPEN, PAY_PAID, REFUNDED
+from labkit.shop.states import PaymentState, RefundState
 
 PAYMENT, REFUND = "payment", "refund"
 MATCHED, MISSING_HERE, MISSING_THERE = "matched", "missing here", "missing there"
@@ -140,13 +140,13 @@ def _judge(billed: BillLine, row: Row | None) -> Line:
     elif row["pay_id"] != billed.out_trade_no or _other_trade(billed, row):
         found = STATE_DIFFERS
     elif billed.kind == REFUND:
-        still_open = row["state"] != REFUNDED
+        still_open = row["state"] != RefundState.REFUNDED
         found = STATE_DIFFERS if still_open else MATCHED
         told["repairable"] = still_open
-    elif row["is_paid"] == PAY_PAID:
+    elif row["is_paid"] == PaymentState.PAID:
         found = MATCHED
     else:
-        found = MISSING_HERE if row["is_paid"] == PAY_OPEN else STATE_DIFFERS
+        found = MISSING_HERE if row["is_paid"] == PaymentState.OPEN else STATE_DIFFERS
         told |= {"here": None, "repairable": True}
     return _line(billed.key, row["pay_id"], row["order_id"], found=found, **told)
 
@@ -157,11 +157,11 @@ def _other_trade(billed: BillLine, row: Row) -> bool:
 
 def _moved(key: Key, row: Row) -> bool:
     """Whether the shop says that money moved, or is to move."""
-    return key[0] == REFUND or row["is_paid"] == PAY_PAID
+    return key[0] == REFUND or row["is_paid"] == PaymentState.PAID
 
 
 def _missing_there(key: Key, row: Row) -> Line:
-    to_be_sent = key[0] == REFUND and row["state"] != REFUNDED
+    to_be_sent = key[0] == REFUND and row["state"] != RefundState.REFUNDED
     amount = row["amount" if key[0] == REFUND else "pay_amount"]
     return _line(key, row["pay_id"], row["order_id"], None, amount, MISSING_THERE, to_be_sent)
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from labkit.payment_api import signing
 from labkit.payment_api.keys import APP_ID
+from labkit.payment_api.trade_status import EXISTING_STATES, PAID_STATES, TradeStatus
 from labkit.results import Result
 from labkit.runtime import Unknown, flow
 from labkit.shop.codes import Code
@@ -12,9 +13,6 @@ from labkit.shop.messages import FindGoods, FindOrder, OrderFound
 from labkit.shop.pay import steps
 from labkit.shop.pay.context import PayShop
 from labkit.shop.pay_messages import (
-    PAID_THERE,
-    STATES_THERE,
-    TRADE_CLOSED,
     Callback,
     CreatePayment,
     CreateTrade,
@@ -23,7 +21,7 @@ from labkit.shop.pay_messages import (
     PaymentOpened,
     TradeSeen,
 )
-from labkit.shop.tables import CONFIRMED, PAID, UNPAID
+from labkit.shop.states import OrderStatus, PayStatus
 
 _WHOLE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # as the platform writes it: one spelling
 _LONGEST_TRADE_NO = 64
@@ -38,7 +36,7 @@ async def create_payment(shop: PayShop, command: CreatePayment) -> Result[Paymen
     order = found.data
     if not isinstance(order, OrderFound):
         return Result[PaymentOpened].forward(found)
-    if order.order_status != CONFIRMED or order.pay_status != UNPAID:
+    if order.order_status != OrderStatus.CONFIRMED or order.pay_status != PayStatus.UNPAID:
         return _not_payable(order)
 
     # 2. save the payment, unpaid: a callback that is quicker than we are finds it
@@ -55,7 +53,7 @@ async def create_payment(shop: PayShop, command: CreatePayment) -> Result[Paymen
         return Result[PaymentOpened].forward(trade)
 
     # 4. perhaps it was paid or given up, and we have not heard of it yet; or the order has ended
-    if trade.data.trade_status in (TRADE_CLOSED, *PAID_THERE):
+    if trade.data.trade_status in (TradeStatus.TRADE_CLOSED, *PAID_STATES):
         taken = await shop.run(steps.take_payment, TradeSeen.of(trade.data))
         if not taken.success:
             return Result[PaymentOpened].forward(taken)
@@ -89,7 +87,7 @@ async def take_callback(shop: PayShop, command: Callback) -> Result[None]:
     if len(fields.get("trade_no", "")) > _LONGEST_TRADE_NO:
         return _refuse(Code.BAD_REQUEST, f"trade_no: longer than {_LONGEST_TRADE_NO} characters")
     status = fields.get("trade_status", "")
-    if status not in STATES_THERE:
+    if status not in EXISTING_STATES:
         return _refuse(Code.BAD_REQUEST, f"{status!r} is no state of a trade"[:100])
     return await shop.run(
         steps.take_payment,
@@ -127,7 +125,7 @@ async def _name_of(shop: PayShop, goods_id: int) -> str:
 
 
 def _not_payable(order: OrderFound) -> Result[PaymentOpened]:
-    if order.order_status == CONFIRMED and order.pay_status == PAID:
+    if order.order_status == OrderStatus.CONFIRMED and order.pay_status == PayStatus.PAID:
         return Result[PaymentOpened].refused(
             Code.PAYMENT_ALREADY_PAID, f"order {order.order_id}: is paid already"
         )

@@ -10,7 +10,7 @@ from labkit.results import Result
 from labkit.runtime import StuckItem, Transaction, given_up, step
 from labkit.shop.codes import Code
 from labkit.shop.pay import statements as rows
-from labkit.shop.tables import PAY_PAID, REFUND_GIVEN_UP, REFUND_OPEN
+from labkit.shop.states import PaymentState, RefundState
 
 
 @step()
@@ -41,20 +41,20 @@ def take_back_payment(tx: Transaction, thing: StuckItem) -> Result[None]:
 
 def _find(tx: Transaction, thing: StuckItem) -> tuple[Any, Any]:
     payment = tx.first(rows.find_stuck(thing.number))
-    paid = payment and payment.is_paid == PAY_PAID
+    paid = payment and payment.is_paid == PaymentState.PAID
     return payment, tx.first(rows.find_refund_of(payment.pay_id)) if paid else None
 
 
 def _is_dead(payment: Any, refund: Any) -> bool:
     if refund:
-        return bool(refund.state == REFUND_GIVEN_UP)
-    unpaid = payment and payment.is_paid != PAY_PAID
+        return bool(refund.state == RefundState.GIVEN_UP)
+    unpaid = payment and payment.is_paid != PaymentState.PAID
     return bool(unpaid and payment.next_check is None and payment.last_error)
 
 
 def _is_tried(payment: Any, refund: Any) -> bool:
     if refund:
-        return bool(refund.state == REFUND_OPEN)
+        return bool(refund.state == RefundState.OPEN)
     return bool(payment and payment.next_check is not None)
 
 

@@ -7,13 +7,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
 from labkit.runtime import Step, StuckItem, Unknown, flow
 from labkit.shop.codes import Code
 from labkit.shop.pay import manual, retries, steps
 from labkit.shop.pay.context import PayShop
 from labkit.shop.pay_messages import (
-    TRADE_NOT_EXIST,
     AskTrade,
     CheckDue,
     CreateTrade,
@@ -26,7 +26,7 @@ from labkit.shop.pay_messages import (
     TradeRefunded,
     TradeSeen,
 )
-from labkit.shop.tables import PAY_OPEN
+from labkit.shop.states import PaymentState
 
 #: How many questions, and how many refunds, one instance has under way at most. Together they
 #: leave some of the platform client's 64 connections to those who open payments.
@@ -129,11 +129,13 @@ async def _note(shop: PayShop, due: CheckDue, error: str | None) -> None:
 
 async def _ask(shop: PayShop, due: CheckDue) -> None:
     """Query an open payment at the platform, close one that is closed here; take what it says."""
-    ask = shop.platform.query_trade if due.is_paid == PAY_OPEN else shop.platform.close_trade
+    ask = (
+        shop.platform.query_trade if due.is_paid == PaymentState.OPEN else shop.platform.close_trade
+    )
     trade = _trade(await ask(AskTrade(order_id=due.order_id, pay_id=due.pay_id)))
-    if trade.trade_status == TRADE_NOT_EXIST and due.is_paid != PAY_OPEN:
+    if trade.trade_status == TradeStatus.TRADE_NOT_EXIST and due.is_paid != PaymentState.OPEN:
         trade = await _open_closed(shop, due)
-    if trade.trade_status != TRADE_NOT_EXIST:
+    if trade.trade_status != TradeStatus.TRADE_NOT_EXIST:
         taken = await shop.run(steps.take_payment, TradeSeen.of(trade))
         if not taken.success:
             raise Unknown(taken.message)

@@ -10,7 +10,7 @@ from typing import Any
 from labkit.runtime import Backoff, Transaction, step
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay_messages import CheckDue, DueQuery, FindPayment, PayTrouble, RefundDue
-from labkit.shop.tables import REFUND_OPEN
+from labkit.shop.states import RefundState
 
 
 @step(reads=True)
@@ -36,7 +36,7 @@ def find_check(tx: Transaction, query: FindPayment) -> CheckDue:
 def find_refund_of(tx: Transaction, query: FindPayment) -> RefundDue | None:
     """Find the refund of a payment that is not made yet, due or not."""
     row = tx.first(rows.find_refund_of(query.pay_id))
-    return _refund(row, row.next_try) if row and row.state == REFUND_OPEN else None
+    return _refund(row, row.next_try) if row and row.state == RefundState.OPEN else None
 
 
 @step()

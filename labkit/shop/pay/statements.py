@@ -5,16 +5,8 @@ from datetime import datetime
 from sqlalchemy import Executable, delete, select, update
 
 from labkit.runtime import statement
-from labkit.shop.tables import (
-    PAY_CLOSED,
-    PAY_OPEN,
-    PAY_PAID,
-    REFUND_GIVEN_UP,
-    REFUND_OPEN,
-    REFUNDED,
-    pay,
-    refund,
-)
+from labkit.shop.states import PaymentState, RefundState
+from labkit.shop.tables import pay, refund
 
 
 @statement
@@ -45,39 +37,41 @@ def find_refund_of(pay_id: int) -> Executable:
 def find_standing(order_id: int) -> Executable:
     """The payment that an order stands paid by: paid, and not going back."""
     goes_back = select(refund.c.refund_id).where(refund.c.pay_id == pay.c.pay_id).exists()
-    return select(pay).where(pay.c.order_id == order_id, pay.c.is_paid == PAY_PAID, ~goes_back)
+    return select(pay).where(
+        pay.c.order_id == order_id, pay.c.is_paid == PaymentState.PAID, ~goes_back
+    )
 
 
 @statement
 def take(pay_id: int, trade_no: str, now: datetime) -> Executable:
     """Open or closed → paid: where the platform has the money, our closing came too late."""
-    not_paid = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_PAID)
+    not_paid = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PaymentState.PAID)
     return (
         update(pay)
         .where(not_paid)
-        .values(is_paid=PAY_PAID, trade_no=trade_no, pay_time=now, **_NOTHING_TO_ASK)
+        .values(is_paid=PaymentState.PAID, trade_no=trade_no, pay_time=now, **_NOTHING_TO_ASK)
     )
 
 
 @statement
 def close(pay_id: int, now: datetime) -> Executable:
     """Open → closed, because the platform closed the trade."""
-    mine = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PAY_OPEN)
-    return update(pay).where(mine).values(is_paid=PAY_CLOSED, close_time=now)
+    mine = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PaymentState.OPEN)
+    return update(pay).where(mine).values(is_paid=PaymentState.CLOSED, close_time=now)
 
 
 @statement
 def close_open(order_id: int, now: datetime, now_ms: int) -> Executable:
     """Open → closed, because the order has ended; the platform is asked to close it at once."""
-    mine = (pay.c.open_order_id == order_id) & (pay.c.is_paid == PAY_OPEN)
-    closed = {"is_paid": PAY_CLOSED, "close_time": now, "open_order_id": None}
+    mine = (pay.c.open_order_id == order_id) & (pay.c.is_paid == PaymentState.OPEN)
+    closed = {"is_paid": PaymentState.CLOSED, "close_time": now, "open_order_id": None}
     return update(pay).where(mine).values(**closed, tries=0, next_check=now_ms)
 
 
 @statement
 def ask_no_more(pay_id: int) -> Executable:
     """The platform has said the last word about a payment that is not open."""
-    done = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_OPEN)
+    done = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PaymentState.OPEN)
     return update(pay).where(done).values(**_NOTHING_TO_ASK)
 
 
@@ -90,7 +84,7 @@ def note_trade(pay_id: int, trade_no: str) -> Executable:
 @statement
 def ask_now(pay_id: int, now_ms: int) -> Executable:
     """Have a payment closed at the platform that closed here while its trade was being opened."""
-    closed = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PAY_CLOSED)
+    closed = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PaymentState.CLOSED)
     given_up = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
     return update(pay).where(closed & ~given_up).values(next_check=now_ms)
 
@@ -126,14 +120,14 @@ def note_check_error(pay_id: int, turn: int, error: str | None) -> Executable:
 @statement
 def due_refunds(now_ms: int, limit: int) -> Executable:
     """Find refunds to be sent, the most overdue first."""
-    due = (refund.c.state == REFUND_OPEN) & (refund.c.next_try <= now_ms)
+    due = (refund.c.state == RefundState.OPEN) & (refund.c.next_try <= now_ms)
     return select(refund.c.refund_id).where(due).order_by(refund.c.next_try).limit(limit)
 
 
 @statement
 def lock_due_refunds(now_ms: int, limit: int) -> Executable:
     """Find the same to claim them; with row locks, those that nobody else is claiming now."""
-    due = (refund.c.state == REFUND_OPEN) & (refund.c.next_try <= now_ms)
+    due = (refund.c.state == RefundState.OPEN) & (refund.c.next_try <= now_ms)
     found = select(refund).where(due).order_by(refund.c.next_try).limit(limit)
     return found.with_for_update(skip_locked=True)
 
@@ -147,7 +141,7 @@ def find_refund(refund_id: int) -> Executable:
 @statement
 def claim_refund(refund_id: int, seen: int, later: int) -> Executable:
     """Postpone the next try with a compare-and-swap; the winner sends it."""
-    mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
+    mine = (refund.c.refund_id == refund_id) & (refund.c.state == RefundState.OPEN)
     swap = mine & (refund.c.next_try == seen)
     return update(refund).where(swap).values(next_try=later, tries=refund.c.tries + 1)
 
@@ -155,15 +149,15 @@ def claim_refund(refund_id: int, seen: int, later: int) -> Executable:
 @statement
 def note_refund_error(refund_id: int, turn: int, error: str | None) -> Executable:
     """Keep why a refund could not be sent, unless that was overtaken."""
-    mine = (refund.c.refund_id == refund_id) & (refund.c.state == REFUND_OPEN)
+    mine = (refund.c.refund_id == refund_id) & (refund.c.state == RefundState.OPEN)
     return update(refund).where(mine & (refund.c.next_try == turn)).values(last_error=error)
 
 
 @statement
 def finish_refund(refund_id: int, now: datetime) -> Executable:
     """Open → refunded: the platform has given the money back, wanted still or given up."""
-    mine = (refund.c.refund_id == refund_id) & (refund.c.state != REFUNDED)
-    done = {"state": REFUNDED, "refund_time": now, "last_error": None}
+    mine = (refund.c.refund_id == refund_id) & (refund.c.state != RefundState.REFUNDED)
+    done = {"state": RefundState.REFUNDED, "refund_time": now, "last_error": None}
     return update(refund).where(mine).values(**done)
 
 
@@ -185,22 +179,22 @@ def give_up_check(pay_id: int, error: str) -> Executable:
 def take_check_back(pay_id: int, now_ms: int) -> Executable:
     """Ask the platform again about a payment that was given up."""
     given_up = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
-    dead = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PAY_PAID) & given_up
+    dead = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PaymentState.PAID) & given_up
     return update(pay).where(dead).values(next_check=now_ms, tries=0)
 
 
 @statement
 def give_up_refund(pay_id: int, error: str) -> Executable:
     """Open → given up."""
-    mine = (refund.c.pay_id == pay_id) & (refund.c.state == REFUND_OPEN)
-    return update(refund).where(mine).values(state=REFUND_GIVEN_UP, last_error=error)
+    mine = (refund.c.pay_id == pay_id) & (refund.c.state == RefundState.OPEN)
+    return update(refund).where(mine).values(state=RefundState.GIVEN_UP, last_error=error)
 
 
 @statement
 def take_refund_back(pay_id: int, now_ms: int) -> Executable:
     """Given up → open, due now."""
-    dead = (refund.c.pay_id == pay_id) & (refund.c.state == REFUND_GIVEN_UP)
-    return update(refund).where(dead).values(state=REFUND_OPEN, next_try=now_ms, tries=0)
+    dead = (refund.c.pay_id == pay_id) & (refund.c.state == RefundState.GIVEN_UP)
+    return update(refund).where(dead).values(state=RefundState.OPEN, next_try=now_ms, tries=0)
 
 
 _NOTHING_TO_ASK = {"open_order_id": None, "next_check": None, "last_error": None}

@@ -7,16 +7,13 @@ payment has claimed it, the money goes back: only this database can hold both fa
 
 from typing import Any
 
+from labkit.payment_api.trade_status import EXISTING_STATES, PAID_STATES, TradeStatus
 from labkit.results import Result
 from labkit.runtime import APPLIED, Event, Transaction, claim, outcome_of, step, undo
 from labkit.shop.codes import Code
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay_messages import (
-    PAID_THERE,
-    STATES_THERE,
-    TRADE_CLOSED,
-    WAIT_BUYER_PAY,
     AcceptPayment,
     FindPayment,
     OpenPayment,
@@ -25,7 +22,8 @@ from labkit.shop.pay_messages import (
     TradeRefunded,
     TradeSeen,
 )
-from labkit.shop.tables import PAY_OPEN, PAY_PAID, REFUND_OPEN, pay, refund
+from labkit.shop.states import PaymentState, RefundState
+from labkit.shop.tables import pay, refund
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
@@ -44,7 +42,7 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
         order_id=command.order_id,
         user_id=command.user_id,
         pay_amount=command.pay_amount,
-        is_paid=PAY_OPEN,
+        is_paid=PaymentState.OPEN,
         open_order_id=command.order_id,
         add_time=tx.now,
         tries=0,
@@ -65,10 +63,10 @@ def note_trade(tx: Transaction, trade: TradeFound) -> Result[None]:
     """
     if trade.trade_no:
         tx.expect_update(rows.note_trade(trade.pay_id, trade.trade_no))
-    if trade.trade_status == WAIT_BUYER_PAY:
+    if trade.trade_status == TradeStatus.WAIT_BUYER_PAY:
         tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
     row = tx.run(rows.find(trade.pay_id)).single()
-    if row.is_paid == PAY_OPEN:
+    if row.is_paid == PaymentState.OPEN:
         return Result[None].ok()
     if ended := outcome_of(tx, "accept_payment", row.order_id):
         return Result[None].forward(_ended(row.order_id, ended))
@@ -91,12 +89,12 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[None]:
     problem = _does_not_fit(row, seen)
     if problem:
         return Result[None].refused(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
-    if seen.trade_status == TRADE_CLOSED:
+    if seen.trade_status == TradeStatus.TRADE_CLOSED:
         if seen.trade_no:  # the answer that was to bring it may have been lost
             tx.expect_update(rows.note_trade(seen.pay_id, seen.trade_no))
         tx.expect_update(rows.close(seen.pay_id, tx.now))
         tx.expect_update(rows.ask_no_more(seen.pay_id))
-    elif seen.trade_status in PAID_THERE:
+    elif seen.trade_status in PAID_STATES:
         if tx.expect_update(rows.take(seen.pay_id, str(seen.trade_no), tx.now)):
             _accept_or_give_back(tx, row)
         else:
@@ -140,9 +138,9 @@ def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
 
 def _does_not_fit(row: Any, seen: TradeSeen) -> str:
     """What the platform says that cannot be true of this payment; empty where all fits."""
-    if seen.trade_status not in STATES_THERE:
+    if seen.trade_status not in EXISTING_STATES:
         return f"{seen.trade_status} is no state of a trade"
-    if seen.trade_status in PAID_THERE and not seen.trade_no:
+    if seen.trade_status in PAID_STATES and not seen.trade_no:
         return "the platform says that it is paid, and names no trade"
     if seen.total_amount != row.pay_amount:
         return f"the platform says {seen.total_amount} cents, and {row.pay_amount} were asked for"
@@ -174,7 +172,7 @@ def _give_back(tx: Transaction, row: Any, reason: str) -> None:
         order_id=row.order_id,
         user_id=row.user_id,
         amount=row.pay_amount,
-        state=REFUND_OPEN,
+        state=RefundState.OPEN,
         reason=reason,
         tries=0,
         next_try=tx.wall_ms,
@@ -191,7 +189,7 @@ def _ended(order_id: int, outcome: str) -> Result[PaymentFound]:
 
 
 def _found(tx: Transaction, row: Any) -> PaymentFound:
-    back = tx.first(rows.find_refund_of(row.pay_id)) if row.is_paid == PAY_PAID else None
+    back = tx.first(rows.find_refund_of(row.pay_id)) if row.is_paid == PaymentState.PAID else None
     return PaymentFound(
         pay_id=row.pay_id,
         order_id=row.order_id,

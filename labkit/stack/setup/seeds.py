@@ -15,6 +15,7 @@ from labkit.home import DATABASES, sqlite_url
 from labkit.payment_platform.tables import PLATFORM_TABLES
 from labkit.runtime.db.engines import open_engine
 from labkit.shop import tables as t
+from labkit.shop.states import AccountLogType, LogDirection
 from labkit.stack.boundaries import Cross, uncrossed
 
 _HERE = Path(labkit.__file__).parent
@@ -117,7 +118,7 @@ def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
 
 def _rows(seeds: Seeds, now: datetime) -> dict[str, list[Row]]:
     goods, users = _goods(seeds, now), _users(seeds, now)
-    opening = {"order_id": 0, "direction": t.OPENING, "log_time": now}
+    opening = {"order_id": 0, "direction": LogDirection.OPENING, "log_time": now}
     stock = [
         {**opening, "goods_id": good["goods_id"], "goods_number": good["goods_number"]}
         for good in goods
@@ -127,7 +128,7 @@ def _rows(seeds: Seeds, now: datetime) -> dict[str, list[Row]]:
         {
             **log,
             "user_id": user["user_id"],
-            "money_log_type": t.MONEY_OPENING,
+            "money_log_type": AccountLogType.OPENING,
             "use_money": user["user_money"],
         }
         for user in users
@@ -136,7 +137,7 @@ def _rows(seeds: Seeds, now: datetime) -> dict[str, list[Row]]:
         {
             **log,
             "user_id": user["user_id"],
-            "score_log_type": t.MONEY_OPENING,
+            "score_log_type": AccountLogType.OPENING,
             "use_score": user["user_score"],
         }
         for user in users

@@ -15,8 +15,14 @@ from labkit.lab.display.frames import Difference, Table, frame
 from labkit.ops.reader import DATABASES
 from labkit.payment_platform import tables as platform
 from labkit.runtime.db.tables import metadata
-from labkit.shop import tables as t
-from labkit.shop.log import CAME, WENT_BACK
+from labkit.shop.states import (
+    LogDirection,
+    OrderStatus,
+    PayLogDirection,
+    PaymentState,
+    PayStatus,
+    RefundState,
+)
 from labkit.shop.wiring import SERVICES
 
 FIRST, SECOND = 383_000_000_000_000_001, 383_000_000_000_000_002
@@ -189,15 +195,20 @@ def test_every_table_code_and_operation_can_be_shown() -> None:
     )
     for name, table in tables.items():
         assert {*SHOWN_COLUMNS[name], *ROW_KEYS[name]} <= {*table.columns.keys(), "service"}
-    assert {t.UNCONFIRMED, t.CONFIRMED, t.CANCELLED, t.RETURNED} == CODE_LABELS[
-        "order_status"
-    ].keys()
-    assert {t.UNPAID, t.PAID} == CODE_LABELS["pay_status"].keys()
-    assert {t.PAY_OPEN, t.PAY_PAID, t.PAY_CLOSED} == CODE_LABELS["is_paid"].keys()
-    assert {t.REFUND_OPEN, t.REFUNDED, t.REFUND_GIVEN_UP} == CODE_LABELS["state"].keys()
+    assert set(OrderStatus) == CODE_LABELS["order_status"].keys()
+    assert set(PayStatus) == CODE_LABELS["pay_status"].keys()
+    assert set(PaymentState) == CODE_LABELS["is_paid"].keys()
+    assert set(RefundState) == CODE_LABELS["state"].keys()
     assert STATUS_LABELS.keys() == {"trade_mq_producer", "trade_mq_consumer_log"}
     assert set(SORT_ORDER["service"]) == {name for name in SERVICES if SERVICES[name].contract}
-    assert set(SORT_ORDER["direction"]) == {t.OPENING, t.DEDUCT, t.USE, t.RETURN, CAME, WENT_BACK}
+    assert set(SORT_ORDER["direction"]) == {
+        LogDirection.OPENING,
+        LogDirection.DEDUCT,
+        LogDirection.USE,
+        LogDirection.RETURN,
+        PayLogDirection.PAID,
+        PayLogDirection.REFUNDED,
+    }
 
 
 def test_a_frame_holds_whole_numbers_beside_nothing() -> None:

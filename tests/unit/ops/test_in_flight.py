@@ -12,16 +12,12 @@ from sqlalchemy import Table
 from labkit.home import Home
 from labkit.ops import in_flight, payments_in_flight
 from labkit.ops.reader import Reader, Rows
-from labkit.payment_platform.tables import (
-    TRADE_CLOSED,
-    TRADE_SUCCESS,
-    WAIT_BUYER_PAY,
-    notice,
-    trade,
-)
+from labkit.payment_api.trade_status import TradeStatus
+from labkit.payment_platform.tables import notice, trade
 from labkit.runtime.clock import as_time, wall_ms
 from labkit.runtime.db.engines import open_engine
-from labkit.shop.tables import PAY_CLOSED, pay
+from labkit.shop.states import PaymentState
+from labkit.shop.tables import pay
 from labkit.stack.setup.seeds import Seeds, files, seed
 from tests.support.console import Console
 
@@ -65,7 +61,7 @@ def closed(pay_id: int) -> dict[str, Any]:
         "order_id": pay_id,
         "user_id": 1,
         "pay_amount": 1,
-        "is_paid": PAY_CLOSED,
+        "is_paid": PaymentState.CLOSED,
         "tries": 0,
         "add_time": NOW,
         "close_time": NOW,
@@ -109,9 +105,9 @@ def test_of_payments_only_those_are_read_that_are_not_over(tmp_path: Path) -> No
         "platform",
         trade,
         [
-            trade_of(payable, WAIT_BUYER_PAY),
-            trade_of(untold, TRADE_SUCCESS),
-            *(trade_of(row, TRADE_CLOSED) for row in over),
+            trade_of(payable, TradeStatus.WAIT_BUYER_PAY),
+            trade_of(untold, TradeStatus.TRADE_SUCCESS),
+            *(trade_of(row, TradeStatus.TRADE_CLOSED) for row in over),
         ],
     )
     of_trade = {"out_trade_no": untold, "notify_id": 1, "tries": 0, "next_try": NOW}

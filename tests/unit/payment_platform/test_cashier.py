@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.messages import CashierTrade
-from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY
 from labkit.payment_platform.texts import WORDS, choose_language, yuan
 from labkit.results import Result
 from labkit.shop.codes import Code
@@ -168,7 +168,7 @@ def test_a_button_answers_browsers_with_the_page(till: Till, http: httpx.Client)
         answered = press(http, till, trade, button, headers=BROWSER)
         assert answered.status_code == 303
         assert answered.headers["location"] == f"/cashier/{trade.token}"
-    assert till.status(trade) == TRADE_SUCCESS
+    assert till.status(trade) == TradeStatus.TRADE_SUCCESS
     assert till.notice_count(trade) == 1
 
 
@@ -176,8 +176,8 @@ def test_a_button_answers_others_with_a_result(till: Till, http: httpx.Client) -
     """200 as often as what was asked for holds, 409 where the other has happened."""
     paid, closed = till.opened(), till.opened()
     for trade, button, other, status in (
-        (paid, "pay", "give-up", TRADE_SUCCESS),
-        (closed, "give-up", "pay", TRADE_CLOSED),
+        (paid, "pay", "give-up", TradeStatus.TRADE_SUCCESS),
+        (closed, "give-up", "pay", TradeStatus.TRADE_CLOSED),
     ):
         for _ in range(2):
             answered = press(http, till, trade, button)
@@ -194,7 +194,7 @@ def test_a_trade_whose_time_is_over_is_not_paid(till: Till, http: httpx.Client) 
     """Paying is refused with 409, and the trade is closed."""
     trade = till.expired()
     assert press(http, till, trade).status_code == 409
-    assert till.status(trade) == TRADE_CLOSED
+    assert till.status(trade) == TradeStatus.TRADE_CLOSED
 
 
 def test_many_presses_at_once_pay_once(till: Till, http: httpx.Client) -> None:
@@ -249,7 +249,7 @@ def test_other_methods_are_refused(till: Till, http: httpx.Client, part: str, me
     page = http.request(method, till.address(trade) + part, headers=BROWSER)
     assert page.status_code == 405
     assert f"/cashier/{trade.token}" in Seen(page.text).values("a", "href")
-    assert till.status(trade) == WAIT_BUYER_PAY
+    assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY
 
 
 FOREIGN = [
@@ -275,7 +275,7 @@ def test_another_site_can_press_nothing(
     page = press(http, till, trade, button, headers=headers | BROWSER | {"Accept-Language": "en"})
     assert page.status_code == 403
     assert WORDS["en"]["refused_title"] in Seen(page.text).text("h1")
-    assert till.status(trade) == WAIT_BUYER_PAY
+    assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY
 
 
 @pytest.mark.parametrize(
@@ -294,10 +294,10 @@ def test_a_body_changes_nothing(till: Till, http: httpx.Client) -> None:
     """What is posted is not looked at, and is refused where it is endless."""
     trade = till.opened()
     assert press(http, till, trade, content=b"x" * 100_000).status_code == 400
-    assert till.status(trade) == WAIT_BUYER_PAY
+    assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY
     posted = {"total_amount": "1", "token": "another", "lang": "zh"}
     assert press(http, till, trade, data=posted).status_code == 200
-    assert till.status(trade) == TRADE_SUCCESS
+    assert till.status(trade) == TradeStatus.TRADE_SUCCESS
 
 
 def test_a_database_that_is_away_is_said(till: Till, http: httpx.Client) -> None:
@@ -311,7 +311,7 @@ def test_a_database_that_is_away_is_said(till: Till, http: httpx.Client) -> None
     ] * 3
     assert result_of(answers[1]).code == Code.DEPENDENCY_AWAY
     assert WORDS["en"]["away_text"] in page.text
-    assert till.status(trade) == WAIT_BUYER_PAY
+    assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY
 
 
 def test_a_payment_that_was_refused_can_be_made_again(till: Till, http: httpx.Client) -> None:
@@ -319,7 +319,7 @@ def test_a_payment_that_was_refused_can_be_made_again(till: Till, http: httpx.Cl
     trade = till.opened()
     till.faults.arm("platform.pay_trade.before_commit", "refuse")
     assert press(http, till, trade).status_code == 503
-    assert till.status(trade) == WAIT_BUYER_PAY
+    assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY
     assert press(http, till, trade).status_code == 200
 
 

@@ -14,8 +14,8 @@ import pytest
 from labkit.home import Home
 from labkit.payment_api import keys
 from labkit.payment_api.signing import verify
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform import notifier
-from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.clock import LabClock
 from labkit.runtime.injection.failpoints import FailpointStore, hits_of
@@ -78,7 +78,10 @@ def hits(home: Home, name: str) -> int:
     return hits_of(home.faults, "platform-1", len(points)).read(points.index(name))
 
 
-@pytest.mark.parametrize(("button", "status"), [("pay", TRADE_SUCCESS), ("give-up", TRADE_CLOSED)])
+@pytest.mark.parametrize(
+    ("button", "status"),
+    [("pay", TradeStatus.TRADE_SUCCESS), ("give-up", TradeStatus.TRADE_CLOSED)],
+)
 def test_the_merchant_is_told_at_once(tmp_path: Path, button: str, status: str) -> None:
     """Paid or given up, the merchant is told what, signed, though the lab clock stands still."""
 
@@ -251,7 +254,7 @@ def test_early_tells_before_create_is_answered(tmp_path: Path) -> None:
         arm(platform, "early", EARLY)
         opened = await platform.client.create_trade(platform.asked())
         assert (opened.success, merchant.numbers()) == (True, [1])
-        assert merchant.notices[0]["trade_status"] == TRADE_SUCCESS
+        assert merchant.notices[0]["trade_status"] == TradeStatus.TRADE_SUCCESS
         assert (await platform.client.create_trade(platform.asked())).success
 
     run(tmp_path, scenario)

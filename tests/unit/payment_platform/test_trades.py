@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from labkit.home import Home
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform import bill, notices, refunds, trades
 from labkit.payment_platform.messages import BillDay, CashierToken, FindTrade, NoticeTried, Refund
-from labkit.payment_platform.tables import TRADE_CLOSED, TRADE_SUCCESS, WAIT_BUYER_PAY
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.database import Database
@@ -50,13 +50,16 @@ def test_a_trade_is_opened_paid_and_found(bank: Bank) -> None:
     """From opening to paid: each step says what holds, in the lab's time."""
     opened = bank.open()
     assert (opened.trade_status, opened.total_amount, opened.subject) == (
-        WAIT_BUYER_PAY,
+        TradeStatus.WAIT_BUYER_PAY,
         5000,
         "华为P30",
     )
     bank.clock.advance(timedelta(seconds=5))
     paid = bank.run(trades.pay_trade, FIRST).data
-    assert (paid.trade_status, paid.pay_time) == (TRADE_SUCCESS, NOON + timedelta(seconds=5))
+    assert (paid.trade_status, paid.pay_time) == (
+        TradeStatus.TRADE_SUCCESS,
+        NOON + timedelta(seconds=5),
+    )
     assert bank.run(trades.find_cashier, FIRST).data == paid
     assert bank.run(trades.query_trade, NUMBER).data == paid
 
@@ -137,9 +140,12 @@ def test_a_trade_can_be_paid_to_the_last_moment(bank: Bank) -> None:
     bank.clock.advance(MINUTE)
     second = CashierToken(token="token-2")
     shown = bank.run(trades.find_cashier, second).data
-    assert (shown.trade_status, shown.close_time) == (TRADE_CLOSED, None)
+    assert (shown.trade_status, shown.close_time) == (TradeStatus.TRADE_CLOSED, None)
     refused = bank.run(trades.pay_trade, second)
-    assert (refused.code, refused.data.trade_status) == (Code.PAYMENT_ERROR, TRADE_CLOSED)
+    assert (refused.code, refused.data.trade_status) == (
+        Code.PAYMENT_ERROR,
+        TradeStatus.TRADE_CLOSED,
+    )
     assert bank.run(trades.find_cashier, second).data.close_time == NOON + 2 * MINUTE - timedelta(
         microseconds=1
     )
@@ -151,7 +157,7 @@ def test_a_close_of_a_paid_trade_says_that_it_is_paid(bank: Bank) -> None:
     bank.run(trades.pay_trade, FIRST)
     closed = bank.run(trades.close_trade, NUMBER)
     assert closed.success
-    assert closed.data.trade_status == TRADE_SUCCESS
+    assert closed.data.trade_status == TradeStatus.TRADE_SUCCESS
     assert bank.run(trades.give_up_trade, FIRST).code == Code.PAYMENT_ALREADY_PAID
 
 
@@ -197,7 +203,7 @@ def _happen(bank: Bank, event: str, number: int) -> None:
     elif event == "close":
         bank.run(trades.close_trade, FindTrade(out_trade_no=number))
     elif event == "refund":
-        paid = bank.run(trades.find_cashier, token).data.trade_status == TRADE_SUCCESS
+        paid = bank.run(trades.find_cashier, token).data.trade_status == TradeStatus.TRADE_SUCCESS
         assert bank.run(refunds.refund_trade, refund_of(number, request=number)).success == paid
     else:
         bank.clock.advance(MINUTE)
@@ -206,7 +212,7 @@ def _happen(bank: Bank, event: str, number: int) -> None:
 
 def _assert_ended(bank: Bank, number: int, *, paid: bool) -> None:
     trade = bank.run(trades.query_trade, FindTrade(out_trade_no=number)).data
-    assert trade.trade_status == (TRADE_SUCCESS if paid else TRADE_CLOSED)
+    assert trade.trade_status == (TradeStatus.TRADE_SUCCESS if paid else TradeStatus.TRADE_CLOSED)
     assert (trade.pay_time is not None, trade.close_time is not None) == (paid, not paid)
 
 
@@ -345,7 +351,7 @@ def test_an_answered_notice_is_never_due_again(bank: Bank) -> None:
     bank.open()
     bank.run(trades.give_up_trade, FIRST)
     [notice] = _due(bank)
-    assert notice.trade_status == TRADE_CLOSED
+    assert notice.trade_status == TradeStatus.TRADE_CLOSED
     bank.run(notices.mark_notice, _tried(notice, 0, ""))
     bank.run(notices.mark_notice, _tried(notice, 0))
     bank.clock.advance(timedelta(days=30))

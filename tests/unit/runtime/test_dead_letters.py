@@ -17,7 +17,7 @@ from labkit.shop.messages import OrderCancelled
 from labkit.shop.pay import manual, retries
 from labkit.shop.pay import steps as payments
 from labkit.shop.pay_messages import DueQuery
-from labkit.shop.tables import REFUND_GIVEN_UP, REFUND_OPEN, REFUNDED
+from labkit.shop.states import RefundState
 from tests.support import paying
 from tests.support.grouping import Mark, tell
 from tests.support.store import OpenStore, Store, audited
@@ -216,11 +216,11 @@ def test_a_refund_is_given_up_and_taken_back(open_store: OpenStore) -> None:
     store.wait(3600)
     assert store.run(retries.find_due_refunds, DUE) == []
     row = store.row("trade_refund")
-    assert (row["state"], row["last_error"]) == (REFUND_GIVEN_UP, "given up by hand")
+    assert (row["state"], row["last_error"]) == (RefundState.GIVEN_UP, "given up by hand")
 
     assert store.run(manual.take_back_payment, thing).success
     assert store.run(retries.find_due_refunds, DUE) == [thing.number]
-    assert store.row("trade_refund")["state"] == REFUND_OPEN
+    assert store.row("trade_refund")["state"] == RefundState.OPEN
 
 
 def test_a_refund_that_was_made_after_all_is_made(open_store: OpenStore) -> None:
@@ -230,7 +230,7 @@ def test_a_refund_that_was_made_after_all_is_made(open_store: OpenStore) -> None
     store.run(manual.give_up_payment, StuckItem(number=refund["refund_id"]))
     for _ in range(2):
         store.run(payments.finish_refund, paying.answered(refund))
-    assert store.row("trade_refund")["state"] == REFUNDED
+    assert store.row("trade_refund")["state"] == RefundState.REFUNDED
     assert [topic for topic, _ in store.emitted()].count("refunded") == 1
 
 

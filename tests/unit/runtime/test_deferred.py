@@ -15,7 +15,8 @@ from labkit.runtime.steps import step
 from labkit.shop.codes import Code
 from labkit.shop.goods import deduct_stock, find_goods
 from labkit.shop.messages import DeductStock, FindGoods
-from labkit.shop.tables import DEDUCT, OPENING, goods, number_log
+from labkit.shop.states import LogDirection
+from labkit.shop.tables import goods, number_log
 from tests.support.cases import WRITING
 from tests.support.grouping import (
     SECONDS,
@@ -55,7 +56,7 @@ def look_by_statement(tx: Transaction) -> Any:
 
 
 def _row(order_id: int) -> dict[str, Any]:
-    direction = DEDUCT if order_id else OPENING
+    direction = LogDirection.DEDUCT if order_id else LogDirection.OPENING
     return {
         "goods_id": 1,
         "order_id": order_id,

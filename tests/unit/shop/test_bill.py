@@ -22,7 +22,7 @@ from labkit.shop.pay.bill import (
     compare,
     read_bill,
 )
-from labkit.shop.tables import PAY_CLOSED, PAY_OPEN, PAY_PAID, REFUND_OPEN, REFUNDED
+from labkit.shop.states import PaymentState, RefundState
 
 NOON = datetime(2026, 1, 5, 12)
 CENTS = 4_880_00
@@ -44,11 +44,11 @@ class Day:
         line = {"amount": CENTS, "trade_no": f"{pay_id}77", "time": NOON, **other}
         lines.append(BillLine(kind=kind, out_trade_no=pay_id, out_request_no=refund_id, **line))
 
-    def paid(self, pay_id: int, is_paid: int = PAY_PAID, **other: Any) -> None:
+    def paid(self, pay_id: int, is_paid: int = PaymentState.PAID, **other: Any) -> None:
         row = {"order_id": pay_id - 1, "pay_amount": CENTS, "trade_no": f"{pay_id}77", **other}
         self.payments.append({"pay_id": pay_id, "is_paid": is_paid, **row})
 
-    def refunded(self, pay_id: int, state: int = REFUNDED, **other: Any) -> None:
+    def refunded(self, pay_id: int, state: int = RefundState.REFUNDED, **other: Any) -> None:
         row = {"refund_id": pay_id + 1, "order_id": pay_id - 1, "amount": CENTS, **other}
         self.refunds.append({"pay_id": pay_id, "state": state, **row})
 
@@ -74,18 +74,18 @@ def the_same_on_both_sides(day: Day, number: int) -> None:
 
 @case()
 def nobody_has_paid(day: Day, number: int) -> None:
-    day.paid(number, PAY_OPEN)
+    day.paid(number, PaymentState.OPEN)
 
 
 @case()
 def closed_on_both_sides(day: Day, number: int) -> None:
-    day.paid(number, PAY_CLOSED)
+    day.paid(number, PaymentState.CLOSED)
 
 
 @case((PAYMENT, MISSING_HERE, True))
 def a_callback_was_lost(day: Day, number: int) -> None:
     day.billed(number)
-    day.paid(number, PAY_OPEN, trade_no=None)
+    day.paid(number, PaymentState.OPEN, trade_no=None)
 
 
 @case((PAYMENT, MISSING_HERE, False))
@@ -103,7 +103,7 @@ def paid_twice_by_one_number(day: Day, number: int) -> None:
 @case((PAYMENT, STATE_DIFFERS, True))
 def paid_when_we_had_closed_it(day: Day, number: int) -> None:
     day.billed(number)
-    day.paid(number, PAY_CLOSED)
+    day.paid(number, PaymentState.CLOSED)
 
 
 @case((PAYMENT, STATE_DIFFERS, False))
@@ -121,7 +121,7 @@ def another_amount(day: Day, number: int) -> None:
 @case((PAYMENT, AMOUNT_DIFFERS, False))
 def another_amount_and_not_known_here(day: Day, number: int) -> None:
     day.billed(number, amount=CENTS + 1)
-    day.paid(number, PAY_OPEN)
+    day.paid(number, PaymentState.OPEN)
 
 
 @case((PAYMENT, MISSING_THERE, False))
@@ -157,19 +157,19 @@ def refunded_on_a_later_day(day: Day, number: int) -> None:
 @case((PAYMENT, MATCHED, False), (REFUND, MISSING_THERE, True))
 def a_refund_that_was_not_sent(day: Day, number: int) -> None:
     the_same_on_both_sides(day, number)
-    day.refunded(number, REFUND_OPEN)
+    day.refunded(number, RefundState.OPEN)
 
 
 @case((REFUND, STATE_DIFFERS, True))
 def a_refund_whose_answer_was_lost(day: Day, number: int) -> None:
     day.billed(number, number + 1)
-    day.refunded(number, REFUND_OPEN)
+    day.refunded(number, RefundState.OPEN)
 
 
 @case((REFUND, STATE_DIFFERS, True))
 def a_refund_whose_answer_was_lost_yesterday(day: Day, number: int) -> None:
     day.billed(number, number + 1, yesterday=True)
-    day.refunded(number, REFUND_OPEN)
+    day.refunded(number, RefundState.OPEN)
 
 
 @case((REFUND, MISSING_THERE, False))

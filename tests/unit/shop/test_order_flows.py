@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from labkit.shop import messages as m
 from labkit.shop.codes import Code
 from labkit.shop.order import flows
-from labkit.shop.tables import CANCELLED, CONFIRMED
+from labkit.shop.states import OrderStatus
 from labkit.shop.wiring import SERVICES
 from tests.support.shopping import opened
 from tests.support.store import BALANCE, COUPON, PRICE, STOCK, OpenStore
@@ -25,7 +25,7 @@ def test_an_order_takes_what_it_needs(open_store: OpenStore) -> None:
     """With nothing in its way an order takes stock, coupon and balance, and is confirmed."""
     world = World(open_store)
     assert world.place().success
-    assert (world.status(), world.left()) == (CONFIRMED, TAKEN)
+    assert (world.status(), world.left()) == (OrderStatus.CONFIRMED, TAKEN)
 
 
 def test_without_coupon_and_balance_only_stock_is_taken(open_store: OpenStore) -> None:
@@ -62,7 +62,7 @@ def test_who_loses_says_what_was_decided(open_store: OpenStore) -> None:
     world = World(open_store, {"use_coupon": "another is faster"})
     assert world.place().success
     world.deliver()
-    assert (world.status(), world.left()) == (CONFIRMED, TAKEN)
+    assert (world.status(), world.left()) == (OrderStatus.CONFIRMED, TAKEN)
 
 
 def test_a_refused_coupon_gives_the_stock_back(open_store: OpenStore) -> None:
@@ -84,7 +84,7 @@ def test_a_refused_coupon_gives_the_stock_back(open_store: OpenStore) -> None:
     world.coupons = Stale()
     assert world.place().code == Code.COUPON_ALREADY_USED
     world.deliver()
-    assert (world.status(), world.left()) == (CANCELLED, (STOCK, 1, BALANCE))
+    assert (world.status(), world.left()) == (OrderStatus.CANCELLED, (STOCK, 1, BALANCE))
 
 
 def test_an_absent_service_is_no_refusal(open_store: OpenStore) -> None:
@@ -103,7 +103,7 @@ def test_an_unknown_call_cancels_at_once(open_store: OpenStore, call: str, fault
     service was away, and under the same key from then on that the order was cancelled."""
     world = World(open_store, {call: fault})
     assert world.place().code == Code.DEPENDENCY_AWAY
-    assert world.status() == CANCELLED
+    assert world.status() == OrderStatus.CANCELLED
 
     world.deliver()
     world.arrive()
@@ -119,7 +119,7 @@ def test_the_same_key_after_the_order_service_died(open_store: OpenStore) -> Non
     assert world.place(**wanted) is None
     answer = world.place(**wanted)
     assert answer.success
-    assert (world.status(), world.left()) == (CONFIRMED, (0, 1, BALANCE - 50_00))
+    assert (world.status(), world.left()) == (OrderStatus.CONFIRMED, (0, 1, BALANCE - 50_00))
 
 
 def test_an_order_that_is_not_paid_in_time_gives_all_back(open_store: OpenStore) -> None:
@@ -135,7 +135,7 @@ def test_an_order_that_is_not_paid_in_time_gives_all_back(open_store: OpenStore)
         world.deliver()
 
     statuses = [row["order_status"] for row in world.stores["order"].rows("trade_order")]
-    assert statuses == [CANCELLED, CONFIRMED]
+    assert statuses == [OrderStatus.CANCELLED, OrderStatus.CONFIRMED]
     assert world.left() == (STOCK - 2, 0, BALANCE - 2 * PRICE)
 
 
@@ -162,8 +162,8 @@ def test_whatever_befalls_an_order_all_or_nothing_is_taken(
     world.deliver()
 
     status = world.status()
-    assert status in (None, CONFIRMED, CANCELLED)
-    assert world.left() == (TAKEN if status == CONFIRMED else NOTHING)
+    assert status in (None, OrderStatus.CONFIRMED, OrderStatus.CANCELLED)
+    assert world.left() == (TAKEN if status == OrderStatus.CONFIRMED else NOTHING)
     for answer in answers:
         if answer is not None and Code(answer.code).is_final:
-            assert answer.success == (status == CONFIRMED)
+            assert answer.success == (status == OrderStatus.CONFIRMED)

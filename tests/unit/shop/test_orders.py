@@ -10,7 +10,7 @@ from labkit.runtime.steps import Step
 from labkit.shop import messages as m
 from labkit.shop.codes import Code
 from labkit.shop.order import steps
-from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, RETURNED, UNCONFIRMED, UNPAID
+from labkit.shop.states import OrderStatus, PayStatus
 from tests.support import shopping as s
 from tests.support.store import COUPON, NOON, PRICE, OpenStore, Store
 
@@ -26,7 +26,7 @@ def test_a_pre_order_is_saved_unconfirmed(store: Store) -> None:
     order_id = s.unconfirmed(store)
 
     row = store.row("trade_order", order_id=order_id)
-    assert (row["order_status"], row["pay_status"]) == (UNCONFIRMED, UNPAID)
+    assert (row["order_status"], row["pay_status"]) == (OrderStatus.UNCONFIRMED, PayStatus.UNPAID)
     assert (row["order_amount"], row["coupon_paid"], row["money_paid"], row["pay_amount"]) == (
         2 * PRICE,
         COUPON,
@@ -53,7 +53,7 @@ def test_an_order_is_confirmed_and_its_answer_kept(store: Store) -> None:
     """A confirmed order has its time, and the same key gets the same answer from now on."""
     order_id = s.confirmed(store)
 
-    assert s.state(store, order_id) == (CONFIRMED, UNPAID)
+    assert s.state(store, order_id) == (OrderStatus.CONFIRMED, PayStatus.UNPAID)
     assert store.row("trade_order")["confirm_time"] == NOON
     assert s.answer_of(store, order_id).success
     assert store.emitted() == []
@@ -64,7 +64,7 @@ def test_an_order_with_nothing_left_to_pay_is_paid_at_once(store: Store) -> None
     order_id = s.confirmed(store, pay_amount=0)
     s.confirm(store, order_id)
 
-    assert s.state(store, order_id) == (CONFIRMED, PAID)
+    assert s.state(store, order_id) == (OrderStatus.CONFIRMED, PayStatus.PAID)
     assert store.row("trade_order")["pay_time"] == NOON
     assert store.emitted() == [("paid", str(order_id))]
 
@@ -78,13 +78,16 @@ def test_who_confirms_must_know_the_order(store: Store, claimed: dict[str, int])
     )
 
     assert not store.run(steps.confirm_pre_order, command).success
-    assert s.state(store, order_id) == (UNCONFIRMED, UNPAID)
+    assert s.state(store, order_id) == (OrderStatus.UNCONFIRMED, PayStatus.UNPAID)
     assert store.emitted() == []
 
 
 def test_one_cent_left_is_not_paid(store: Store) -> None:
     """An order with anything left to pay stays unpaid."""
-    assert s.state(store, s.confirmed(store, pay_amount=1)) == (CONFIRMED, UNPAID)
+    assert s.state(store, s.confirmed(store, pay_amount=1)) == (
+        OrderStatus.CONFIRMED,
+        PayStatus.UNPAID,
+    )
     assert store.emitted() == []
 
 
@@ -97,7 +100,7 @@ def test_cancelled_before_confirmed(store: Store, by: str) -> None:
     lost = s.confirm(store, order_id)
 
     assert lost.code == Code.ORDER_CANCELLED
-    assert s.state(store, order_id) == (CANCELLED, UNPAID)
+    assert s.state(store, order_id) == (OrderStatus.CANCELLED, PayStatus.UNPAID)
     assert store.emitted() == [("order_cancel", str(order_id))]
     assert s.answer_of(store, order_id).code == Code.STOCK_SHORT
 
@@ -118,7 +121,7 @@ def test_a_confirmed_unpaid_order_can_be_cancelled(store: Store, by: str) -> Non
     """The user and the sweeper of unpaid orders cancel it, and its first answer stays as told."""
     order_id = s.confirmed(store)
     assert s.cancel(store, order_id, by).success
-    assert s.state(store, order_id) == (CANCELLED, UNPAID)
+    assert s.state(store, order_id) == (OrderStatus.CANCELLED, PayStatus.UNPAID)
     assert store.emitted() == [("order_cancel", str(order_id))]
     assert s.answer_of(store, order_id).success
 
@@ -164,7 +167,7 @@ def test_a_paid_order_is_returned_once(store: Store) -> None:
 
     assert s.return_goods(store, order_id).model_dump() == first.model_dump()
     assert store.everything() == before
-    assert s.state(store, order_id) == (RETURNED, PAID)
+    assert s.state(store, order_id) == (OrderStatus.RETURNED, PayStatus.PAID)
     assert store.emitted()[1:] == [("order_return", str(order_id))]
 
 
@@ -188,9 +191,13 @@ def test_the_cancel_message_comes_round_once(store: Store) -> None:
 
 MOVES = ("confirm", "return", "failed", "expired", "unpaid", "by_user")
 ALLOWED = {
-    (UNCONFIRMED, UNPAID): {(CONFIRMED, UNPAID), (CONFIRMED, PAID), (CANCELLED, UNPAID)},
-    (CONFIRMED, UNPAID): {(CANCELLED, UNPAID)},
-    (CONFIRMED, PAID): {(RETURNED, PAID)},
+    (OrderStatus.UNCONFIRMED, PayStatus.UNPAID): {
+        (OrderStatus.CONFIRMED, PayStatus.UNPAID),
+        (OrderStatus.CONFIRMED, PayStatus.PAID),
+        (OrderStatus.CANCELLED, PayStatus.UNPAID),
+    },
+    (OrderStatus.CONFIRMED, PayStatus.UNPAID): {(OrderStatus.CANCELLED, PayStatus.UNPAID)},
+    (OrderStatus.CONFIRMED, PayStatus.PAID): {(OrderStatus.RETURNED, PayStatus.PAID)},
 }
 
 
@@ -216,9 +223,9 @@ def test_any_order_of_moves(open_store: OpenStore, moves: list[str], pay_amount:
     assert len(set(answers)) <= 1
     status, paid = s.state(store, order_id)
     expected = {
-        "order_cancel": status == CANCELLED,
-        "order_return": status == RETURNED,
-        "paid": paid == PAID,
+        "order_cancel": status == OrderStatus.CANCELLED,
+        "order_return": status == OrderStatus.RETURNED,
+        "paid": paid == PayStatus.PAID,
     }
     topics = [topic for topic, _ in store.emitted()]
     assert sorted(topics) == sorted(topic for topic, true in expected.items() if true)

@@ -14,7 +14,7 @@ import pytest
 
 from labkit.payment_api import keys
 from labkit.shop.messages import OrderPaid
-from labkit.shop.tables import CANCELLED, CONFIRMED, PAID, PAY_CLOSED, PAY_PAID, REFUNDED, UNPAID
+from labkit.shop.states import OrderStatus, PaymentState, PayStatus, RefundState
 from tests.support.payworld import AMOUNT, BALANCE_USED, Died, PayWorld, Told
 from tests.support.store import POINTS, Row, Store
 
@@ -155,9 +155,9 @@ class Play:
 BALANCE_LOG, STOCK_LOG = (1, BALANCE_USED), ("deduct", 2)
 #: The order stands, and was paid once.
 STANDS = {
-    "order": (CONFIRMED, PAID),
+    "order": (OrderStatus.CONFIRMED, PayStatus.PAID),
     "refund noted": False,
-    "pay": PAY_PAID,
+    "pay": PaymentState.PAID,
     "open": None,
     "next": None,
     "refunds": [],
@@ -170,7 +170,7 @@ STANDS = {
     "told": ["paid"],
 }
 _CANCELLED = {
-    "order": (CANCELLED, UNPAID),
+    "order": (OrderStatus.CANCELLED, PayStatus.UNPAID),
     "open": None,
     "next": None,
     "balance": [BALANCE_LOG, (2, BALANCE_USED)],
@@ -178,8 +178,8 @@ _CANCELLED = {
 }
 _BACK = {
     "refund noted": True,
-    "pay": PAY_PAID,
-    "refunds": [(REFUNDED, AMOUNT)],
+    "pay": PaymentState.PAID,
+    "refunds": [(RefundState.REFUNDED, AMOUNT)],
     "trade": ("TRADE_SUCCESS", AMOUNT),
     "platform refunds": [AMOUNT],
 }
@@ -209,7 +209,7 @@ NEVER_BROUGHT = UNDONE | {"points": [], "log": []}
 #: Nobody paid in time.
 NOT_PAID = _CANCELLED | {
     "refund noted": False,
-    "pay": PAY_CLOSED,
+    "pay": PaymentState.CLOSED,
     "refunds": [],
     "trade": ("TRADE_CLOSED", 0),
     "platform refunds": [],

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labkit.payment_api.trade_status import TradeStatus
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.shop import messages as m
 from labkit.shop import pay_messages as p
 from labkit.shop.codes import Code
 from labkit.shop.pay import manual, retries, steps
-from labkit.shop.tables import PAY_CLOSED, PAY_OPEN, PAY_PAID, REFUND_OPEN, REFUNDED
+from labkit.shop.states import PaymentState, RefundState
 from tests.support import paying as s
 from tests.support.paying import AMOUNT, ORDER, TRADE
 from tests.support.store import NOON, OpenStore, Row, Store
@@ -37,7 +38,11 @@ def accepted(store: Store, order_id: int = ORDER) -> str:
 def test_a_payment_is_opened_unpaid(store: Store) -> None:
     """It is saved with its order, its amount and its first check, and told to nobody."""
     row = payment(store, s.opened(store))
-    assert (row["order_id"], row["pay_amount"], row["is_paid"]) == (ORDER, AMOUNT, PAY_OPEN)
+    assert (row["order_id"], row["pay_amount"], row["is_paid"]) == (
+        ORDER,
+        AMOUNT,
+        PaymentState.OPEN,
+    )
     assert (row["open_order_id"], row["add_time"], row["trade_no"]) == (ORDER, NOON, None)
     assert row["next_check"] == store.wall_ms() + store.settings.check_first * 1000
     assert store.emitted() == []
@@ -56,7 +61,7 @@ def test_a_payment_is_paid_and_told_once(store: Store) -> None:
     """Paid: row, operation and message are there together; a second callback changes nothing."""
     pay_id = s.paid(store)
     row = payment(store, pay_id)
-    assert (row["is_paid"], row["trade_no"], row["pay_time"]) == (PAY_PAID, TRADE, NOON)
+    assert (row["is_paid"], row["trade_no"], row["pay_time"]) == (PaymentState.PAID, TRADE, NOON)
     assert (row["open_order_id"], row["next_check"]) == (None, None)
     assert store.outcome("accept_payment", ORDER) == ("applied", AMOUNT)
     assert store.emitted() == [("paid", str(ORDER))]
@@ -67,7 +72,9 @@ def test_a_payment_is_paid_and_told_once(store: Store) -> None:
 
 
 @pytest.mark.parametrize("cents", [0, 1, AMOUNT - 1, AMOUNT + 1, 100 * AMOUNT, -AMOUNT])
-@pytest.mark.parametrize("status", [p.TRADE_SUCCESS, p.TRADE_CLOSED, p.WAIT_BUYER_PAY])
+@pytest.mark.parametrize(
+    "status", [TradeStatus.TRADE_SUCCESS, TradeStatus.TRADE_CLOSED, TradeStatus.WAIT_BUYER_PAY]
+)
 def test_another_amount_is_refused(store: Store, cents: int, status: str) -> None:
     """What was not asked for is not taken, whatever is said of it, and nothing is written."""
     pay_id = s.opened(store)
@@ -80,7 +87,7 @@ def test_another_amount_is_refused(store: Store, cents: int, status: str) -> Non
 def test_another_trade_is_refused(store: Store) -> None:
     """A payment keeps the number of its trade: another trade cannot pay for it."""
     pay_id = s.opened(store)
-    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=TradeStatus.WAIT_BUYER_PAY)
     store.run(steps.note_trade, trade)
     before = store.everything()
     assert s.take(store, pay_id, trade_no=TRADE + "0").code == Code.PAYMENT_ERROR
@@ -91,11 +98,11 @@ def test_a_finished_trade_is_a_paid_one(store: Store) -> None:
     """Past the time of refunds the platform says so of what was paid, heard of before or not."""
     pay_id = s.paid(store)
     before = store.everything()
-    assert s.take(store, pay_id, p.TRADE_FINISHED).success
+    assert s.take(store, pay_id, TradeStatus.TRADE_FINISHED).success
     assert store.everything() == before
     other = s.opened(store, ORDER + 1)
-    assert s.take(store, other, p.TRADE_FINISHED).success
-    assert payment(store, other)["is_paid"] == PAY_PAID
+    assert s.take(store, other, TradeStatus.TRADE_FINISHED).success
+    assert payment(store, other)["is_paid"] == PaymentState.PAID
 
 
 @pytest.mark.parametrize("status", ["", "trade_success", "NONSENSE"])
@@ -118,16 +125,20 @@ def test_a_trade_that_waits_changes_nothing(store: Store) -> None:
     """That the buyer has not paid yet is no news."""
     pay_id = s.opened(store)
     before = store.everything()
-    assert s.take(store, pay_id, p.WAIT_BUYER_PAY).success
+    assert s.take(store, pay_id, TradeStatus.WAIT_BUYER_PAY).success
     assert store.everything() == before
 
 
 def test_given_up_it_may_be_paid_anew(store: Store) -> None:
     """A trade that the platform closed closes the payment, and the order gets another one."""
     pay_id = s.opened(store)
-    assert s.take(store, pay_id, p.TRADE_CLOSED).success
+    assert s.take(store, pay_id, TradeStatus.TRADE_CLOSED).success
     row = payment(store, pay_id)
-    assert (row["is_paid"], row["close_time"], row["open_order_id"]) == (PAY_CLOSED, NOON, None)
+    assert (row["is_paid"], row["close_time"], row["open_order_id"]) == (
+        PaymentState.CLOSED,
+        NOON,
+        None,
+    )
     assert row["next_check"] is None
     again = s.opened(store)
     assert again != pay_id
@@ -138,15 +149,22 @@ def test_given_up_it_may_be_paid_anew(store: Store) -> None:
 def test_a_second_payment_of_an_order_goes_back(store: Store) -> None:
     """Where two payments of an order were paid, the first pays for it, the second is refunded."""
     first = s.opened(store)
-    s.take(store, first, p.TRADE_CLOSED)
+    s.take(store, first, TradeStatus.TRADE_CLOSED)
     second = s.opened(store)
     assert s.take(store, second).success
     assert s.take(store, first).success  # the platform took it after all
 
-    assert [payment(store, pay_id)["is_paid"] for pay_id in (first, second)] == [PAY_PAID, PAY_PAID]
+    assert [payment(store, pay_id)["is_paid"] for pay_id in (first, second)] == [
+        PaymentState.PAID,
+        PaymentState.PAID,
+    ]
     assert store.emitted() == [("paid", str(ORDER))]
     refund = store.row("trade_refund")
-    assert (refund["pay_id"], refund["amount"], refund["state"]) == (first, AMOUNT, REFUND_OPEN)
+    assert (refund["pay_id"], refund["amount"], refund["state"]) == (
+        first,
+        AMOUNT,
+        RefundState.OPEN,
+    )
 
     s.end(store, event=m.OrderReturned)  # and now the order itself goes back
     assert [row["pay_id"] for row in store.rows("trade_refund")] == [first, second]
@@ -174,7 +192,11 @@ def test_an_ended_order_closes_its_open_payment(store: Store) -> None:
     pay_id = s.opened(store)
     s.end(store)
     row = payment(store, pay_id)
-    assert (row["is_paid"], row["close_time"], row["open_order_id"]) == (PAY_CLOSED, NOON, None)
+    assert (row["is_paid"], row["close_time"], row["open_order_id"]) == (
+        PaymentState.CLOSED,
+        NOON,
+        None,
+    )
     assert row["next_check"] == store.wall_ms()
     assert store.rows("trade_refund") == []
 
@@ -185,7 +207,7 @@ def test_money_that_comes_after_the_end_goes_back(store: Store) -> None:
     s.end(store)
     assert s.take(store, pay_id).success
     assert s.take(store, pay_id).success
-    assert payment(store, pay_id)["is_paid"] == PAY_PAID
+    assert payment(store, pay_id)["is_paid"] == PaymentState.PAID
     refund = store.row("trade_refund")
     assert (refund["pay_id"], refund["order_id"], refund["amount"]) == (pay_id, ORDER, AMOUNT)
     assert (accepted(store), store.emitted()) == ("blocked", [])
@@ -218,7 +240,7 @@ def test_a_refund_is_told_once_the_platform_has_answered(store: Store) -> None:
         store.run(steps.finish_refund, s.answered(refund))
         store.wait(60)
     row = store.row("trade_refund")
-    assert (row["state"], row["refund_time"]) == (REFUNDED, NOON)
+    assert (row["state"], row["refund_time"]) == (RefundState.REFUNDED, NOON)
     assert store.emitted() == [("paid", str(ORDER)), ("refunded", str(ORDER))]
     event = m.OrderRefunded.model_validate_json(store.rows("trade_mq_producer")[1]["body"])
     assert (event.pay_id, event.refund_id, event.amount) == (
@@ -233,7 +255,11 @@ def test_a_payment_is_found_with_its_refund(store: Store) -> None:
     refund = s.refunding(store)
     query = p.FindPayment(pay_id=refund["pay_id"])
     payment_ = store.run(steps.find_payment, query).data
-    assert (payment_.order_id, payment_.pay_amount, payment_.is_paid) == (ORDER, AMOUNT, PAY_PAID)
+    assert (payment_.order_id, payment_.pay_amount, payment_.is_paid) == (
+        ORDER,
+        AMOUNT,
+        PaymentState.PAID,
+    )
     assert (payment_.refund_id, payment_.refund_time) == (refund["refund_id"], None)
     store.run(steps.finish_refund, s.answered(refund))
     assert store.run(steps.find_payment, query).data.refund_time == NOON
@@ -298,7 +324,7 @@ def test_a_trouble_is_kept_until_the_platform_answers(store: Store) -> None:
     nothing new does not end it."""
     pay_id = s.opened(store)
     trouble(store, claimed(store))
-    s.take(store, pay_id, p.WAIT_BUYER_PAY)
+    s.take(store, pay_id, TradeStatus.WAIT_BUYER_PAY)
     assert payment(store, pay_id)["last_error"] == "it is away"
     due = claimed(store)
     assert due.troubled
@@ -308,7 +334,7 @@ def test_a_trouble_is_kept_until_the_platform_answers(store: Store) -> None:
 
 OVERTAKEN = {
     "paid": lambda store, pay_id: s.take(store, pay_id),
-    "closed at the platform": lambda store, pay_id: s.take(store, pay_id, p.TRADE_CLOSED),
+    "closed at the platform": lambda store, pay_id: s.take(store, pay_id, TradeStatus.TRADE_CLOSED),
     "closed by its order": lambda store, _: s.end(store),
     "given up": lambda store, pay_id: store.run(manual.give_up_payment, StuckItem(number=pay_id)),
     "claimed by another": lambda store, _: claimed(store),
@@ -360,7 +386,7 @@ def test_a_closed_payment_is_asked_about_until_the_last_word(store: Store) -> No
     pay_id = s.opened(store)
     s.end(store)
     assert store.run(retries.find_due_checks, DUE) == [pay_id]
-    s.take(store, pay_id, p.TRADE_CLOSED)
+    s.take(store, pay_id, TradeStatus.TRADE_CLOSED)
     assert store.run(retries.find_due_checks, DUE) == []
 
 
@@ -368,8 +394,8 @@ def test_a_trade_that_opens_after_the_end_is_closed(store: Store) -> None:
     """The order ended while the trade was being opened: the platform is asked to close it."""
     pay_id = s.opened(store)
     s.end(store)
-    s.take(store, pay_id, p.TRADE_CLOSED, trade_no=None)
-    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    s.take(store, pay_id, TradeStatus.TRADE_CLOSED, trade_no=None)
+    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=TradeStatus.WAIT_BUYER_PAY)
     answer = store.run(steps.note_trade, trade)
     assert answer.code == Code.ORDER_NOT_PAYABLE
     assert store.run(retries.find_due_checks, DUE) == [pay_id]
@@ -380,7 +406,7 @@ def test_what_was_given_up_stays_so_though_its_trade_opens(store: Store) -> None
     pay_id = s.opened(store)
     s.end(store)
     assert store.run(manual.give_up_payment, StuckItem(number=pay_id)).success
-    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=TradeStatus.WAIT_BUYER_PAY)
     store.run(steps.note_trade, trade)
     assert store.run(retries.find_due_checks, DUE) == []
     assert payment(store, pay_id)["last_error"] == "given up by hand"
@@ -390,7 +416,7 @@ def test_what_was_given_up_stays_so_though_its_trade_opens(store: Store) -> None
     ("what", "code"),
     [
         (s.take, Code.PAYMENT_ALREADY_PAID),
-        (lambda store, pay_id: s.take(store, pay_id, p.TRADE_CLOSED), Code.PAYMENT_ERROR),
+        (lambda store, pay_id: s.take(store, pay_id, TradeStatus.TRADE_CLOSED), Code.PAYMENT_ERROR),
         (lambda store, _: s.end(store), Code.ORDER_NOT_PAYABLE),
         (lambda *_: None, Code.SUCCESS),
     ],
@@ -402,7 +428,7 @@ def test_whether_a_payment_is_open_is_said_with_its_trade(
     """Who opens a payment is told what became of it meanwhile, from the row that decides."""
     pay_id = s.opened(store)
     what(store, pay_id)
-    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=p.WAIT_BUYER_PAY)
+    trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=TradeStatus.WAIT_BUYER_PAY)
     assert store.run(steps.note_trade, trade).code == code
 
 
@@ -418,7 +444,7 @@ def test_any_order_of_moves(open_store: OpenStore, moves: list[tuple[str, int]])
     for move, which in moves:
         _make(store, move, which, opened)
     ended = bool({"cancelled", "returned"} & {move for move, _ in moves})
-    paid = {row["pay_id"] for row in store.rows("trade_pay", is_paid=PAY_PAID)}
+    paid = {row["pay_id"] for row in store.rows("trade_pay", is_paid=PaymentState.PAID)}
     refunds = store.rows("trade_refund")
     back = {row["pay_id"] for row in refunds}
     assert len(refunds) == len(back)
@@ -427,7 +453,7 @@ def test_any_order_of_moves(open_store: OpenStore, moves: list[tuple[str, int]])
     assert len(standing) == (0 if ended else min(len(paid), 1))
     topics = [topic for topic, _ in store.emitted()]
     assert topics.count("paid") <= 1
-    assert topics.count("refunded") == len(store.rows("trade_refund", state=REFUNDED))
+    assert topics.count("refunded") == len(store.rows("trade_refund", state=RefundState.REFUNDED))
     assert len([row for row in store.rows("trade_pay") if row["open_order_id"]]) <= 1
 
 
@@ -444,9 +470,9 @@ def _make(store: Store, move: str, which: int, opened: list[int]) -> None:
             store.run(steps.finish_refund, s.answered(row))
     elif opened:
         status = {
-            "success": p.TRADE_SUCCESS,
-            "closed": p.TRADE_CLOSED,
-            "waiting": p.WAIT_BUYER_PAY,
+            "success": TradeStatus.TRADE_SUCCESS,
+            "closed": TradeStatus.TRADE_CLOSED,
+            "waiting": TradeStatus.WAIT_BUYER_PAY,
         }[move]
         pay_id = opened[which % len(opened)]
         assert s.take(store, pay_id, status, trade_no=str(pay_id)).success

@@ -24,7 +24,7 @@ from labkit.runtime.rpc.contract import methods_of
 from labkit.shop import pay_messages as p
 from labkit.shop.pay import flows
 from labkit.shop.pay.contract import PayService
-from labkit.shop.tables import PAY_OPEN, PAY_PAID
+from labkit.shop.states import PaymentState
 from labkit.web.payments import pay_web
 from tests.support.payworld import AMOUNT, PayWorld
 from tests.support.store import OpenStore
@@ -90,11 +90,11 @@ class Payment:
 
     def is_taken_once(self) -> None:
         """The genuine callback succeeds; replayed it succeeds too, and changes nothing."""
-        assert self.row()["is_paid"] == PAY_OPEN
+        assert self.row()["is_paid"] == PaymentState.OPEN
         body = urlencode(self.fields).encode()
         answer = self.post(body)
         assert (answer.status_code, answer.text) == (200, "success")
-        assert self.row()["is_paid"] == PAY_PAID
+        assert self.row()["is_paid"] == PaymentState.PAID
         after = self.world.stores["pay"].everything()
         answer = self.post(body)
         assert (answer.status_code, answer.text) == (200, "success")
@@ -253,7 +253,7 @@ def test_a_callback_of_one_payment_does_not_pay_another(world: PayWorld) -> None
     """The original let a payment for A mark B paid: the number is signed, and is what counts."""
     mine, other = Payment(world), Payment(world)
     mine.is_refused(mine.fields | {"out_trade_no": str(other.pay_id)})
-    assert other.row()["is_paid"] == PAY_OPEN
+    assert other.row()["is_paid"] == PaymentState.OPEN
     other.is_refused(other.signed(out_trade_no=str(mine.pay_id)), status=(422,))
 
 
