@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from labkit.runtime.db.transaction import Transaction
     from labkit.runtime.errors import Unknown
     from labkit.runtime.messaging.dead_letters import StuckItem
+    from labkit.runtime.messaging.deadlines import Deadline
     from labkit.runtime.messaging.inbox import DeadLetter, given_up
     from labkit.runtime.registry.ids import first_of
     from labkit.runtime.rpc.contract import ServedBy
@@ -34,6 +35,7 @@ _ROOMS = {
     "db.transaction": ("Transaction",),
     "errors": ("Unknown",),
     "messaging.dead_letters": ("StuckItem",),
+    "messaging.deadlines": ("Deadline",),
     "messaging.inbox": ("DeadLetter", "given_up"),
     "registry.ids": ("first_of",),
     "rpc.contract": ("ServedBy",),
@@ -49,6 +51,7 @@ __all__ = [
     "Backoff",
     "CauseText",
     "DeadLetter",
+    "Deadline",
     "EnumInteger",
     "Event",
     "Moment",

@@ -18,6 +18,7 @@ from labkit.runtime.messaging import dead_letters, inbox, outbox
 from labkit.runtime.messaging.admin import AdminService, Edge
 from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.dead_letters import StuckItem
+from labkit.runtime.messaging.deadlines import RUNTIME_DEADLINES
 from labkit.runtime.messaging.outbox import Groups
 from labkit.runtime.messaging.ports import Broker
 from labkit.runtime.messaging.reading import LostQuery, Reading
@@ -148,8 +149,9 @@ class Runtime:
         self._server.add(AdminService, desk)
         self.announce(await self._server.start())
         self._consumer.start()
+        deadlines = (*RUNTIME_DEADLINES, *self.service.deadlines)
         works = {
-            "relay": relay.run(self._database, self._groups),
+            "relay": relay.run(self._database, self._groups, deadlines),
             "retries": self._consumer.run_retries(),
             "health": self._server.keep_health(critical.stuck),
             **{sweep.name: self._sweep(sweep) for sweep in self.service.sweeps},

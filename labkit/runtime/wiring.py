@@ -6,7 +6,8 @@ from typing import Any
 
 from labkit.results import Result
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
-from labkit.runtime.messaging import dead_letters, inbox, outbox
+from labkit.runtime.messaging import addresses, dead_letters, inbox, outbox
+from labkit.runtime.messaging.deadlines import Deadline
 from labkit.runtime.rpc.contract import calls_of, methods_of
 from labkit.runtime.steps import Event, Flow, Step
 
@@ -18,7 +19,7 @@ _RUNTIME_STEPS = (
     outbox.mark_missing,
     outbox.postpone,
     outbox.hurry,
-    outbox.readdress,
+    addresses.readdress,
     inbox.keep_failure,
     dead_letters.give_up,
     dead_letters.take_back,
@@ -39,6 +40,7 @@ class Service:
         sweeps: flows that run again and again.
         by_hand: `give_up` and `take_back` → the step that does it with what is stuck here and is no
             event.
+        deadlines: the columns of its own tables that say when something is tried again.
         calls: name in what its flows are handed → contract of another service.
         leaves: methods of those contracts that its flows leave to others.
         emits: the events that its steps tell.
@@ -53,6 +55,7 @@ class Service:
     steps: tuple[Step[Any, Any], ...] = ()
     sweeps: tuple[Flow[Any, None], ...] = ()
     by_hand: Mapping[str, Step[Any, Result[None]]] = field(default_factory=dict)
+    deadlines: tuple[Deadline, ...] = ()
     calls: Mapping[str, type] = field(default_factory=dict)
     leaves: tuple[str, ...] = ()
     emits: tuple[type[Event], ...] = ()

@@ -1,6 +1,6 @@
 """Who does what, as data: service → contract, methods, handlers. A notebook can print it."""
 
-from labkit.runtime import DeadLetter, Service
+from labkit.runtime import DeadLetter, Deadline, Service
 from labkit.shop import coupons, goods, log, users
 from labkit.shop.contracts import (
     CouponService,
@@ -17,6 +17,8 @@ from labkit.shop.pay import manual, polling, retries
 from labkit.shop.pay import steps as payments
 from labkit.shop.pay.context import PayShop
 from labkit.shop.pay.contract import PayService
+from labkit.shop.states import RefundState
+from labkit.shop.tables import pay, refund
 
 SERVICES = {
     service.name: service
@@ -83,6 +85,10 @@ SERVICES = {
                 "give_up": manual.give_up_payment,
                 "take_back": manual.take_back_payment,
             },
+            deadlines=(
+                Deadline(pay.c.next_check, pay.c.next_check.is_not(None)),
+                Deadline(refund.c.next_try, refund.c.state == RefundState.OPEN),
+            ),
             calls={"orders": OrderService, "goods": GoodsService, "platform": PaymentPlatform},
             leaves=(
                 "open_order",

@@ -7,8 +7,9 @@ from course.bugs.bug import bug
 from labkit.runtime.db.tables import SENT, SETTLED
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging import outbox
+from labkit.runtime.messaging.addresses import Subscriptions
 from labkit.runtime.messaging.audit import Findings, PatientAdmin
-from labkit.runtime.messaging.outbox import OutboxMessage, Wiring
+from labkit.runtime.messaging.outbox import OutboxMessage
 
 settled_without_a_new_group = bug(
     "settled-without-a-new-group",
@@ -33,8 +34,8 @@ addressed_at_the_start_only = bug(
 )
 
 
-@addressed_at_the_start_only.replaces("labkit.runtime.messaging.outbox:lacks_addresses")
-def _(_tx: Transaction, _wiring: Wiring) -> bool:
+@addressed_at_the_start_only.replaces("labkit.runtime.messaging.addresses:lacks_addresses")
+def _(_tx: Transaction, _subscriptions: Subscriptions) -> bool:
     return False
 
 

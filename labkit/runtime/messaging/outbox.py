@@ -1,11 +1,11 @@
-"""The transactional outbox: events leave with the transaction that they tell of, or not at all.
+"""The transactional outbox: an event leaves with the transaction that emits it, or not at all.
 
 A row is written in the business transaction and stays until every consumer group that must have
 the event says that it has an inbox row for it. The broker in between may lose, repeat and reorder
 as it likes: the guarantee is end to end (Saltzer, Reed and Clark, 1984), from database to database.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,8 +18,10 @@ from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import GIVEN_UP, SENT, SETTLED, UNSENT, outbox
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Event, step
+from labkit.settings import Settings
 
 _BATCH = 100
+_MAX_POSTPONED_S = 60.0  # far more than `postpone` is ever asked for
 _MISSING = "lost by the broker, or not read yet"
 _FOREIGN = (
     "another message has this id in {groups}: the id was made twice; what this one says is not "
@@ -41,8 +43,7 @@ _ROW = select(
     outbox.c.trace,
     outbox.c.tries,
 )
-_OPEN = outbox.c.status.in_((UNSENT, SENT, GIVEN_UP))  # not `!=`, so that an index finds them
-#: What a group lacked, it may lack still: only the next audit knows.
+#: A group lacked it, and may lack it still: only the next audit knows.
 _LACKED = outbox.c.last_error.endswith(_MISSING)
 
 
@@ -84,19 +85,6 @@ class OutboxMessage:
     tries: int = 0
 
 
-@dataclass(frozen=True)
-class Wiring:
-    """Who must have which events, as one release of a service knows it.
-
-    Attributes:
-        groups: topic → consumer groups.
-        since: the lowest id of events that are looked at though they are settled.
-    """
-
-    groups: Groups
-    since: int
-
-
 class Postpone(Message):
     """Events that could not be sent or settled now, and why; they are tried again."""
 
@@ -110,7 +98,7 @@ class MissingFrom(Message):
     """Events that some groups do not have, though the broker had acknowledged them.
 
     Attributes:
-        event_ids: which.
+        event_ids: the events.
         groups: that have no inbox row for them.
         foreign: groups that have another message under their ids.
     """
@@ -118,6 +106,11 @@ class MissingFrom(Message):
     event_ids: tuple[int, ...]
     groups: tuple[str, ...] = ()
     foreign: tuple[str, ...] = ()
+
+
+def longest_delay_s(settings: Settings) -> float:
+    """Return the longest time by which a row's next try is postponed."""
+    return max(settings.audit_delay * _AUDITS.longest, settings.outbox_lease, _MAX_POSTPONED_S)
 
 
 def writer(groups: Groups) -> Callable[[Transaction], None]:
@@ -151,7 +144,7 @@ def writer(groups: Groups) -> Callable[[Transaction], None]:
 def message_of(
     event_id: int, event: Event, groups: tuple[str, ...], trace: str = ""
 ) -> OutboxMessage:
-    """What is sent for an event that was just committed, without reading it back."""
+    """Return the message of an event that was just committed, without reading it back."""
     return OutboxMessage(
         event_id,
         event.topic,
@@ -165,7 +158,7 @@ def message_of(
 
 @step(reads=True)
 def is_due(tx: Transaction, _command: None) -> bool:
-    """Whether there is anything to claim: looking costs less than claiming nothing."""
+    """Return True if there is anything to claim: looking costs less than claiming nothing."""
     return tx.first(_due(tx.wall_ms)) is not None
 
 
@@ -183,7 +176,7 @@ def claim_unsettled(tx: Transaction, _command: None) -> list[OutboxMessage]:
 
 @step()
 def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
-    """The broker acknowledged: audit the subscribers a little later, then later and later."""
+    """Mark messages that the broker acknowledged; the audit follows, each time a little later."""
     delay_ms = int(tx.settings.audit_delay * 1000)
     for event_id in event_ids:
         random_ms = int(delay_ms * _AUDITS.draw())
@@ -192,37 +185,37 @@ def mark_sent(tx: Transaction, event_ids: list[int]) -> None:
 
 @step()
 def mark_settled(tx: Transaction, audited: list[OutboxMessage]) -> None:
-    """Every group that must have the event has an inbox row for it: the end of its way.
+    """Settle events: every group that must have them has an inbox row for them.
 
     An event that was addressed to another group since its groups were asked stays as it is.
     """
-    free = set(_not_held(tx, [parcel.event_id for parcel in audited]))
-    for parcel in audited:
-        if parcel.event_id in free:
-            tx.expect_update(_settled(parcel.event_id, ",".join(parcel.groups), tx.now))
+    free = set(_not_held(tx, [message.event_id for message in audited]))
+    for message in audited:
+        if message.event_id in free:
+            tx.expect_update(_settled(message.event_id, ",".join(message.groups), tx.now))
 
 
 @step()
-def mark_missing(tx: Transaction, lacking: MissingFrom) -> None:
-    """A group lacks what the broker had acknowledged: send again, now.
+def mark_missing(tx: Transaction, missing: MissingFrom) -> None:
+    """Make events due now that a group lacks though the broker had acknowledged them.
 
-    How often that was in vain is counted from the first time: other trouble puts off no audit.
-    Where each of them has another message under the id, sending again is of no use: only a person
-    can do what it says, so it is given up with that cause.
+    The row counts from the first time how often that was in vain: other trouble postpones no audit.
+    If each of the groups has another message under the id, sending again is of no use: only a
+    person can do what the message says, so it is given up with that cause.
     """
-    if not lacking.groups:
-        error = _FOREIGN.format(groups=", ".join(lacking.foreign))
-        _move(tx, lacking.event_ids, SENT, status=GIVEN_UP, last_error=error)
+    if not missing.groups:
+        error = _FOREIGN.format(groups=", ".join(missing.foreign))
+        _move(tx, missing.event_ids, SENT, status=GIVEN_UP, last_error=error)
         return
     tries = case((_LACKED, outbox.c.tries + 1), else_=1)
     again = {"status": UNSENT, "next_try": tx.wall_ms, "tries": tries}
-    error = f"not in {', '.join(lacking.groups)}: {_MISSING}"
-    _move(tx, lacking.event_ids, SENT, **again, last_error=error)
+    error = f"not in {', '.join(missing.groups)}: {_MISSING}"
+    _move(tx, missing.event_ids, SENT, **again, last_error=error)
 
 
 @step()
 def postpone(tx: Transaction, command: Postpone) -> None:
-    """Sending or auditing failed: try again later, and keep the cause for people to see."""
+    """Postpone events that could not be sent or audited, and keep the cause for people to see."""
     unit_ms = int(command.delay * 1000)
     later = tx.wall_ms + _POSTPONED.in_sql(outbox.c.tries, unit_ms, unit_ms)
     _move(
@@ -237,46 +230,11 @@ def postpone(tx: Transaction, command: Postpone) -> None:
 
 @step()
 def hurry(tx: Transaction, event_id: int) -> bool:
-    """Make an event's next try due now; False where it is not in this outbox or settled."""
+    """Make an event due now; return False if it is settled, or not in this outbox."""
     waits = (outbox.c.event_id == event_id) & (outbox.c.status != SETTLED)
     status = case((outbox.c.status == GIVEN_UP, UNSENT), else_=outbox.c.status)
-    now = update(outbox).where(waits).values(next_try=tx.wall_ms, status=status)
-    return bool(tx.execute(now).rowcount)
-
-
-@step(reads=True)
-def lacks_addresses(tx: Transaction, wiring: Wiring) -> bool:
-    """Return True if a group was wired that an event is not addressed to."""
-    return any(True for _ in _addresses(tx, wiring))
-
-
-@step()
-def readdress(tx: Transaction, wiring: Wiring) -> None:
-    """Address events to the groups that were wired since they were written, too.
-
-    That is what is not settled, and what was written and settled just now: an instance of an
-    earlier release beside this one does so without asking whom it does not know. A group that is
-    wired no more keeps what was addressed to it: a start with the wrong wiring must not lose
-    anything.
-    """
-    reopened = {"status": SENT, "settled_time": None, "next_try": tx.wall_ms}
-    for these, groups in _addresses(tx, wiring):
-        tx.execute(update(outbox).where(these, _OPEN).values(groups=groups))
-        settled = update(outbox).where(these, outbox.c.status == SETTLED)
-        tx.execute(settled.values(groups=groups, **reopened))
-
-
-def _addresses(tx: Transaction, wiring: Wiring) -> Iterator[tuple[Any, str]]:
-    """Find the events that are not addressed to all groups of their topic, and to whom they are."""
-    for which in (_OPEN, outbox.c.event_id >= wiring.since):
-        kinds = select(outbox.c.topic, outbox.c.groups).where(which).distinct()
-        for row in tx.execute(kinds).all():
-            topic, written = row.topic, row.groups
-            known = [group for group in written.split(",") if group]
-            added = [group for group in wiring.groups.get(topic, ()) if group not in known]
-            if added:
-                alike = (outbox.c.topic == topic) & (outbox.c.groups == written)
-                yield which & alike, ",".join(known + added)
+    due_now = update(outbox).where(waits).values(next_try=tx.wall_ms, status=status)
+    return bool(tx.execute(due_now).rowcount)
 
 
 def _claim(tx: Transaction, status: int) -> list[OutboxMessage]:
@@ -288,21 +246,24 @@ def _claim(tx: Transaction, status: int) -> list[OutboxMessage]:
     if ids:
         until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
         tx.execute(update(outbox).where(outbox.c.event_id.in_(ids)).values(next_try=until))
-    return [_parcel(row) for row in rows]
+    return [_message(row) for row in rows]
 
 
-def _move(tx: Transaction, event_ids: Any, old: int, **values: Any) -> None:
-    these = outbox.c.event_id.in_(_not_held(tx, event_ids)) & (outbox.c.status == old)
-    tx.execute(update(outbox).where(these).values(**values))
+def _move(tx: Transaction, event_ids: tuple[int, ...], old: int, **values: Any) -> None:
+    movable = outbox.c.event_id.in_(_not_held(tx, event_ids)) & (outbox.c.status == old)
+    tx.execute(update(outbox).where(movable).values(**values))
 
 
-def _not_held(tx: Transaction, event_ids: Any) -> list[int]:
-    """Those whose rows nobody holds; the others are claimed again when their lease is over."""
-    these = select(outbox.c.event_id).where(outbox.c.event_id.in_(event_ids))
-    return list(tx.execute(these.with_for_update(skip_locked=True)).scalars())
+def _not_held(tx: Transaction, event_ids: Iterable[int]) -> list[int]:
+    """Return the events whose rows nobody holds.
+
+    The others are claimed again when their lease is over.
+    """
+    free = select(outbox.c.event_id).where(outbox.c.event_id.in_(event_ids))
+    return list(tx.execute(free.with_for_update(skip_locked=True)).scalars())
 
 
-def _parcel(row: Row[Any]) -> OutboxMessage:
+def _message(row: Row[Any]) -> OutboxMessage:
     groups = tuple(group for group in row.groups.split(",") if group)
     return OutboxMessage(
         row.event_id,

@@ -11,9 +11,11 @@ from labkit.runtime.clock import Clock, MachineClock
 from labkit.runtime.db.tables import SENT, UNSENT
 from labkit.runtime.injection.failpoints import Failpoints, Refused
 from labkit.runtime.injection.messages import MessageFaults
-from labkit.runtime.messaging import audit, outbox
+from labkit.runtime.messaging import addresses, audit, outbox
+from labkit.runtime.messaging.addresses import Subscriptions
 from labkit.runtime.messaging.admin import AdminService
-from labkit.runtime.messaging.outbox import Groups, OutboxMessage, Postpone, Wiring
+from labkit.runtime.messaging.deadlines import Deadline
+from labkit.runtime.messaging.outbox import Groups, OutboxMessage, Postpone
 from labkit.runtime.messaging.ports import Broker, BrokerError, StepRunner
 from labkit.runtime.registry.ids import first_of
 from labkit.runtime.telemetry import tracing
@@ -62,9 +64,18 @@ class Relay:
         self._addressed_ms, self._address_at = clock.wall_ms(), 0.0
         self._sending: dict[int, asyncio.Task[None]] = {}
 
-    async def run(self, database: StepRunner, groups: Groups) -> None:
-        """Work until cancelled: what commits hand over, what was left behind, what is unsettled."""
+    async def run(
+        self, database: StepRunner, groups: Groups, deadlines: tuple[Deadline, ...] = ()
+    ) -> None:
+        """Work until cancelled: what commits hand over, what was left behind, what is unsettled.
+
+        Args:
+            database: of the service; the outbox lies in it.
+            groups: topic → the consumer groups that must have its events.
+            deadlines: what is tried again in the database.
+        """
         self._database = database
+        self._deadlines = deadlines
         while True:
             try:
                 while await self._is_due(groups):
@@ -106,9 +117,10 @@ class Relay:
         since it looked last, settled or not.
         """
         began_ms, is_first = self._clock.wall_ms(), self._address_at == 0
-        wiring = Wiring(groups, first_of(self._addressed_ms - _COMMITTED_MS))
-        if is_first or await self._database.run(outbox.lacks_addresses, wiring):
-            await self._database.run(outbox.readdress, wiring)
+        since = first_of(self._addressed_ms - _COMMITTED_MS)
+        subscriptions = Subscriptions(groups, since, self._deadlines if is_first else ())
+        if is_first or await self._database.run(addresses.lacks_addresses, subscriptions):
+            await self._database.run(addresses.readdress, subscriptions)
         self._addressed_ms = began_ms
         self._address_at = self._clock.monotonic() + self._audit_delay / 2
 

@@ -6,10 +6,11 @@ import pytest
 
 from labkit.runtime.db.tables import GIVEN_UP, SENT, SETTLED, UNSENT
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.messaging import dead_letters, outbox
+from labkit.runtime.messaging import addresses, dead_letters, outbox
+from labkit.runtime.messaging.addresses import Subscriptions
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import DeadLetter
-from labkit.runtime.messaging.outbox import OutboxMessage, Postpone, Wiring, message_of
+from labkit.runtime.messaging.outbox import OutboxMessage, Postpone, message_of
 from labkit.runtime.steps import Event, step
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import GROUPS
@@ -229,7 +230,7 @@ def test_an_event_is_not_settled_without_a_group_that_was_wired_meanwhile(store:
     """An earlier release asked whom it knows; a later one addressed the event to one more."""
     ids = sent(store)
     asked = audited(store, *ids)
-    store.run(outbox.readdress, Wiring(WITH_FRAUD, since=ids[0] + 1))
+    store.run(addresses.readdress, Subscriptions(WITH_FRAUD, since=ids[0] + 1))
     store.run(outbox.mark_settled, asked)
     row = store.row("trade_mq_producer")
     assert (row["status"], row["groups"].split(",")[-1]) == (SENT, "fraud")
@@ -241,31 +242,31 @@ def test_what_an_earlier_release_settled_just_now_is_opened_again(store: Store) 
     """It wrote and settled an event beside a later one, which finds that and has it audited."""
     ids = sent(store)
     store.run(outbox.mark_settled, audited(store, *ids))
-    wiring = Wiring(WITH_FRAUD, since=ids[0])
-    assert store.run(outbox.lacks_addresses, wiring) is True
-    store.run(outbox.readdress, wiring)
+    subscriptions = Subscriptions(WITH_FRAUD, since=ids[0])
+    assert store.run(addresses.lacks_addresses, subscriptions) is True
+    store.run(addresses.readdress, subscriptions)
     row = store.row("trade_mq_producer")
     assert (row["status"], row["settled_time"], addressed(store)[-1]) == (SENT, None, "fraud")
     assert ids_of(store.run(outbox.claim_unsettled, None)) == ids
-    assert store.run(outbox.lacks_addresses, wiring) is False
+    assert store.run(addresses.lacks_addresses, subscriptions) is False
 
 
 def test_what_was_settled_long_ago_stays_so(store: Store) -> None:
     """A group that is wired now has no claim to what was over before."""
     ids = sent(store)
     store.run(outbox.mark_settled, audited(store, *ids))
-    wiring = Wiring(WITH_FRAUD, since=ids[0] + 1)
-    assert store.run(outbox.lacks_addresses, wiring) is False
+    subscriptions = Subscriptions(WITH_FRAUD, since=ids[0] + 1)
+    assert store.run(addresses.lacks_addresses, subscriptions) is False
     before = store.everything()
-    store.run(outbox.readdress, wiring)
+    store.run(addresses.readdress, subscriptions)
     assert store.everything() == before
 
 
 def test_a_group_that_is_wired_no_more_keeps_its_events(store: Store) -> None:
     """A start with the wrong wiring loses nothing."""
     emit(store)
-    wiring = Wiring({"order_cancel": ("fraud",)}, since=0)
-    store.run(outbox.readdress, wiring)
+    subscriptions = Subscriptions({"order_cancel": ("fraud",)}, since=0)
+    store.run(addresses.readdress, subscriptions)
     assert addressed(store) == [*GROUPS["order_cancel"], "fraud"]
 
 
