@@ -25,7 +25,7 @@ def _use(coupon_id: int, user_id: int, price: int, order_id: int, now: datetime)
 
 
 @statement
-def _give_back(order_id: int) -> Executable:
+def _restore(order_id: int) -> Executable:
     unused = {"is_used": 0, "order_id": None, "used_time": None}
     return update(coupon).where(coupon.c.order_id == order_id).values(unused)
 
@@ -74,7 +74,7 @@ def return_coupon(tx: Transaction, event: Event) -> None:
     if undo(tx, "use_coupon", event.order_id) is None:
         return
     used = tx.run(_used(event.order_id)).single()
-    tx.expect_update(_give_back(event.order_id))
+    tx.expect_update(_restore(event.order_id))
     _log(tx, event.order_id, LogDirection.RETURN, used.coupon_id, used.user_id, used.coupon_price)
 
 

@@ -13,19 +13,19 @@ from labkit.shop.tables import goods, number_log
 
 
 @statement
-def _take(goods_id: int, pieces: int) -> Executable:
+def _deduct(goods_id: int, pieces: int) -> Executable:
     enough = (goods.c.goods_id == goods_id) & (goods.c.goods_number >= pieces)
     return update(goods).where(enough).values(goods_number=goods.c.goods_number - pieces)
 
 
 @statement
-def _give_back(goods_id: int, pieces: int) -> Executable:
+def _return(goods_id: int, pieces: int) -> Executable:
     more = goods.c.goods_number + pieces
     return update(goods).where(goods.c.goods_id == goods_id).values(goods_number=more)
 
 
 @statement
-def _taken(order_id: int) -> Executable:
+def _deducted(order_id: int) -> Executable:
     taken = (number_log.c.order_id == order_id) & (number_log.c.direction == LogDirection.DEDUCT)
     return select(number_log.c.goods_id).where(taken)
 
@@ -52,7 +52,7 @@ def deduct_stock(tx: Transaction, command: DeductStock) -> Result[None]:
     operation = claim(tx, "deduct_stock", command)
     if operation.previous_result:
         return operation.previous_result
-    if not tx.expect_update(_take(command.goods_id, command.goods_number)):
+    if not tx.expect_update(_deduct(command.goods_id, command.goods_number)):
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
     _log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
@@ -65,8 +65,8 @@ def return_stock(tx: Transaction, event: Event) -> None:
     pieces = undo(tx, "deduct_stock", event.order_id)
     if pieces is None:
         return
-    goods_id = tx.run(_taken(event.order_id)).single().goods_id
-    tx.expect_update(_give_back(goods_id, pieces))
+    goods_id = tx.run(_deducted(event.order_id)).single().goods_id
+    tx.expect_update(_return(goods_id, pieces))
     _log(tx, goods_id, event.order_id, LogDirection.RETURN, pieces)
 
 

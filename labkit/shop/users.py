@@ -15,19 +15,19 @@ _CENTS_A_POINT = 100
 
 
 @statement
-def _take(user_id: int, cents: int) -> Executable:
+def _deduct(user_id: int, cents: int) -> Executable:
     enough = (user.c.user_id == user_id) & (user.c.user_money >= cents)
     return update(user).where(enough).values(user_money=user.c.user_money - cents)
 
 
 @statement
-def _give_back(user_id: int, cents: int) -> Executable:
+def _return(user_id: int, cents: int) -> Executable:
     more = user.c.user_money + cents
     return update(user).where(user.c.user_id == user_id).values(user_money=more)
 
 
 @statement
-def _taken(order_id: int) -> Executable:
+def _deducted(order_id: int) -> Executable:
     taken = (money_log.c.order_id == order_id) & (money_log.c.money_log_type == AccountLogType.PAID)
     return select(money_log.c.user_id).where(taken)
 
@@ -63,7 +63,7 @@ def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[None]:
     operation = claim(tx, "deduct_balance", command)
     if operation.previous_result:
         return operation.previous_result
-    if not tx.expect_update(_take(command.user_id, command.money_paid)):
+    if not tx.expect_update(_deduct(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     _log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, command.money_paid)
@@ -76,8 +76,8 @@ def return_balance(tx: Transaction, event: Event) -> None:
     cents = undo(tx, "deduct_balance", event.order_id)
     if cents is None:
         return
-    user_id = tx.run(_taken(event.order_id)).single().user_id
-    tx.expect_update(_give_back(user_id, cents))
+    user_id = tx.run(_deducted(event.order_id)).single().user_id
+    tx.expect_update(_return(user_id, cents))
     _log_money(tx, user_id, event.order_id, AccountLogType.REFUNDED, cents)
 
 

@@ -9,7 +9,7 @@ def deduct_stock(tx, command):
     operation = claim(tx, "deduct_stock", command)
     if operation.previous_result:
         return operation.previous_result
-    if not tx.expect_update(_take(command.goods_id, command.goods_number)):
+    if not tx.expect_update(_deduct(command.goods_id, command.goods_number)):
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
     _log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
@@ -44,8 +44,8 @@ async def _mark_sent(self, message):
 def fix_5():
     """The condition belongs into the update: what was seen before may be sold by now."""
     return {
-        "goods._take": """
-def _take(goods_id, pieces):
+        "goods._deduct": """
+def _deduct(goods_id, pieces):
     enough = (goods.c.goods_id == goods_id) & (goods.c.goods_number >= pieces)
     return update(goods).where(enough).values(goods_number=goods.c.goods_number - pieces)
 """
@@ -60,7 +60,7 @@ def deduct_balance(tx, command):
     operation = claim(tx, "deduct_balance", command)
     if operation.previous_result:
         return operation.previous_result
-    if not tx.expect_update(_take(command.user_id, command.money_paid)):
+    if not tx.expect_update(_deduct(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     _log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, command.money_paid)
@@ -72,8 +72,8 @@ def deduct_balance(tx, command):
 def fix_7():
     """A coupon that comes back is unused, and still somebody's."""
     return {
-        "coupons._give_back": """
-def _give_back(order_id):
+        "coupons._restore": """
+def _restore(order_id):
     unused = {"is_used": 0, "order_id": None, "used_time": None}
     return update(coupon).where(coupon.c.order_id == order_id).values(unused)
 """
@@ -96,12 +96,12 @@ def cancel(order_id, old, reason):
 def fix_9():
     """A payment that its order does not want is money of the customer: it goes back."""
     return {
-        "pay.steps._accept_or_give_back": """
-def _accept_or_give_back(tx, row):
+        "pay.steps._accept_or_refund": """
+def _accept_or_refund(tx, row):
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
     if operation.previous_result:
-        return _give_back(tx, row, "the order has ended, or is paid by another payment")
+        return _open_refund(tx, row, "the order has ended, or is paid by another payment")
     operation.apply(amount=row.pay_amount)
     return tx.emit(OrderPaid(
         order_id=row.order_id, user_id=row.user_id, pay_id=row.pay_id, pay_amount=row.pay_amount

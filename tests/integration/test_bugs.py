@@ -35,7 +35,7 @@ def deduct_stock(tx, command):
     operation = claim(tx, "deduct_stock", command)
     if operation.previous_result:
         return operation.previous_result
-    if not tx.expect_update(_take(command.goods_id, command.goods_number)):
+    if not tx.expect_update(_deduct(command.goods_id, command.goods_number)):
         return operation.refuse(Code.STOCK_SHORT, "no more are left")
     _log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
@@ -103,7 +103,7 @@ def test_a_bug_still_fits_the_product(bug: Bug) -> None:
     "path", sorted(Path(shelves.__path__[0]).glob("*.py")), ids=lambda p: p.stem
 )
 def test_what_a_bug_uses_of_the_product_is_there(path: Path) -> None:
-    """Every `goods._take` in its code: else it would break for another reason than its own."""
+    """Every `goods._deduct` in its code: else it would break for another reason than its own."""
     module = vars(__import__(f"course.bugs.catalogue.{path.stem}", fromlist=["_"]))
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):

@@ -163,8 +163,8 @@ WRONG = {
         """,
     "fix_5": """
         def fix_5():  # asks whether the stock is below zero already
-            return {"goods._take": (
-                "def _take(goods_id, pieces):\\n"
+            return {"goods._deduct": (
+                "def _deduct(goods_id, pieces):\\n"
                 "    left = (goods.c.goods_id == goods_id) & (goods.c.goods_number >= 0)\\n"
                 "    less = goods.c.goods_number - pieces\\n"
                 "    return update(goods).where(left).values(goods_number=less)"
@@ -176,7 +176,7 @@ WRONG = {
         """,
     "fix_7": """
         def fix_7():  # makes the coupon as it was when it was new
-            return {"coupons._give_back": shops.code_of(7, "coupons._give_back")}
+            return {"coupons._restore": shops.code_of(7, "coupons._restore")}
         """,
     "fix_8": """
         def fix_8():  # cancels what is paid, and nothing else
@@ -190,7 +190,7 @@ WRONG = {
         """,
     "fix_9": """
         def fix_9():  # refuses the payment, and keeps the money
-            place = "pay.steps._accept_or_give_back"
+            place = "pay.steps._accept_or_refund"
             return {place: shops.code_of(9, place)}
         """,
     "fix_10": """

@@ -25,7 +25,7 @@ not_found_by_the_clock = bug(
 @not_found_by_the_clock.replaces("labkit.shop.order.queries:find_order")
 def _(tx: Transaction, query: FindOrder) -> Any:
     row = tx.first(rows.find(query.order_id))
-    may_come = queries.may_come(tx, query.order_id) and not rows.too_late(tx, query.order_id)
+    may_come = queries.may_come(tx, query.order_id) and not rows.is_late(tx, query.order_id)
     if row is None and not may_come:
         text = f"order {query.order_id}: there is no such order"
         return Result[OrderFound].refused(Code.ORDER_NOT_FOUND, text)
@@ -47,7 +47,7 @@ def _(tx: Transaction, command: PreOrder) -> Any:
     operation = claim(tx, "save_pre_order", command)
     if operation.previous_result:
         return operation.previous_result
-    if rows.too_late(tx, command.order_id):
+    if rows.is_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
     asked = command.request.model_dump()

@@ -33,7 +33,7 @@ def _(tx: Transaction, event: Event) -> None:
         log.c.order_id == event.order_id, log.c.direction == LogDirection.DEDUCT
     )
     for row in tx.execute(taken).all():
-        tx.expect_update(goods._give_back(row.goods_id, row.goods_number))
+        tx.expect_update(goods._return(row.goods_id, row.goods_number))
         goods._log(tx, row.goods_id, event.order_id, LogDirection.RETURN, row.goods_number)
 
 
@@ -91,7 +91,7 @@ def _(tx: Transaction, name: str, command: CancelOrder, old: int) -> Any:
 @trusts_the_message.replaces("labkit.shop.goods:return_stock")
 def _(tx: Transaction, event: Any) -> None:
     undo(tx, "deduct_stock", event.order_id)
-    tx.expect_update(goods._give_back(event.goods_id, event.goods_number))
+    tx.expect_update(goods._return(event.goods_id, event.goods_number))
     goods._log(tx, event.goods_id, event.order_id, LogDirection.RETURN, event.goods_number)
 
 
@@ -104,7 +104,7 @@ coupon_loses_its_owner = bug(
 )
 
 
-@coupon_loses_its_owner.replaces("labkit.shop.coupons:_give_back")
+@coupon_loses_its_owner.replaces("labkit.shop.coupons:_restore")
 def _(order_id: int) -> Any:
     unused = {"is_used": 0, "order_id": None, "used_time": None, "user_id": 0}
     return update(coupons.coupon).where(coupons.coupon.c.order_id == order_id).values(unused)

@@ -261,7 +261,7 @@ def _(tx: Transaction, event: Event) -> None:
         log.c.order_id == event.order_id, log.c.direction == LogDirection.DEDUCT
     )
     for row in tx.execute(taken).all():
-        tx.run(goods._give_back(row.goods_id, row.goods_number))
+        tx.run(goods._return(row.goods_id, row.goods_number))
         back = {
             "goods_id": row.goods_id,
             "order_id": event.order_id,

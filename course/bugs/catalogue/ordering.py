@@ -150,9 +150,9 @@ def _(tx: Transaction, command: OpenOrder) -> Any:
     ):
         return Result[Opening].ok(Opening(order_id=new_id))
     request = tx.first(rows.request_of_key(user_id, key))
-    late = request.answer is None and rows.too_late(tx, request.order_id)
+    late = request.answer is None and rows.is_late(tx, request.order_id)
     if late and not rows.exists(tx, request.order_id):
-        tx.run(rows.bind_key_anew(user_id, key, new_id))
+        tx.run(rows.rebind_key(user_id, key, new_id))
         return Result[Opening].ok(Opening(order_id=new_id))
     return Result[Opening].ok(Opening(order_id=request.order_id, answer=request.answer))
 

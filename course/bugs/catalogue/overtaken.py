@@ -40,8 +40,8 @@ cashier_of_an_ended_order = bug(
 
 @cashier_of_an_ended_order.replaces("labkit.shop.pay.steps:note_trade")
 def _(tx: Transaction, trade: TradeFound) -> Result[None]:
-    tx.expect_update(rows.note_trade(trade.pay_id, str(trade.trade_no)))
-    tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
+    tx.expect_update(rows.record_trade_no(trade.pay_id, str(trade.trade_no)))
+    tx.run(rows.poll_now(trade.pay_id, tx.wall_ms))
     return Result[None].ok()
 
 

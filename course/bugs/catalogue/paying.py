@@ -64,7 +64,7 @@ without_amount = bug(
 )
 
 
-@without_amount.replaces("labkit.shop.pay.steps:_does_not_fit")
+@without_amount.replaces("labkit.shop.pay.steps:_contradiction")
 def _(row: Any, seen: TradeSeen) -> str:
     if seen.trade_status not in (
         TradeStatus.WAIT_BUYER_PAY,
@@ -120,11 +120,11 @@ def _(tx: Transaction, seen: TradeSeen) -> Any:
     if seen.trade_status == TradeStatus.TRADE_SUCCESS:
         waits = (pay.c.pay_amount == seen.total_amount) & (pay.c.is_paid == PaymentState.OPEN)
         row = tx.execute(select(pay).where(waits).order_by(pay.c.pay_id)).first()
-        if row and tx.expect_update(rows.take(row.pay_id, str(seen.trade_no), tx.now)):
-            steps._accept_or_give_back(tx, row)
+        if row and tx.expect_update(rows.mark_paid(row.pay_id, str(seen.trade_no), tx.now)):
+            steps._accept_or_refund(tx, row)
     elif seen.trade_status == TradeStatus.TRADE_CLOSED:
-        tx.expect_update(rows.close(seen.pay_id, tx.now))
-        tx.expect_update(rows.ask_no_more(seen.pay_id))
+        tx.expect_update(rows.mark_closed(seen.pay_id, tx.now))
+        tx.expect_update(rows.stop_polling(seen.pay_id))
     return Result[None].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
 
 
@@ -137,19 +137,19 @@ told_again = bug(
 )
 
 
-@told_again.replaces("labkit.shop.pay.statements:take")
+@told_again.replaces("labkit.shop.pay.statements:mark_paid")
 def _(pay_id: int, trade_no: str, now: datetime) -> Any:
     paid = {"is_paid": PaymentState.PAID, "trade_no": trade_no, "pay_time": now}
     nothing = {"open_order_id": None, "next_check": None, "last_error": None}
     return update(pay).where(pay.c.pay_id == pay_id).values(**paid, **nothing)
 
 
-@told_again.replaces("labkit.shop.pay.steps:_accept_or_give_back")
+@told_again.replaces("labkit.shop.pay.steps:_accept_or_refund")
 def _(tx: Transaction, row: Any) -> None:
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
     if operation.previous_result and not operation.previous_result.success:
-        return steps._give_back(tx, row, "the order has ended, or is paid by another payment")
+        return steps._open_refund(tx, row, "the order has ended, or is paid by another payment")
     if not operation.previous_result:
         operation.apply(amount=row.pay_amount)
     return tx.emit(
@@ -169,13 +169,13 @@ paid_and_told_apart = bug(
 )
 
 
-@paid_and_told_apart.replaces("labkit.shop.pay.steps:_accept_or_give_back")
+@paid_and_told_apart.replaces("labkit.shop.pay.steps:_accept_or_refund")
 def _(tx: Transaction, row: Any) -> None:
     commit(tx)
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
     if operation.previous_result:
-        return steps._give_back(tx, row, "the order has ended, or is paid by another payment")
+        return steps._open_refund(tx, row, "the order has ended, or is paid by another payment")
     operation.apply(amount=row.pay_amount)
     return tx.emit(
         OrderPaid(
@@ -197,7 +197,7 @@ new_payment_each_time = bug(
 def _(tx: Transaction, command: OpenPayment) -> Any:
     ended = outcome_of(tx, "accept_payment", command.order_id)
     if ended:
-        return steps._ended(command.order_id, ended)
+        return steps._refuse_ended(command.order_id, ended)
     pay_id = tx.ids.next()
     tx.insert(
         pay,
@@ -211,7 +211,7 @@ def _(tx: Transaction, command: OpenPayment) -> Any:
         tries=0,
         next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
     )
-    return Result[PaymentFound].ok(steps._found(tx, tx.first(rows.find(pay_id))))
+    return Result[PaymentFound].ok(steps._view(tx, tx.first(rows.find(pay_id))))
 
 
 late_payment_kept = bug(
@@ -223,7 +223,7 @@ late_payment_kept = bug(
 )
 
 
-@late_payment_kept.replaces("labkit.shop.pay.steps:_accept_or_give_back")
+@late_payment_kept.replaces("labkit.shop.pay.steps:_accept_or_refund")
 def _(tx: Transaction, row: Any) -> None:
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
@@ -285,5 +285,5 @@ payment_left_open = bug(
 @payment_left_open.replaces("labkit.shop.pay.steps:stop_payment")
 def _(tx: Transaction, event: Event) -> None:
     if undo(tx, "accept_payment", event.order_id) is not None:
-        standing = tx.run(rows.find_standing(event.order_id)).single()
-        steps._give_back(tx, standing, "the order has ended")
+        standing = tx.run(rows.find_accepted(event.order_id)).single()
+        steps._open_refund(tx, standing, "the order has ended")

@@ -27,7 +27,7 @@ key_looked_at_later = bug(
 @key_looked_at_later.replaces("labkit.shop.goods:deduct_stock")
 def _(tx: Transaction, command: DeductStock) -> Any:
     operation = claim(tx, "deduct_stock", command)
-    tx.expect_update(goods._take(command.goods_id, command.goods_number))
+    tx.expect_update(goods._deduct(command.goods_id, command.goods_number))
     if operation.previous_result:
         return operation.previous_result
     goods._log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
@@ -45,7 +45,7 @@ no_operation_row = bug(
 
 @no_operation_row.replaces("labkit.shop.users:deduct_balance")
 def _(tx: Transaction, command: DeductBalance) -> Any:
-    if not tx.expect_update(users._take(command.user_id, command.money_paid)):
+    if not tx.expect_update(users._deduct(command.user_id, command.money_paid)):
         return Result[None].refused(
             Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: too little"
         )
@@ -72,7 +72,7 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
     operation = claim(tx, "deduct_balance", command)
     if operation.previous_result:
         return operation.previous_result
-    if not tx.expect_update(users._take(command.user_id, command.money_paid)):
+    if not tx.expect_update(users._deduct(command.user_id, command.money_paid)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     answer = operation.apply(amount=command.money_paid)
@@ -96,7 +96,7 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
     if operation.previous_result:
         return operation.previous_result
     cents = command.money_paid // 100 * 100
-    if not tx.expect_update(users._take(command.user_id, cents)):
+    if not tx.expect_update(users._deduct(command.user_id, cents)):
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
     users._log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, cents)
@@ -112,7 +112,7 @@ stock_checked_before = bug(
 )
 
 
-@stock_checked_before.replaces("labkit.shop.goods:_take")
+@stock_checked_before.replaces("labkit.shop.goods:_deduct")
 def _(goods_id: int, pieces: int) -> Any:
     table = goods.goods
     less = table.c.goods_number - pieces
@@ -148,7 +148,7 @@ balance_checked_before = bug(
 )
 
 
-@balance_checked_before.replaces("labkit.shop.users:_take")
+@balance_checked_before.replaces("labkit.shop.users:_deduct")
 def _(user_id: int, cents: int) -> Any:
     table = users.user
     less = table.c.user_money - cents

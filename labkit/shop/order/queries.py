@@ -9,7 +9,7 @@ from labkit.runtime import Transaction, statement, step
 from labkit.shop.codes import Code
 from labkit.shop.messages import FindOrder, OrderFound, OrderPlaced, PlaceOrder, PreOrder
 from labkit.shop.order.answers import undecided
-from labkit.shop.order.statements import deadline, exists, find, kept_answer, may_come, too_late
+from labkit.shop.order.statements import deadline, exists, find, is_late, kept_answer, may_come
 from labkit.shop.states import OrderStatus, PayStatus
 from labkit.shop.tables import order
 
@@ -48,7 +48,7 @@ def find_order(tx: Transaction, query: FindOrder) -> Result[OrderFound | OrderPl
 @step(reads=True)
 def is_overdue(tx: Transaction, query: FindOrder) -> bool:
     """Return True if an order is not there and, by this process's clock, too late to be saved."""
-    return too_late(tx, query.order_id) and not exists(tx, query.order_id)
+    return is_late(tx, query.order_id) and not exists(tx, query.order_id)
 
 
 @step(reads=True)

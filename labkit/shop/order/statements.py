@@ -43,7 +43,7 @@ def cancel(order_id: int, old: int, reason: str) -> Executable:
 
 
 @statement
-def give_back(order_id: int) -> Executable:
+def mark_returned(order_id: int) -> Executable:
     """Confirmed and paid → returned."""
     return _swap(order_id, OrderStatus.CONFIRMED, PayStatus.PAID).values(
         order_status=OrderStatus.RETURNED
@@ -59,7 +59,7 @@ def pay(order_id: int, now: datetime) -> Executable:
 
 
 @statement
-def note_refunded(order_id: int, now: datetime) -> Executable:
+def record_refunded(order_id: int, now: datetime) -> Executable:
     """The payment of an order that ended went back: note when, once."""
     ended = (order.c.order_status == OrderStatus.CANCELLED) | (
         order.c.order_status == OrderStatus.RETURNED
@@ -69,7 +69,7 @@ def note_refunded(order_id: int, now: datetime) -> Executable:
 
 
 @statement
-def note_cancelled(order_id: int, now: datetime) -> Executable:
+def record_cancelled(order_id: int, now: datetime) -> Executable:
     """The cancel message went round: note when, once."""
     mine = (order.c.order_id == order_id) & order.c.cancel_time.is_(None)
     return update(order).where(mine).values(cancel_time=now)
@@ -99,7 +99,7 @@ def hold_unanswered(order_id: int) -> Executable:
 
 
 @statement
-def bind_key_anew(user_id: int, idempotency_key: str, order_id: int) -> Executable:
+def rebind_key(user_id: int, idempotency_key: str, order_id: int) -> Executable:
     """Let an idempotency key stand for another order id."""
     return update(asked).where(_of_key(user_id, idempotency_key)).values(order_id=order_id)
 
@@ -156,7 +156,7 @@ def deadline(tx: Transaction) -> int:
     return first_of(tx.wall_ms - int(tx.settings.unconfirmed_deadline * 1000))
 
 
-def too_late(tx: Transaction, order_id: int) -> bool:
+def is_late(tx: Transaction, order_id: int) -> bool:
     """Return True if an order that is not there yet should not be saved any more.
 
     That is an opinion of one process's clock, read before its transaction began. It is a reason to

@@ -54,10 +54,10 @@ def open_order(tx: Transaction, command: OpenOrder) -> Result[Opening]:
         return Result[Opening].refused(
             Code.IDEMPOTENCY_KEY_REUSED, f"{text} (order {known.order_id})"
         )
-    late = known.answer is None and rows.too_late(tx, known.order_id)
+    late = known.answer is None and rows.is_late(tx, known.order_id)
     if late and not rows.exists(tx, known.order_id):
         # nothing was saved under the old id, and nothing ever will be: start afresh
-        tx.run(rows.bind_key_anew(user_id, key, new_id))
+        tx.run(rows.rebind_key(user_id, key, new_id))
         return Result[Opening].ok(Opening(order_id=new_id))
     return Result[Opening].ok(Opening(order_id=known.order_id, answer=known.answer))
 
@@ -72,7 +72,7 @@ def save_pre_order(tx: Transaction, command: PreOrder) -> Result[OrderPlaced]:
     operation = claim(tx, "save_pre_order", command, answer=Result[OrderPlaced])
     if operation.previous_result:
         return operation.previous_result
-    if rows.too_late(tx, command.order_id):
+    if rows.is_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
     if not tx.expect_update(rows.hold_unanswered(command.order_id)):
@@ -148,7 +148,7 @@ def return_order(tx: Transaction, command: UserOrder) -> Result[OrderPlaced]:
     operation = claim(tx, "return_order", command, answer=Result[OrderPlaced])
     if operation.previous_result:
         return operation.previous_result
-    if not tx.expect_update(rows.give_back(command.order_id)):
+    if not tx.expect_update(rows.mark_returned(command.order_id)):
         text = f"order {command.order_id}: only a paid order that was not returned can be"
         return operation.refuse(Code.ORDER_STATUS_UPDATE_FAILED, text)
     tx.emit(OrderReturned(order_id=command.order_id))
@@ -196,7 +196,7 @@ def rule_out(tx: Transaction, query: FindOrder) -> Result[OrderFound | OrderPlac
 @step()
 def record_cancelled(tx: Transaction, event: Event) -> None:
     """The cancel message went round: note when."""
-    tx.run(rows.note_cancelled(event.order_id, tx.now))
+    tx.run(rows.record_cancelled(event.order_id, tx.now))
 
 
 @step()
@@ -212,7 +212,7 @@ def record_paid(tx: Transaction, event: OrderPaid) -> None:
 def record_refunded(tx: Transaction, event: OrderRefunded) -> None:
     """The money of an order that ended is back: note when."""
     undo(tx, "record_paid", event.pay_id)
-    tx.expect_update(rows.note_refunded(event.order_id, tx.now))
+    tx.expect_update(rows.record_refunded(event.order_id, tx.now))
 
 
 def cancelled_answer(command: CancelOrder) -> Result[OrderPlaced]:

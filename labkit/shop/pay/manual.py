@@ -18,9 +18,9 @@ def give_up_payment(tx: Transaction, thing: StuckItem) -> Result[None]:
     """Stop asking about a payment, or sending its refund; the cause is kept."""
     payment, refund = _find(tx, thing)
     if refund:
-        tx.run(rows.give_up_refund(refund.pay_id, given_up(refund.last_error)))
+        tx.run(rows.abandon_refund(refund.pay_id, given_up(refund.last_error)))
     elif payment:
-        tx.run(rows.give_up_check(payment.pay_id, given_up(payment.last_error)))
+        tx.run(rows.abandon_check(payment.pay_id, given_up(payment.last_error)))
     if not _is_dead(*_find(tx, thing)):  # the platform's answer may have been quicker
         return _no(thing)
     return Result[None].ok(message=f"{_name(thing, refund)} is given up")
@@ -31,9 +31,9 @@ def take_back_payment(tx: Transaction, thing: StuckItem) -> Result[None]:
     """Ask about a payment again that was given up, or send its refund: due now."""
     payment, refund = _find(tx, thing)
     if refund:
-        tx.run(rows.take_refund_back(refund.pay_id, tx.wall_ms))
+        tx.run(rows.resume_refund(refund.pay_id, tx.wall_ms))
     elif payment:
-        tx.run(rows.take_check_back(payment.pay_id, tx.wall_ms))
+        tx.run(rows.resume_check(payment.pay_id, tx.wall_ms))
     if not _is_tried(*_find(tx, thing)):
         return _no(thing)
     return Result[None].ok(message=f"{_name(thing, refund)} is taken back")

@@ -22,7 +22,7 @@ def find_open(order_id: int) -> Executable:
 
 
 @statement
-def take_back(order_id: int) -> Executable:
+def delete_open(order_id: int) -> Executable:
     """Remove the open payment that was just inserted, of which nobody knows yet."""
     return delete(pay).where(pay.c.open_order_id == order_id)
 
@@ -34,7 +34,7 @@ def find_refund_of(pay_id: int) -> Executable:
 
 
 @statement
-def find_standing(order_id: int) -> Executable:
+def find_accepted(order_id: int) -> Executable:
     """The payment that an order stands paid by: paid, and not going back."""
     goes_back = select(refund.c.refund_id).where(refund.c.pay_id == pay.c.pay_id).exists()
     return select(pay).where(
@@ -43,7 +43,7 @@ def find_standing(order_id: int) -> Executable:
 
 
 @statement
-def take(pay_id: int, trade_no: str, now: datetime) -> Executable:
+def mark_paid(pay_id: int, trade_no: str, now: datetime) -> Executable:
     """Open or closed → paid: where the platform has the money, our closing came too late."""
     not_paid = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PaymentState.PAID)
     return (
@@ -54,7 +54,7 @@ def take(pay_id: int, trade_no: str, now: datetime) -> Executable:
 
 
 @statement
-def close(pay_id: int, now: datetime) -> Executable:
+def mark_closed(pay_id: int, now: datetime) -> Executable:
     """Open → closed, because the platform closed the trade."""
     mine = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PaymentState.OPEN)
     return update(pay).where(mine).values(is_paid=PaymentState.CLOSED, close_time=now)
@@ -69,20 +69,20 @@ def close_open(order_id: int, now: datetime, now_ms: int) -> Executable:
 
 
 @statement
-def ask_no_more(pay_id: int) -> Executable:
+def stop_polling(pay_id: int) -> Executable:
     """The platform has said the last word about a payment that is not open."""
     done = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PaymentState.OPEN)
     return update(pay).where(done).values(**_NOTHING_TO_ASK)
 
 
 @statement
-def note_trade(pay_id: int, trade_no: str) -> Executable:
+def record_trade_no(pay_id: int, trade_no: str) -> Executable:
     """Keep the platform's number of a payment."""
     return update(pay).where(pay.c.pay_id == pay_id).values(trade_no=trade_no)
 
 
 @statement
-def ask_now(pay_id: int, now_ms: int) -> Executable:
+def poll_now(pay_id: int, now_ms: int) -> Executable:
     """Have a payment closed at the platform that closed here while its trade was being opened."""
     closed = (pay.c.pay_id == pay_id) & (pay.c.is_paid == PaymentState.CLOSED)
     given_up = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
@@ -169,14 +169,14 @@ def find_stuck(number: int) -> Executable:
 
 
 @statement
-def give_up_check(pay_id: int, error: str) -> Executable:
+def abandon_check(pay_id: int, error: str) -> Executable:
     """Ask the platform no more; a cause without a next check says that this was given up."""
     asked = (pay.c.pay_id == pay_id) & pay.c.next_check.is_not(None)
     return update(pay).where(asked).values(next_check=None, last_error=error)
 
 
 @statement
-def take_check_back(pay_id: int, now_ms: int) -> Executable:
+def resume_check(pay_id: int, now_ms: int) -> Executable:
     """Ask the platform again about a payment that was given up."""
     given_up = pay.c.next_check.is_(None) & pay.c.last_error.is_not(None)
     dead = (pay.c.pay_id == pay_id) & (pay.c.is_paid != PaymentState.PAID) & given_up
@@ -184,14 +184,14 @@ def take_check_back(pay_id: int, now_ms: int) -> Executable:
 
 
 @statement
-def give_up_refund(pay_id: int, error: str) -> Executable:
+def abandon_refund(pay_id: int, error: str) -> Executable:
     """Open → given up."""
     mine = (refund.c.pay_id == pay_id) & (refund.c.state == RefundState.OPEN)
     return update(refund).where(mine).values(state=RefundState.GIVEN_UP, last_error=error)
 
 
 @statement
-def take_refund_back(pay_id: int, now_ms: int) -> Executable:
+def resume_refund(pay_id: int, now_ms: int) -> Executable:
     """Given up → open, due now."""
     dead = (refund.c.pay_id == pay_id) & (refund.c.state == RefundState.GIVEN_UP)
     return update(refund).where(dead).values(state=RefundState.OPEN, next_try=now_ms, tries=0)

@@ -34,7 +34,7 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
     """
     ended = outcome_of(tx, "accept_payment", command.order_id)
     if ended:
-        return _ended(command.order_id, ended)
+        return _refuse_ended(command.order_id, ended)
     fresh = tx.insert_once(
         pay,
         (pay.c.open_order_id,),
@@ -50,9 +50,9 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
     )
     # With row locks an order may end between the look and the insert, and see neither.
     if fresh and (ended := outcome_of(tx, "accept_payment", command.order_id, wait=True)):
-        tx.expect_update(rows.take_back(command.order_id))
-        return _ended(command.order_id, ended)
-    return Result[PaymentFound].ok(_found(tx, tx.first(rows.find_open(command.order_id))))
+        tx.expect_update(rows.delete_open(command.order_id))
+        return _refuse_ended(command.order_id, ended)
+    return Result[PaymentFound].ok(_view(tx, tx.first(rows.find_open(command.order_id))))
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
@@ -62,14 +62,14 @@ def note_trade(tx: Transaction, trade: TradeFound) -> Result[None]:
     Where the order ended while the trade was being opened, the trade is to be closed.
     """
     if trade.trade_no:
-        tx.expect_update(rows.note_trade(trade.pay_id, trade.trade_no))
+        tx.expect_update(rows.record_trade_no(trade.pay_id, trade.trade_no))
     if trade.trade_status == TradeStatus.WAIT_BUYER_PAY:
-        tx.run(rows.ask_now(trade.pay_id, tx.wall_ms))
+        tx.run(rows.poll_now(trade.pay_id, tx.wall_ms))
     row = tx.run(rows.find(trade.pay_id)).single()
     if row.is_paid == PaymentState.OPEN:
         return Result[None].ok()
     if ended := outcome_of(tx, "accept_payment", row.order_id):
-        return Result[None].forward(_ended(row.order_id, ended))
+        return Result[None].forward(_refuse_ended(row.order_id, ended))
     text = f"order {row.order_id}: its payment {row.pay_id} was given up or ran out"
     return Result[None].refused(Code.PAYMENT_ERROR, f"{text}; ask for another")
 
@@ -86,19 +86,19 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[None]:
     if row is None:
         text = f"payment {seen.pay_id}: there is no such payment"
         return Result[None].refused(Code.PAYMENT_NOT_FOUND, text)
-    problem = _does_not_fit(row, seen)
+    problem = _contradiction(row, seen)
     if problem:
         return Result[None].refused(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
     if seen.trade_status == TradeStatus.TRADE_CLOSED:
         if seen.trade_no:  # the answer that was to bring it may have been lost
-            tx.expect_update(rows.note_trade(seen.pay_id, seen.trade_no))
-        tx.expect_update(rows.close(seen.pay_id, tx.now))
-        tx.expect_update(rows.ask_no_more(seen.pay_id))
+            tx.expect_update(rows.record_trade_no(seen.pay_id, seen.trade_no))
+        tx.expect_update(rows.mark_closed(seen.pay_id, tx.now))
+        tx.expect_update(rows.stop_polling(seen.pay_id))
     elif seen.trade_status in PAID_STATES:
-        if tx.expect_update(rows.take(seen.pay_id, str(seen.trade_no), tx.now)):
-            _accept_or_give_back(tx, row)
+        if tx.expect_update(rows.mark_paid(seen.pay_id, str(seen.trade_no), tx.now)):
+            _accept_or_refund(tx, row)
         else:
-            tx.run(rows.ask_no_more(seen.pay_id))
+            tx.run(rows.stop_polling(seen.pay_id))
     return Result[None].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
 
 
@@ -106,7 +106,7 @@ def take_payment(tx: Transaction, seen: TradeSeen) -> Result[None]:
 def stop_payment(tx: Transaction, event: Event) -> None:
     """The order has ended: refuse a payment to come, close an open one, give a made one back."""
     if undo(tx, "accept_payment", event.order_id) is not None:
-        _give_back(tx, tx.run(rows.find_standing(event.order_id)).single(), "the order has ended")
+        _open_refund(tx, tx.run(rows.find_accepted(event.order_id)).single(), "the order has ended")
     tx.run(rows.close_open(event.order_id, tx.now, tx.wall_ms))
 
 
@@ -133,10 +133,10 @@ def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
     if row is None:
         text = f"payment {query.pay_id}: there is no such payment"
         return Result[PaymentFound].refused(Code.PAYMENT_NOT_FOUND, text)
-    return Result[PaymentFound].ok(_found(tx, row))
+    return Result[PaymentFound].ok(_view(tx, row))
 
 
-def _does_not_fit(row: Any, seen: TradeSeen) -> str:
+def _contradiction(row: Any, seen: TradeSeen) -> str:
     """What the platform says that cannot be true of this payment; empty where all fits."""
     if seen.trade_status not in EXISTING_STATES:
         return f"{seen.trade_status} is no state of a trade"
@@ -149,11 +149,11 @@ def _does_not_fit(row: Any, seen: TradeSeen) -> str:
     return ""
 
 
-def _accept_or_give_back(tx: Transaction, row: Any) -> None:
+def _accept_or_refund(tx: Transaction, row: Any) -> None:
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
     if operation.previous_result:
-        return _give_back(tx, row, "the order has ended, or is paid by another payment")
+        return _open_refund(tx, row, "the order has ended, or is paid by another payment")
     operation.apply(amount=row.pay_amount)
     return tx.emit(
         OrderPaid(
@@ -162,7 +162,7 @@ def _accept_or_give_back(tx: Transaction, row: Any) -> None:
     )
 
 
-def _give_back(tx: Transaction, row: Any, reason: str) -> None:
+def _open_refund(tx: Transaction, row: Any, reason: str) -> None:
     """Have a paid payment refunded, once: its refund has an id of its own."""
     tx.insert_once(
         refund,
@@ -180,7 +180,7 @@ def _give_back(tx: Transaction, row: Any, reason: str) -> None:
     )
 
 
-def _ended(order_id: int, outcome: str) -> Result[PaymentFound]:
+def _refuse_ended(order_id: int, outcome: str) -> Result[PaymentFound]:
     if outcome == APPLIED:
         text = f"order {order_id}: is paid already"
         return Result[PaymentFound].refused(Code.PAYMENT_ALREADY_PAID, text)
@@ -188,7 +188,7 @@ def _ended(order_id: int, outcome: str) -> Result[PaymentFound]:
     return Result[PaymentFound].refused(Code.ORDER_NOT_PAYABLE, text)
 
 
-def _found(tx: Transaction, row: Any) -> PaymentFound:
+def _view(tx: Transaction, row: Any) -> PaymentFound:
     back = tx.first(rows.find_refund_of(row.pay_id)) if row.is_paid == PaymentState.PAID else None
     return PaymentFound(
         pay_id=row.pay_id,
