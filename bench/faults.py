@@ -1,4 +1,4 @@
-"""How long it takes until what failed is right again, and what it costs that things can fail."""
+"""The time until what failed is right again, and the cost of being able to fail."""
 
 import asyncio
 import os
@@ -123,7 +123,7 @@ async def _back_seconds(home: Home) -> dict[str, float]:
 
 
 def up_seconds(home: Home, stack: Stack = Stack.embedded) -> float:
-    """How long `labkit up` takes, from the command to its end; the lab is down again after."""
+    """Measure how long `labkit up` takes, from the command to its end; the lab is down after."""
     labkit = [sys.executable, "-P", "-m", "labkit"]
     command = [*labkit, "up", "--stack", stack, "--home", str(home.folder)]
     began = time.monotonic()
@@ -135,7 +135,7 @@ def up_seconds(home: Home, stack: Stack = Stack.embedded) -> float:
 
 
 def crossing_ns(folder: Path) -> float:
-    """What crossing a failpoint that nobody armed costs, the call included."""
+    """Measure what crossing a failpoint that nobody armed costs, the call included."""
     folder.mkdir()
     failpoints = Failpoints(folder, "bench", points.catalogue().values())
     failpoints.cross(CONFIRM)

@@ -1,4 +1,4 @@
-"""What a measurement gives: figures with a name, a unit and perhaps a target."""
+"""The figures of a measurement, with a name, a unit and perhaps a target."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is no target, or no value."""
+        """Return True if the target is met; None where there is no target, or no value."""
         if self.target is None or self.value is None:
             return None
         match = _TARGET.fullmatch(self.target)
@@ -37,12 +37,12 @@ class Figure:
         return above or (sign.endswith("=") and self.value == number)
 
     def as_json(self) -> dict[str, Any]:
-        """The shape that `labkit bench --json` prints; four digits are more than it is worth."""
+        """Return what `labkit bench --json` prints; four digits are more than it is worth."""
         value = None if self.value is None else float(f"{self.value:.4g}")
         return {**asdict(self), "value": value}
 
     def as_row(self) -> dict[str, str]:
-        """The same for people."""
+        """Return it as text for people."""
         says = {None: "–", True: "met", False: "MISSED"}[self.met]
         name = f"{self.name}: {self.note}" if self.note else self.name
         return {
@@ -55,7 +55,7 @@ class Figure:
 
 
 def shown(value: float | None) -> str:
-    """A value in three digits, thousands whole."""
+    """Write a value in three digits, thousands whole."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""What must be in the databases before a measurement: seeds for the load, orders of the past."""
+"""The databases before a measurement: seeds for the load, orders of the past."""
 
 from contextlib import closing
 from typing import Any
@@ -115,7 +115,7 @@ _STATEMENTS = (
 
 
 def seeds_for(orders: int) -> Seeds:
-    """What must be there for so many sample orders: a coupon each, and enough stock and money.
+    """Return seeds for so many sample orders: a coupon each, enough stock and money.
 
     Args:
         orders: how many at most.

@@ -188,7 +188,7 @@ class Floor:
 
 
 def data_of(result: Result[Any]) -> Any:
-    """What a step handed over."""
+    """Return what a step handed over."""
     assert result.data, result.message
     return result.data
 

@@ -28,7 +28,7 @@ _SETTLE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a load.
+    """The outcome of a load.
 
     Attributes:
         summary: what the load generator says: see `load.summary`.
@@ -83,7 +83,7 @@ class Ground:
         self.reset(_orders_in(seconds))
 
     def load(self, clients: int, warm: float, seconds: float) -> Run:
-        """Have clients place orders; the first seconds do not count.
+        """Let clients place orders; the first seconds do not count.
 
         Args:
             clients: how many.
@@ -124,7 +124,7 @@ class Ground:
         return {name: psutil.Process(pid) for name, pid in pids.items()}
 
     def cpu_seconds(self) -> dict[str, float]:
-        """What each process, and each server that it stands on, has used so far."""
+        """Return the CPU that each process, and each server beneath it, has used so far."""
         times = {name: process.cpu_times() for name, process in self.processes().items()}
         return {
             **{name: spent.user + spent.system for name, spent in times.items()},
@@ -138,7 +138,7 @@ class Ground:
         return sum(sizes) / 1000 if len(sizes) == len(kilobytes) else None
 
     def pay(self, clients: int, seconds: float, rate: float = 0) -> dict[str, Any]:
-        """Have clients place orders and pay them; see `pay_load.run` for what is told.
+        """Let clients place orders and pay them; see `pay_load.run` for the figures.
 
         Args:
             clients: how many.
@@ -163,7 +163,7 @@ class Ground:
         return figures
 
     def scale(self, service: str, instances: int) -> None:
-        """Have so many processes of a service."""
+        """Scale a service to so many processes."""
         control.tell(self.home, "scale", **{service: instances})
 
     def _crossed(self) -> int:
@@ -187,7 +187,7 @@ def ground(
     *,
     traced: bool = False,
 ) -> Iterator[Ground]:
-    """A lab that is up for a block, and goes when this process goes.
+    """Run a lab for a block; it goes when this process goes.
 
     Args:
         folder: its home.

@@ -1,4 +1,4 @@
-"""What a replay was answered, against what the tables say: every breach in words."""
+"""The answers to a replay, compared with the tables: every breach in words."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator

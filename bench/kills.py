@@ -44,7 +44,7 @@ _PATIENCE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Kill:
-    """What came of one kill; times in seconds from it.
+    """The outcome of one kill; times in seconds from it.
 
     Attributes:
         process: who was killed.
@@ -117,7 +117,7 @@ class _Person:
         self._http = httpx.Client(timeout=_PATIENCE_SECONDS, trust_env=False)
 
     def buy_and_cancel(self) -> tuple[int, int]:
-        """The ids of an order that was paid, and of one that was cancelled."""
+        """Return the ids of an order that was paid, and of one that was cancelled."""
         web, pay_web = self._ends["order-web"], self._ends["pay-web"]
         (paid, _), (cancelled, user_id) = self._place(), self._place()
         opened = self._asked(f"{pay_web}/pay/createPayment", lambda: {"order_id": str(paid)})
@@ -126,7 +126,7 @@ class _Person:
         return paid, cancelled
 
     def is_heard(self, reader: Reader, paid: int, cancelled: int) -> bool:
-        """Whether all who must have handled what the two orders told."""
+        """Return True if all who must have handled the events of the two orders."""
         events = ((OrderPaid, paid), (OrderCancelled, cancelled))
         return all(
             reader.query(

@@ -30,7 +30,7 @@ _RECONNECT_SECONDS = 0.05
 
 
 class Answer(NamedTuple):
-    """What came of one request.
+    """The outcome of one request.
 
     Attributes:
         number: of the request, from the first.
@@ -70,7 +70,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def closed(self) -> bool:
-        """Whether the other side hung up between two requests."""
+        """Return True if the other side hung up between two requests."""
         return self._transport.is_closing()
 
     def close(self) -> None:
@@ -177,7 +177,7 @@ async def connect(url: str) -> Connection:
 
 
 def order_request(body: dict[str, Any]) -> bytes:
-    """The bytes of `POST /order/confirm`."""
+    """Build the bytes of `POST /order/confirm`."""
     content = json.dumps(body, ensure_ascii=False).encode()
     return (
         b"POST /order/confirm HTTP/1.1\r\nHost: labkit\r\nContent-Type: application/json\r\n"
@@ -186,7 +186,7 @@ def order_request(body: dict[str, Any]) -> bytes:
 
 
 def outcome(answer: Answer) -> str:
-    """What an answer said, in a word or two: `200`, `422 STOCK_SHORT`, `ConnectionResetError`."""
+    """Sum an answer up in a word or two: `200`, `422 STOCK_SHORT`, `ConnectionResetError`."""
     if not answer.status:
         return answer.body.decode()
     if answer.status == 200:
@@ -195,7 +195,7 @@ def outcome(answer: Answer) -> str:
 
 
 def result_of(answer: Answer) -> dict[str, Any]:
-    """The `Result` that an answer carries; empty where it carries none."""
+    """Return the `Result` that an answer carries; empty where it carries none."""
     try:
         body = json.loads(answer.body)
     except ValueError:
@@ -204,13 +204,13 @@ def result_of(answer: Answer) -> dict[str, Any]:
 
 
 def percentile(numbers: Sequence[float], percent: float) -> float | None:
-    """The number below or at which so many percent lie (nearest rank); None where there is none."""
+    """Return the nearest-rank percentile of some numbers; None where there is none."""
     ordered = sorted(numbers)
     return ordered[math.ceil(len(ordered) * percent / 100) - 1] if ordered else None
 
 
 def summary(answers: Sequence[Answer], seconds: float) -> dict[str, Any]:
-    """What came of a load: orders a second until the last was placed, how long each took, outcomes.
+    """Sum a load up: orders a second until the last was placed, how long each took, outcomes.
 
     Args:
         answers: all of them.

@@ -25,7 +25,7 @@ _OPEN_SHARE = 0.6  # of the rate of the closed loop
 
 @dataclass(frozen=True)
 class Pace:
-    """How long to measure; times in seconds.
+    """The length of each measurement; times in seconds.
 
     Attributes:
         warm: of load that does not count, before each load.
@@ -51,12 +51,12 @@ class Pace:
 
     @property
     def loaded(self) -> float:
-        """How long one lab is under load at a stretch."""
+        """Return how long one lab is under load at a stretch."""
         return self.warm + self.load
 
     @property
     def compared(self) -> float:
-        """The same where two labs are compared."""
+        """Return how long a lab is under load where two are compared."""
         return self.rounds * self.loaded
 
 
@@ -122,7 +122,7 @@ class Bench:
         yield Figure("answers other than 200 under load", self._failures.total(), "", "<=0")
 
     def failures(self) -> dict[str, int]:
-        """Every answer under load that was not 200, and how often it came."""
+        """Return every answer under load that was not 200, and how often it came."""
         return dict(self._failures)
 
     def _start(self) -> Iterator[Figure]:

@@ -1,4 +1,4 @@
-"""What `labkit bench --stack containers` measures: the lab on MySQL, Kafka and ZooKeeper."""
+"""The measures of `labkit bench --stack containers`: the lab on MySQL, Kafka and ZooKeeper."""
 
 import statistics
 from collections.abc import Iterator, Mapping
@@ -66,7 +66,7 @@ class Bench(measures.Bench):
         yield Figure("CPU of both, idle", cores, "cores")
 
     def _instances(self, lab: Ground) -> Iterator[Figure]:
-        """The same load on one instance of the busiest service and on two, in turn."""
+        """Put the same load on one instance of the busiest service and on two, in turn."""
         lab.reset_for(2 * self._pace.compared)
         alone, doubled = [], []
         for _ in range(self._pace.rounds):

@@ -52,7 +52,7 @@ class Watcher:
         self._notices = self._end("platform", "platform_notice")
 
     def expect(self, order_id: int) -> "asyncio.Future[float]":
-        """A future of the time at which all have heard of an order's payment."""
+        """Return a future of the time at which all have heard of an order's payment."""
         future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiting[order_id] = (set(_SERVICES), future)
         return future
@@ -66,7 +66,7 @@ class Watcher:
             await asyncio.sleep(_LOOK_SECONDS)
 
     def answered_ms(self) -> list[float]:
-        """How long each callback took, from its row at the platform to its answer."""
+        """Return how long each callback took, from its row at the platform to its answer."""
         return [row[0] for row in self._readers["platform"].execute(_ANSWERED, (self._notices,))]
 
     def _heard(self, name: str) -> Iterator[int]:
@@ -132,7 +132,7 @@ class Buyer:
 
 
 async def run(home: Home, clients: int, seconds: float, first: int, rate: float) -> dict[str, Any]:
-    """Have clients buy and pay for so long.
+    """Let clients buy and pay for so long.
 
     Args:
         home: of the lab.

@@ -35,11 +35,11 @@ class Purchase(NamedTuple):
 
     @property
     def mark(self) -> str:
-        """What tells its order from all others, by content and not by an id that the shop made."""
+        """Return what tells its order from all others: its content, not an id of the shop's."""
         return f"{self.day} #{self.number}"
 
     def request(self) -> dict[str, Any]:
-        """The order that stands for it."""
+        """Return the order that stands for it."""
         goods_amount = PRICE * self.pieces
         fee = shipping_fee(goods_amount)
         return {
@@ -57,7 +57,7 @@ class Purchase(NamedTuple):
 
 
 def seeds(sent: Sequence[Purchase]) -> Seeds:
-    """What purchases need: their customers, each with a balance and a coupon, and the stock.
+    """Return what purchases need: customers, each with a balance and a coupon, and stock.
 
     Args:
         sent: the purchases; the file numbers its customers by their first one, or nearly.
@@ -68,7 +68,7 @@ def seeds(sent: Sequence[Purchase]) -> Seeds:
 
 
 def purchases() -> Iterator[Purchase]:
-    """All purchases, in the order in which they were made."""
+    """Yield all purchases, in the order in which they were made."""
     here = Path(labkit.__file__).parent
     beside = here.parent / "data" / _FILE  # a wheel has nothing beside it, and carries a copy
     with gzip.open(beside if beside.exists() else here / "_data" / _FILE, "rt") as file:

@@ -42,7 +42,7 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Recovery:
-    """What a kill −9 under load cost; times in seconds.
+    """The cost of a kill −9 under load; times in seconds.
 
     Attributes:
         server: from the server's start until it served its own clients.
@@ -141,7 +141,7 @@ def _place_and_cancel(url: str) -> tuple[int, float]:
 
 
 def _given_back(ground: Ground, order_id: int) -> float:
-    """When a cancelled order had given back all that it took."""
+    """Return when a cancelled order had given back all that it took."""
     undone = select(operation.c.order_id).where(
         operation.c.order_id == order_id, operation.c.outcome == UNDONE
     )
@@ -158,7 +158,7 @@ def _given_back(ground: Ground, order_id: int) -> float:
 
 
 def acknowledged(answers: Sequence[Answer]) -> set[int]:
-    """The orders of which a client was told that they are placed."""
+    """Return the orders of which a client was told that they are placed."""
     return {
         int(result_of(answer)["data"]["order_id"])
         for answer in list(answers)
@@ -167,7 +167,7 @@ def acknowledged(answers: Sequence[Answer]) -> set[int]:
 
 
 def confirmed(ground: Ground) -> set[int]:
-    """The orders that are confirmed."""
+    """Return the orders that are confirmed."""
     reader = Reader(ground.home)
     confirmed = select(order.c.order_id).where(order.c.order_status == OrderStatus.CONFIRMED)
     confirmed_ids = {int(row["order_id"]) for row in reader.query("order", confirmed)}
@@ -176,7 +176,7 @@ def confirmed(ground: Ground) -> set[int]:
 
 
 def until(condition: Callable[[], T | None], complaint: str) -> T:
-    """The first true value of a condition.
+    """Return the first true value of a condition.
 
     Raises:
         RuntimeError: it did not come true in a minute; the complaint.

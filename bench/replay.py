@@ -28,7 +28,7 @@ async def send(
 
 
 def histogram(milliseconds: Sequence[float]) -> list[str]:
-    """How long answers took, a line for each doubling: from, to, a bar, how many."""
+    """Draw how long answers took, a line for each doubling: from, to, a bar, how many."""
     if not milliseconds:
         return []
     places = [max(0, int(each)).bit_length() for each in milliseconds]

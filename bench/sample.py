@@ -12,7 +12,7 @@ MONEY_PAID = 1_00
 
 
 def sample(number: int) -> dict[str, Any]:
-    """The request of one order.
+    """Return the request of one order.
 
     Args:
         number: of the order, from 1; its coupon has the same, and belongs to its user.

@@ -30,7 +30,7 @@ class Servers:
         self._settings = settings
 
     def up(self) -> backends.Backends:
-        """Have all of them up and ready; a lab stands on what is returned."""
+        """Bring all of them up and ready; a lab stands on what is returned."""
         return backends.choose(backends.Stack.containers, lambda _: None)
 
     def kill(self, name: str) -> None:
@@ -38,12 +38,12 @@ class Servers:
         self._found()[name].kill()
 
     def cpu_seconds(self) -> dict[str, float]:
-        """What each has used so far."""
+        """Return what each has used so far."""
         used = {name: stats["cpu_stats"]["cpu_usage"] for name, stats in self._stats().items()}
         return {name: usage["total_usage"] / _NANOSECONDS for name, usage in used.items()}
 
     def memory_mb(self) -> float:
-        """What all of them hold in memory, without what the kernel keeps of their files."""
+        """Return what all of them hold in memory, without what the kernel keeps of their files."""
         return sum(_used(stats["memory_stats"]) for stats in self._stats().values()) / 1e6
 
     def _stats(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Servers:
 
 @contextmanager
 def servers() -> Iterator[Servers]:
-    """A name and ports that nobody else has, for a block; in the end all of it goes, data too.
+    """Reserve a name and ports for a block; in the end all of it goes, data too.
 
     They stand in the environment meanwhile, so that a `labkit up` of ours takes them too.
 

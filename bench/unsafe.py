@@ -36,11 +36,11 @@ class _Unclaimed:
     previous_result = None
 
     def apply(self, amount: int = 0, data: Any = None) -> Result[Any]:  # noqa: ARG002  # not kept
-        """The change was made."""
+        """Say that the change was made."""
         return Result[Any].ok(data)
 
     def refuse(self, code: Code, message: str) -> Result[Any]:
-        """A rule refused."""
+        """Say that a rule refused."""
         return Result[Any].refused(code, message)
 
     def release(self, result: Result[Any]) -> Result[Any]:
@@ -57,7 +57,7 @@ def take_out_safety() -> None:
 
 @contextmanager
 def unsafe_ground(folder: Path) -> Iterator[Ground | None]:
-    """A lab without safety that is up for a block; None where processes are not forked."""
+    """Run a lab without safety for a block; None where processes are not forked."""
     if not spawn.FORKS:
         yield None
         return

@@ -1,1 +1,1 @@
-"""What the notebooks use beside the shop."""
+"""Tools of the notebooks that are no part of the shop."""

@@ -39,7 +39,7 @@ _FOLDERS = ("labkit.shop.", "labkit.runtime.", "labkit.")
 
 
 def numbers() -> range:
-    """The numbers of the bugs."""
+    """Return the numbers of the bugs."""
     return range(1, len(NUMBERED) + 1)
 
 
@@ -97,7 +97,7 @@ def cured(number: int, fixes: Mapping[str, str]) -> Finding:
 
 
 def code_of(number: int, place: str) -> str:
-    """A function as it runs in the shop with a bug: where the bug is not, as the product has it.
+    """Return a function as it runs in the shop with a bug; elsewhere, as the product has it.
 
     Raises:
         LookupError: no bug has this number, or the product no such place.
@@ -117,7 +117,7 @@ def code_of(number: int, place: str) -> str:
 
 
 def places_of(number: int) -> tuple[str, ...]:
-    """Where a bug is: what a learner is to find out.
+    """Return where a bug is: what a learner is to find out.
 
     Raises:
         LookupError: no bug has this number.
@@ -137,7 +137,7 @@ def _place(where: str) -> str:
 
 
 def _where(place: str) -> str:
-    """The place as a patch names it: `labkit.shop.goods:deduct_stock`."""
+    """Return the place as a patch names it: `labkit.shop.goods:deduct_stock`."""
     parts = place.split(".")
     for folder in _FOLDERS:
         for size in reversed(range(1, len(parts))):  # the module goes as far as it can
@@ -156,7 +156,7 @@ def _is_there(where: str) -> bool:
 
 
 def _read(fixes: Mapping[str, str]) -> dict[str, Any]:
-    """The same for the processes of a lab, proven to define what they are to define."""
+    """Return the fixes by place, each proven to define what it is to define."""
     wanted = {_where(place): code for place, code in fixes.items()}
     for where, code in wanted.items():
         read_fix(where, code)

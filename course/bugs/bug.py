@@ -41,7 +41,7 @@ class Bug:
 
     @property
     def asks_again(self) -> bool:
-        """Whether it is found by cells that kill: what was killed must be back in time for that."""
+        """Return True if cells that kill find it: what was killed must be back in time for that."""
         return self.action == CRASH and all(":" in by for by in self.found_by)
 
     def replaces(self, where: str) -> Callable[[F], F]:
@@ -74,7 +74,7 @@ def bug(
 
 
 def shelf() -> dict[str, Bug]:
-    """Every bug, by name."""
+    """Return every bug, by name."""
     package = importlib.import_module("course.bugs.catalogue")
     for module in pkgutil.iter_modules(package.__path__, "course.bugs.catalogue."):
         importlib.import_module(module.name)

@@ -57,7 +57,7 @@ def row(bug: Bug, finding: Finding) -> str:
 
 
 def shortened(words: str, bug: Bug) -> str:
-    """What was found, from the words that the bug is known by, with ids told by `…`."""
+    """Shorten the words that the bug is known by, with `…` for ids."""
     sentence = next(
         (complaint for complaint in words.split("; ") if bug.breaks in complaint), words
     )

@@ -27,7 +27,7 @@ _WANTED = "wanted.json"
 
 @contextmanager
 def bugs_in(folder: Path, *bugs: Bug, fixes: Mapping[str, str] | None = None) -> Iterator["Proof"]:
-    """Have every lab that is started in a block run with bugs.
+    """Run every lab that is started in a block with bugs.
 
     Args:
         folder: is made, for what the services need to know.
@@ -46,7 +46,7 @@ def bugs_in(folder: Path, *bugs: Bug, fixes: Mapping[str, str] | None = None) ->
 
 
 class Proof:
-    """What the services note of the bugs that are in them.
+    """The record of which bugs were run, as the services note it.
 
     Args:
         folder: where they note it.
@@ -56,7 +56,7 @@ class Proof:
         self._folder = folder
 
     def reached(self) -> set[str]:
-        """The places at which something else stood and was run, as `module:name`."""
+        """Return the places at which something else stood and was run, as `module:name`."""
         return {file.name.removeprefix("ran ") for file in self._folder.glob("ran *")}
 
 
@@ -72,7 +72,7 @@ def put_in(folder: str) -> None:
 
 
 def find(where: str) -> tuple[Any, str, Any]:
-    """What stands in a place of the product.
+    """Return what stands in a place of the product.
 
     Args:
         where: `module:name` or `module:Class.method`.
@@ -93,7 +93,7 @@ def find(where: str) -> tuple[Any, str, Any]:
 
 
 def replace(where: str, new: Any) -> None:
-    """Have something else stand in a place, for all who have it by now and will have it."""
+    """Replace what stands in a place, for all who have it by now and will have it."""
     holder, name, old = find(where)
     if isinstance(old, Step | Flow):
         object.__setattr__(old, "function", new)
@@ -107,7 +107,7 @@ def replace(where: str, new: Any) -> None:
 
 
 def read_fix(where: str, code: str) -> Any:
-    """The function that a learner wrote for a place; it sees what its module sees.
+    """Make the function that a learner wrote for a place; it sees what its module sees.
 
     Raises:
         ValueError: there is no such function in it.
@@ -126,7 +126,7 @@ def read_fix(where: str, code: str) -> Any:
 
 
 def _rebind(old: Any, new: Any) -> None:
-    """Every name in the product that stands for something stands for something else."""
+    """Rebind every name in the product that stands for something."""
     for module in [
         candidate for name, candidate in sys.modules.items() if name.startswith("labkit")
     ]:
@@ -135,7 +135,7 @@ def _rebind(old: Any, new: Any) -> None:
 
 
 def _noted(new: Any, proof: Path) -> Any:
-    """The same, which leaves a proof when it runs first."""
+    """Wrap it so that it leaves a proof when it runs first."""
     if isinstance(new, type):
         return new
     is_on = False

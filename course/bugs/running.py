@@ -29,7 +29,7 @@ NOT_HERE = "NOT PLAYABLE HERE"
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of looking for a bug.
+    """The outcome of looking for a bug.
 
     Attributes:
         bug: its name.
@@ -47,7 +47,7 @@ class Finding:
 
 
 def look_for(bug: Bug, fixes: Mapping[str, str] | None = None) -> Finding:
-    """Have a lab with a bug, and play what must find it; once more where that did not find it.
+    """Play what must find a bug on a lab that has it; once more where that did not find it.
 
     On a busy machine a call may be late, and an order that a story begins with is not placed; and
     those who race may miss each other. Where a fix has all hold, that is the answer.
@@ -68,7 +68,7 @@ def _is_found(bug: Bug, words: str) -> bool:
 
 
 def _look(bug: Bug, fixes: Mapping[str, str] | None) -> tuple[str, str]:
-    """One try: what was played last, and what did not hold."""
+    """Try once: return what was played last, and what did not hold."""
     by = words = ""
     patience = nullcontext() if fixes else _patience(bug)  # what is right may take its time
     with tempfile.TemporaryDirectory(prefix="bug-") as folder, patience:
@@ -114,7 +114,7 @@ def play(runner: Runner, by: str, action: str) -> str:
 
 
 def read(by: str, action: str) -> Cell:
-    """The cell of that name.
+    """Return the cell of that name.
 
     Raises:
         ValueError: there is none.
@@ -140,7 +140,7 @@ def _messages(bug: Bug) -> set[str]:
 
 @contextmanager
 def _patience(bug: Bug) -> Iterator[None]:
-    """What a bug has never come is not waited for as long as in a matrix."""
+    """Wait less than a matrix does for what a bug has never come."""
     if not bug.waits:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a step of this shop cannot do by mistake, and code elsewhere does every day."""
+"""Mistakes that a step of this shop cannot make, and that code elsewhere makes every day."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ def commit(tx: Transaction) -> None:
 
 
 def read_apart(tx: Transaction, query: Executable) -> Any:
-    """The first row that a query finds in a session of its own, which sees what was committed."""
+    """Read the first row that a query finds in a session of its own: it sees what was committed."""
     engine = open_reader(str(tx.connection.engine.url))
     try:
         with engine.begin() as connection:

@@ -60,14 +60,14 @@ def _race(context: ScenarioContext, buyers: int, **wanted: Any) -> ExpectedState
 
 @story("last-pieces", "eight buy at once what is there three times")
 def last_pieces(context: ScenarioContext) -> Script:
-    """A race for stock."""
+    """Race for stock."""
     yield
     return _race(context, 8, goods_number=_MUCH_STOCK)
 
 
 @story("one-coupon", "eight orders want one coupon at once")
 def one_coupon(context: ScenarioContext) -> Script:
-    """A race for a coupon: the first is held up until the others have come, and saw it unused."""
+    """Race for a coupon: the first is held up until the others have come, and saw it unused."""
     coupon_id = context.customer.order(coupon=True).body["coupon_id"] + 2  # the user's next one
     yield
     with context.lab.faults.armed("order.deduct_stock.before_call", "delay:0.4", times=8):
@@ -76,7 +76,7 @@ def one_coupon(context: ScenarioContext) -> Script:
 
 @story("one-balance", "eight orders spend at once what a user has three times")
 def one_balance(context: ScenarioContext) -> Script:
-    """A race for a balance."""
+    """Race for a balance."""
     yield
     return _race(context, 8, user_id=_SECOND_USER, goods_number=_ITS_PIECES, money_paid=_MUCH_MONEY)
 
@@ -115,7 +115,7 @@ def with_shipping(context: ScenarioContext) -> Script:
 
 @story("cancelled-when-paid", "a user wants to cancel a paid order, which is not done")
 def cancelled_when_paid(context: ScenarioContext) -> Script:
-    """A cancellation that comes too late."""
+    """Cancel an order too late."""
     order = context.customer.order(money_paid=1_00)
     context.customer.pay(order)
     yield
@@ -126,7 +126,7 @@ def cancelled_when_paid(context: ScenarioContext) -> Script:
 
 @story("two-who-cancel", "a flow cancels its order after the sweeper has found it, and before that")
 def two_who_cancel(context: ScenarioContext) -> Script:
-    """An order that is late to be cancelled, and a sweeper that is later still."""
+    """Cancel an order late, and let a sweeper do it later still."""
     ended = "order.cancel_expired.after_commit"
     before = _hits(context, ended)
     yield
@@ -142,7 +142,7 @@ def two_who_cancel(context: ScenarioContext) -> Script:
 
 @story("forged-callback", "somebody else signs that an open payment is paid")
 def forged_callback(context: ScenarioContext) -> Script:
-    """A lie about a payment that nobody made."""
+    """Lie about a payment that nobody made."""
     order, pay_id, forger = _open_payment(context)
     yield
     fields = forger.signed(forger.notice(pay_id), by="foreign")
@@ -152,7 +152,7 @@ def forged_callback(context: ScenarioContext) -> Script:
 
 @story("wrong-amount", "a callback is genuine, and says that one cent was paid")
 def wrong_amount(context: ScenarioContext) -> Script:
-    """A payment of another amount."""
+    """Pay another amount."""
     order, pay_id, forger = _open_payment(context)
     yield
     _must_fail(
@@ -174,7 +174,7 @@ def one_of_two(context: ScenarioContext) -> Script:
 
 @story("neighbour", "a message that fails again and again holds up no other of its service")
 def neighbour(context: ScenarioContext) -> Script:
-    """The user service cannot give a balance back, and adds points all the same."""
+    """Let the user service fail to give a balance back, and add points all the same."""
     failing, paid = (context.customer.order(money_paid=1_00) for _ in range(2))
     url = context.customer.open_cashier(paid)
     home, fault = context.lab.home, "user.return_balance.before_commit"
@@ -208,7 +208,7 @@ def two_id_makers(context: ScenarioContext) -> Script:
 
 @story("given-up-and-left", "a payment is given up at the cashier, and that is all")
 def given_up_and_left(context: ScenarioContext) -> Script:
-    """A callback that does not say that somebody has paid."""
+    """Send a callback that does not say that somebody has paid."""
     order = context.customer.order(money_paid=1_00)
     url = context.customer.open_cashier(order)
     yield
@@ -218,7 +218,7 @@ def given_up_and_left(context: ScenarioContext) -> Script:
 
 @story("given-up-while-asked", "a payment is given up by hand while it is asked about")
 def given_up_while_asked(context: ScenarioContext) -> Script:
-    """An answer that comes after a person has said that nobody asks any more.
+    """Let an answer come after a person has said that nobody asks any more.
 
     The payment had been in trouble before; that this is over must not take it off the list.
     """
@@ -250,7 +250,7 @@ story("paid-and-asked-about", "a payment is paid while it is asked about")(
 
 @story("disk-full", "a lab's disk is full for a while, and a service is killed meanwhile")
 def disk_full(context: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on a small disk
-    """A lab of its own that orders, and must neither die nor err."""
+    """Order on a lab of its own, which must neither die nor err."""
     yield
     _must_hold(full_disk.tell_on_a_small_disk())
     return {}
@@ -258,7 +258,7 @@ def disk_full(context: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a
 
 @story("clock-back", "an order is not found in its time, and then its service's clock steps back")
 def clock_back(context: ScenarioContext) -> Script:
-    """A flow that hangs, a user who is told 404, and a clock by which it is early after all."""
+    """Hang a flow, tell its user 404, and set the clock back to when it was early after all."""
     saving = "order.save_pre_order.before_commit"
     before = _hits(context, saving)
     yield
@@ -298,7 +298,7 @@ story("wired-meanwhile", "a message is addressed to one more group while it is b
 
 @story("refused-for-good", "an order is refused for a used coupon, and asked for when it is free")
 def refused_for_good(context: ScenarioContext) -> Script:
-    """A refusal that would be none any more: its customer asks again under the key."""
+    """Refuse an order, and let its customer ask again under the key."""
     first = context.customer.order(coupon=True)
     yield
     refused = context.customer.place(coupon_id=first.body["coupon_id"])
@@ -311,7 +311,7 @@ def refused_for_good(context: ScenarioContext) -> Script:
 
 @story("unsaved", "an order cannot be saved, and is asked for again when it could be")
 def unsaved(context: ScenarioContext) -> Script:
-    """A refusal that no rule gave: it is final as well."""
+    """Refuse an order by no rule: that is final as well."""
     yield
     context.inject("order.save_pre_order.before_commit", "refuse")
     return {context.customer.place(money_paid=1_00): IS_ABSENT}
@@ -319,7 +319,7 @@ def unsaved(context: ScenarioContext) -> Script:
 
 @story("slow-and-full", "goods is slow and can write to no file for a while, and then it can again")
 def slow_and_full(context: ScenarioContext) -> Script:
-    """A service that meets two faults at once goes on when both are mended."""
+    """Meet a service with two faults at once: it goes on when both are mended."""
     yield
     faults, placed = context.lab.faults, list[Placed]()
     with faults.slow("goods", 0.05):
@@ -339,7 +339,7 @@ def slow_and_full(context: ScenarioContext) -> Script:
 
 @story("rows-held", "on MySQL a row of the goods is held, and then one of the users")
 def rows_held(context: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on MySQL
-    """A lab of its own, where who needs no held row goes on."""
+    """Hold a row on a lab of its own: a step that needs no held row goes on."""
     yield
     _must_hold(on_mysql.tell(on_mysql.hold_rows))
     return {}
@@ -347,7 +347,7 @@ def rows_held(context: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a
 
 @story("long-cause", "on MySQL a message comes whose error fits no column")
 def long_cause(context: ScenarioContext) -> Script:  # noqa: ARG001  # it needs a lab on MySQL
-    """A lab of its own, where the messages behind it are handled."""
+    """Hold up a message on a lab of its own: those behind it are handled."""
     yield
     _must_hold(on_mysql.tell(on_mysql.send_long_cause))
     return {}
@@ -365,7 +365,7 @@ def _hits(context: ScenarioContext, failpoint: str) -> int:
 
 
 def _open_payment(context: ScenarioContext) -> tuple[Placed, int, Forger]:
-    """An order whose payment is open, and somebody who can sign anything about it."""
+    """Open an order's payment; return it, and a forger who can sign anything about it."""
     order = context.customer.order(money_paid=1_00)
     context.customer.open_cashier(order)
     pay_id = int(context.customer.find_payment(order)["pay_id"])

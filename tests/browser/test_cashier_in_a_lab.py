@@ -49,7 +49,7 @@ def opened(lab: Lab, order_id: str) -> Answer:
 
 
 def pay_status(lab: Lab, order_id: str) -> Any:
-    """What the order says about its payment: 0 unpaid, 2 paid."""
+    """Return what the order says about its payment: 0 unpaid, 2 paid."""
     return lab.client.find(order_id).json()["data"]["pay_status"]
 
 

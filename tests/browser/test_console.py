@@ -39,7 +39,7 @@ def console(served: Console) -> Console:
 
 
 def item(page: Page, id: str) -> Locator:
-    """What the page shows of one stuck thing."""
+    """Return what the page shows of one stuck item."""
     return page.locator(f"[id='stuck-{id}']")
 
 
@@ -121,7 +121,7 @@ def test_hostile_text_is_text(open_page: OpenPage, console: Console) -> None:
 
 
 def test_it_is_fresh_by_itself(open_page: OpenPage, console: Console) -> None:
-    """What is stuck now is there, in the title too, and gone when it is done."""
+    """A stuck item appears at once, in the title too, and goes when it is done."""
     page = open_page(console.address)
     expect(page).to_have_title("Operator console · Labkit")
     console.stick(7, "a cause")

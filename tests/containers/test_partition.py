@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 
 @contextmanager
 def on_a_cable(lab: Lab, service: str, server: Backend) -> Iterator[Cable]:
-    """Have one service reach its database over a cable of its own, for a block."""
+    """Route one service's database connection over a cable of its own, for a block."""
     cable, schemas = Cable(server.address), lab.home.schemas_file.read_text()
     url = make_url(lab.home.database_url(service))
     write_whole(

@@ -1,4 +1,4 @@
-"""What keeps containers from being used is said in one line, and leaves nothing running."""
+"""A reason why containers cannot be used is one line, and nothing is left running."""
 
 import multiprocessing
 import os
@@ -84,7 +84,7 @@ def test_no_image_and_no_registry(docker: DockerClient, own_stack: OwnStack) -> 
 
 
 def test_an_image_is_pulled_with_progress(docker: DockerClient) -> None:
-    """What is missing comes from its registry, and how far that is is told."""
+    """A missing image comes from its registry, and its progress is reported."""
     said: list[str] = []
     with registry() as host:
         image = f"{host}/tiny:1"
@@ -170,7 +170,7 @@ def _usable() -> str:
 
 
 def as_nobody(work: Callable[[], str]) -> str:
-    """What a function answers to somebody without any rights."""
+    """Return what a function answers to somebody without any rights."""
 
     def answer() -> None:
         os.setuid(65534)

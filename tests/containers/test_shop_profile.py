@@ -79,7 +79,7 @@ def confirmed(http: httpx.Client, shop: Shop, key: str) -> str:
 
 
 def labkit(container: Container, *command: str) -> str:
-    """What a labkit command says inside a container; it must succeed."""
+    """Return the output of a labkit command inside a container; it must succeed."""
     answer = container.exec_run(["labkit", *command])
     assert answer.exit_code == 0, answer.output.decode()
     return str(answer.output.decode())

@@ -185,7 +185,7 @@ def test_a_bad_order_id_in_a_path_is_named(shop: Shop, order_id: str) -> None:
 
 @pytest.mark.parametrize("field", ["user_id", "surprise"])
 def test_cancel_and_return_know_their_fields(shop: Shop, field: str) -> None:
-    """Who cancels or returns names the user, and nothing else."""
+    """A cancel or a return names the user, and nothing else."""
     body = {"user_id": "x"} if field == "user_id" else {"user_id": 1, field: 1}
     for verb in ("cancel", "return"):
         assert shop.refuses("POST", f"/order/7/{verb}", json=body).startswith(f"{field}: ")

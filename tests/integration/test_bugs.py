@@ -46,7 +46,7 @@ def deduct_stock(tx, command):
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("drawn", range(2))  # by name, each process of a run would have others
 def test_a_bug_is_found(drawn: int) -> None:
-    """What must find it breaks, in the words that the bug is known by, and its code was run."""
+    """The bug breaks what must find it, in the words that it is known by; its code was run."""
     print(f"drawn with BUGS_SEED={SEED}: {DRAWN[drawn]}")
     finding = look_for(SHELF[DRAWN[drawn]])
     assert finding.is_found, (
@@ -88,7 +88,7 @@ def test_a_learner_can_read_the_code_as_it_runs(number: int) -> None:
 
 @pytest.mark.parametrize("bug", SHELF.values(), ids=SHELF)
 def test_a_bug_still_fits_the_product(bug: Bug) -> None:
-    """What it replaces is there and takes as much; what must find it can be played."""
+    """The replaced function exists and takes as much; what must find it can be played."""
     assert bug.patches
     assert bug.found_by
     assert bug.breaks

@@ -44,7 +44,7 @@ def rows(history: History) -> list[list[dict[str, object]]]:
 
 
 def lies(forger: Forger, payment: Opened, other: Opened) -> dict[str, Fields]:
-    """What is sent, by what is wrong with it."""
+    """Return the forged callbacks, by what is wrong with each."""
     true = forger.notice(payment.pay_id)
     bare = {name: text for name, text in true.items() if name not in ("sign", "sign_type")}
     return {

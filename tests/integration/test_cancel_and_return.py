@@ -149,7 +149,7 @@ def test_the_time_to_pay_runs_by_the_lab_clock(lab: Lab, history: History) -> No
 
 
 def test_a_paid_order_does_not_expire(lab: Lab, history: History, paid: Answered) -> None:
-    """What is paid stays, however much business time goes by."""
+    """A paid order stays, however much business time goes by."""
     unpaid = history.place()
     lab.clock.advance(hours=30)
     history.unpaid_may_expire = True

@@ -53,7 +53,7 @@ def status(home: Path) -> dict[str, Any]:
 
 
 def complaint(done: "subprocess.CompletedProcess[str]") -> str:
-    """What a command that failed says: one line and exit code 1, no traceback, nothing else."""
+    """Return the message of a command that failed: one line, exit code 1, no traceback."""
     assert done.returncode == 1, done
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith("labkit: "), done.stderr
@@ -191,7 +191,7 @@ def test_a_home_that_never_ran(tmp_path: Path) -> None:
 def test_a_mistake_is_told_in_one_line_that_says_what_to_do(
     home: Path, words: list[str], said: str
 ) -> None:
-    """What cannot be done is one line on standard error, with exit code 1."""
+    """An impossible command is one line on standard error, with exit code 1."""
     assert said in complaint(labkit(*words, home=home))
 
 

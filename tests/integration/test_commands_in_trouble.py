@@ -76,7 +76,7 @@ def run() -> Iterator[Run]:
 
 @contextmanager
 def unsigned(home: Path) -> Iterator[None]:
-    """Have a supervisor not have told yet who it is, as while a lab is coming up."""
+    """Hide for a block who the supervisor is, as while a lab is coming up."""
     lock = home / "supervisor.lock"
     name = lock.read_text()
     lock.write_text("")
@@ -132,7 +132,7 @@ def test_there_is_no_lab(tmp_path: Path, run: Run, command: str) -> None:
 
 @contextmanager
 def hanging(home: Path) -> Iterator[None]:
-    """Have the webs stand still for a block, those that a command has not ended meanwhile."""
+    """Stop the webs for a block; a command may end some of them meanwhile."""
     services = json.loads((home / "lab.json").read_text())["services"]
     webs = [psutil.Process(service["pid"]) for service in services if service["name"] in WEBS]
     for web in webs:
@@ -148,7 +148,7 @@ def hanging(home: Path) -> Iterator[None]:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("command", [name for name in WORDS if name not in ALONE])
 def test_the_webs_hang(home: Path, run: Run, command: str) -> None:
-    """Who asks them says that they do not answer; all others do what they are told."""
+    """A command that asks them says that they do not answer; all others do their work."""
     if command == "replay":  # it begins with a reset, which ends them
         pytest.skip("a reset ends webs that hang")
     needing = {"up", "retry", "give-up", "take-back", "order", "pay", "reconcile", "init", "serve"}
@@ -172,7 +172,7 @@ BROKEN = {
 
 @contextmanager
 def broken(home: Path, how: str) -> Iterator[None]:
-    """Have the state be broken for a block."""
+    """Break the state file for a block."""
     file = home / "lab.json"
     text = file.read_text()
     file.write_text(BROKEN[how](text))
@@ -184,7 +184,7 @@ def broken(home: Path, how: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("command", [name for name in WORDS if name not in {*ALONE, "down"}])
 def test_the_state_is_cut(home: Path, run: Run, command: str) -> None:
-    """Who needs it names the file; who needs the data alone does what it is told."""
+    """A command that needs it names the file; one that needs the data alone does its work."""
     able = {*LOOKING, "logs", "failpoints", "fault"}
     failing_anyway = {"retry", "give-up", "take-back", "init", "serve"}
     with broken(home, "cut"):
@@ -249,7 +249,7 @@ def run_read_only(home: Path) -> Iterator[Run]:
 
 @contextmanager
 def unwritable(home: Path) -> Iterator[None]:
-    """Have a home and its folders be read-only for a block, for who is not root."""
+    """Make a home and its folders read-only for a block, for everyone but root."""
     folders = [home, *(path for path in home.iterdir() if path.is_dir())]
     modes = {folder: folder.stat().st_mode for folder in folders}
     for folder in folders:

@@ -50,7 +50,7 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
 
 
 def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
-    """Who subscribes before a topic is there, as after a broker forgot all it held, hears of it."""
+    """A consumer that subscribes before a topic exists, as after a broker lost all, hears of it."""
     ground = ground_of(lab.home)
     broker, topic = KafkaBroker(ground, "early"), "made_later"
     with (

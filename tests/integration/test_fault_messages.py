@@ -109,7 +109,7 @@ def test_poison_that_comes_after_its_end_does_nothing(teller: Teller) -> None:
 
 
 def test_a_topic_that_is_none_is_refused(teller: Teller) -> None:
-    """Who misspells a topic is told which there are."""
+    """A misspelt topic is answered with those that there are."""
     refused = pytest.raises(
         ValueError, match="there are order_cancel, order_return, paid, refunded"
     )
@@ -156,6 +156,6 @@ def poison(history: History, topic: str) -> list[tuple[int, str]]:
 
 
 def waiting(lab: Lab) -> list[dict[str, object]]:
-    """What the outbox of order has not sent."""
+    """Return what the outbox of order has not sent."""
     rows = lab.tables("trade_mq_producer")
     return rows[(rows["service"] == "order") & (rows["status"] == "0 unsent")].to_dict("records")

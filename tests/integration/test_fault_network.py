@@ -84,6 +84,6 @@ def test_a_cut_that_nothing_crosses_is_not_reached(teller: Teller) -> None:
     ],
 )
 def test_a_cut_between_nobody_is_refused(teller: Teller, edge: tuple[str, str], says: str) -> None:
-    """What is no service, or only one, is said in one line."""
+    """A cut that does not name two services is refused in one line."""
     with pytest.raises(ValueError, match=says), teller.lab.faults.cut(*edge):
         pass

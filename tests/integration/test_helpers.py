@@ -1,4 +1,4 @@
-"""What the supervisor forks for a piece of work: it neither outlives it, nor makes it deaf."""
+"""A helper that the supervisor forks neither outlives it, nor makes it deaf."""
 
 import os
 import signal
@@ -84,7 +84,7 @@ class Reset:
             self.outcome = str(error)
 
     def answer(self) -> str:
-        """What who asked for it was told."""
+        """Return what the caller was told."""
         self._asking.join(30)
         assert not self._asking.is_alive()
         return self.outcome

@@ -150,7 +150,7 @@ def test_two_answers_to_one_request_must_agree(copied: History) -> None:
 
 
 def test_a_lost_answer_is_wholly_there_or_wholly_not(copied: History) -> None:
-    """Who got no answer may find the order or not; both are right, as long as it is whole."""
+    """A client without an answer may find the order or not; both are right if it is whole."""
     lost: Answered = replace(copied.answers[0], status=0, order_id=None, name="ReadError")
     copied.answers[0] = lost
     copied.answers.append(Answered(copied.body(), None, name="ReadError"))

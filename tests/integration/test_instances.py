@@ -93,7 +93,7 @@ def pid_of(lab: Lab, name: str, instance: int) -> int:
 
 
 def succeed(history: History, orders: int = 10) -> bool:
-    """Whether so many orders in a row are placed; the first that is not ends it."""
+    """Return True if so many orders in a row are placed; the first that is not ends it."""
     return all(history.place(money_paid=1).placed for _ in range(orders))
 
 

@@ -95,7 +95,7 @@ def spoil(
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What lies still need not be waited for between two looks."""
+    """A table at rest need not be waited for between two looks."""
     monkeypatch.setattr(check, "_BETWEEN_LOOKS", 0.0)
 
 

@@ -180,5 +180,5 @@ def decided(lab: Lab, answered: Answered) -> dict[str, Any] | None:
 
 
 def point(lab: Lab, name: str) -> dict[str, Any]:
-    """What is known of a failpoint."""
+    """Return what is known of a failpoint."""
     return next(row for row in lab.faults.list() if row["name"] == name)

@@ -37,7 +37,7 @@ Calls._ask = lost
 
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
-    """Have a process stand still."""
+    """Stop a process for a block."""
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -46,7 +46,7 @@ def stopped(pid: int) -> Iterator[None]:
 
 
 def states(home: Path) -> dict[str, Any]:
-    """What `labkit status --json` says of each process."""
+    """Return what `labkit status --json` says of each process."""
     ask_status.cache_clear()
     return {process["name"]: process["state"] for process in ask_status(home)["services"]}
 

@@ -1,4 +1,4 @@
-"""What surrounds `labkit up` is not its business: proxy variables, and files in the folder."""
+"""`labkit up` does not mind its surroundings: proxy variables, and files in the folder."""
 
 import os
 import subprocess

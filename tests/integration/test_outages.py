@@ -28,7 +28,7 @@ def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def find(lab: Lab, answered: Answered) -> httpx.Response:
-    """What is answered when an order is asked for by its id."""
+    """Return the answer to a look-up of an order by its id."""
     return lab.client.find(answered.order_id or 0)
 
 

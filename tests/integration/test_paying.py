@@ -21,7 +21,7 @@ def state(history: History, order_id: int | None) -> tuple[int, int]:
 
 
 def is_over(lab: Lab, failpoint: str) -> bool:
-    """Whether a failpoint has done all that it was armed with."""
+    """Return True if a failpoint has done all that it was armed with."""
     return not any(point["armed"] for point in lab.faults.list() if point["name"] == failpoint)
 
 

@@ -225,7 +225,7 @@ TEXTS = (
 
 
 def test_chinese_and_any_other_text_survives(history: History) -> None:
-    """What is legal text comes back as it was sent, in UTF-8, and never means anything else."""
+    """Legal text comes back as it was sent, in UTF-8, and never means anything else."""
     for text in TEXTS:
         answered = history.place(address=text, consignee=text[:64])
         assert answered.placed, answered

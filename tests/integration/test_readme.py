@@ -1,4 +1,4 @@
-"""What the README says to type works as it stands there."""
+"""The commands that the README says to type work as they stand there."""
 
 import re
 import subprocess

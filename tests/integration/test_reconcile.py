@@ -66,12 +66,12 @@ def pay_unheard(lab: Lab, order_id: str) -> None:
 
 
 def refused(lab: Lab, failpoint: str) -> bool:
-    """Whether something is stuck because a failpoint refused it."""
+    """Return True if something is stuck because a failpoint refused it."""
     return any(f"{failpoint} refused" in str(cause) for cause in lab.stuck()["cause"])
 
 
 def lines_of(lab: Lab, **how: Any) -> list[tuple[str, str, str]]:
-    """What reconciling finds, by the birth of the payments."""
+    """Return what reconciling finds, by the birth of the payments."""
     frame = lab.reconcile(**how)
     return list(zip(frame["kind"], frame["found"], frame["done"], strict=True))
 

@@ -125,7 +125,7 @@ def test_an_answer_that_does_not_fit_is_told(
 
 
 def test_no_answer_proves_nothing(replayed: Replayed) -> None:
-    """Who heard nothing, 202 or 503 may have the order or not: that is no breach."""
+    """A client that heard nothing, 202 or 503 may have the order or not: that is no breach."""
     sent, answers, folder = replayed
     for status in (0, 202, 503):
         assert (
@@ -134,7 +134,7 @@ def test_no_answer_proves_nothing(replayed: Replayed) -> None:
 
 
 def breaches_of(sent: list[Purchase], answers: list[Answer], folder: Path) -> list[str]:
-    """What the check says of a history, on copies of the tables."""
+    """Return what the check says of a history, on copies of the tables."""
     engine = create_engine(f"sqlite:///{folder / 'order'}")
     with engine.connect() as connection:
         rows = [dict(row._mapping) for row in connection.execute(select(order))]

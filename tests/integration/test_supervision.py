@@ -1,4 +1,4 @@
-"""What dies is started again; what is stopped leaves nothing behind."""
+"""A process that dies is started again; one that is stopped leaves nothing behind."""
 
 import os
 import signal

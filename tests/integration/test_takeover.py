@@ -1,4 +1,4 @@
-"""What an instance leaves behind, dead or standing still: the others take it over, once."""
+"""The others take over what an instance leaves behind, dead or standing still, once."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

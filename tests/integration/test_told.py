@@ -1,4 +1,4 @@
-"""What clients of a lab are told is kept when asked for, by whichever client, and compared."""
+"""Answers to clients of a lab are kept when asked for, whichever the client, and compared."""
 
 from collections.abc import Iterator
 
@@ -68,7 +68,7 @@ def test_each_client_is_heard_and_a_reset_forgets(lab: Lab) -> None:
 
 
 def test_an_order_that_is_gone_is_seen(lab: Lab) -> None:
-    """What a client was told outlives the row; without a history nobody could know of it."""
+    """An answer outlives the row; without a history nobody could know of it."""
     until(lambda: lab.order().status == 200, "an order is placed")
     lab.settle()
     with lab.database("order") as database:

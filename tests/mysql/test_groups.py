@@ -31,7 +31,7 @@ class Groups:
         self._database = database
 
     def together(self, asked: list[Asked]) -> list["Future[Any]"]:
-        """Have steps run as one group."""
+        """Run steps as one group."""
         begun, gate = threading.Event(), threading.Event()
 
         @step(reads=asked[0][0].reads)

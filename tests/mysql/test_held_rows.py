@@ -77,14 +77,14 @@ def test_of_a_group_only_who_needs_the_row_is_told(
 
 
 def is_done(database: Database, user_id: int) -> bool:
-    """Whether a step got the row; for a moment it is refused unasked."""
+    """Return True if a step got the row; for a moment it is refused unasked."""
     return database.submit(mysql_steps.touch, user_id).exception(timeout=60) is None
 
 
 def test_a_row_that_is_known_to_be_held_is_not_waited_for(
     open_runner: OpenRunner, schema: str
 ) -> None:
-    """Who needs it is told at once by then: the server counts no further wait for a row."""
+    """A step that needs it is told at once by then: the server counts no further wait."""
     database, store = open_runner("user")
     with held(schema):
         assert database.submit(mysql_steps.touch, FIRST).exception(timeout=60)

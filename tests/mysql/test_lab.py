@@ -83,7 +83,7 @@ def test_the_server_goes_under_load(
 
 @pytest.mark.parametrize("fault", ["row_held user 1", "database_locked user"])
 def test_what_is_held_is_listed_and_let_go(lab: Lab, history: History, fault: str) -> None:
-    """Who clears all faults ends the connection that holds it, in whatever process it is."""
+    """Clearing all faults ends the connection that holds the row, in whatever process it is."""
     lab.reset(users=1, balance=10**6)
     history.begin()
     name, *arguments = fault.split()

@@ -45,7 +45,7 @@ def said(mysql: Server, name: str) -> int:
 
 
 def how(answer: "Future[Any]") -> ErrorKind:
-    """What the error of a step says; it must have one."""
+    """Return what the error of a step says; it must have one."""
     error = answer.exception(timeout=60)
     assert isinstance(error, DBAPIError | RowHeld)
     return kind_of(error)
@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_refused(open_runner: OpenRunner) -> None:
 
 
 def test_who_asks_behind_writes_sees_them(open_runner: OpenRunner) -> None:
-    """What was queued before the question, and what another instance has committed, is in it."""
+    """Commands queued before the question, and commits of another instance, are in it."""
     (database, _), (other, _) = open_runner("user"), open_runner("user")
     run(other, mysql_steps.touch, 1)
 

@@ -1,4 +1,4 @@
-"""What row locks allow and a single writer does not: two transactions in the midst of one order."""
+"""Row locks allow what a single writer does not: two transactions in the midst of one order."""
 
 import threading
 from concurrent.futures import Future
@@ -43,7 +43,7 @@ def in_the_midst(which: Any, entered: threading.Event, leave: threading.Event) -
 
 
 def waits(connection: Connection) -> bool:
-    """Whether somebody waits for a lock."""
+    """Return True if somebody waits for a lock."""
     sql = "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"
     return int(connection.execute(text(sql)).one()[1]) > 0
 

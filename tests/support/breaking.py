@@ -1,4 +1,4 @@
-"""What is done to a shop while a fault lasts, and what must be true of it after."""
+"""Steps that are taken while a fault lasts, and what must be true of the shop after."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

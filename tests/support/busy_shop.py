@@ -36,7 +36,7 @@ def busy_lab(home: Path) -> Iterator[Lab]:
 
 
 def make_busy(lab: Lab) -> dict[str, int]:
-    """Have orders end in every way there is; the last payment stays open.
+    """End orders in every way there is; the last payment stays open.
 
     Returns:
         The ids of some of them, by what became of them.
@@ -95,7 +95,7 @@ class _Shop:
             assert self.lab.order(goods_number=10**6, key="nothing").status == 503
 
     def let_one_die_and_come_back(self) -> None:
-        """Have a message given up, and driven by hand when it can be handled again."""
+        """Give a message up, and drive it by hand when it can be handled again."""
         cancelled = self.order(money_paid=3_00)
         with self.lab.faults.armed(_GIVE_BACK, "refuse", 10**6):
             answered(lambda: self.lab.cancel(cancelled))
@@ -104,7 +104,7 @@ class _Shop:
         self.lab.settle()
 
     def pay_and_return(self, user_id: int) -> dict[str, int]:
-        """Have orders paid, at the second go, by balance alone, and returned."""
+        """Pay orders, at the second go, by balance alone, and return them."""
         twice, back = self.order(user_id=user_id, goods_id=2), self.order(user_id=user_id)
         given_up = int(answered(lambda: self.lab.give_up(twice)).pay_id)
         self.lab.settle()
@@ -119,7 +119,7 @@ class _Shop:
         return {"order": int(twice), "paid": paid, "given_up": given_up, "returned": returned}
 
     def cancel(self, user_id: int) -> dict[str, int]:
-        """Have an order cancelled by its user, with a payment that is open."""
+        """Cancel an order as its user, with a payment that is open."""
         cancelled = self.order(user_id=user_id, coupon=True, money_paid=3_00)
         closed = int(answered(lambda: self.lab.create_payment(cancelled)).pay_id)
         answered(lambda: self.lab.cancel(cancelled))
@@ -127,7 +127,7 @@ class _Shop:
         return {"cancelled": int(cancelled), "closed": closed}
 
     def pay_too_late(self) -> int:
-        """Have an order cancelled that is being paid just then."""
+        """Cancel an order that is being paid just then."""
         late = self.order()
         opened = answered(lambda: self.lab.create_payment(late))
         with self.lab.faults.armed(_TAKE, "refuse", 10**6):

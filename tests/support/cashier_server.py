@@ -86,7 +86,7 @@ class Till:
         return f"{self.base}/cashier/{target.token}" + (f"?lang={language}" if language else "")
 
     def status(self, target: CashierTrade) -> str:
-        """What the trade is, by its row."""
+        """Return the state of a trade, by its row."""
         query = select(trade.c.trade_status).where(trade.c.token == target.token)
         with self._engine.begin() as connection:
             return connection.execute(query).scalar_one()

@@ -52,7 +52,7 @@ def breaches(history: "History") -> Iterator[str]:
 
 
 class _Held:
-    """What each order holds by the logs: taken, less what came back."""
+    """The holdings of each order by the logs: taken, less what came back."""
 
     def __init__(self, tables: Tables) -> None:
         self.stock, self.money, self.coupon = Counter[int](), Counter[int](), Counter[int]()
@@ -68,7 +68,7 @@ class _Held:
 
 
 def _told(history: "History") -> Iterator[str]:
-    """What clients were told, by the rules of labkit itself, and who was told nothing at all."""
+    """Compare the answers to clients by labkit's own rules, and name who got no answer."""
     mirror = connect()
     for database, names in _ABOUT.items():
         mirror.execute(f'ATTACH "" AS "{database}"')

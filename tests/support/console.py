@@ -58,7 +58,7 @@ class Console:
         until(lambda: self._server.started, "the console is served")
 
     def say(self, **services: str) -> None:
-        """Have the supervisor's state say which services are how, as `goods="down"`."""
+        """Write into the supervisor's state which services are how, as `goods="down"`."""
         said = [
             {"name": name, "instance": 1, "pid": None, "endpoint": None, "state": state}
             for name, state in services.items()
@@ -91,11 +91,11 @@ class Console:
             until(lambda: text in client.get("/").text, f"the page shows {text}", seconds=60)
 
     def free(self, event_id: int) -> None:
-        """Have one event stuck no more."""
+        """Settle one event."""
         self._write(inbox.delete().where(inbox.c.event_id == event_id))
 
     def clear(self) -> None:
-        """Have nothing stuck."""
+        """Settle all events."""
         self._write(inbox.delete())
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ class Visit:
         until(lambda: '<details id="held">' in self._page(), "the console has looked", 60)
 
     def item(self, id: str) -> str:
-        """What the page says about one stuck thing, as HTML; empty where it says nothing."""
+        """Return what the page says about one stuck item, as HTML; empty where it says nothing."""
         match = re.search(rf'<li [^>]*id="stuck-{re.escape(id)}">.*?</li>', self._page(), re.S)
         return unescape(match[0]) if match else ""
 

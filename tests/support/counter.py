@@ -18,14 +18,14 @@ SECRET = "the secret of this home"
 
 
 class Add(Message):
-    """What is added."""
+    """The amount that is added."""
 
     order_id: int
     amount: int
 
 
 class Total(Message):
-    """What there is then."""
+    """The sum after it."""
 
     amount: int
 

@@ -23,7 +23,7 @@ _FLOODS = 6
 
 
 def slow_answer(context: ScenarioContext) -> Script:
-    """Have the platform's answer about one payment be slow, and no callback tell of another."""
+    """Delay the platform's answer about one payment, and let no callback tell of another."""
     slow, other = (context.customer.order(money_paid=1_00) for _ in range(2))
     yield
     context.inject(_ASKED, f"delay:{_SLOW_SECONDS}")
@@ -55,7 +55,7 @@ def large_callbacks(context: ScenarioContext) -> Script:
 
 
 def _flood(context: ScenarioContext, callbacks: list[str], pay_id: int) -> None:
-    """Have callbacks wait for the pay service, and who looks a payment up among them.
+    """Let callbacks wait for the pay service, and a look-up of a payment among them.
 
     Raises:
         Unexpected: a message was too long, which broke the line for all that travelled with it.

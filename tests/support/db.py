@@ -30,7 +30,7 @@ def labkit(*words: str | Path, home: Path | None = None, **environment: str) -> 
 
 @cache  # a lab keeps its ports where it can; after it came up anew: ask_status.cache_clear()
 def ask_status(home: Path) -> Row:
-    """What `labkit status --json` prints."""
+    """Return what `labkit status --json` prints."""
     done = labkit("status", "--json", home=home)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -29,7 +29,7 @@ class Forger:
         self._keys, self._history = home / "keys", history
 
     def notice(self, pay_id: int | None, **changed: str) -> Fields:
-        """What the platform would tell of a trade that is paid now, changed and then signed."""
+        """Return the platform's notice of a trade as paid now, changed and then signed."""
         [trade] = self._history.tables.rows(
             "platform", "SELECT * FROM platform_trade WHERE out_trade_no = :pay_id", pay_id=pay_id
         )

@@ -147,7 +147,7 @@ class Meeting:
             self.by_hand("give_up")
 
     def by_hand(self, verb: str) -> None:
-        """What a person does with the payment."""
+        """Do by hand what a person does with the payment."""
         self._world.by_hand(verb, self.pay_id)
 
     @property
@@ -162,7 +162,7 @@ class Meeting:
         return rows[0]["trade_status"] if rows else ""
 
     def state(self) -> tuple[Any, ...]:
-        """What decides about all that comes."""
+        """Return all that decides about what comes."""
         row = self.row
         turn = row["next_check"] and row["next_check"] <= self._world.stores["pay"].wall_ms()
         payment = (row["is_paid"], turn, row["tries"], row["last_error"], self.trade)
@@ -173,8 +173,8 @@ class Meeting:
         return (*self.left, *payment, *actors)
 
     def is_known(self) -> bool:
-        """Whether what may be paid at the platform is asked about, known here, or given up; and
-        whether nobody asks about what is paid."""
+        """Return True if what may be paid at the platform is asked about, known or given up; and
+        nobody asks about what is paid."""
         row = self.row
         is_quiet = row["next_check"] is row["last_error"] is None
         if row["is_paid"] == PaymentState.PAID:
@@ -199,7 +199,7 @@ class Meeting:
         self._world.settle()
 
     def agrees(self) -> bool:
-        """Whether money is nowhere but where both say, and an ended order keeps none."""
+        """Return True if both sides agree where money is, and an ended order keeps none."""
         there, here = self._world.money()
         ended = self._world.stores["order"].row("trade_order", order_id=self.order_id)[
             "cancel_time"

@@ -45,7 +45,7 @@ class Gate:
 
 
 class Mark(Message):
-    """What `tell` is asked to do."""
+    """The command of `tell`."""
 
     order_id: int
 
@@ -128,7 +128,7 @@ class Runner:
 
     @contextmanager
     def held(self, by: Step[Any, Any] = gate) -> Iterator[None]:
-        """What is asked inside waits, and is one group afterwards."""
+        """Hold what is asked inside the block, and release it as one group."""
         holding = Gate()
         self.database.submit(by, holding)
         assert holding.begun.wait(SECONDS)
@@ -138,7 +138,7 @@ class Runner:
             holding.opened.set()
 
     def together(self, asked: list[Asked]) -> list[Future[Any]]:
-        """Have steps run as one group: all of them write, or all of them only read."""
+        """Run steps as one group: all of them write, or all of them only read."""
         with self.held(reading_gate if asked[0][0].reads else gate):
             return [self.database.submit(*call) for call in asked]
 

@@ -1,4 +1,4 @@
-"""What another user of this machine gets at: `python -m tests.support.intruder`, as that user."""
+"""The attacks of another user of this machine: `python -m tests.support.intruder`."""
 
 import asyncio
 import json

@@ -32,7 +32,7 @@ def name_goods(tx: Transaction, name: str) -> None:
 
 @step(reads=True)
 def balance(tx: Transaction, user_id: int) -> int:
-    """What a user has."""
+    """Return the balance of a user."""
     money: Any = tx.execute(select(user.c.user_money).where(user.c.user_id == user_id)).scalar()
     return int(money)
 

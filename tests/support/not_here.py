@@ -1,4 +1,4 @@
-"""What cannot be tried on this machine."""
+"""Reasons why something cannot be tried on this machine."""
 
 
 class NotHere(Exception):

@@ -132,7 +132,7 @@ class PayWorld:
         return answer
 
     def press(self, pay_id: int, step: Step[Any, Any] = trades.pay_trade) -> Result[Any]:
-        """What the buyer presses on the cashier page."""
+        """Press a button of the cashier page."""
         token = self.trade(pay_id)["token"]
         answer: Result[Any] = self.run("platform", step, pm.CashierToken(token=token))
         return answer
@@ -212,7 +212,7 @@ class PayWorld:
         raise AssertionError(f"it does not settle: {self.undelivered()}")
 
     def by_hand(self, verb: str, number: int) -> Result[Any]:
-        """What a person does with a payment or a refund that is stuck."""
+        """Do by hand what a person does with a stuck payment or refund."""
         step = SERVICES["pay"].by_hand[verb]
         answer: Result[Any] = self.run("pay", step, StuckItem(number=number))
         return answer
@@ -224,7 +224,7 @@ class PayWorld:
             connection.execute(table_.delete())
 
     def topics(self, order_id: int) -> list[str]:
-        """What was told about an order."""
+        """Return the topics that were told about an order."""
         return [
             row["topic"]
             for name in TELLERS
@@ -259,7 +259,7 @@ class PayWorld:
 
 
 class _PayShop:
-    """What a flow of the pay service is handed."""
+    """The pay service, as its flows see it."""
 
     def __init__(self, world: PayWorld) -> None:
         self._world, self.settings = world, QUICK
@@ -273,7 +273,7 @@ class _PayShop:
 
 
 class _OrderShop:
-    """What a flow of the order service is handed."""
+    """The order service, as its flows see it."""
 
     def __init__(self, world: PayWorld) -> None:
         self._world, self.settings = world, QUICK
@@ -321,7 +321,7 @@ class _Platform:
         )
 
     async def query_trade(self, query: p.AskTrade) -> Result[p.TradeFound]:
-        """What a trade is."""
+        """Return the state of a trade."""
         return self._found(trades.query_trade, pm.FindTrade(out_trade_no=query.pay_id))
 
     async def close_trade(self, command: p.AskTrade) -> Result[p.TradeFound]:

@@ -88,7 +88,7 @@ class Bank:
 
 
 def asked(clock: LabClock, number: int = 1, amount: int = 5000) -> OpenTrade:
-    """What opens a trade that can be paid for a minute."""
+    """Return the request for a trade that can be paid for a minute."""
     return OpenTrade(
         out_trade_no=number,
         token=f"token-{number}",
@@ -101,7 +101,7 @@ def asked(clock: LabClock, number: int = 1, amount: int = 5000) -> OpenTrade:
 
 @dataclass
 class Merchant:
-    """Who is told: a web server that keeps every notice and answers as it is told to."""
+    """A merchant: a web server that keeps every notice and answers as it is told to."""
 
     answers: list[bytes] = field(default_factory=list)  # then `success` for ever
     notices: list[dict[str, str]] = field(default_factory=list)
@@ -161,7 +161,7 @@ class Served:
         return _client(self.api.url, notify_url, seconds)
 
     def asked(self, number: int = 1, amount: int = 5000) -> CreateTrade:
-        """What the shop asks for."""
+        """Send the shop's request."""
         return CreateTrade(
             order_id=number + 100,
             pay_id=number,

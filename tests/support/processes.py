@@ -18,7 +18,7 @@ def processes(home: Path) -> dict[str, int]:
 
 
 def gone(pids: Mapping[str, int]) -> bool:
-    """Whether processes are no more; who is dead and was not buried (a zombie) is no more."""
+    """Return True if processes are no more; a zombie is no more."""
     return not any(map(_lives, pids.values()))
 
 

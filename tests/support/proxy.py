@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Cut:
-    """What befalls one connection.
+    """The faults of one connection.
 
     Attributes:
         up: whether the bytes towards the server are counted, or those that come back.

@@ -80,7 +80,7 @@ def clock_back_at_birth(context: ScenarioContext) -> Script:
 
 
 def refund_id_taken(context: ScenarioContext) -> Script:
-    """Have a payment given back under refund ids that are taken, until that is seen."""
+    """Give a payment back under refund ids that are taken, until that is seen."""
     order = context.customer.order(money_paid=1_00)
     context.customer.pay(order)
     worker = _worker_of(int(context.customer.find_payment(order)["pay_id"]))
@@ -95,7 +95,7 @@ def refund_id_taken(context: ScenarioContext) -> Script:
 
 @contextmanager
 def _copied(context: ScenarioContext, handled: int, event_id: int) -> Iterator[None]:
-    """Have the inbox row of one event in goods under the id of another one, too, for a block."""
+    """Keep the inbox row of an event in goods under another id, too, for a block."""
     with context.lab.database("goods") as goods:
         row = goods.execute(select(inbox).where(inbox.c.event_id == handled)).one()
         goods.execute(insert(inbox).values({**row._mapping, "event_id": event_id}))
@@ -121,7 +121,7 @@ def _no_lower_numbers(home: Home, worker: int) -> Iterator[None]:
 
 @contextmanager
 def _refunds_of(context: ScenarioContext, worker: int) -> Iterator[None]:
-    """Have refunds under all ids that a worker makes first in the milliseconds to come."""
+    """Write refunds under all ids that a worker makes first in the milliseconds to come."""
     now_ms = wall_ms_of(context.lab.home)
     ids = [first_of(ms) | worker << SEQUENCE_BITS for ms in range(now_ms, now_ms + _TAKEN_MS)]
     with context.lab.database("pay") as pay:

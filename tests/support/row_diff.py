@@ -1,4 +1,4 @@
-"""What changed between two looks at every table."""
+"""The difference between two looks at every table."""
 
 from tests.support.db import Row
 

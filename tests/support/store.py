@@ -250,7 +250,7 @@ def outstanding(store: Store, order_id: int) -> int:
 
 
 def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """What a condition gives as soon as it gives something true, asked until a deadline."""
+    """Return the first true value of a condition, asked until a deadline."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not true after {seconds} s: {condition}"

@@ -43,7 +43,7 @@ for line in sys.stdin:
 
 @contextmanager
 def warm_labkit(*within: str) -> Iterator[Run]:
-    """Have a command line that is loaded, for a block; see `tests.support.db.labkit`.
+    """Keep a command line loaded for a block; see `tests.support.db.labkit`.
 
     Args:
         within: a command that runs another one somewhere else, as `unshare`.

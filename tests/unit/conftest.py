@@ -1,4 +1,4 @@
-"""What all unit tests share: databases in memory, made anew for each test."""
+"""Fixtures of all unit tests: databases in memory, made anew for each test."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -44,7 +44,7 @@ def _(tx: Transaction, _command: None) -> list[OutboxMessage]:
 
 
 def settled_when_sent(seeded: Bug) -> None:
-    """Have the relay ask nobody whether an event arrived: what else loses is not healed then."""
+    """Let the relay ask nobody whether an event arrived: no other loss is healed then."""
 
     @seeded.replaces("labkit.runtime.messaging.relay:Relay._mark_sent")
     async def _(self: Relay, message: OutboxMessage) -> None:
@@ -185,7 +185,7 @@ async def _(self: EventConsumer, delivery: Delivery, error: BaseException) -> No
 
 
 def every_delivery_counts(seeded: Bug) -> None:
-    """Have the inbox take each delivery for a new event."""
+    """Let the inbox take each delivery for a new event."""
 
     @seeded.replaces("labkit.runtime.messaging.inbox:_first_time")
     def _(tx: Transaction, delivery: Delivery) -> bool:

@@ -164,7 +164,7 @@ def test_without_the_ensemble_ids_go_on_until_the_reserved_time_is_over(
 def test_an_ensemble_that_lost_its_data_is_told_by_the_living(
     open_registry: OpenRegistry, zookeeper: Backend
 ) -> None:
-    """Who had a number says so at once and goes on under it; who comes anew gets another."""
+    """A former holder claims its number at once and goes on; a newcomer gets another."""
     ids = IdMaker(open_registry().lease_worker(10 * RESERVE_MS), wall_ms)
     number = worker_of(ids.next())
     zookeeper.kill()

@@ -1,4 +1,4 @@
-"""Who serves what, in ZooKeeper: found at once, gone with its session, known while it is away."""
+"""Instances in ZooKeeper: found at once, gone with their session, known while it is away."""
 
 import os
 import socket
@@ -156,7 +156,7 @@ def test_a_long_pause_of_the_ensemble_ends_every_session_and_nobody_is_forgotten
 
 
 def test_an_absent_ensemble_is_waited_for(home: Home, zookeeper: Backend) -> None:
-    """Who starts without it gets its number, and is found, when it comes."""
+    """An instance that starts without it gets its number, and is found, when it comes."""
     zookeeper.kill()
     registry = ZooKeeperRegistry(home, zookeeper.address)
     registry.announce(Instance("goods", 1, "127.0.0.1:1", os.getpid()))
@@ -184,7 +184,7 @@ def test_closing_does_not_wait_for_an_absent_ensemble(
 
 
 def test_a_port_that_is_open_is_not_yet_a_server_that_is_ready() -> None:
-    """Who listens and does not answer is not ready; nor is who is not there."""
+    """An instance that listens and does not answer is not ready; nor is an absent one."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
         assert not serves("127.0.0.1", port)

@@ -11,7 +11,7 @@ from labkit.stack.containers.stack import ServerAddresses
 
 
 def put(backends: ServerAddresses) -> None:
-    """Have each server hold one thing, committed or acknowledged."""
+    """Give each server one thing to hold, committed or acknowledged."""
     engine = create_engine(backends.mysql, poolclass=NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE DATABASE held")
@@ -29,7 +29,7 @@ def put(backends: ServerAddresses) -> None:
 
 
 def held(backends: ServerAddresses) -> tuple[list[int], list[bytes], bytes | None]:
-    """What MySQL, Kafka and ZooKeeper hold of it."""
+    """Return what MySQL, Kafka and ZooKeeper hold of it."""
     return _in_mysql(backends), _in_kafka(backends), _in_zookeeper(backends)
 
 

@@ -94,7 +94,7 @@ class Shop:
         return self._docker.containers.get(f"{self._project}-{name}-1")
 
     def copy_home(self, volume: str, *names: str) -> None:
-        """Have some files of the home in another volume, as on another machine."""
+        """Move some files of the home to another volume, as on another machine."""
         shared = self.described["init"].volumes[0]
         self._docker.containers.run(
             self.described["init"].image,

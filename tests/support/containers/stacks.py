@@ -40,7 +40,7 @@ def own_settings() -> Settings:
 
 
 def environment(stack: Settings) -> dict[str, str]:
-    """What has a lab, started by whatever way, stand on a stack of the tests' own."""
+    """Return settings that have a lab, however started, stand on a stack of the tests' own."""
     settings = stack.model_dump(include=_OWN, mode="json")
     return {"LABKIT_STACK": "containers"} | {
         f"LABKIT_{name.upper()}": str(value) for name, value in settings.items()

@@ -1,4 +1,4 @@
-"""What the bench stands on: figures and their page, the floor, orders of the past."""
+"""The parts of the bench: figures and their page, the floor, orders of the past."""
 
 import re
 import sqlite3

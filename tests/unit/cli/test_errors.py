@@ -48,7 +48,7 @@ def test_a_setting_that_is_wrong_is_one_line() -> None:
 def test_a_fault_of_ours_keeps_its_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the code did not think of is told in two lines, and where it was lies in a file."""
+    """An unexpected error is told in two lines, and its traceback lies in a file."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     error = KeyError("order\nof nobody")
     error.add_note("of test_errors.py")

@@ -70,7 +70,7 @@ def test_a_pipe_gets_every_row_whole() -> None:
 
 @pytest.mark.parametrize("width", [80, 100, 160])
 def test_a_narrow_screen_breaks_no_id_and_names_what_it_hides(width: int) -> None:
-    """What fits is whole; every other column is named."""
+    """A column that fits is whole; every other column is named."""
     row: dict[str, object] = {f"order_id_of_{number}": ID + number for number in range(23)}
     text = shown([row], width)
     fits = sum(str(cell) in text for cell in row.values())

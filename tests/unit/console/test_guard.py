@@ -30,7 +30,7 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
 
 @pytest.fixture
 def driven(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What reaches the desk: verb and id. There is no service here to ask."""
+    """The calls that reach the admin service: verb and id. No service answers here."""
     reached: list[tuple[str, str]] = []
 
     async def drive(_home: Any, verb: str, id: str) -> Result[Any]:
@@ -54,7 +54,7 @@ def stranger(console: Console) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def friend(console: Console) -> Iterator[httpx.Client]:
-    """Who was handed the whole address."""
+    """A client that was handed the whole address."""
     with client(console) as http:
         assert http.get("/", params={"token": TOKEN}).status_code == 200
         yield http
@@ -174,7 +174,7 @@ def test_localhost_is_its_name_too(console: Console, friend: httpx.Client) -> No
 def test_a_form_of_the_page_acts(
     console: Console, friend: httpx.Client, driven: list[tuple[str, str]], action: str
 ) -> None:
-    """What a button sends is done once, answered 303, and told on the page."""
+    """A button's request is done once, answered 303, and told on the page."""
     fields = form(friend.get("/").text)
     assert fields == {"csrf": console.guard.csrf}
     for origin in ({}, {"Origin": console.base, "Sec-Fetch-Site": "same-origin"}):
@@ -222,7 +222,7 @@ def _filled(value: Any, csrf: str) -> Any:
 def test_no_token_no_action(
     console: Console, stranger: httpx.Client, driven: list[Any], action: str
 ) -> None:
-    """Who knows the form's token and has no cookie does nothing; nor does the address's token."""
+    """The form's token without a cookie does nothing; nor does the address's token."""
     body = {"csrf": console.guard.csrf}
     for address in (f"/{action}/{ID}", f"/{action}/{ID}?token={TOKEN}"):
         assert stranger.post(address, data=body).status_code == 403

@@ -1,4 +1,4 @@
-"""What the console says of a process is what was seen, and no more."""
+"""The console says of a process what was seen, and no more."""
 
 import time
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.support.states import state_in_json
 
 
 def say(home: Home, state: str) -> None:
-    """Have the supervisor's state say how goods is."""
+    """Write into the supervisor's state how goods is."""
     goods = {"name": "goods", "instance": 1, "pid": None, "endpoint": None, "state": state}
     home.state_file.write_text(state_in_json(services=[goods]))
 

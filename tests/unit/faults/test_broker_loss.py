@@ -1,4 +1,4 @@
-"""What a broker keeps that loses a random tail of its log."""
+"""A broker that loses a random tail of its log keeps the rest."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""What stands broken is undone by whoever finds that its maker is gone."""
+"""A standing fault is undone by whoever finds that its maker is gone."""
 
 import json
 import os

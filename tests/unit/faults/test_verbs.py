@@ -33,14 +33,14 @@ def meet_all(home: Home) -> None:
 
 
 def test_it_is_mended_and_then_not_reached(home: Home, faults: Faults) -> None:
-    """What nothing met is mended first, and then said."""
+    """A fault that nothing met is mended first, and then reported."""
     with pytest.raises(NotReached, match="slow: nobody asked goods"), faults.slow("goods", 1):
         assert len(FaultBook(home.faults).standing()) == 1
     assert FaultBook(home.faults).standing() == []
 
 
 def test_an_exception_goes_through_and_all_is_mended(home: Home, faults: Faults) -> None:
-    """Who fails in the block hears of that, not that the fault was not reached."""
+    """An error in the block is what is raised, not that the fault was not reached."""
     with pytest.raises(KeyError, match="mine"), faults.slow("goods", 1), faults.late("paid", 1):
         raise KeyError("mine")
     assert FaultBook(home.faults).standing() == []
@@ -103,7 +103,7 @@ def test_seconds_are_some_and_not_for_ever(faults: Faults, seconds: float) -> No
 
 
 def test_a_verb_needs_a_sentence_and_arguments_with_types() -> None:
-    """What the command line shows comes from the declaration alone."""
+    """The command line shows what the declaration says, and nothing else."""
 
     class Mine:
         @verb

@@ -18,7 +18,7 @@ def fee_of_a_new_process() -> int:
 
 
 def test_a_bug_is_there_for_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What starts in the block has it, what starts after it has not, and the path is as it was."""
+    """A process started in the block has it, a later one has not, and the path is restored."""
     for path in ("", "/somewhere"):
         monkeypatch.setenv("PYTHONPATH", path) if path else monkeypatch.delenv("PYTHONPATH", False)
         with inject_bug(BUG):

@@ -55,7 +55,7 @@ def test_ids_are_named_in_order_of_birth() -> None:
 
 
 def test_a_name_once_given_stays() -> None:
-    """What was shown as O1 is O1 for ever; later ids get later names."""
+    """An id shown as O1 is O1 for ever; later ids get later names."""
     aliases = Aliases()
     aliases.add([{"order_id": SECOND}])
     aliases.add([{"order_id": SECOND + 1}, {"order_id": SECOND}])
@@ -108,7 +108,7 @@ def test_the_platforms_names_for_ours_read_like_ours() -> None:
 
 
 def test_an_operation_about_a_payment_bears_its_name() -> None:
-    """What stands under order_id reads P1 where it is a payment, whoever was learned first."""
+    """A payment under order_id reads P1, whichever was learned first."""
     aliases = Aliases()
     aliases.add([{"pay_id": SECOND, "order_id": FIRST}])
     aliases.add([{"order_id": FIRST}, {"order_id": SECOND}])
@@ -226,7 +226,7 @@ def test_a_frame_of_ids_and_fractions_shows_the_ids_whole() -> None:
 
 
 def test_a_frame_of_whole_numbers_can_be_computed_with() -> None:
-    """What a learner does with a frame: sums, comparisons, the order of its rows."""
+    """A frame does what a learner does with it: sums, comparisons, the order of its rows."""
     table = Table.of([{"user_id": 2, "money": 70}, {"user_id": 1, "money": 30}])
     assert table["money"].sum() == 100
     assert table.query("money > 50")["user_id"].item() == 2

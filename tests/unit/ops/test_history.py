@@ -1,4 +1,4 @@
-"""What clients were told is kept as it was told, whoever dies while it is written down."""
+"""Answers to clients are kept as they were told, whoever dies while one is written."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_a_request_and_its_answer(history: History, path: Path) -> None:
 
 
 def test_the_request_is_noted_before_it_is_sent(history: History) -> None:
-    """Who dies while waiting, or is not answered, leaves a request of which no answer is known."""
+    """A client that dies waiting, or gets no answer, leaves a request without an answer."""
     seen: list[list[Exchange]] = []
 
     def send() -> httpx.Response:
@@ -96,7 +96,7 @@ def test_nothing_is_noted_where_none_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_request_that_cannot_be_noted_is_not_sent(history: History, path: Path) -> None:
-    """What nobody could read later must not happen."""
+    """A request that nobody could read later is not sent."""
     path.unlink()
     path.mkdir()
     with pytest.raises(OSError, match="directory"):

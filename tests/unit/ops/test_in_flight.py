@@ -1,4 +1,4 @@
-"""What is seen as stuck, by the databases alone."""
+"""Stuck items, by the databases alone."""
 
 from collections.abc import Iterator
 from contextlib import closing

@@ -68,7 +68,7 @@ class Process:
 
 
 def lines(process: Process, folder: Path, seed: int = 0) -> list[str]:
-    """What is drawn, from the lines of several files in any order."""
+    """Draw the lines of several files, in any order."""
     shuffled = random.Random(seed).sample(process.spans, len(process.spans))
     for span in shuffled:
         with (folder / f"{span['service']}-1.jsonl").open("a") as file:

@@ -284,14 +284,14 @@ def test_another_site_can_press_nothing(
     ids=["a tool", "an older browser", "a browser"],
 )
 def test_our_own_page_can(till: Till, http: httpx.Client, headers: dict[str, str]) -> None:
-    """What our page sends is taken, and what tools send that are no browser."""
+    """A request of our page is taken, and one of a tool that is no browser."""
     trade = till.opened()
     headers = {name: value.replace("OURS", till.base) for name, value in headers.items()}
     assert press(http, till, trade, headers=headers).status_code == 200
 
 
 def test_a_body_changes_nothing(till: Till, http: httpx.Client) -> None:
-    """What is posted is not looked at, and is refused where it is endless."""
+    """A posted body is not looked at, and is refused where it is endless."""
     trade = till.opened()
     assert press(http, till, trade, content=b"x" * 100_000).status_code == 400
     assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY

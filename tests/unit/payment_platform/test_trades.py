@@ -42,7 +42,7 @@ def state(bank: Bank) -> str:
 
 
 def refund_of(number: int, amount: int = 5000, request: int = 7) -> Refund:
-    """What gives money back."""
+    """Return the command that gives money back."""
     return Refund(out_trade_no=number, out_request_no=request, refund_amount=amount)
 
 
@@ -295,7 +295,7 @@ def test_a_refund_number_stands_for_one_refund(bank: Bank) -> None:
 
 @pytest.mark.parametrize("end", [None, trades.give_up_trade])
 def test_only_a_paid_trade_is_refunded(bank: Bank, end: Any) -> None:
-    """What waits or is closed has brought no money that could go back."""
+    """A trade that waits or is closed has brought no money that could go back."""
     bank.open()
     if end:
         bank.run(end, FIRST)

@@ -31,7 +31,7 @@ def bounds(lines: list[str]) -> dict[str, SpecifierSet]:
 
 
 def needed(*extras: str) -> dict[str, SpecifierSet]:
-    """What pyproject.toml asks for: the core, these extras, and what builds labkit itself."""
+    """Return what pyproject.toml asks for: the core, these extras, what builds labkit itself."""
     lines = PROJECT["dependencies"] + PYPROJECT["dependency-groups"]["build"]
     return bounds(lines + [line for extra in extras for line in EXTRAS[extra]])
 
@@ -43,7 +43,7 @@ def locked(lock: str) -> list[tuple[str, str]]:
 
 
 def test_conda_asks_for_the_same_versions() -> None:
-    """What stands in both environment.yml and pyproject.toml has the same bounds in both."""
+    """A package in both environment.yml and pyproject.toml has the same bounds in both."""
     conda = bounds([each for each in CONDA if isinstance(each, str)])
     expected = needed(*EXTRAS) | {"python": SpecifierSet(PROJECT["requires-python"])}
 
@@ -90,5 +90,5 @@ def test_lock_is_versions_and_hashes_and_nothing_else(lock: str) -> None:
 
 
 def test_both_locks_agree() -> None:
-    """What the tour runs on is what the tests run on: the large lock holds all of the small one."""
+    """The tour runs on what the tests run on: the large lock holds all of the small one."""
     assert set(locked("requirements.lock")) <= set(locked("requirements-dev.lock"))

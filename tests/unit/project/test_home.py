@@ -39,7 +39,7 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_database_lies_in_its_home_whatever_its_name(tmp_path: Path, name: str) -> None:
-    """What `labkit status` prints as the URL of a database opens that one, and nothing beside."""
+    """A URL that `labkit status` prints opens that database, and nothing beside."""
     home = Home(tmp_path / name).make()
     for service in DATABASES:
         engine = create_engine(home.database_url(service))
@@ -53,7 +53,7 @@ def test_a_database_lies_in_its_home_whatever_its_name(tmp_path: Path, name: str
 
 
 def test_a_message_names_a_home_as_a_shell_reads_it() -> None:
-    """What to type next can be copied: a space in a folder's name is quoted."""
+    """A command to type next can be copied: a space in a folder's name is quoted."""
     assert at(Path("my lab")) == " --home 'my lab'"
     assert at(Path(".lab")) == ""
 
@@ -96,7 +96,7 @@ def test_settings_are_read_or_their_file_is_named(tmp_path: Path, text: str) -> 
 
 
 def test_a_folder_of_somebody_elses_databases_is_no_home(tmp_path: Path) -> None:
-    """What lies there would be removed when the lab is filled: it is refused, and stays."""
+    """A file that filling the lab would remove is refused, and stays."""
     theirs = tmp_path / "databases" / "thesis.sqlite"
     theirs.parent.mkdir()
     theirs.write_text("two years of work")

@@ -117,7 +117,7 @@ def test_a_head_without_end_is_cut(parts: list[bytes]) -> None:
 
 
 def test_a_long_body_is_no_long_head() -> None:
-    """What comes with the end of a head, in one piece, does not count as the head."""
+    """A body that comes in one piece with the end of the head does not count as the head."""
 
     async def main() -> None:
         async with serving() as port:

@@ -1,4 +1,4 @@
-"""What the pages point at is there: files, names given with a file, other pages and headings."""
+"""Links in the pages lead somewhere: files, names in a file, other pages and headings."""
 
 import ast
 import re

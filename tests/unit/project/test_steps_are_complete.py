@@ -89,7 +89,7 @@ def test_every_failpoint_has_a_name_of_its_own() -> None:
 
 
 def test_every_topic_has_its_groups() -> None:
-    """What a service emits has a line in the wiring, and each of its groups a handler for it."""
+    """An event that a service emits is in the wiring, and each of its groups handles it."""
     emitted = {topic for service in SERVICES.values() for topic in service.topics()}
     assert emitted <= GROUPS.keys()
     handled = {

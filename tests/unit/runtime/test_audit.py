@@ -142,7 +142,7 @@ def test_a_group_that_is_always_busy_is_believed_in_the_end(store: Store) -> Non
 
 @pytest.mark.parametrize("comes", [(), (delivery(1),)])
 def test_another_message_under_an_id_is_no_loss(store: Store, comes: Any) -> None:
-    """Whether it was there before the first question or came before the second."""
+    """It was there before the first question, or came before the second."""
     if not comes:
         store.run(FIRST, delivery(1))
     findings, _ = audit(store, message(1, order_id=8), comes=comes)

@@ -72,7 +72,7 @@ def test_a_stored_answer_travels_like_a_new_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("secret", ["", "another home's"])
 def test_a_call_without_the_secret_is_refused(tmp_path: Path, secret: str) -> None:
-    """Who does not know the home's secret gets no answer, and nothing is done."""
+    """A caller that does not know the home's secret gets no answer, and nothing is done."""
 
     async def main() -> int:
         counting = Counting()
@@ -157,7 +157,7 @@ def test_a_late_answer_is_unknown(tmp_path: Path) -> None:
 
 
 def test_who_stops_waiting_does_not_stop_the_work(tmp_path: Path) -> None:
-    """What was begun ends, though its caller has gone, and the other side has heard of that."""
+    """A call that was begun ends, though its caller has gone and the server has heard of that."""
 
     async def main() -> None:
         counting = Counting()

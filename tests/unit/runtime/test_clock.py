@@ -88,7 +88,7 @@ def test_past_the_calendar_is_refused(clock: LabClock, stopped: bool) -> None:
 
 
 def test_other_instances_and_processes_see_it(clock: LabClock, tmp_path: Path) -> None:
-    """Who reads the same home reads the same time, at once, in this process and in others."""
+    """All who read the same home read the same time, at once, in this process and in others."""
     path = tmp_path / "clock.json"
     other = LabClock(path)
     other.now()

@@ -61,7 +61,7 @@ class Doubling:
 
 
 async def outcome(counter: Counter, number: int) -> int | None:
-    """What a call gave; None where it is unknown."""
+    """Return what a call gave; None where it is unknown."""
     try:
         return (await counter.add(Add(order_id=number, amount=number))).data.amount
     except Unknown:
@@ -69,7 +69,7 @@ async def outcome(counter: Counter, number: int) -> int | None:
 
 
 async def outcomes(counter: Counter, numbers: range) -> dict[int, int | None]:
-    """What concurrent calls gave."""
+    """Return what concurrent calls gave."""
     together = asyncio.gather(*(outcome(counter, number) for number in numbers))
     return dict(zip(numbers, await asyncio.wait_for(together, SECONDS), strict=True))
 
@@ -285,7 +285,7 @@ def test_one_that_leaves_answers_what_is_under_way(
 
 
 async def within(work: "Coroutine[Any, Any, Any] | asyncio.Future[Any]") -> Any:
-    """What work gives, which must not hang."""
+    """Return what work gives, which must not hang."""
     return await asyncio.wait_for(work, SECONDS)
 
 

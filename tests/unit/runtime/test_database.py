@@ -173,7 +173,7 @@ def test_a_reader_sees_one_moment(open_database: OpenDatabase) -> None:
 
 
 def test_who_asks_behind_writes_sees_them(open_database: OpenDatabase) -> None:
-    """What was queued before the question is in the answer."""
+    """A command queued before the question is in the answer."""
     database, _ = open_database("user")
 
     @step(reads=True)

@@ -172,7 +172,7 @@ def test_an_event_that_nobody_takes_is_given_up_and_taken_back(store: Store, was
 
 
 def test_a_retry_by_hand_takes_an_event_back_too(store: Store) -> None:
-    """Who presses retry on what was given up in an outbox has it sent now."""
+    """Retry sends an event that was given up in an outbox at once."""
     thing = stuck_item(store)
     store.run(dead_letters.give_up, thing)
     assert store.run(outbox.hurry, thing.number) is True
@@ -180,7 +180,7 @@ def test_a_retry_by_hand_takes_an_event_back_too(store: Store) -> None:
 
 
 def test_a_settled_event_is_left_alone(store: Store) -> None:
-    """What every group has cannot be given up any more."""
+    """An event that every group has cannot be given up any more."""
     thing = stuck_item(store)
     store.run(outbox.mark_sent, [thing.number])
     store.run(outbox.mark_settled, audited(store, thing.number))

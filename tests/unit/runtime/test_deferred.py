@@ -1,4 +1,4 @@
-"""What a group writes late, presumes and asks together changes nothing of what comes out."""
+"""A group that writes late, presumes and asks together comes out as without it."""
 
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def test_a_step_sees_what_its_group_wrote(tmp_path: Path, look: Any) -> None:
 
 
 def test_a_refusal_that_may_pass_in_a_group(tmp_path: Path) -> None:
-    """Who had an answer is told the same, and of who is to ask again nothing is kept."""
+    """A step with an answer is told the same; of one that is to ask again nothing is kept."""
     (_, done), (_, wanted) = asked = deductions(1, 2)
 
     @step()

@@ -183,7 +183,7 @@ def test_every_boundary_can_be_crossed_and_does_something() -> None:
 def test_an_action_of_one_boundary_is_handed_to_who_crosses(
     failpoints: Failpoints, folder: Path
 ) -> None:
-    """What only the one who crosses can do, the failpoint names, once; the others see nothing."""
+    """An action for the crosser alone is named by the failpoint, once; others see nothing."""
     FailpointStore(folder).arm(POINT, "alter")
     assert asyncio.run(failpoints.act_async(POINT)) == ("alter", 0.0)
     assert asyncio.run(failpoints.act_async(POINT)) == ("", 0.0)

@@ -37,7 +37,7 @@ def test_who_looks_later_is_told_what_holds_later(mark: Callable[..., Any], seco
 
 
 def test_an_order_is_looked_up_anew_each_time() -> None:
-    """What is told of it follows what was told before."""
+    """A later message of it follows the earlier ones."""
     find_order = SERVICES["order"].methods["find_order"]
     assert isinstance(find_order, Flow)
     assert not find_order.shared

@@ -229,7 +229,7 @@ def test_a_clock_that_steps_back_before_the_first_id(
 
 
 def test_a_refused_id_says_how_far_behind_the_clock_is(tmp_path: Path) -> None:
-    """Who asks for an id too early hears by how much, and under which number."""
+    """A caller that asks for an id too early hears by how much, and under which number."""
     path = tmp_path / "7.reserved"
     path.write_text(str(T + 250))
     ids = IdMaker(FileWorkerLease(path, 7, RESERVE_MS), Clock(ticks=0))

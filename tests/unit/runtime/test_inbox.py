@@ -393,7 +393,7 @@ def test_where_too_much_waits_no_tries_are_burnt(
 
 
 class Offsets:
-    """What was polled is taken care of."""
+    """A polled message is taken care of."""
 
     async def commit(self) -> None:
         """Note it."""

@@ -86,7 +86,7 @@ def test_what_differs_in_numbers_alone_is_the_same_trouble(log: Log) -> None:
 
 
 def test_it_begins_again(log: Log) -> None:
-    """What had ended is told again when it comes again; what came once needs no end."""
+    """A problem that had ended is logged again when it comes again; a single one needs no end."""
     for _ in range(2):
         log.logger.error("goods is away")
         log.pass_time(30)
@@ -164,7 +164,7 @@ def test_the_end_is_told_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_that_has_grown_is_cut(tmp_path: Path) -> None:
-    """Who holds it open writes on at its end, and the last lines are there, each of them whole."""
+    """A writer that holds it open writes on at its end; the last lines are there, each whole."""
     file = tmp_path / "broker-1.log"
     with file.open("ab", buffering=0) as writer:
         for number in range(40_000):
@@ -178,7 +178,7 @@ def test_a_file_that_has_grown_is_cut(tmp_path: Path) -> None:
 
 
 def test_a_short_file_stays(tmp_path: Path) -> None:
-    """What has not grown too long is not touched."""
+    """A log that has not grown too long is not touched."""
     (tmp_path / "order-1.log").write_text("a line\n")
     logfiles.shorten(tmp_path)
     assert (tmp_path / "order-1.log").read_text() == "a line\n"

@@ -1,4 +1,4 @@
-"""What befalls a message by a fault: late, overtaken, sent twice, while the fault stands."""
+"""Faults of a message: late, overtaken, sent twice, while the fault stands."""
 
 import asyncio
 import time
@@ -22,12 +22,12 @@ def book(tmp_path: Path) -> FaultBook:
 
 @pytest.fixture
 def faults(tmp_path: Path) -> MessageFaults:
-    """What befalls the messages of a process of that home."""
+    """Return the faults of the messages of a process of that home."""
     return MessageFaults(StandingFaults(tmp_path))
 
 
 def within(work: Coroutine[Any, Any, Any]) -> Any:
-    """What some work gives, which does not hang."""
+    """Return what some work gives, which does not hang."""
 
     async def main() -> Any:
         return await asyncio.wait_for(work, SECONDS)

@@ -178,7 +178,7 @@ def test_compensation_of_a_refused_step_mints_nothing(open_store: OpenStore, pai
 
 @each_pair
 def test_compensation_of_another_order(open_store: OpenStore, pair: Pair) -> None:
-    """What one order took stays taken when another order is cancelled."""
+    """The takings of one order stay when another order is cancelled."""
     store = open_store(pair.service)
     store.run(pair.step, pair.command)
     before = store.business()

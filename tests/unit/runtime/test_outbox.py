@@ -71,7 +71,7 @@ def test_an_event_leaves_with_its_transaction(store: Store) -> None:
 
 
 def test_an_event_of_a_failed_transaction_never_was(store: Store) -> None:
-    """What is told to nobody in the wiring is a defect: it raises, and nothing stays."""
+    """An event for nobody in the wiring is a defect: it raises, and nothing stays."""
     with pytest.raises(KeyError):
         store.run(tell_of_nothing, None)
     assert store.rows("trade_mq_producer") == []
@@ -113,7 +113,7 @@ def test_a_sent_row_is_audited_a_little_later(store: Store) -> None:
 
 
 def lacking(ids: list[int]) -> outbox.MissingFrom:
-    """What is said of events that two groups have not."""
+    """Return what is said of events that two groups have not."""
     return outbox.MissingFrom(event_ids=tuple(ids), groups=("goods", "user"))
 
 

@@ -70,7 +70,7 @@ def test_a_dead_process_vanishes(tmp_path: Path) -> None:
 
 
 def test_an_answer_kept_for_a_moment_is_renewed(tmp_path: Path) -> None:
-    """Who asks often hears of a death a moment later, without asking for fresh news."""
+    """A frequent caller hears of a death a moment later, without asking for fresh news."""
     registry = Registry(tmp_path)
     with serving(tmp_path, 1) as first:
         assert len(registry.instances("goods")) == 1
@@ -125,7 +125,7 @@ def test_all_numbers_taken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_folder_that_is_away(tmp_path: Path) -> None:
-    """Who was there last still counts, and an id is refused as one that nothing is wrong with."""
+    """The last instance still counts, and an id is refused as one that nothing is wrong with."""
     folder = tmp_path / "registry"
     folder.mkdir()
     registry, me = Registry(folder), Instance("goods", 1, "127.0.0.1:1", os.getpid())

@@ -46,7 +46,7 @@ def test_two_of_a_kind_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_all_are_taken_up_at_once(tmp_path: Path) -> None:
-    """What a tool that was killed left behind goes with everything."""
+    """The faults of a tool that was killed go when everything is cleared."""
     book = FaultBook(tmp_path)
     book.add(SLOW)
     book.add(StandingFault(FaultKind.LATE, "paid", 1))

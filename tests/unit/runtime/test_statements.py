@@ -125,7 +125,7 @@ def opened() -> Engine:
 
 
 def ours(connection: Connection, build: Any, values: dict[str, Any]) -> tuple[Any, int]:
-    """What the statement that was built once finds, and how many rows it changes."""
+    """Return what the statement that was built once finds, and how many rows it changes."""
     if isinstance(build, str):
         key = (parcel.c.parcel_id,) if build == "insert_once" else ()
         compiled = insertion(parcel, COLUMNS, connection.dialect, key)
@@ -156,7 +156,7 @@ def core(build: Any, values: dict[str, Any]) -> Any:
 
 
 def ended(run: Any, engine: Engine, build: Any, values: dict[str, Any]) -> Any:
-    """What a statement gave in a transaction of its own, or which error it raised."""
+    """Return what a statement gave in a transaction of its own, or which error it raised."""
     try:
         with engine.begin() as connection:
             return run(connection, build, values)

@@ -109,7 +109,7 @@ def test_the_context_crosses_a_thread(folder: Path) -> None:
 
 
 def test_an_answer_that_did_not_come(folder: Path) -> None:
-    """What raises is a failed span that bears the error's name, and the error goes on."""
+    """A step that raises is a failed span with the error's name, and the error goes on."""
 
     async def ask() -> None:
         raise Unknown("no answer came")

@@ -51,7 +51,7 @@ def test_what_went_back_is_what_came(store: Store) -> None:
 
 
 def test_a_refund_that_comes_first_leaves_no_line(store: Store) -> None:
-    """What never came for the order did not go back: the late payment message is refused."""
+    """Money that never came for the order did not go back: the late payment is refused."""
     refunded(store)
     paid(store)
     assert lines(store) == []

@@ -29,7 +29,7 @@ def test_an_order_takes_what_it_needs(open_store: OpenStore) -> None:
 
 
 def test_without_coupon_and_balance_only_stock_is_taken(open_store: OpenStore) -> None:
-    """What an order does not use is not touched, nor is its service asked to take it."""
+    """A resource that an order does not use is not touched, nor is its service asked."""
     world = World(open_store)
     assert world.place(coupon_id=None, money_paid=0).success
     assert world.left() == (STOCK - 2, 0, BALANCE)

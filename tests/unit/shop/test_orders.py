@@ -71,7 +71,7 @@ def test_an_order_with_nothing_left_to_pay_is_paid_at_once(store: Store) -> None
 
 @pytest.mark.parametrize("claimed", [{"pay_amount": 0}, {"user_id": s.STRANGER}])
 def test_who_confirms_must_know_the_order(store: Store, claimed: dict[str, int]) -> None:
-    """What a confirmation says of an order has to be so: none is paid on its word, for nobody."""
+    """A confirmation's word about an order has to be so: none is paid on its word, for nobody."""
     order_id = s.unconfirmed(store, pay_amount=1)
     command = m.ConfirmPreOrder(
         **{"order_id": order_id, "user_id": s.USER, "pay_amount": 1} | claimed

@@ -102,7 +102,7 @@ class Play:
             work()
 
     def state(self) -> tuple[Any, ...]:
-        """What decides about the next event: the rows of all, without ids and times."""
+        """Return what decides about the next event: the rows of all, without ids and times."""
         stores, mine = self.world.stores, {"order_id": self.order_id}
         pay = stores["pay"].row("trade_pay", pay_id=self.pay_id)
         accepted = stores["pay"].rows("trade_operation", operation="accept_payment", **mine)

@@ -76,7 +76,7 @@ def test_a_payment_is_paid_and_told_once(store: Store) -> None:
     "status", [TradeStatus.TRADE_SUCCESS, TradeStatus.TRADE_CLOSED, TradeStatus.WAIT_BUYER_PAY]
 )
 def test_another_amount_is_refused(store: Store, cents: int, status: str) -> None:
-    """What was not asked for is not taken, whatever is said of it, and nothing is written."""
+    """A payment that was not asked for is not taken, whatever is said; nothing is written."""
     pay_id = s.opened(store)
     before = store.everything()
     assert s.take(store, pay_id, status, total_amount=cents).code == Code.PAYMENT_ERROR
@@ -251,7 +251,7 @@ def test_a_refund_is_told_once_the_platform_has_answered(store: Store) -> None:
 
 
 def test_a_payment_is_found_with_its_refund(store: Store) -> None:
-    """What the user sees: state, amounts, times, and whether the money is back."""
+    """The user sees state, amounts, times, and whether the money is back."""
     refund = s.refunding(store)
     query = p.FindPayment(pay_id=refund["pay_id"])
     payment_ = store.run(steps.find_payment, query).data
@@ -425,7 +425,7 @@ def test_what_was_given_up_stays_so_though_its_trade_opens(store: Store) -> None
 def test_whether_a_payment_is_open_is_said_with_its_trade(
     store: Store, what: Callable[[Store, int], Any], code: Code
 ) -> None:
-    """Who opens a payment is told what became of it meanwhile, from the row that decides."""
+    """A user who opens a payment is told what became of it, from the row that decides."""
     pay_id = s.opened(store)
     what(store, pay_id)
     trade = p.TradeFound(pay_id=pay_id, trade_no=TRADE, trade_status=TradeStatus.WAIT_BUYER_PAY)

@@ -81,7 +81,7 @@ def set_check(world: PayWorld, pay_ids: list[int], next_check: int) -> None:
 
 
 def shop_of(world: PayWorld, platform: SlowPlatform) -> Any:
-    """What the sweep is handed: a platform of its own, and it looks often."""
+    """The pay service, as the sweep sees it: a platform of its own, and it looks often."""
     shop: Any = world.shop
     shop.platform, shop.settings = platform, Settings(sweep_interval=0.02)
     return shop

@@ -121,7 +121,7 @@ def points(store: Store) -> tuple[int, list[tuple[int, int]]]:
 
 
 def test_points_of_a_refunded_payment_go_back(store: Store) -> None:
-    """What the payment had brought is taken back once, in whole yuan as it came, and logged."""
+    """The points of a payment are taken back once, in whole yuan as they came, and logged."""
     store.run(users.add_points, came())
     for _ in range(2):
         store.run(users.take_points_back, went_back())

@@ -30,7 +30,7 @@ SHOP = {name: process for name, process in FILE["services"].items() if "profiles
 
 
 def test_every_variable_of_the_file_is_a_setting() -> None:
-    """What the file leaves open can be set in the same way for Compose and for labkit."""
+    """A variable of the file can be set in the same way for Compose and for labkit."""
     variables = set(re.findall(r"\$\{(\w+)", TEXT)) - {"LABKIT_"}
     settings = {f"LABKIT_{name.upper()}" for name in Settings.model_fields}
     assert variables > OF_HOST_NETWORK | OF_THE_SHOP
@@ -75,7 +75,7 @@ def test_what_labkit_would_not_do_is_refused() -> None:
 
 
 def test_a_profile_is_left_to_compose() -> None:
-    """What starts only on demand is not among the services."""
+    """A container that starts only on demand is not among the services."""
     assert set(SERVICES) == set(FILE["services"]) - set(SHOP)
 
 

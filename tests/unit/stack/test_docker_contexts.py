@@ -26,7 +26,7 @@ def context(config: Path, text: str) -> None:
 
 
 def refusals() -> list[str]:
-    """What `auto` gives as its reason, and how containers are refused and removed."""
+    """Return what `auto` gives as its reason, and how containers are refused and removed."""
     chosen = choose(Stack.auto, lambda _: None)
     assert chosen.stack is Stack.embedded
     said = [chosen.reason.removeprefix("auto: ")]

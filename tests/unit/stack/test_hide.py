@@ -76,7 +76,7 @@ def test_killed_between_two_steps(tmp_path: Path) -> None:
 
 
 def test_only_once(tmp_path: Path) -> None:
-    """What is out of reach already is not put away again: one line says so."""
+    """A file that is out of reach already is not hidden again: one line says so."""
     path = database(tmp_path / "goods.sqlite")
     hide.put_away(path)
     with pytest.raises(ValueError, match="out of reach already"):

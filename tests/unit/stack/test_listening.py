@@ -48,7 +48,7 @@ def ear() -> Iterator[Ear]:
 
 
 def answer_to(ear: Ear, *parts: bytes) -> bytes:
-    """What somebody hears who says this, until the connection is closed."""
+    """Return what a client hears that says this, until the connection is closed."""
     with ear.connect() as connection:
         for part in parts:
             connection.sendall(part)
@@ -120,7 +120,7 @@ def test_what_takes_long_waits_for_its_turn(ear: Ear) -> None:
 
 
 def test_an_error_is_told_in_one_line(ear: Ear) -> None:
-    """What went wrong is the answer, and the lab goes on."""
+    """An error of a command is its answer, and the lab goes on."""
     with ear.connect() as connection:
         connection.sendall(json.dumps(TOLD | {"command": "reset"}).encode() + b"\n")
         ear.turn()

@@ -142,7 +142,7 @@ def test_an_altered_callback_is_not_believed(
 
 @given(name=_text, value=_text.filter(bool))
 def test_an_added_parameter_is_not_believed(world: PayWorld, name: str, value: str) -> None:
-    """What was not signed with the rest is not taken with it."""
+    """A parameter that was not signed with the rest is not taken with it."""
     payment = Payment(world)
     assume(name not in payment.fields)
     payment.is_refused(payment.fields | {name: value})
@@ -295,7 +295,7 @@ def test_a_parameter_cannot_be_smuggled_into_another(world: PayWorld) -> None:
 
 
 def test_query_parameters_are_refused(world: PayWorld) -> None:
-    """What stands in the address was never signed."""
+    """A parameter in the address was never signed."""
     payment = Payment(world)
     before = payment.world.stores["pay"].everything()
     body = urlencode(payment.fields).encode()

@@ -141,7 +141,7 @@ def test_a_body_that_is_no_object_is_refused(body: bytes, words: str) -> None:
 
 @pytest.mark.parametrize("name", ["tip", "x" * 5000, "\ud800", ""])
 def test_an_unknown_field_is_refused(name: str) -> None:
-    """What nobody asked for is not passed over in silence, and not echoed at length."""
+    """A field that nobody asked for is refused, and not echoed at length."""
     refused(place(GOOD | {name: 1}))
 
 

@@ -32,7 +32,7 @@ LIMIT = 3
 
 
 async def within(work: Any) -> Any:
-    """What work gives, which must not hang."""
+    """Return what work gives, which must not hang."""
     return await asyncio.wait_for(work, SECONDS)
 
 
