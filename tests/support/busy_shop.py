@@ -30,7 +30,7 @@ _GIVE_BACK = "goods.return_stock.before_commit"
 def busy_lab(home: Path) -> Iterator[Lab]:
     """Start a lab that can be made busy, and keeps what its clients are told."""
     with quick_lab(home, LABKIT_TRACING="on") as lab:
-        History(lab.home).keep()
+        History(lab.home).start()
         lab.reset(users=2, balance=10**7, coupons=12, goods=2, stock=1000)
         yield lab
 
