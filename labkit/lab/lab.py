@@ -5,19 +5,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy import Connection
 
 from labkit.faults import Faults, mend
 from labkit.home import Home
 from labkit.lab import reports
-from labkit.lab.client import Client
+from labkit.lab.buyer import Buyer
 from labkit.lab.clock import Clock
-from labkit.lab.display.answer import Answer
 from labkit.lab.display.changes import Changes, Tables
 from labkit.lab.display.frames import Table
-from labkit.lab.lab_tables import LabTables
 from labkit.lab.manual import ConsoleLink, ManualOperations
 from labkit.ops import in_flight, payments_in_flight
 from labkit.ops.history import History
@@ -61,8 +59,8 @@ class NotSettled(Exception):
         )
 
 
-class Lab:
-    """A running shop, and everything that a learner does with it.
+class Lab(Buyer):
+    """A running shop, and everything that a learner does with it; a `Buyer` orders and pays.
 
     Args:
         home: of the lab.
@@ -73,9 +71,7 @@ class Lab:
         mend(home)
         self.home = home
         self._supervisor = supervisor
-        self._reader = Reader(home)
-        self._tables = LabTables(self._reader)
-        self.client = Client(launch.status(home)["endpoints"], self._reader)
+        super().__init__(launch.status(home)["endpoints"], Reader(home))
         self.clock = Clock(LabClock(home.clock_file))
         self.faults = Faults(home)
         self.by_hand = ManualOperations(home)
@@ -141,39 +137,6 @@ class Lab:
         """
         named = {name.replace("_", "-"): number for name, number in instances.items()}
         control.tell(self.home, "scale", **named)
-
-    def order(self, *, key: str | None = None, **wanted: Any) -> Answer:
-        """Place an order over HTTP (下单).
-
-        Args:
-            key: the Idempotency-Key.
-            wanted: any field of the request; `coupon=True` uses the user's first unused coupon.
-        """
-        return Answer(self.client.place(self.client.body(**wanted), key), self.alias)
-
-    def create_payment(self, order_id: int | str) -> Answer:
-        """Open the payment of an order (支付); the answer has the cashier's address."""
-        return Answer(self.client.create_payment(order_id), self.alias)
-
-    def pay(self, order_id: int | str) -> Answer:
-        """Pay for an order: open its payment, and press pay at the platform's cashier.
-
-        Returns:
-            The cashier's answer; the shop's, where it did not open a payment.
-        """
-        return self._press(order_id, "pay")
-
-    def give_up(self, order_id: int | str) -> Answer:
-        """Open an order's payment, and give it up at the platform's cashier."""
-        return self._press(order_id, "give-up")
-
-    def cancel(self, order_id: int | str) -> Answer:
-        """Cancel an unpaid order, as its user."""
-        return Answer(self.client.cancel(order_id, self._user_of(order_id)), self.alias)
-
-    def return_order(self, order_id: int | str) -> Answer:
-        """Return a paid order in full (退货), as its user."""
-        return Answer(self.client.return_order(order_id, self._user_of(order_id)), self.alias)
 
     def tables(
         self, *names: str, raw: bool = False, limit: int = _PAGE_ROWS, page: int | None = None
@@ -312,17 +275,3 @@ class Lab:
     def wiring(self) -> Table:
         """List each topic with its consumer groups and their handlers."""
         return reports.wiring_report()
-
-    def alias(self, text: str) -> str:
-        """Replace the ids in a text by their short names."""
-        return self._tables.alias(text)
-
-    def _press(self, order_id: int | str, button: str) -> Answer:
-        payment = self.create_payment(order_id)
-        if payment.cashier_url is None:
-            return payment
-        return Answer(self.client.press(payment.cashier_url, button), self.alias)
-
-    def _user_of(self, order_id: int | str) -> int:
-        row = self._reader.first("trade_order", order_id=int(order_id))
-        return int(row["user_id"]) if row else 1

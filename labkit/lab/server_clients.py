@@ -1,4 +1,4 @@
-"""The clients that MySQL, Kafka and ZooKeeper bring with them, run in their own containers."""
+"""The clients that come with MySQL, Kafka and ZooKeeper, run in the servers' own containers."""
 
 import re
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ _SCRIPTS = "/opt/kafka/bin/"
 _LONG_ID = re.compile(r"\d{15,}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TRACE = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-\d\d")
-#: What ZooKeeper's client says before it does what it was told, and where it logs.
+#: The output of ZooKeeper's client before its command, and its log lines.
 _CHATTER = re.compile(r"(?s)\A.*?WatchedEvent[^\n]*\n|^[^\n]* - (?:INFO|WARN) [^\n]*\n", re.M)
 
 
 class ServerClients:
-    """What an engineer would type in a shell of the container.
+    """The commands that an engineer would type in a shell of the container.
 
-    All that a lab has at a server begins with a mark of its own, which is `this_lab` here, in what
-    they are told and in what they print. Ids have their short names.
+    Everything of a lab at a server begins with a mark of its own, which is written `this_lab` here,
+    in commands and in outputs. Ids have their short names.
 
     Args:
-        lab: which stands on containers.
+        lab: which uses containers.
     """
 
     def __init__(self, lab: "Lab") -> None:
@@ -36,51 +36,50 @@ class ServerClients:
         self._of_lab = re.compile(rf"(?<=labkit[-_/]){lab.home.mark}(-\d+)?")
 
     def mysql(self, query: str, service: str = "order") -> str:
-        """`mysql --table -e QUERY`, as the account of a service, in its schema.
+        """Run `mysql --table -e QUERY`, as the account of a service, in its schema.
 
         Args:
-            query: of SQL.
+            query: in SQL.
             service: as `goods`.
 
         Returns:
-            What it prints; where the server refuses, what that says.
+            The output; where the server refuses, its message.
         """
         url = make_url(self._lab.home.database_url(service))
         where = ["-h", "127.0.0.1", "-P", str(url.port), "-u", str(url.username), str(url.database)]
         sql = query.replace("labkit_this_lab", f"labkit_{self._lab.home.mark}")
-        said = self._run(
+        output = self._run(
             "mysql", ["mysql", *where, "--table", "-e", sql], MYSQL_PWD=str(url.password)
         )
-        return _LONG_ID.sub(lambda found: self._lab.alias(found[0]).ljust(len(found[0])), said)
+        return _LONG_ID.sub(lambda id_: self._lab.alias(id_[0]).ljust(len(id_[0])), output)
 
     def kafka(self, script: str, *options: str) -> str:
-        """One of Kafka's scripts, as `kafka-topics.sh`, at the broker.
+        """Run one of Kafka's scripts, as `kafka-topics.sh`, at the broker.
 
         Returns:
-            What it prints.
+            The output.
         """
         state = self._lab.home.state()
-        told = [option.replace("labkit-this_lab-", state["topic_prefix"]) for option in options]
+        words = [option.replace("labkit-this_lab-", state["topic_prefix"]) for option in options]
         broker = ["--bootstrap-server", state["endpoints"]["broker"]]
-        said = self._run("kafka", [_SCRIPTS + script, *broker, *told])
-        return self._lab.alias(_TRACE.sub("00-…", _UUID.sub("…", said)))
+        output = self._run("kafka", [_SCRIPTS + script, *broker, *words])
+        return self._lab.alias(_TRACE.sub("00-…", _UUID.sub("…", output)))
 
     def zookeeper(self, *command: str) -> str:
-        """`zkCli.sh COMMAND`.
+        """Run `zkCli.sh COMMAND`.
 
         Returns:
-            What it prints when it is connected.
+            The output, from where it is connected.
         """
         server = self._lab.home.state()["endpoints"]["registry"]
-        told = [
-            one.replace("/labkit/this_lab", f"/labkit/{self._lab.home.mark}") for one in command
-        ]
-        return _CHATTER.sub("", self._run("zookeeper", ["zkCli.sh", "-server", server, *told]))
+        mark = f"/labkit/{self._lab.home.mark}"
+        words = [word.replace("/labkit/this_lab", mark) for word in command]
+        return _CHATTER.sub("", self._run("zookeeper", ["zkCli.sh", "-server", server, *words]))
 
     def _run(self, service: str, command: Sequence[str], **environment: str) -> str:
         with engine.connect() as docker:
             container = find(docker, compose_file.read(Settings()).name, service)
-            assert container  # the lab stands on it
-            found = container.exec_run(list(command), environment=environment, demux=True)
-        said, complaint = ((text or b"").decode() for text in found.output)  # type: ignore[union-attr]  # two, with demux
-        return self._of_lab.sub("this_lab", said if found.exit_code == 0 else said + complaint)
+            assert container  # the lab uses it
+            result = container.exec_run(list(command), environment=environment, demux=True)
+        output, errors = ((text or b"").decode() for text in result.output)  # type: ignore[union-attr]  # two, with demux
+        return self._of_lab.sub("this_lab", output if result.exit_code == 0 else output + errors)

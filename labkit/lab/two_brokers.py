@@ -1,4 +1,4 @@
-"""A Kafka of two brokers, each with a copy of what the other has: made to be broken."""
+"""A Kafka of two brokers, each with a copy of the other's data: made to be broken."""
 
 import os
 import time
@@ -16,12 +16,13 @@ from labkit.settings import Settings
 from labkit.stack.containers import compose_file, engine
 from labkit.stack.containers.create import OURS
 from labkit.stack.supervisor import ports
+from labkit.waiting import wait_until
 
 _NAME = "labkit-two-brokers-"
 _SETTINGS = {
     # A broker that is paused for a moment is not taken for dead.
     "KAFKA_BROKER_SESSION_TIMEOUT_MS": "8000",
-    # A follower's question for more is answered after so long, with nothing if there is nothing.
+    # The leader answers a follower's fetch after so long at most, where it has nothing new.
     "KAFKA_REPLICA_FETCH_WAIT_MAX_MS": "200",
 }
 _ANSWERED_SECONDS = 1.0
@@ -36,13 +37,13 @@ _CLIENT = {
 
 
 class TwoBrokers:
-    """Broker 1 is the controller as well: it says who leads when broker 2 is gone.
+    """Two brokers, of which the first is the controller too: it elects the leaders.
 
     Both are made from the image and the settings of compose.yaml's Kafka, share one network and
-    keep nothing: with `down` all that they hold goes.
+    keep nothing: `down` removes their data.
 
     Attributes:
-        address: of both, for a client.
+        address: of both brokers, for a client.
     """
 
     def __init__(self, opened: ExitStack, docker: DockerClient, settings: Settings) -> None:
@@ -57,7 +58,7 @@ class TwoBrokers:
 
     @classmethod
     def up(cls) -> Self:
-        """Start both, with the image and the network that the settings name.
+        """Start both, with the image and the network of the settings.
 
         Raises:
             DockerUnusable: no Docker engine answers.
@@ -74,12 +75,12 @@ class TwoBrokers:
         self._opened.close()
 
     def pause(self, number: int) -> None:
-        """Stop a broker where it stands."""
+        """Pause a broker, with SIGSTOP."""
         self._brokers[number].kill("SIGSTOP")  # an engine's own pause may fail on a busy machine
-        time.sleep(_ANSWERED_SECONDS)  # what comes later cannot answer a question asked before
+        time.sleep(_ANSWERED_SECONDS)  # a request that it had before is answered by then
 
     def unpause(self, number: int) -> None:
-        """Let it go on."""
+        """Continue a paused broker."""
         self._brokers[number].kill("SIGCONT")
 
     def kill(self, number: int) -> None:
@@ -87,7 +88,7 @@ class TwoBrokers:
         self._brokers[number].kill()
 
     def start(self, number: int) -> None:
-        """Start one that was killed; what it had on its disk is there."""
+        """Start a killed broker again, with its disk."""
         self._brokers[number].start()
 
     def new_topic(self, name: str, **settings: str) -> None:
@@ -101,25 +102,28 @@ class TwoBrokers:
             TimeoutError: the two are not ready within two minutes.
         """
         configs = {setting.replace("_", "."): value for setting, value in settings.items()}
-        deadline = time.monotonic() + _READY_SECONDS
-        while self.in_sync(name) != [2, 1]:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"no copy of {name} at each broker after {_READY_SECONDS} s")
+
+        def is_ready() -> bool:
+            if self.in_sync(name) == [2, 1]:
+                return True
             with suppress(KafkaError), self._admin() as admin:
                 with suppress(TopicAlreadyExistsError):
                     admin.create_topics({name: {"assignments": {0: [2, 1]}, "configs": configs}})
-                # a broker that was not quite back when the topic was made follows, till it is asked
+                # a broker that was not ready when the topic was made leads only once elected
                 admin.elect_leaders(_PREFERRED, {name: [0]})
+            return False
+
+        wait_until(is_ready, f"each broker has a copy of {name}", _READY_SECONDS, poll=0)
 
     def in_sync(self, topic: str) -> list[int]:
-        """The brokers that have all of a topic: its leader, then the follower; none if unknown."""
+        """List the brokers that have all of a topic, its leader first; none if nobody answers."""
         try:
             with self._admin() as admin:
-                (found,) = admin.describe_topics([topic])[0]["partitions"]
+                (partition,) = admin.describe_topics([topic])[0]["partitions"]
         except (KafkaError, ValueError):  # nobody answers, or there is no such topic
             return []
-        leader = found["leader_id"]
-        return sorted(found["isr_nodes"], key=lambda one: (one != leader, one))
+        leader = partition["leader_id"]
+        return sorted(partition["isr_nodes"], key=lambda node: (node != leader, node))
 
     @contextmanager
     def _admin(self) -> Iterator[KafkaAdminClient]:
@@ -145,8 +149,8 @@ class TwoBrokers:
         )
 
     def _environment(self, number: int) -> dict[str, str]:
-        one, two, controller = self._ports
-        port, listen = (one, two)[number - 1], "127.0.0.1" if self._host else "0.0.0.0"
+        first, second, controller = self._ports
+        port, listen = (first, second)[number - 1], "127.0.0.1" if self._host else "0.0.0.0"
         also = f",CONTROLLER://127.0.0.1:{controller}" if number == 1 else ""
         return (
             self._kafka.environment
@@ -162,8 +166,8 @@ class TwoBrokers:
 
 
 def _sweep(docker: DockerClient) -> None:
-    """Remove what notebooks left that were not run to their end."""
-    for left in docker.containers.list(all=True, filters={"label": OURS}):
-        name, _, pid = left.labels[OURS].rpartition("-")
+    """Remove the brokers of processes that are gone."""
+    for container in docker.containers.list(all=True, filters={"label": OURS}):
+        name, _, pid = container.labels[OURS].rpartition("-")
         if f"{name}-" == _NAME and not psutil.pid_exists(int(pid)):
-            left.remove(force=True, v=True)
+            container.remove(force=True, v=True)

@@ -1,16 +1,15 @@
-"""A sequence diagram: Mermaid where it can be drawn, as in JupyterLab, and text elsewhere."""
+"""Sequence diagrams: Mermaid where it can be drawn, as in JupyterLab, and text elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from labkit.printable import printable
 
-#: A comment begins with %, an entity with #, a tag with <; a fence of Markdown is of `.
-_MEANINGFUL = str.maketrans({"#": " ", "%": " ", ";": ",", "<": "‹", ">": "›", "`": "'"})
+#: Mermaid reads % as a comment, # as an entity, < as a tag; Markdown reads ` as a fence.
+_REPLACEMENTS = str.maketrans({"#": " ", "%": " ", ";": ",", "<": "‹", ">": "›", "`": "'"})
 _LAYOUT = '%%{init: {"sequence": {"width": 105, "actorMargin": 22}}}%%'
 
-#: How a line is drawn: a call, its answer, one that is lost on its way, a message.
+#: Mermaid's arrows: a call, its answer, a lost call, a lost answer, a message.
 CALL, ANSWER, LOST_CALL, LOST_ANSWER, MESSAGE = "->>", "-->>", "-x", "--x", "-)"
 
 
@@ -25,10 +24,10 @@ class Line:
 
 
 class Diagram:
-    """What happened to one order, line by line.
+    """A diagram of one order.
 
     Attributes:
-        title: what it is about.
+        title: names the order.
         participants: from left to right.
         lines: from top to bottom.
     """
@@ -40,7 +39,7 @@ class Diagram:
 
     @property
     def mermaid(self) -> str:
-        """The diagram in Mermaid's language."""
+        """Return the diagram in Mermaid's language."""
         named = [
             f"participant {_id(participant)} as {participant}" for participant in self.participants
         ]
@@ -48,8 +47,8 @@ class Diagram:
             f"{_id(line.start)}{line.arrow}{_id(line.end)}: {_safe(line.text)}"
             for line in self.lines
         ]
-        said = "; ".join(f"{line.start} to {line.end}: {line.text}" for line in self.lines)
-        about = [f"accTitle: {_safe(self.title)}", f"accDescr: {_safe(said)}"]
+        description = "; ".join(f"{line.start} to {line.end}: {line.text}" for line in self.lines)
+        about = [f"accTitle: {_safe(self.title)}", f"accDescr: {_safe(description)}"]
         return "\n  ".join([f"{_LAYOUT}\nsequenceDiagram", *about, "autonumber", *named, *drawn])
 
     def __repr__(self) -> str:
@@ -58,13 +57,13 @@ class Diagram:
             [
                 self.title,
                 *(
-                    f"{number:3}. {one.start} {one.arrow} {one.end}: {printable(one.text)}"
-                    for number, one in numbered
+                    f"{number:3}. {line.start} {line.arrow} {line.end}: {printable(line.text)}"
+                    for number, line in numbered
                 ),
             ]
         )
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
         return {"text/markdown": f"```mermaid\n{self.mermaid}\n```", "text/plain": repr(self)}
 
 
@@ -73,5 +72,5 @@ def _id(participant: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Return a text without what means something to Mermaid, or to the page that it draws on."""
-    return printable(text.translate(_MEANINGFUL).replace("\n", " "))
+    """Replace the signs that mean something to Mermaid, or to the page that it draws on."""
+    return printable(text.translate(_REPLACEMENTS).replace("\n", " "))

@@ -1,8 +1,8 @@
-"""What the shop asks the payment platform by itself, in the story of an order.
+"""A filter for the polls of the payment platform in the diagram of an order.
 
-How often it asks depends on timing, and so does whether it learns by asking or by the callback
-that the user has paid. The story does not: where a callback came, what came of the payment is told
-there; where none came, asking is told, if anything came of it.
+How often the shop polls depends on timing, and so does whether a poll or the callback tells it that
+the user has paid. The diagram must not: where a callback came, the effects of the payment are drawn
+there; where none came, the polls are drawn, if one had an effect.
 """
 
 from collections.abc import Iterator
@@ -10,28 +10,32 @@ from collections.abc import Iterator
 from labkit.ops.trace.sequence import CALLBACK
 from labkit.ops.trace.tree import Node
 
-_TAKE, _ASK = "take_payment", "query_trade"
+_APPLY, _QUERY = "take_payment", "query_trade"
 
 
-def without_idle_questions(roots: list[Node]) -> list[Node]:
-    """The beginnings of a story, without what would be otherwise on another run.
+def drop_idle_polls(roots: list[Node]) -> list[Node]:
+    """Drop the polls that would be others on another run.
 
     Args:
-        roots: what nobody else here caused; a flow that runs by itself has no beginning of its own,
-            so that each thing it does is one of these.
+        roots: of the trees; a flow that runs by itself has no root of its own, so that each step
+            and each call of it is a root.
     """
-    asked = [root for root in roots if root.name == _TAKE]
-    heard = [
-        node for root in roots if root.name == CALLBACK for node in _all(root) if node.name == _TAKE
+    polls = [root for root in roots if root.name == _APPLY]
+    by_callback = [
+        node
+        for root in roots
+        if root.name == CALLBACK
+        for node in _all(root)
+        if node.name == _APPLY
     ]
-    for one in asked if heard else ():
-        heard[0].parts += one.parts
-        one.parts = []
-    learned = any(one.parts for one in asked)
+    for poll in polls if by_callback else ():
+        by_callback[0].parts += poll.parts
+        poll.parts = []
+    had_effect = any(poll.parts for poll in polls)
     return [
         root
         for root in roots
-        if (root.parts or root.name != _TAKE) and (learned or root.name != _ASK)
+        if (root.parts or root.name != _APPLY) and (had_effect or root.name != _QUERY)
     ]
 
 

@@ -1,7 +1,8 @@
-"""The story of one request, line by line, from what was done in it.
+"""The lines of a sequence diagram, from the tree of one request.
 
-First the request with all that it did, then the messages that it caused: nobody waits for those. A
-message is told to its groups in the order of the services. So the story does not depend on timing.
+The request comes first, with all that it did, and then the messages that it caused, for which
+nobody waits. A message goes to its groups in the order of the services, so that the lines do not
+depend on timing.
 """
 
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from labkit.payment_platform.wiring import PLATFORM
 from labkit.shop.wiring import SERVICES
 
 CLIENT, BROKER = "client", "broker"
-#: From left to right: who asks, the webs, the services, the payment platform, the broker. What the
-#: platform does inside is not ours, and not traced.
+#: From left to right: the client, the webs, the services, the payment platform, the broker. The
+#: platform's own steps are not traced: it stands for a third party.
 PARTICIPANTS = (
     CLIENT,
     *sorted(SERVICES, key=lambda name: not name.endswith("-web")),
@@ -24,98 +25,101 @@ CALLBACK = "POST /pay/callback"
 
 
 @dataclass
-class _Story:
-    """The lines so far, and what is told after them."""
+class _Sequence:
+    """The lines so far, and the nodes that are drawn after them."""
 
     lines: list[Line] = field(default_factory=list)
     messages: list[Node] = field(default_factory=list)
     late: list[Node] = field(default_factory=list)
 
-    def line(self, start: str, arrow: str, end: str, text: str) -> None:
+    def add(self, start: str, arrow: str, end: str, text: str) -> None:
         self.lines.append(Line(start, arrow, end, text))
 
 
-def tell(root: Node) -> list[Line]:
-    """The lines of one request, or of whatever else began by itself."""
-    story = _Story()
-    _tell(root, story)
-    last = [late for late in story.late if _came_last(late, story.messages)]
-    for late in story.late:
+def sequence_lines(root: Node) -> list[Line]:
+    """Draw the lines of one request, or of a flow that began by itself."""
+    sequence = _Sequence()
+    _draw(root, sequence)
+    last = [late for late in sequence.late if _came_last(late, sequence.messages)]
+    for late in sequence.late:
         if late not in last:
-            _tell_by_itself(late, story, "late, ")
-    for message in story.messages:  # which grows where a handler sends another
-        _tell_message(message, story)
+            _draw_inside(late, sequence, "late, ")
+    for message in sequence.messages:  # which grows where a handler sends another
+        _draw_message(message, sequence)
     for late in last:
-        _tell_by_itself(late, story, "late, ")
-    return story.lines
+        _draw_inside(late, sequence, "late, ")
+    return sequence.lines
 
 
 def _came_last(late: Node, messages: list[Node]) -> bool:
-    """A late step and the handlers of messages meet in one database: one of them is the first."""
-    heard = (part for message in messages for part in message.parts)
-    return any(one.service == late.service and one.ended < late.ended for one in heard)
+    """Return True if a handler of a message in the same service ended before a late step."""
+    handlers = (part for message in messages for part in message.parts)
+    return any(
+        handler.service == late.service and handler.ended < late.ended for handler in handlers
+    )
 
 
-def _tell(node: Node, story: _Story) -> None:
+def _draw(node: Node, sequence: _Sequence) -> None:
     kind = node.span["kind"]
     if kind == "http":
-        _tell_request(node, story)
+        _draw_request(node, sequence)
     elif kind == "call":
-        _tell_call(node, story)
+        _draw_call(node, sequence)
     elif kind == "send":
-        story.messages.append(node)
+        sequence.messages.append(node)
     else:
-        _tell_by_itself(node, story)
+        _draw_inside(node, sequence)
 
 
-def _tell_parts(node: Node, story: _Story) -> None:
+def _draw_parts(node: Node, sequence: _Sequence) -> None:
     for part in node.parts:
-        _tell(part, story)
+        _draw(part, sequence)
 
 
-def _tell_request(node: Node, story: _Story) -> None:
+def _draw_request(node: Node, sequence: _Sequence) -> None:
     order_id = str(node.span.get("order_id", ""))
-    who = PLATFORM.name if node.name == CALLBACK else CLIENT
-    story.line(who, CALL, node.service, node.name.replace("{order_id}", order_id))
-    _tell_parts(node, story)
+    sender = PLATFORM.name if node.name == CALLBACK else CLIENT
+    sequence.add(sender, CALL, node.service, node.name.replace("{order_id}", order_id))
+    _draw_parts(node, sequence)
     if node.ended:
-        said = f"{node.span['status']} {node.span.get('outcome', '')}".strip()
-        story.line(node.service, ANSWER, who, ", ".join(filter(None, (said, order_id))))
+        answer = f"{node.span['status']} {node.span.get('outcome', '')}".strip()
+        sequence.add(node.service, ANSWER, sender, ", ".join(filter(None, (answer, order_id))))
     else:
-        story.line(node.service, LOST_ANSWER, who, "no answer")
+        sequence.add(node.service, LOST_ANSWER, sender, "no answer")
 
 
-def _tell_call(call: Node, story: _Story) -> None:
-    """A call, and its answer where that is no plain success or came after further doings."""
+def _draw_call(call: Node, sequence: _Sequence) -> None:
+    """Draw a call, and its answer where that is no plain success or came after further lines."""
     callee = call.span["peer"]
     if not (call.parts or call.answered):
-        return story.line(call.service, LOST_CALL, callee, f"{call.name}: no answer")
-    story.line(call.service, CALL, callee, call.name)
-    before = len(story.lines)
+        return sequence.add(call.service, LOST_CALL, callee, f"{call.name}: no answer")
+    sequence.add(call.service, CALL, callee, call.name)
+    before = len(sequence.lines)
     for served in call.parts:
-        _tell_parts(served, story)
+        _draw_parts(served, sequence)
         if not call.answered and served.ended > call.ended and not served.parts:
-            story.late.append(served)
+            sequence.late.append(served)
     if not call.answered:
-        story.line(callee, LOST_ANSWER, call.service, "no answer")
-    elif call.outcome or len(story.lines) > before:
-        story.line(callee, ANSWER, call.service, call.outcome or "SUCCESS")
+        sequence.add(callee, LOST_ANSWER, call.service, "no answer")
+    elif call.outcome or len(sequence.lines) > before:
+        sequence.add(callee, ANSWER, call.service, call.outcome or "SUCCESS")
     return None
 
 
-def _tell_message(message: Node, story: _Story) -> None:
+def _draw_message(message: Node, sequence: _Sequence) -> None:
     arrived = message.parts or message.answered
-    story.line(message.service, MESSAGE if arrived else LOST_CALL, BROKER, message.name)
-    for heard in sorted(message.parts, key=lambda one: PARTICIPANTS.index(one.service)):
-        story.line(BROKER, MESSAGE, heard.service, _ending(heard))
-        story.messages += heard.parts
+    sequence.add(message.service, MESSAGE if arrived else LOST_CALL, BROKER, message.name)
+    for handler in sorted(message.parts, key=lambda part: PARTICIPANTS.index(part.service)):
+        sequence.add(BROKER, MESSAGE, handler.service, _label(handler))
+        sequence.messages += handler.parts
 
 
-def _tell_by_itself(node: Node, story: _Story, when: str = "") -> None:
-    story.line(node.service, CALL, node.service, when + _ending(node))
-    _tell_parts(node, story)
+def _draw_inside(node: Node, sequence: _Sequence, prefix: str = "") -> None:
+    """Draw a step of a service as a line to itself."""
+    sequence.add(node.service, CALL, node.service, prefix + _label(node))
+    _draw_parts(node, sequence)
 
 
-def _ending(node: Node) -> str:
-    """A step's name, with what came of it where that is no plain success."""
+def _label(node: Node) -> str:
+    """Return a step's name, with its outcome where that is no plain success."""
     return ": ".join(filter(None, (node.name, node.outcome if node.ended else "died")))

@@ -1,14 +1,51 @@
-"""What was done in what, from spans: each logical thing once, however often it was tried."""
+"""A tree of the things that were done, from spans: each once, however often it was tried."""
 
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import Any
+from typing import NotRequired, TypedDict
 
-#: A span as a process wrote it down (`labkit/runtime/telemetry/span_log.py`).
-Span = dict[str, Any]
-_Parts = dict[str, list[Span]]
+
+class Span(TypedDict):
+    """A span, as a process has written it (`labkit/runtime/telemetry/span_log.py`).
+
+    Keys:
+        trace: the trace's id.
+        span: its own id.
+        parent: the parent's id; empty for a root.
+        kind: `http`, `call`, `serve`, `step`, `send` or `receive`.
+        service: whose process it was.
+        pid: of that process.
+        name: of the request, the call, the step or the topic.
+        status: of the HTTP answer, 0 elsewhere.
+        failed: True if it has ended with an error.
+        began: in nanoseconds.
+        ended: in nanoseconds; None while it is going on, and where its process died.
+        peer: the service that a call is to.
+        event_id: of a message.
+        order_id: of the order that it is about.
+        outcome: the code of the answer.
+    """
+
+    trace: str
+    span: str
+    parent: str
+    kind: str
+    service: str
+    pid: int
+    name: str
+    status: int
+    failed: bool
+    began: int
+    ended: int | None
+    peer: NotRequired[str]
+    event_id: NotRequired[str]
+    order_id: NotRequired[str]
+    outcome: NotRequired[str]
+
+
+_Children = dict[str, list[Span]]
 
 
 @dataclass
@@ -16,9 +53,9 @@ class Node:
     """One thing that was done.
 
     Attributes:
-        span: the try that counts: the first that was answered, which later ones only repeat;
-            where none was, the last.
-        parts: what was done in it, in the order in which it was first begun.
+        span: of the attempt that counts: the first that was answered, which later ones only repeat;
+            the last, where none was answered.
+        parts: the things that were done in it, in the order in which they first began.
     """
 
     span: Span
@@ -26,68 +63,70 @@ class Node:
 
     @property
     def service(self) -> str:
-        """Who did it."""
-        return str(self.span["service"])
+        """Return the service that did it."""
+        return self.span["service"]
 
     @property
     def name(self) -> str:
-        """The call, the step or the topic."""
-        return str(self.span["name"])
+        """Return the name of the call, the step or the topic."""
+        return self.span["name"]
 
     @property
     def ended(self) -> int:
-        """When, in nanoseconds; 0 where it never did."""
-        return int(self.span["ended"] or 0)
+        """Return the end in nanoseconds; 0 where it never ended."""
+        return self.span["ended"] or 0
 
     @property
     def answered(self) -> bool:
-        """Whether it came to an end that its caller can rely on."""
+        """Return True if it came to an end that its caller can rely on."""
         return bool(self.ended) and not self.span["failed"]
 
     @property
     def outcome(self) -> str:
-        """The code of its answer; empty where it is a plain success, or says nothing."""
-        found = str(self.span.get("outcome", ""))
-        return "" if found == "SUCCESS" else found
+        """Return the code of the answer; empty where it is a plain success, or there is none."""
+        outcome = str(self.span.get("outcome", ""))
+        return "" if outcome == "SUCCESS" else outcome
 
     def orders(self) -> set[str]:
-        """The orders that it is about, with all its parts."""
+        """Return the orders that it and its parts are about."""
         return {str(self.span.get("order_id")), *chain(*(part.orders() for part in self.parts))}
 
 
-def trees(spans: Iterable[Span]) -> list[Node]:
-    """What nobody else here caused, each with all that it caused.
+def build_trees(spans: Iterable[Span]) -> list[Node]:
+    """Build a tree from each span whose parent is not among these.
 
     Args:
         spans: in any order.
     """
-    known = {span["span"]: span for span in spans}
-    parts: _Parts = defaultdict(list)
-    for one in sorted(known.values(), key=_began):
-        parts[one["parent"] if one["parent"] in known else ""].append(one)
-    return _fold(parts[""], parts)
+    by_id = {span["span"]: span for span in spans}
+    children: _Children = defaultdict(list)
+    for span in sorted(by_id.values(), key=lambda span: span["began"]):
+        children[span["parent"] if span["parent"] in by_id else ""].append(span)
+    return _fold(children[""], children)
 
 
-def _fold(tries: list[Span], parts: _Parts) -> list[Node]:
-    """Put the tries of one logical thing together, in the order of the first."""
-    groups: dict[Any, list[Span]] = defaultdict(list)
-    for one in tries:
-        groups[_what(one)].append(one)
+def _fold(spans: list[Span], children: _Children) -> list[Node]:
+    """Make one node of all attempts at the same thing, in the order of the first."""
+    groups: dict[tuple[object, ...], list[Span]] = defaultdict(list)
+    for span in spans:
+        groups[_identity(span)].append(span)
     return [
         Node(
-            next((one for one in group if one["ended"] and not one["failed"]), group[-1]),
-            _fold([part for one in group for part in parts[one["span"]]], parts),
+            next((span for span in group if span["ended"] and not span["failed"]), group[-1]),
+            _fold([child for span in group for child in children[span["span"]]], children),
         )
         for group in groups.values()
     ]
 
 
-def _what(span: Span) -> Any:
-    """What makes two spans tries of the same thing; two requests by HTTP never are."""
+def _identity(span: Span) -> tuple[object, ...]:
+    """Return a key that attempts at the same thing share; two requests by HTTP never do."""
     if span["kind"] == "http":
-        return span["span"]
-    return tuple(span.get(part) for part in ("kind", "service", "peer", "name", "event_id"))
-
-
-def _began(span: Span) -> int:
-    return int(span["began"])
+        return (span["span"],)
+    return (
+        span["kind"],
+        span["service"],
+        span.get("peer"),
+        span["name"],
+        span.get("event_id"),
+    )
