@@ -1,9 +1,9 @@
 """A user of the shop who orders, pays, cancels and returns over HTTP."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Unpack
 
-from labkit.lab.client import Client
+from labkit.lab.client import Client, OrderFields
 from labkit.lab.display.answer import Answer
 from labkit.lab.lab_tables import LabTables
 from labkit.ops.reader import Reader
@@ -25,7 +25,7 @@ class Buyer:
         self._tables = LabTables(reader)
         self.client = Client(endpoints, reader)
 
-    def order(self, *, key: str | None = None, **wanted: Any) -> Answer:
+    def order(self, *, key: str | None = None, **wanted: Unpack[OrderFields]) -> Answer:
         """Place an order over HTTP (下单).
 
         Args:

@@ -1,7 +1,7 @@
 """A client that orders and pays over HTTP, with the figures that a client works out."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict, Unpack
 from uuid import uuid4
 
 import httpx
@@ -12,6 +12,22 @@ from labkit.shop.order.pricing import shipping_fee
 
 _TIMEOUT_S = 15.0
 _ID_DIGITS = 19  # a longer number is no id
+
+
+class OrderFields(TypedDict, total=False):
+    """Fields of a request to place an order; `coupon=True` takes the user's first unused coupon."""
+
+    user_id: int
+    goods_id: int
+    goods_number: int
+    goods_price: int
+    shipping_fee: int
+    order_amount: int
+    money_paid: int
+    coupon_id: int | None
+    address: str
+    consignee: str
+    coupon: bool
 
 
 class Client:
@@ -33,7 +49,7 @@ class Client:
         self._reader = reader
         self._history = History(reader.home)
 
-    def body(self, **wanted: Any) -> dict[str, Any]:
+    def body(self, **wanted: Unpack[OrderFields]) -> OrderFields:
         """Make a request to place an order; the defaults are those of the first user and goods.
 
         Args:
@@ -44,7 +60,7 @@ class Client:
         user = self._find_or_first("trade_user", "user_id", wanted.get("user_id"))
         number, price = wanted.get("goods_number", 1), goods["goods_price"]
         fee = shipping_fee(price * number)
-        body = {
+        body: OrderFields = {
             "user_id": user["user_id"],
             "goods_id": goods["goods_id"],
             "goods_number": number,
@@ -63,7 +79,7 @@ class Client:
         """Return the recorded requests of all clients of the lab, with their answers."""
         return self._history.exchanges()
 
-    def place(self, body: dict[str, Any], key: str | None = None) -> httpx.Response:
+    def place(self, body: OrderFields, key: str | None = None) -> httpx.Response:
         """Send `POST /order/confirm`; where a history is recorded it always has a key."""
         if key is None and self._history.is_recording:
             key = f"kept-{uuid4().hex}"
@@ -102,7 +118,7 @@ class Client:
         url: str,
         subject: int | str = "",
         *,
-        body: dict[str, Any] | None = None,
+        body: Mapping[str, object] | None = None,
         key: str | None = None,
     ) -> httpx.Response:
         """Send a request; record it with its answer where a history is recorded."""

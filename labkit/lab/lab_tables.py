@@ -1,7 +1,5 @@
 """The tables of a lab as frames, with short names that stay the same for as long as the data."""
 
-from typing import Any
-
 from labkit.lab.display.aliases import Aliases, AliasLoader
 from labkit.lab.display.frames import MAX_SHOWN_ROWS, Difference, Table, frame, only_changes
 from labkit.ops.reader import Reader, Rows
@@ -32,7 +30,7 @@ class LabTables:
         self.load_names()
         return self._aliases.replace(text)
 
-    def format(self, column: str, value: Any) -> Any:
+    def format(self, column: str, value: object) -> object:
         """Return a value of a column as a table shows it."""
         return self._aliases.format(column, value)
 

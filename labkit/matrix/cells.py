@@ -1,7 +1,6 @@
 """Cells of the crash matrix and their results."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from labkit.runtime.injection.boundaries import TIMED
 
@@ -60,7 +59,7 @@ class CellResult:
     seconds: float
     tries: int
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """Return the result as a row of the report's JSON and frame."""
         return {
             "scenario": self.cell.scenario,

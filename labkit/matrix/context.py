@@ -25,7 +25,7 @@ from labkit.stack.supervisor import launch
 
 
 class ScenarioContext:
-    """What the script of a scenario acts on, for one run.
+    """The lab and the customer on which the script of a scenario acts, for one run.
 
     Args:
         lab: a running lab.

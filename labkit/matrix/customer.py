@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Unpack
 
 import httpx
 
-from labkit.lab.client import Client
-from labkit.ops.reader import Reader
+from labkit.lab.client import Client, OrderFields
+from labkit.ops.reader import Reader, Row
 from labkit.shop.states import PayStatus
 from labkit.waiting import poll_until
 
@@ -35,7 +35,7 @@ class Placed:
         order_id: of the order, where the answer names one.
     """
 
-    body: dict[str, Any]
+    body: OrderFields
     key: str
     status: int = 0
     name: str = ""
@@ -81,11 +81,11 @@ class Customer:
         """Stop asking for an order that a reset has removed."""
         self.placed = [placed for placed in self.placed if placed.key != order.key]
 
-    def place(self, *, coupon: bool = False, **wanted: Any) -> Placed:
+    def place(self, **wanted: Unpack[OrderFields]) -> Placed:
         """Place a new order; repeat the request until the answer is final."""
-        return self.resend(self._new(coupon, wanted))
+        return self.resend(self._new(wanted))
 
-    def order(self, *, coupon: bool = False, **wanted: Any) -> Placed:
+    def order(self, **wanted: Unpack[OrderFields]) -> Placed:
         """Place an order successfully, for a script that begins with one.
 
         On a busy machine a call may be late, and its order is cancelled: then place another one.
@@ -96,7 +96,7 @@ class Customer:
         last: list[Placed] = []
 
         def is_placed() -> bool:
-            last[:] = [self.place(coupon=coupon, **wanted)]
+            last[:] = [self.place(**wanted)]
             return last[0].status == 200
 
         if not poll_until(is_placed, _FINAL_SECONDS, poll=0):
@@ -116,9 +116,9 @@ class Customer:
             other, self.request(lambda: self._client.place(other.body, other.key), "reusing")
         )
 
-    def place_once(self, *, coupon: bool = False, **wanted: Any) -> Placed:
+    def place_once(self, **wanted: Unpack[OrderFields]) -> Placed:
         """Send one request to place an order, and accept any answer, or none."""
-        request = self._new(coupon, wanted)
+        request = self._new(wanted)
         try:
             return _read(request, self._client.place(request.body, request.key))
         except httpx.TransportError:
@@ -169,7 +169,7 @@ class Customer:
         self.press(self.open_cashier(order))
         self.wait_until_paid(order)
 
-    def find(self, order: Placed) -> dict[str, Any]:
+    def find(self, order: Placed) -> Row:
         """Read an order as the shop shows it."""
         return dict(self.look_up(_id(order)).json()["data"] or {})
 
@@ -183,7 +183,7 @@ class Customer:
         self._note_absence(order_id, answer)
         return answer
 
-    def find_payment(self, order: Placed) -> dict[str, Any]:
+    def find_payment(self, order: Placed) -> Row:
         """Read the payment of an order that was opened last, as the shop shows it."""
         pay_id = self._payments[order.key]
         answer = self.request(lambda: self._client.find_payment(pay_id), "looking a payment up")
@@ -250,11 +250,12 @@ class Customer:
             text = f"answered 404, which is final, and then {answer.status_code}"
             raise Unexpected(f"order {order_id} was {text}: {answer.text[:300]}")
 
-    def _new(self, coupon: bool, wanted: dict[str, Any]) -> Placed:
+    def _new(self, wanted: OrderFields) -> Placed:
         number = next(self._numbers)
-        if coupon:
-            wanted = {**wanted, "coupon_id": next(self._coupons)}
-        body = self._client.body(**wanted, address=f"北京 #{number}")
+        fields: OrderFields = {**wanted, "address": f"北京 #{number}"}
+        if fields.pop("coupon", False):
+            fields["coupon_id"] = next(self._coupons)
+        body = self._client.body(**fields)
         return Placed(body, key=f"matrix-{number}")
 
 

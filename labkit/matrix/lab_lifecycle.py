@@ -145,7 +145,7 @@ def _is_of(info: dict[str, Any], home: Home, broker: str | None) -> bool:
     )
 
 
-def _acknowledged(context: ScenarioContext, command: str, **arguments: Any) -> bool:
+def _acknowledged(context: ScenarioContext, command: str, **arguments: int) -> bool:
     """Send the supervisor a command; return True if it was acknowledged."""
     try:
         control.tell(context.lab.home, command, **arguments)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+from labkit.lab.client import OrderFields
 from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed
 from labkit.matrix.labs import RETRY_LIMIT
@@ -13,8 +13,8 @@ from labkit.runtime.db.tables import DEAD, WAITING
 from labkit.shop.messages import OrderCancelled, OrderPaid
 from labkit.shop.wiring import SERVICES
 
-_PAYING: dict[str, Any] = {"money_paid": 1_00}
-_EVERYTHING: dict[str, Any] = {"coupon": True, "money_paid": 1_00}
+_PAYING: OrderFields = {"money_paid": 1_00}
+_EVERYTHING: OrderFields = {"coupon": True, "money_paid": 1_00}
 
 
 @scenario("catch-up", "a consumer is away as an order is cancelled, and catches up when it is back")

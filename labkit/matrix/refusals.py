@@ -1,7 +1,6 @@
 """Scenarios of an order that is refused, for each rule of the shop."""
 
-from typing import Any
-
+from labkit.lab.client import OrderFields
 from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.labs import BALANCE, STOCK
@@ -10,7 +9,7 @@ from labkit.shop.codes import Code
 
 _MISSING = 999_999_999
 #: Refusal → the request that it answers.
-_RULES: dict[Code, dict[str, Any]] = {
+_RULES: dict[Code, OrderFields] = {
     Code.GOODS_MISSING: {"goods_id": _MISSING},
     Code.GOODS_NUMBER_WRONG: {"goods_number": 0},
     Code.GOODS_PRICE_WRONG: {"goods_price": 1},
@@ -26,7 +25,7 @@ _RULES: dict[Code, dict[str, Any]] = {
 }
 
 
-def _register_refusal(code: Code, wanted: dict[str, Any]) -> None:
+def _register_refusal(code: Code, wanted: OrderFields) -> None:
     @scenario(_name(code), f"an order is refused, {code.name}, and nothing is taken for it")
     def refused(context: ScenarioContext) -> Script:
         yield

@@ -4,7 +4,6 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -83,7 +82,7 @@ class Report:
             f"{self.seconds:.0f} s in all, {self.labs} labs side by side"
         )
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """Return a row for each cell: scenario, failpoint, action, verdict, why, seconds, tries."""
         return [result.row() for result in self.results]
 
@@ -107,7 +106,7 @@ class Report:
             ).fillna("")
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the whole report in JSON's types."""
         median, longest = self.cell_seconds()
         return {

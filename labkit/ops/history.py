@@ -143,7 +143,7 @@ class History:
         return list(exchanges.values())
 
     def record(
-        self, kind: RequestKind, send: "Callable[[], httpx.Response]", **details: str | _Json | None
+        self, kind: RequestKind, send: "Callable[[], httpx.Response]", **details: object
     ) -> "httpx.Response":
         """Send a request; where a history is kept, record it before, and its answer afterwards.
 

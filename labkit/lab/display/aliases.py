@@ -4,7 +4,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import select
 
@@ -66,13 +65,13 @@ class Aliases:
                 name = f"{letter}{self._numbers[letter]}"
                 self._names[column, number] = self._by_text[str(number)] = name
 
-    def format(self, column: str, value: Any) -> Any:
+    def format(self, column: str, value: object) -> object:
         """Return a value for people: a short name, `–` for nothing, a time to the second."""
         if column == "msg_key":
-            return self._names.get(("order_id", int(value)), value)
+            return self._names.get(("order_id", int(str(value))), value)
         kind = _SAME.get(column, column)
         if kind in _LETTERS and value:
-            return self._find(kind, int(value))
+            return self._find(kind, int(str(value)))
         if value is None or (kind in _LETTERS and not value):
             return "–"
         return value.strftime("%m-%d %H:%M:%S") if isinstance(value, datetime) else value
@@ -101,10 +100,10 @@ class AliasLoader:
 
     def load(self) -> None:
         """Name all ids that were made since the last call, whichever tables are shown."""
-        for services, table, key, others in _SOURCES:
+        for services, table, key, more_keys in _SOURCES:
             rows: Rows = []
             since = self._last_ids.get(table.name, 0)
-            columns = [table.c[name] for name in (key, *others)]
+            columns = [table.c[name] for name in (key, *more_keys)]
             for service in services:
                 young = select(*columns).where(table.c[key] > since)
                 rows += self._reader.query(service, young)

@@ -44,12 +44,12 @@ def _sort_key(part: str, value: Any) -> Any:
     return SORT_ORDER[part].index(value) if part in SORT_ORDER else value
 
 
-def _show(table: str, column: str, value: Any, aliases: Aliases) -> Any:
+def _show(table: str, column: str, value: Any, aliases: Aliases) -> object:
     labels = STATUS_LABELS.get(table, {}) if column == "status" else CODE_LABELS.get(column)
     return f"{value} {labels[value]}" if labels else aliases.format(column, value)
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: object) -> bool:
     return type(value) is int and abs(value) < 1 << 63
 
 
@@ -63,7 +63,9 @@ class Table(pd.DataFrame):
     note = ""
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None) -> "Table":
+    def of(
+        cls, rows: Iterable[Mapping[str, object]], columns: Iterable[str] | None = None
+    ) -> "Table":
         """Make a frame that holds each value as it is.
 
         Left to itself, pandas makes floats of whole numbers beside None, and 64-bit ids lose

@@ -5,7 +5,6 @@ All that is marked in colour is marked in text too.
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from labkit.printable import printable
 
@@ -13,7 +12,7 @@ LEFT = 'style="text-align:left"'
 _COLOURS = {"+": "#dff5e1", "~": "#fff3c9", "-": "#f9dcdc"}
 
 
-def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Write a table.
 
     Args:
@@ -29,13 +28,13 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]]) ->
     return f"<table>{name}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _row(row: Sequence[Any]) -> str:
-    colour = _COLOURS.get(row[0])
+def _row(row: Sequence[object]) -> str:
+    colour = _COLOURS.get(str(row[0]))
     style = f' style="background:{colour};color:#111"' if colour else ""
     return f"<tr{style}>{''.join(map(_cell, row))}</tr>"
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     text = breakable(str(value))
     if isinstance(value, int):
         return f"<td>{text}</td>"

@@ -1,7 +1,7 @@
-"""The life of one paid order, its events in whatever order they come: to try every order of them.
+"""Interleavings of the events of one paid order, to try every order of them.
 
 The order is confirmed; it took a piece, a coupon and 100.00 from the balance, and its user has paid
-the rest at the platform. The shop has not heard of that yet.
+the rest at the platform. The shop does not know that yet.
 """
 
 from collections import Counter
@@ -26,16 +26,16 @@ from labkit.stack.setup.seeds import first_data
 _BUYER, _GOODS, _COUPON = (first_data(name)[0] for name in ("users", "goods", "coupons"))
 _FROM_BALANCE = 100_00
 _TIME_TO_PAY = timedelta(minutes=15)
-_NEXT_TRY_MS = 20_000  # longer than anything is put off
+_NEXT_TRY_MS = 20_000  # longer than any retry is postponed
 
 
 class Interleaving:
-    """One order that can be lived again and again.
+    """One order whose life, from its payment on, can be run again and again.
 
     Attributes:
         order_id: of the order.
-        pay_amount: what its user has paid at the platform, in cents.
-        events: name → what happens then.
+        pay_amount: cents that its user has paid at the platform.
+        events: name → runs the event.
     """
 
     def __init__(self, shop: InProcessShop, order_id: int, opened: p.PaymentOpened) -> None:
@@ -57,7 +57,7 @@ class Interleaving:
                 ).items()
             )
         )
-        self.events: Mapping[str, Callable[[], Awaitable[Any]]] = {
+        self.events: Mapping[str, Callable[[], Awaitable[None]]] = {
             "callback": self._call_back,
             "second callback": self._call_back,
             "query": self._query,
@@ -65,7 +65,7 @@ class Interleaving:
             "time-out": self._time_out,
             "refund answer": self._refund,
         }
-        shop.keep()
+        shop.save()
 
     @classmethod
     async def begin(cls) -> Self:
@@ -76,45 +76,45 @@ class Interleaving:
         order_id = (await order.run(steps.open_order, opening)).data.order_id
         command = m.ConfirmOrder(order_id=order_id, request=_request())
         await placing.confirm_order(order, command)
-        asked = p.CreatePayment(order_id=order_id)
-        opened = await flows.create_payment(shop.services["pay"], asked)
+        payment = p.CreatePayment(order_id=order_id)
+        opened = await flows.create_payment(shop.services["pay"], payment)
         assert opened.data, opened.message
         return cls(shop, order_id, opened.data)
 
-    async def live(self, events: Sequence[str], *, late: bool = False) -> dict[str, Any]:
-        """Live it once, from the payment through these events until nothing is in flight.
+    async def live(self, events: Sequence[str], *, late: bool = False) -> dict[str, object]:
+        """Run one life, from the payment through these events until nothing is in flight.
 
         Args:
             events: names of events, in the order in which they come.
             late: messages between services wait until all events are over, and the newest goes
-                first; otherwise they go round before the next event.
+                first; otherwise they are delivered before the next event.
 
         Returns:
-            How it ended.
+            The end: the order's states, the money, and what each service has.
         """
         self._shop.restore()
         for event in events:
             await self.events[event]()
             if not late:
-                await self._shop.carry()
-        moved = 1
-        while moved:  # what is due still: a query, a refund, and the messages that they bring
+                await self._shop.deliver()
+        delivered = 1
+        while delivered:  # a query and a refund may be due, and messages that they cause
             await self._query()
             await self._refund()
-            moved = await self._shop.carry(newest_first=late)
+            delivered = await self._shop.deliver(newest_first=late)
         return self._end()
 
     async def _call_back(self) -> None:
-        """The platform's callback, through the whole check of its signature."""
+        """Receive the platform's callback, with the whole check of its signature."""
         assert (await flows.take_callback(self._pay, self._callback)).success
 
     async def _query(self) -> None:
-        """The pay service asks the platform, if there is anything to ask."""
+        """Query the platform about the payment, if that is due."""
         self._shop.wall_ms += _NEXT_TRY_MS
         await polling.check_payments(self._pay, None)
 
     async def _refund(self) -> None:
-        """The pay service sends its refunds, if there are any, and the platform answers."""
+        """Send the refunds that are due; the platform answers."""
         self._shop.wall_ms += _NEXT_TRY_MS
         await polling.send_refunds(self._pay, None)
 
@@ -126,7 +126,7 @@ class Interleaving:
         self._shop.now += _TIME_TO_PAY
         await placing.sweep_unpaid(self._order, None)
 
-    def _end(self) -> dict[str, Any]:
+    def _end(self) -> dict[str, object]:
         refunds = self._shop.platform.refunds.values()
         order, user = self._row("order", "trade_order"), self._row("user", "trade_user")
         accepted = self._row("pay", "trade_operation WHERE operation = 'accept_payment'")
@@ -151,10 +151,10 @@ class Interleaving:
         return row
 
 
-def tally(ends: Iterable[Mapping[str, Any]]) -> Table:
-    """Equal ends as one row, with how many there are of them (`times`), the most frequent first."""
-    found = Counter(tuple(end.items()) for end in ends)
-    return Table.of([{**dict(end), "times": times} for end, times in found.most_common()])
+def tally(ends: Iterable[Mapping[str, object]]) -> Table:
+    """Count equal ends: a row for each, with the column `times`, the most frequent first."""
+    counts = Counter(tuple(end.items()) for end in ends)
+    return Table.of([{**dict(end), "times": times} for end, times in counts.most_common()])
 
 
 def _request() -> m.PlaceOrder:

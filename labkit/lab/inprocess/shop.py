@@ -1,7 +1,7 @@
 """A whole shop in one process, to try what would take too long on the real one (彩排).
 
-Steps, flows and event handlers are the shop's own. What lies around them is not: databases in
-memory, clocks and messages that move when they are told to, and a platform that has the money.
+Steps, flows and event handlers are the shop's own. Their surroundings are replaced: databases in
+memory, clocks and messages that the caller moves, and a platform at which every trade is paid.
 """
 
 import sqlite3
@@ -32,7 +32,7 @@ START = datetime(2026, 1, 5, 9, 0)
 
 
 class InProcessShop:
-    """The shop's services with the first data, and what they share.
+    """The shop's services on the first data, with their clocks, ids and platform.
 
     Attributes:
         now: business time.
@@ -47,43 +47,43 @@ class InProcessShop:
         self.key = keys.new()
         self.platform = _Platform()
         self.ids = IdMaker(_Lease(), lambda: self.wall_ms)
-        self._carried: set[int] = set()
+        self._delivered: set[int] = set()
         with TemporaryDirectory() as folder:
             seed(files(Path(folder)), Seeds(), START)
             self.services: dict[str, Any] = {
                 name: _Service(self, name, Path(folder) / f"{name}.sqlite") for name in TABLES
             }
 
-    def keep(self) -> None:
-        """Remember how everything is now."""
+    def save(self) -> None:
+        """Set the state to which `restore` goes back."""
         for service in self.services.values():
-            service.query("SAVEPOINT kept")
+            service.query("SAVEPOINT saved")
 
     def restore(self) -> None:
-        """Make everything as it was when `keep` was called, but for the wall clock."""
+        """Go back to the state of `save`, but for the wall clock."""
         self.now = START
         self.platform.refunds.clear()
-        self._carried.clear()
+        self._delivered.clear()
         for service in self.services.values():
-            service.query("ROLLBACK TO kept")
+            service.query("ROLLBACK TO saved")
 
-    async def carry(self, *, newest_first: bool = False) -> int:
-        """Bring each message that was not carried yet to each group that must have it.
+    async def deliver(self, *, newest_first: bool = False) -> int:
+        """Deliver each new message to each group that must have it.
 
         Returns:
-            How many messages there were.
+            The number of messages.
         """
-        found = [
+        messages = [
             row
             for service in self.services.values()
             for row in service.query("SELECT * FROM trade_mq_producer")
-            if row["event_id"] not in self._carried
+            if row["event_id"] not in self._delivered
         ]
-        for row in sorted(found, key=itemgetter("event_id"), reverse=newest_first):
-            self._carried.add(row["event_id"])
+        for row in sorted(messages, key=itemgetter("event_id"), reverse=newest_first):
+            self._delivered.add(row["event_id"])
             for group in row["groups"].split(","):
-                await self.services[group].hear(row)
-        return len(found)
+                await self.services[group].handle(row)
+        return len(messages)
 
 
 class _Service:
@@ -98,16 +98,16 @@ class _Service:
         self._database = cast(sqlite3.Connection, self._connection.connection.dbapi_connection)
         with closing(sqlite3.connect(seeds)) as seeded:
             seeded.backup(self._database)
-        self._connection.begin()  # and never ended, so that all can be taken back
+        self._connection.begin()  # and never ended, so that all can be rolled back
 
-    def __getattr__(self, name: str) -> "_Others":
+    def __getattr__(self, name: str) -> "_Peer":
         contract = self._wired.calls.get(name)
         if contract is None:
             raise AttributeError(name)
-        return _Others(self._shop.services[NAMES[contract]])
+        return _Peer(self._shop.services[NAMES[contract]])
 
     async def run(self, step: Step[Any, Any], command: Any) -> Any:
-        """Run a step; what it wrote stays until it is taken back."""
+        """Run a step; its writes stay until `restore`."""
         shop = self._shop
         tx = Transaction(self._connection, shop.now, shop.wall_ms, shop.ids, self.settings)
         answer = step(tx, command)
@@ -115,19 +115,19 @@ class _Service:
         return answer
 
     async def answer(self, method: str, command: Any) -> Any:
-        """Do what another service asks for."""
+        """Answer a call of another service."""
         function = self._wired.methods[method]
         if isinstance(function, Flow):
             return await function.function(self, command)
         return await self.run(function, command)
 
     def query(self, sql: str) -> list[sqlite3.Row]:
-        """The rows that a query finds."""
+        """Return the rows that a query selects."""
         cursor = self._database.cursor()
         cursor.row_factory = sqlite3.Row
         return list(cursor.execute(sql))
 
-    async def hear(self, row: sqlite3.Row) -> None:
+    async def handle(self, row: sqlite3.Row) -> None:
         """Handle a message, through the inbox."""
         event = next(handler for handler in self._wired.handlers if handler.topic == row["topic"])
         delivery = Delivery(
@@ -142,7 +142,7 @@ class _Service:
 
 
 class _Lease:
-    """Nobody else makes ids here."""
+    """A worker lease for the only process that makes ids here."""
 
     worker = 0
 
@@ -150,8 +150,8 @@ class _Lease:
         return until_ms
 
 
-class _Others:
-    """Another service, as a caller knows it."""
+class _Peer:
+    """Another service, with its methods as a caller calls them."""
 
     def __init__(self, service: _Service) -> None:
         self._service = service
@@ -161,7 +161,7 @@ class _Others:
 
 
 class _Platform:
-    """The platform: it has the money of every trade, and gives it back once for each refund."""
+    """A platform at which every trade is paid; it makes each refund once."""
 
     def __init__(self) -> None:
         self.refunds: dict[int, int] = {}
