@@ -45,7 +45,7 @@ async def serve(
         instance: which one of its kind.
         place: where that is, and by which address users reach the cashier.
     """
-    address = place.address(listener.getsockname()[1])
+    address = place.endpoint(listener.getsockname()[1])
     registry = open_registry(home, settings)
     platform = assemble(home, settings, registry, f"http://{address}", instance)
     telling = critical.create_task(platform.notifier.run(), "notifier")

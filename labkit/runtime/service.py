@@ -55,7 +55,7 @@ class Runtime:
         names: contract → name of the service that offers it.
         broker: where events go and come from.
         outside: name in what its flows are handed → what is known of a system that is not ours.
-        place: where it answers calls.
+        address: where it answers calls.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Runtime:
         names: Mapping[type, str],
         broker: Broker,
         outside: Mapping[str, Any],
-        place: Address = LOOPBACK,
+        address: Address = LOOPBACK,
     ) -> None:
         self.service = service
         self.instance = instance
@@ -78,7 +78,7 @@ class Runtime:
         self._names = names
         self._outside = outside
         self._broker = broker
-        self._place = place
+        self._address = address
         self._flows: dict[tuple[str, Any], asyncio.Task[Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.registry = open_registry(home, settings)
@@ -133,7 +133,7 @@ class Runtime:
         self._consumer = EventConsumer(
             self.service.name, handlers, self._broker, self._database, self._failpoints
         )
-        self._server = Server(self.service.name, self.home.secret, self._place)
+        self._server = Server(self.service.name, self.home.secret, self._address)
         assert self.service.contract  # a service without a contract is a web
         self._server.add(self.service.contract, self._methods())
         desk: dict[str, Handler] = {

@@ -1,4 +1,4 @@
-"""Where a process listens, and by which address others reach it."""
+"""The address at which a process listens, and the one by which others reach it."""
 
 import socket
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ _EVERYWHERE = "0.0.0.0"
 
 @dataclass(frozen=True)
 class Address:
-    """Where one process listens.
+    """The address at which one process listens.
 
     Attributes:
         listen: `host:port`; port 0 is any that is free.
-        known_as: `host:port` by which others reach it; empty: where it listens, under the machine's
-            name where that is everywhere.
+        known_as: `host:port` by which others reach it; empty: the address at which it listens, with
+            the machine's name in place of 0.0.0.0.
     """
 
     listen: str = "127.0.0.1:0"
@@ -21,23 +21,23 @@ class Address:
 
     @property
     def host(self) -> str:
-        """Of `listen`."""
+        """Return the host of `listen`."""
         return self.listen.rpartition(":")[0]
 
     @property
     def port(self) -> int:
-        """Of `listen`.
+        """Return the port of `listen`.
 
         Raises:
-            ValueError: it is none; says what the address must look like.
+            ValueError: there is none; says what the address must look like.
         """
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isdecimal():
             raise ValueError(f"{self.listen!r}: an address to listen on looks like 0.0.0.0:7000")
         return int(port)
 
-    def address(self, port: int) -> str:
-        """By which address others reach it, once it is known on which port it listens."""
+    def endpoint(self, port: int) -> str:
+        """Return the `host:port` by which others reach the process that listens on a port."""
         host = socket.gethostname() if self.host == _EVERYWHERE else self.host
         return self.known_as or f"{host}:{port}"
 

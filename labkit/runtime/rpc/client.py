@@ -1,8 +1,8 @@
 """Calls between services: typed contracts over gRPC, like Dubbo's interfaces.
 
-A contract is a Protocol class whose methods take one frozen message and return one; a client stub
-is made from the class. A call that is not answered in its time is *unknown*, never failed: the
-caller asks again under the same key, or cancels.
+A contract is a class whose methods take one frozen message and return one; a client stub is made
+from the class. A call that is not answered in its time is *unknown*, never failed: the caller asks
+again under the same key, or cancels.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from labkit.runtime.telemetry import tracing
 from labkit.runtime.telemetry.kinds import Kind
 
 C = TypeVar("C")
-#: What asks somebody, until a time of the monotonic clock, and gives the answer.
-Ask = Callable[[Any, float], Awaitable[Any]]
+#: Sends a command, waits until a time of the monotonic clock at most, and returns the answer.
+Send = Callable[[Any, float], Awaitable[Any]]
 
 #: Calls of the runtime itself, which no order waits for: they have no failpoints, and no spans.
 UNTRACED = ("find_missing", "find_lost", "retry", "give_up", "take_back", "ask_around")
-#: How old may be what is known of the instances, in seconds; less where one did not answer.
-_FRESH, _FRESHER = 1.0, 0.05
+#: How old the list of instances may be; and where one of them did not answer.
+_INSTANCES_MAX_AGE_S, _INSTANCES_MAX_AGE_AFTER_TROUBLE_S = 1.0, 0.05
 
 
 class Calls:
@@ -35,11 +35,11 @@ class Calls:
 
     Args:
         caller: this service's name; its failpoints bear it.
-        registry: who serves what.
+        registry: the instances of each service.
         secret: of the home; calls without it are refused.
-        failpoints: crossed before and after each call; None for a tool outside.
+        failpoints: crossed before and after each call; None for a tool that is no service.
         timeout: seconds that a call has, with all its tries.
-        limit: how many calls may wait on one line.
+        limit: how many calls may wait on one connection.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Calls:
         self._failpoints = failpoints
         self._timeout = timeout
         self._limit = limit
-        self._links: dict[str, Connection] = {}
+        self._connections: dict[str, Connection] = {}
 
     def stub(
         self, contract: type[C], service: str, timeouts: Mapping[str, float] | None = None
     ) -> C:
-        """An object with the contract's methods, each of which calls the service.
+        """Return an object with the contract's methods, each of which calls the service.
 
         Args:
             contract: the class that lists the calls.
             service: its name in the registry.
-            timeouts: method → seconds, where it has not the usual time.
+            timeouts: method → seconds, for those that have another time than the usual one.
 
         Returns:
             The stub. Its methods raise `Unknown` where no answer came in time.
@@ -80,39 +80,39 @@ class Calls:
 
     async def close(self) -> None:
         """Close all connections."""
-        for link in self._links.values():
-            await link.close()
+        for connection in self._connections.values():
+            await connection.close()
 
     def outside(self, contract: type[C], service: str, client: C) -> C:
         """Put the boundaries of a call around a client of a system that is not ours.
 
         Args:
             contract: the Protocol class.
-            service: what the system is called.
-            client: does what the contract says, in its own way.
+            service: the name of the system.
+            client: carries the contract out in its own way.
 
         Returns:
             An object with the contract's methods.
         """
 
-        def asking(name: str) -> Ask:
+        def sender(name: str) -> Send:
             return lambda command, _expires: getattr(client, name)(command)
 
         methods = {
-            name: self._crossing(service, name, asking(name), self._timeout)
+            name: self._crossing(service, name, sender(name), self._timeout)
             for name in methods_of(cast(type, contract))
         }
         return make_stub(contract, methods)
 
     def _method(self, service: str, name: str, method: Method, timeout: float) -> Any:
-        async def ask(command: Any, expires: float) -> Any:
+        async def send(command: Any, expires: float) -> Any:
             body = method.request.dump_json(command)
             return method.answer.validate_json(await self._ask(service, name, body, expires))
 
-        return self._crossing(service, name, ask, timeout)
+        return self._crossing(service, name, send, timeout)
 
-    def _crossing(self, service: str, name: str, ask: Ask, timeout: float) -> Any:
-        """A call as a method, with its failpoints and its span around what does it."""
+    def _crossing(self, service: str, name: str, send: Send, timeout: float) -> Any:
+        """Return a method that sends a call, with its failpoints and its span around it."""
         before, after = (f"{self._caller}.{name}.{when}_call" for when in ("before", "after"))
         failpoints = None if name in UNTRACED else self._failpoints
 
@@ -120,8 +120,8 @@ class Calls:
             expires = time.monotonic() + timeout
             try:
                 if failpoints and await failpoints.cross_async(before):
-                    await ask(command, expires)
-                answer = await ask(command, expires)
+                    await send(command, expires)
+                answer = await send(command, expires)
                 if failpoints:
                     await failpoints.cross_async(after)
             except Refused as refused:
@@ -140,14 +140,14 @@ class Calls:
     async def _ask(self, service: str, method: str, body: bytes, expires: float) -> bytes:
         """Ask one instance after another until the deadline: the key makes that safe."""
         cause: object = "no instance is registered"
-        fresh = _FRESH
+        max_age_s = _INSTANCES_MAX_AGE_S
         while time.monotonic() < expires:
-            link = self._pick(service, fresh)
-            if link:
+            connection = self._pick(service, max_age_s)
+            if connection:
                 try:
-                    return await link.ask(method, body, expires, tracing.inject())
+                    return await connection.ask(method, body, expires, tracing.inject())
                 except Broken as broken:
-                    cause, fresh = broken, _FRESHER
+                    cause, max_age_s = broken, _INSTANCES_MAX_AGE_AFTER_TROUBLE_S
                 except Busy as busy:
                     raise Unknown(f"{service} is overloaded: {busy}") from busy
                 except Unknown as unknown:
@@ -156,42 +156,54 @@ class Calls:
             await asyncio.sleep(random.uniform(0.01, 0.03))  # jitter
         raise Unknown(f"{service} gave no answer to {method}: {cause}")
 
-    def _pick(self, service: str, fresh: float) -> Connection | None:
-        """The line to the instance with the least to do, of those that are well if any is."""
-        instances = self._registry.instances(service, fresh)
-        links = [self._link(instance.endpoint, service) for instance in instances]
-        if len(links) == 1:
-            return links[0]
-        well = [link for link in links if link.well] or links
-        return min(well, key=lambda link: (link.load, random.random()), default=None)
+    def _pick(self, service: str, max_age_s: float) -> Connection | None:
+        """Return the connection with the least to do, of the healthy ones if there are any."""
+        instances = self._registry.instances(service, max_age_s)
+        connections = [self._connection(instance.endpoint, service) for instance in instances]
+        if len(connections) == 1:
+            return connections[0]
+        healthy = [connection for connection in connections if connection.healthy]
+        return min(
+            healthy or connections,
+            key=lambda connection: (connection.load, random.random()),
+            default=None,
+        )
 
-    def _link(self, endpoint: str, service: str) -> Connection:
-        link = self._links.get(endpoint)
-        if link is None or link.broken:
+    def _connection(self, endpoint: str, service: str) -> Connection:
+        """Return the connection to an instance; make a new one if the old one is broken."""
+        before = self._connections.get(endpoint)
+        if before and not before.broken:
+            return before
+        connection = Connection(
+            endpoint,
+            service,
+            self._secret,
+            self._limit,
+            self._ask_elsewhere,
+            self._path(service),
+        )
+        if before and not before.healthy:
+            connection.suspect()
+        self._forget_broken(service)
+        self._connections[endpoint] = connection
+        return connection
 
-            def silent(link: Connection) -> None:
-                if len(self._registry.instances(service, _FRESHER)) > 1:
-                    link.give_up("it does not answer")  # what waits there is asked elsewhere
+    def _ask_elsewhere(self, unresponsive: Connection) -> None:
+        """Have the calls that wait for an instance asked again, if there is another one."""
+        max_age_s = _INSTANCES_MAX_AGE_AFTER_TROUBLE_S
+        if len(self._registry.instances(unresponsive.service, max_age_s)) > 1:
+            unresponsive.fail_waiting("it does not answer")
 
-            before = link
-            link = Connection(
-                endpoint, service, self._secret, self._limit, silent, self._way(service)
-            )
-            if before and not before.well:
-                link.doubt()
-            self._forget_gone(service)
-            self._links[endpoint] = link
-        return link
-
-    def _forget_gone(self, service: str) -> None:
-        """Let go of broken lines to endpoints of a service where nobody serves any more."""
-        serving = {instance.endpoint for instance in self._registry.instances(service, _FRESH)}
-        self._links = {
-            endpoint: link
-            for endpoint, link in self._links.items()
-            if not link.broken or link.service != service or endpoint in serving
+    def _forget_broken(self, service: str) -> None:
+        """Forget broken connections to endpoints of a service where nobody serves any more."""
+        instances = self._registry.instances(service, _INSTANCES_MAX_AGE_S)
+        serving = {instance.endpoint for instance in instances}
+        self._connections = {
+            endpoint: connection
+            for endpoint, connection in self._connections.items()
+            if not connection.broken or connection.service != service or endpoint in serving
         }
 
-    def _way(self, service: str) -> NetworkPath:
+    def _path(self, service: str) -> NetworkPath:
         faults = self._failpoints and self._failpoints.standing
         return NetworkPath(faults, self._caller, service) if faults else UNBROKEN

@@ -1,7 +1,7 @@
-"""One service's line to one instance of another: concurrent calls travel together on a gRPC stream.
+"""A connection to one instance of a service: concurrent calls travel together on a gRPC stream.
 
-Each call has its own key, deadline and trace context and is answered as soon as it is done. A line
-that breaks makes every unanswered call *unknown*, never failed.
+Each call has its own key, deadline and trace context and is answered as soon as it is done. A
+connection that breaks makes every unanswered call *unknown*, never failed.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ from labkit.runtime.rpc.protocol import (
 )
 
 SECRET = "labkit-secret"  # the header's name, not a secret
-#: A channel of its own for each link, so that one instance's past is not another's. Proxies that
-#: the environment names have no business with the calls of a lab.
+#: Each connection has a channel of its own, so that one instance's past is not another's. Proxies
+#: that the environment names have no business with the calls of a lab.
 OPTIONS = (
     ("grpc.enable_http_proxy", 0),
     ("grpc.enable_retries", 0),
@@ -39,15 +39,15 @@ OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
 )
-#: Ends of a line after which asking again would meet the same.
+#: Ends of a connection after which asking again would meet the same.
 _HOPELESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT)
-_TICK = 0.05
-_SILENCE = 0.25  # seconds without a word, after which we ask whether anybody is there
-_PATIENCE = 1.0  # seconds without an answer to that, after which a new line is tried
+_TICK_S = 0.05
+_SILENCE_S = 0.25  # without a word, after which the connection pings
+_PING_TIMEOUT_S = 1.0  # after which a new connection is tried
 
 
 class Broken(Exception):
-    """The line broke, or the instance left: whether the call was done is not known."""
+    """The connection broke, or the instance left: whether the call was done is not known."""
 
 
 class Busy(Exception):
@@ -61,15 +61,19 @@ class _Waiting:
 
 
 class Connection:
-    """A line to one instance. It is given up when it breaks; a new one is made then.
+    """A connection to one instance. When it breaks, a new one is made in its place.
 
     Args:
         endpoint: `host:port`.
         service: its name, which is its name on the wire.
         secret: of the home.
         limit: how many calls may wait for their answers.
-        silent: told when the instance has stopped answering.
-        way: what is wrong with the network there.
+        on_unresponsive: called when the instance has stopped answering.
+        path: the network to the instance, with its faults.
+
+    Attributes:
+        healthy: whether the instance answered, when it was asked last.
+        broken: whether the connection has ended.
     """
 
     def __init__(
@@ -78,24 +82,24 @@ class Connection:
         service: str,
         secret: str,
         limit: int,
-        silent: "Callable[[Connection], None]",
-        way: NetworkPath,
+        on_unresponsive: "Callable[[Connection], None]",
+        path: NetworkPath,
     ) -> None:
         self.service = service
-        self._silent = silent
-        self.well = True
+        self._on_unresponsive = on_unresponsive
+        self.healthy = True
         self.broken = False
         self._limit = limit
-        self._way = way
-        self._whole = not way.is_refused
-        self._channel = grpc.aio.insecure_channel(way.connects_to(endpoint), OPTIONS)
+        self._path = path
+        self._was_refused = path.is_refused
+        self._channel = grpc.aio.insecure_channel(path.connects_to(endpoint), OPTIONS)
         open_stream: Any = self._channel.stream_stream(f"/labkit.{service}/calls")
         self._stream = open_stream(metadata=((SECRET, secret),))
         self._outgoing: deque[Call] = deque()
         self._waiting: dict[int, _Waiting] = {}
         self._last = 0
-        self._heard = time.monotonic()
-        self._pinged = 0.0
+        self._heard_at = time.monotonic()
+        self._pinged_at = 0.0
         self._wake = asyncio.Event()
         self._tasks = [asyncio.ensure_future(work) for work in (self._write(), self._read())]
         self._loop = asyncio.get_running_loop()
@@ -103,7 +107,7 @@ class Connection:
 
     @property
     def load(self) -> int:
-        """How many calls wait for their answers."""
+        """Return the number of calls that wait for their answers."""
         return len(self._waiting)
 
     def ask(
@@ -122,7 +126,7 @@ class Connection:
             time is over or the call raised.
 
         Raises:
-            Busy: too many wait on this line already.
+            Busy: too many calls wait on this connection already.
             Broken: the network was cut.
             Unknown: the command is longer than a call may be; it is not sent.
         """
@@ -137,30 +141,30 @@ class Connection:
         self._send(Call(self._last + 1, method, int((expires - now) * 1000), trace, body))
         self._waiting[self._last] = _Waiting(answer, expires)
         if len(self._waiting) == 1:
-            self._heard = now
+            self._heard_at = now
         self._tick_soon()
         return answer
 
-    def give_up(self, cause: str, error: type[Exception] = Broken) -> None:
-        """Let go of every call that waits: each is asked again, elsewhere or on a new line."""
-        waiting, self._waiting = self._waiting, {}
-        for one in waiting.values():
-            if not one.answer.done():
-                one.answer.set_exception(error(cause))
+    def fail_waiting(self, cause: str, error: type[Exception] = Broken) -> None:
+        """Fail every call that waits: each is asked again, elsewhere or on a new connection."""
+        waiting_calls, self._waiting = self._waiting, {}
+        for waiting in waiting_calls.values():
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error(cause))
 
-    def doubt(self) -> None:
-        """Take the instance for silent until it is heard: the line before this one was."""
-        self.well = False
+    def suspect(self) -> None:
+        """Take the instance for unresponsive until it answers, as the connection before this one."""
+        self.healthy = False
         self._ping()
         self._tick_soon()
 
     async def close(self) -> None:
-        """Close the line."""
+        """Close the connection."""
         self.broken = True
         tasks, self._tasks = self._tasks, []  # or the connection stays until garbage is collected
         for task in tasks:
             task.cancel()
-        self.give_up("closed")
+        self.fail_waiting("closed")
         await self._channel.close()
 
     def _send(self, call: Call) -> None:
@@ -175,7 +179,7 @@ class Connection:
                 batch = take_batch(self._outgoing)
                 if not self._outgoing:
                     self._wake.clear()
-                if not self._way.drops():
+                if not self._path.drops():
                     await self._stream.write(pack(batch))
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the reader meets the same end, and says why
@@ -183,65 +187,68 @@ class Connection:
     async def _read(self) -> None:
         with suppress(grpc.aio.AioRpcError):
             while (message := await self._stream.read()) is not grpc.aio.EOF:
-                if not self._way.drops(back=True):
-                    self._hear(message)
+                if not self._path.drops(back=True):
+                    self._receive(message)
         self.broken = True
         for writing in self._tasks[:1]:  # none where it was closed meanwhile
             writing.cancel()
         code = await self._stream.code()
         error = Unknown if code in _HOPELESS else Broken
-        self.give_up(f"{code.name}: {await self._stream.details()}", error)
+        self.fail_waiting(f"{code.name}: {await self._stream.details()}", error)
         await self._channel.close()
 
-    def _hear(self, message: bytes) -> None:
-        self._heard, self._pinged, self.well = time.monotonic(), 0.0, True
+    def _receive(self, message: bytes) -> None:
+        """Give the answers of a message to those who wait for them."""
+        self._heard_at, self._pinged_at, self.healthy = time.monotonic(), 0.0, True
         for number, outcome, body in answers_of(message):
-            one = self._waiting.pop(number, None)
-            if one is None or one.answer.done():  # a ping, or nobody waits any more
+            waiting = self._waiting.pop(number, None)
+            if waiting is None or waiting.answer.done():  # a ping, or nobody waits any more
                 continue
             if outcome == Outcome.DONE:
-                one.answer.set_result(body)
+                waiting.answer.set_result(body)
             elif outcome == Outcome.LEAVING:
-                one.answer.set_exception(Broken("it is stopping"))
+                waiting.answer.set_exception(Broken("it is stopping"))
             elif outcome == Outcome.BUSY:
-                one.answer.set_exception(Busy(body.decode()))
+                waiting.answer.set_exception(Busy(body.decode()))
             else:
-                one.answer.set_exception(Unknown(body.decode()))
+                waiting.answer.set_exception(Unknown(body.decode()))
 
     def _is_cut(self) -> bool:
-        """Whether connections are refused since this one was made: then it goes down too."""
-        if not (self._whole and self._way.is_refused):
+        """Return True if connections are refused since this one was made: then it goes down too."""
+        if self._was_refused or not self._path.is_refused:
             return False
         self._closing = asyncio.ensure_future(self.close())
         return True
 
-    # time
-
     def _ping(self) -> None:
-        self._pinged = time.monotonic()
+        self._pinged_at = time.monotonic()
         self._send(Call(self._last + 1, PING, 0, "", b""))
 
     def _tick_soon(self) -> None:
         if not self._ticking:
             self._ticking = True
-            self._loop.call_later(_TICK, self._tick)
+            self._loop.call_later(_TICK_S, self._tick)
 
     def _tick(self) -> None:
-        """Let calls go whose time is over, and find out whether the other side lives."""
+        """End the calls whose time is over, and find out whether the other side answers."""
         self._ticking = False
         if self._is_cut():
             return
         now = time.monotonic()
-        for number in [number for number, one in self._waiting.items() if one.expires <= now]:
-            one = self._waiting.pop(number)
-            if not one.answer.done():
-                one.answer.set_exception(Unknown("its time is over"))
-        if self.well and self._pinged and now - self._pinged > _SILENCE:
-            self.well = False
-            self._silent(self)
-        elif self._waiting and not self._pinged and now - self._heard > _SILENCE:
+        self._end_expired(now)
+        if self.healthy and self._pinged_at and now - self._pinged_at > _SILENCE_S:
+            self.healthy = False
+            self._on_unresponsive(self)
+        elif self._waiting and not self._pinged_at and now - self._heard_at > _SILENCE_S:
             self._ping()
-        if self._pinged and now - self._pinged > _PATIENCE:
-            self._closing = asyncio.ensure_future(self.close())  # perhaps only the line is dead
-        elif self._waiting or self._pinged:
+        if self._pinged_at and now - self._pinged_at > _PING_TIMEOUT_S:
+            self._closing = asyncio.ensure_future(self.close())  # perhaps it alone is dead
+        elif self._waiting or self._pinged_at:
             self._tick_soon()
+
+    def _end_expired(self, now: float) -> None:
+        expired = [number for number, call in self._waiting.items() if call.expires <= now]
+        for number in expired:
+            answer = self._waiting.pop(number).answer
+            if not answer.done():
+                answer.set_exception(Unknown("its time is over"))

@@ -1,4 +1,4 @@
-"""The side of a service that answers calls: one gRPC stream a caller, many calls in a message."""
+"""The server of a service: one gRPC stream a caller, many calls in a message."""
 
 import asyncio
 import hmac
@@ -32,10 +32,10 @@ from labkit.runtime.telemetry.kinds import Kind
 
 log = logging.getLogger(__name__)
 
-#: Begins what a command asks, given the time when nobody waits any more (monotonic clock).
+#: Begins to carry a command out, given the time when nobody waits any more (monotonic clock).
 Handler = Callable[[Any, float], "asyncio.Future[Any]"]
-_HEALTH_S = 1.0  # between two looks at what must move
-_PATIENCE = 1.0  # seconds that what is under way has when the service stops
+_HEALTH_S = 1.0  # between two looks at the threads that must move
+_PATIENCE_S = 1.0  # that what is under way has when the service stops
 
 
 class Server:
@@ -44,11 +44,11 @@ class Server:
     Args:
         service: its name in the registry, which is its name on the wire too.
         secret: of the home.
-        place: where it listens.
+        address: where it listens.
     """
 
-    def __init__(self, service: str, secret: str, place: Address = LOOPBACK) -> None:
-        self._place = place
+    def __init__(self, service: str, secret: str, address: Address = LOOPBACK) -> None:
+        self._address = address
         self._service = service
         self._secret = secret
         self._methods: dict[str, tuple[Method, Handler]] = {}
@@ -69,16 +69,16 @@ class Server:
 
     async def start(self) -> str:
         """Listen, and return the endpoint `host:port` by which others reach it."""
-        port = self._server.add_insecure_port(self._place.listen)
+        port = self._server.add_insecure_port(self._address.listen)
         await self._server.start()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
-        return self._place.address(port)
+        return self._address.endpoint(port)
 
     async def keep_health(self, stuck: Callable[[], list[str]]) -> None:
         """Keep the answer to health checks true, until cancelled.
 
         Args:
-            stuck: names what does not move.
+            stuck: returns the names of the threads that do not move.
         """
         while True:
             names = stuck()
@@ -92,56 +92,58 @@ class Server:
         """Begin nothing more, answer what is under way, and stop."""
         self._leaving = True
         if self._under_way:
-            await asyncio.wait(self._under_way, timeout=_PATIENCE)
+            await asyncio.wait(self._under_way, timeout=_PATIENCE_S)
             await asyncio.sleep(0.01)  # the last answers go out
         await self._server.stop(grace=None)
 
     async def _serve(self, _requests: object, context: Any) -> None:
-        """One caller's stream, from its first call to its end."""
+        """Serve one caller's stream, from its first call to its end."""
         sent = dict(context.invocation_metadata()).get(SECRET, "")
         if not hmac.compare_digest(str(sent), self._secret):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this lab's secret is missing")
-        line = _Line(context)
+        stream = _AnswerStream(context)
         try:
             while (message := await context.read()) is not grpc.aio.EOF:
                 for call in calls_of(message):
-                    self._begin(call, line)
+                    self._begin(call, stream)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a message: {error}")
         finally:
-            await line.close()
+            await stream.close()
 
-    def _begin(self, call: Call, line: "_Line") -> None:
+    def _begin(self, call: Call, stream: "_AnswerStream") -> None:
         if call.method == PING:
-            return line.say(call, Outcome.DONE, b"")
+            return stream.send(call, Outcome.DONE, b"")
         if self._leaving:
-            return line.say(call, Outcome.LEAVING, b"")
+            return stream.send(call, Outcome.LEAVING, b"")
         try:
             method, handle = self._methods[call.method]
             command = method.request.validate_json(call.body)
             # The work goes on when the caller stops waiting: what was begun ends, known or not.
-            expires = time.monotonic() + call.left / 1000
+            expires = time.monotonic() + call.timeout_ms / 1000
             start = _traced if tracing.on else _plain
             work = start(call, handle, command, expires)
         except Overloaded as overloaded:
-            return line.say(call, Outcome.BUSY, str(overloaded).encode())
+            return stream.send(call, Outcome.BUSY, str(overloaded).encode())
         except (KeyError, ValueError) as error:
             text = f"{call.method} of {self._service}: {type(error).__name__}: {error}"
-            return line.say(call, Outcome.FAILED, text.encode())
+            return stream.send(call, Outcome.FAILED, text.encode())
         self._under_way.add(work)
-        work.add_done_callback(lambda done: self._end(call, method, done, line))
+        work.add_done_callback(lambda done: self._end(call, method, done, stream))
         return None
 
-    def _end(self, call: Call, method: Method, work: "asyncio.Future[Any]", line: "_Line") -> None:
+    def _end(
+        self, call: Call, method: Method, work: "asyncio.Future[Any]", stream: "_AnswerStream"
+    ) -> None:
         self._under_way.discard(work)
         try:
             # a stored answer comes back with plain data: the same JSON, another Python type
-            line.say(call, Outcome.DONE, method.answer.dump_json(work.result(), warnings=False))
+            stream.send(call, Outcome.DONE, method.answer.dump_json(work.result(), warnings=False))
         except Overloaded as overloaded:
-            line.say(call, Outcome.BUSY, str(overloaded).encode())
-        except Exception as error:  # the caller must hear that it failed, whatever it was
+            stream.send(call, Outcome.BUSY, str(overloaded).encode())
+        except Exception as error:  # whatever it was, the caller must learn that it failed
             log.warning("%s of %s failed: %s", call.method, self._service, error)
-            line.say(call, Outcome.FAILED, in_one_line(error).encode())
+            stream.send(call, Outcome.FAILED, in_one_line(error).encode())
 
 
 def _plain(_call: Call, handle: Handler, command: Any, expires: float) -> "asyncio.Future[Any]":
@@ -153,8 +155,8 @@ def _traced(call: Call, handle: Handler, command: Any, expires: float) -> "async
     return asyncio.ensure_future(tracing.within(work, call.method, Kind.SERVE, command, call.trace))
 
 
-class _Line:
-    """What goes back to one caller: all answers that are ready go out together."""
+class _AnswerStream:
+    """The answers to one caller: all that are ready go out together."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -163,7 +165,7 @@ class _Line:
         self._closed = False
         self._task = asyncio.ensure_future(self._write())
 
-    def say(self, call: Call, outcome: Outcome, body: bytes) -> None:
+    def send(self, call: Call, outcome: Outcome, body: bytes) -> None:
         if len(body) > MAX_BODY_BYTES:
             text = f"the answer of {call.method} has {len(body)} bytes, and {MAX_BODY_BYTES} travel"
             outcome, body = Outcome.FAILED, text.encode()
@@ -171,13 +173,14 @@ class _Line:
         self._wake.set()
 
     async def close(self) -> None:
-        """Send no more, and let what goes out just now end: gRPC ends no stream in the midst of it.
+        """Send no more, after the message that goes out just now.
 
-        It would send the head of the first answer twice, which is an error in the log.
+        If gRPC ended the stream in the midst of it, it would send the head of the first answer
+        twice, which is an error in the log.
         """
         self._closed = True
         self._wake.set()
-        await asyncio.wait({self._task}, timeout=_PATIENCE)
+        await asyncio.wait({self._task}, timeout=_PATIENCE_S)
         self._task.cancel()
         if self._task.done() and not self._task.cancelled():
             self._task.exception()  # the caller has gone: nobody else looks at it

@@ -1,4 +1,4 @@
-"""How a tool that is no service calls the services of a running lab."""
+"""A client for tools: it calls the services of a running lab from outside."""
 
 import asyncio
 import threading
@@ -12,15 +12,15 @@ from labkit.runtime.registry.open import open_registry
 from labkit.runtime.rpc.client import Calls
 
 A = TypeVar("A")
-_one_at_a_time = threading.Lock()  # or two threads would make a loop each
+_making_loop = threading.Lock()  # or two threads would make a loop each
 
 
 @asynccontextmanager
 async def calls_from(tool: str, home: Home, timeout: float) -> AsyncIterator[Calls]:
-    """Calls to a lab's services, for a block.
+    """Give a block calls to the services of a lab.
 
     Args:
-        tool: what it is called in its own errors.
+        tool: the name of the caller, for errors.
         home: of a running lab, whose settings say where the services are found.
         timeout: seconds that a call has, with all its tries.
     """
@@ -35,15 +35,15 @@ async def calls_from(tool: str, home: Home, timeout: float) -> AsyncIterator[Cal
 
 
 def run_beside(work: Coroutine[Any, Any, A]) -> A:
-    """Run a coroutine from code that is none, also where a loop runs already, as in a notebook."""
-    with _one_at_a_time:
+    """Run a coroutine from synchronous code, also where a loop runs already, as in a notebook."""
+    with _making_loop:
         loop = _loop()
     return asyncio.run_coroutine_threadsafe(work, loop).result()
 
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """A loop in a thread of its own; gRPC does not bear the end of one."""
+    """Return a loop in a thread of its own, which never ends: gRPC does not survive that."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     return loop

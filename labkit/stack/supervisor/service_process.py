@@ -190,7 +190,7 @@ async def _serve_calls(runtime: Runtime) -> None:
 async def _serve_web(service: ServiceInstance, runtime: Runtime, web: FastAPI) -> None:
     app = Health(web, service.home.secret, runtime.ask_around)
     config = uvicorn.Config(app, **http_limits.options())
-    runtime.announce(service.address.address(service.web_socket.getsockname()[1]))
+    runtime.announce(service.address.endpoint(service.web_socket.getsockname()[1]))
     await uvicorn.Server(config).serve(sockets=[service.web_socket])
     await runtime.calls.close()
     await asyncio.to_thread(runtime.registry.close)

@@ -229,7 +229,7 @@ def test_who_stands_still_is_left_until_he_wakes(
 ) -> None:
     """One of two instances is stopped: the calls that it was asked are answered by the other, long
     before its line is given up; when it wakes up it is asked again."""
-    monkeypatch.setattr(connection, "_PATIENCE", 3600)
+    monkeypatch.setattr(connection, "_PING_TIMEOUT_S", 3600)
 
     async def answered_by(counter: Counter, calls: int) -> set[int]:
         sums = await asyncio.gather(*(counter.add(ONE) for _ in range(calls)))
@@ -259,7 +259,7 @@ def test_one_that_leaves_answers_what_is_under_way(
 ) -> None:
     """An instance that stops ends what it has begun and begins nothing more: the next calls are
     answered by the other, within their time."""
-    monkeypatch.setattr(server, "_PATIENCE", SECONDS)
+    monkeypatch.setattr(server, "_PATIENCE_S", SECONDS)
 
     async def main() -> None:
         leaving, staying = Counting(), Counting()
@@ -303,7 +303,7 @@ def test_lines_to_those_who_left_are_forgotten(tmp_path: Path) -> None:
                 await counter.add(ONE)
             Registry(tmp_path).withdraw("counter", instance)
         await calls.close()
-        return len(calls._links)
+        return len(calls._connections)
 
     assert asyncio.run(come_and_go()) <= 3
 

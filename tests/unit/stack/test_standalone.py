@@ -26,7 +26,7 @@ def test_others_are_told_an_address_that_leads_here(
 ) -> None:
     """Nobody is told to call 0.0.0.0: the machine's name stands for it, or what was said."""
     monkeypatch.setattr("socket.gethostname", lambda: "a-container")
-    assert place.address(4711) == address
+    assert place.endpoint(4711) == address
 
 
 @pytest.mark.parametrize("listen", ["7000", "0.0.0.0", ":7000", "0.0.0.0:http"])
