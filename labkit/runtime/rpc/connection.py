@@ -153,7 +153,7 @@ class Connection:
                 waiting.answer.set_exception(error(cause))
 
     def suspect(self) -> None:
-        """Take the instance for unresponsive until it answers, as the connection before this one."""
+        """Take the instance for unresponsive until it answers, as the last connection did."""
         self.healthy = False
         self._ping()
         self._tick_soon()
