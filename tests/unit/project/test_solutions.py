@@ -1,13 +1,16 @@
-"""The solutions of notebook 11 stand where its bugs are, also when a module has moved."""
+"""The solutions and hints of notebook 11 name places that are there, also when a module moved."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from course.bugs import broken_shop
+from tests.support.course import prose
 
+ROOMS = "goods|users|coupons|order|pay|db|messaging|web"
 FILE = Path(__file__).parents[3] / "notebooks" / "solutions" / "11_find_the_bug.py"
 
 
@@ -27,3 +30,11 @@ def test_a_solution_is_for_the_place_of_its_bug(number: int, solutions: ModuleTy
     """Each solution names the places of its bug, so that a renamed module does not break it."""
     fixes = getattr(solutions, f"fix_{number}")()
     assert tuple(fixes) == broken_shop.places_of(number)
+
+
+def test_every_place_in_the_prose_is_in_the_shop() -> None:
+    """Each function that the notebook names with its module can be read with `shops.code_of`."""
+    places = re.findall(rf"`((?:{ROOMS})(?:\.\w+)+)`", "\n".join(prose("11_find_the_bug.ipynb")))
+    assert len(places) >= 8
+    for place in places:
+        assert "def " in broken_shop.code_of(1, place), place
