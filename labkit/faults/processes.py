@@ -16,7 +16,7 @@ from labkit.faults.lab_verbs import LabVerbs, until
 from labkit.faults.rule_verbs import WITH_INSTANCES, one_of
 from labkit.faults.undo_notes import undo_note
 from labkit.faults.verb import NotReached, Reach, verb
-from labkit.runtime.registry.zookeeper_session import SESSION_SECONDS
+from labkit.runtime.registry.zookeeper_session import SESSION_S
 from labkit.runtime.rpc.connection import OPTIONS
 from labkit.stack.supervisor import control, fencing, launch, spawn
 
@@ -140,7 +140,7 @@ class ProcessVerbs(LabVerbs):
     def _longest_lease(self) -> float:
         """Seconds until whatever a process that hangs has leased is another's."""
         settings = self._home.settings()
-        session = SESSION_SECONDS if settings.zookeeper else 0.0
+        session = SESSION_S if settings.zookeeper else 0.0
         leases = settings.outbox_lease, settings.group_session, settings.worker_reserve, session
         return max(leases)
 

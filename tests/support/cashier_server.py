@@ -25,8 +25,9 @@ from labkit.runtime.db.database import Database
 from labkit.runtime.db.engines import open_engine
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints, FailpointStore
-from labkit.runtime.registry.files import FileWorkerLease
+from labkit.runtime.registry.files import ReservedFile
 from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.wiring import failpoints_of
 from labkit.settings import Settings
 from tests.support.waiting import until
@@ -127,7 +128,7 @@ class Till:
             service=PLATFORM.name,
             clock=self.clock,
             settings=Settings(),
-            ids=IdMaker(FileWorkerLease(folder / "0.reserved", 0, 60_000), wall_ms),
+            ids=IdMaker(ReservingLease(ReservedFile(folder / "0.reserved"), 0, 60_000), wall_ms),
             failpoints=Failpoints(folder, "platform-1", failpoints_of(PLATFORM)),
             write_outbox=notices.write,
             committed=lambda _told: None,

@@ -21,8 +21,9 @@ from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import outbox
-from labkit.runtime.registry.files import FileWorkerLease
+from labkit.runtime.registry.files import ReservedFile
 from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.steps import Event, Step, step
 from labkit.runtime.wiring import failpoints_of
 from labkit.settings import Settings
@@ -114,7 +115,7 @@ class Runner:
         points += [Failpoint("goods", OrderCancelled.topic, boundary) for boundary in KINDS["send"]]
         self.events: list[tuple[int, Event, str]] = []
         self.failpoints = Failpoints(folder, f"{service}-{worker}", points)
-        lease = FileWorkerLease(folder / f"{worker}.reserved", worker, 60_000)
+        lease = ReservingLease(ReservedFile(folder / f"{worker}.reserved"), worker, 60_000)
         context = TransactionDefaults(
             service=service,
             clock=LabClock(folder / "clock.json"),

@@ -23,8 +23,9 @@ from labkit.payment_platform.tables import PLATFORM_TABLES, metadata
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.engines import open_engine
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.registry.files import FileWorkerLease, Registry
+from labkit.runtime.registry.files import Registry, ReservedFile
 from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.steps import Step
 from labkit.settings import Settings
 from labkit.shop.pay_messages import CreateTrade
@@ -65,7 +66,7 @@ class Bank:
         self.engine = open_engine("sqlite://")
         self.clock = LabClock(folder / "clock.json")
         self.clock.stop(NOON)
-        self._ids = IdMaker(FileWorkerLease(folder / "0.reserved", 0, 60_000), wall_ms)
+        self._ids = IdMaker(ReservingLease(ReservedFile(folder / "0.reserved"), 0, 60_000), wall_ms)
         with self.engine.begin() as connection:
             metadata.create_all(connection)
 

@@ -18,7 +18,7 @@ from labkit.matrix.scenario import IS_CANCELLED, IS_PLACED, IS_RETURNED, Script
 from labkit.ops.drive import ManualAction
 from labkit.runtime.clock import as_time, wall_ms_of
 from labkit.runtime.db.tables import GIVEN_UP, SETTLED, inbox, outbox
-from labkit.runtime.registry.files import reserved_in
+from labkit.runtime.registry.files import ReservedFile
 from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS, first_of, made_at_ms
 from labkit.shop.states import RefundState
 from labkit.shop.tables import refund, request
@@ -62,9 +62,9 @@ def clock_back_at_birth(context: ScenarioContext) -> Script:
     reserved = home.registry / "workers" / f"{worker}.reserved"
     with _no_lower_numbers(home, worker):
         context.customer.wait_until(
-            lambda: reserved_in(reserved) < wall_ms_of(home), "the number is free"
+            lambda: ReservedFile(reserved).read_ms() < wall_ms_of(home), "the number is free"
         )
-        floor = reserved_in(reserved)
+        floor = ReservedFile(reserved).read_ms()
         context.lab.faults.kill("order")
     before = _order_ids(context)
     behind = wall_ms_of(home) - made_at_ms(last) + _BACK_MS

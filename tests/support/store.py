@@ -18,8 +18,9 @@ from labkit.runtime.db.engines import open_engine
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging import outbox
 from labkit.runtime.messaging.outbox import OutboxMessage
-from labkit.runtime.registry.files import FileWorkerLease
+from labkit.runtime.registry.files import ReservedFile
 from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.steps import Event, Step
 from labkit.settings import Settings
@@ -138,7 +139,9 @@ class Store:
         self.clock.stop(NOON)
         self._late_ms = 0
         self._stands_at = wall_ms() if url == "sqlite://" else None
-        self.ids = IdMaker(FileWorkerLease(folder / "0.reserved", 0, 60_000), self.wall_ms)
+        self.ids = IdMaker(
+            ReservingLease(ReservedFile(folder / "0.reserved"), 0, 60_000), self.wall_ms
+        )
         self.events: list[tuple[int, Event]] = []
         self._write_outbox = _WRITERS.get(service) or outbox.writer(GROUPS)
         # taking a connection from the pool costs more than most steps do

@@ -8,13 +8,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import Dialect
 
 from course.bugs.bug import bug
-from labkit.home import write_whole
 from labkit.runtime.db.compiled import CompiledStatement
 from labkit.runtime.db.statements import Key
 from labkit.runtime.db.tables import inbox
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
-from labkit.runtime.registry.files import FileWorkerLease
+from labkit.runtime.registry.leases import ReservingLease
 
 ids_repeat = bug(
     "ids-repeat",
@@ -24,10 +23,10 @@ ids_repeat = bug(
 )
 
 
-@ids_repeat.replaces("labkit.runtime.registry.files:FileWorkerLease.reserve")
-def _(self: FileWorkerLease, until_ms: int) -> int:
+@ids_repeat.replaces("labkit.runtime.registry.leases:ReservingLease.reserve")
+def _(self: ReservingLease, until_ms: int) -> int:
     reserved = until_ms + self._reserve_ms
-    write_whole(self._path, str(reserved), durable=True)
+    self._time.write_ms(reserved)
     return reserved
 
 

@@ -1,1 +1,1 @@
-"""Who serves what, and who may make ids under which number: in a folder or in ZooKeeper."""
+"""The registry: which instances serve, and who makes ids under which worker number."""

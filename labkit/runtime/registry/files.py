@@ -1,8 +1,8 @@
-"""Who serves what, and who may make ids under which number: the embedded registry.
+"""The embedded registry: a folder of leases.
 
-A folder of leases. A lease is a file whose lock a living process holds: the system drops the lock
-at the moment the process dies, however it dies, and keeps it while the process is only stopped.
-Where the settings name a ZooKeeper, the same two facts are kept there (zookeeper.py).
+A lease is a file whose lock a living process holds: the system drops the lock at the moment the
+process dies, however it dies, and keeps it while the process is only stopped. If the settings name
+a ZooKeeper, the same facts are kept there (`zookeeper`).
 """
 
 import json
@@ -14,12 +14,13 @@ from pathlib import Path
 from labkit.home import take_lock, try_lock, write_whole
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.injection import outages
-from labkit.runtime.registry.ids import WORKERS, NothingReserved, WorkerLease
+from labkit.runtime.registry.ids import WorkerLease
+from labkit.runtime.registry.leases import lease_worker
 
 
 @dataclass(frozen=True)
 class Instance:
-    """One process that serves, and where it answers calls (`host:port`)."""
+    """One process that serves, and the endpoint where it answers calls (`host:port`)."""
 
     service: str
     instance: int
@@ -27,63 +28,62 @@ class Instance:
     pid: int
 
 
-class FileWorkerLease:
-    """A worker number, held by this process through a file lock for as long as it lives.
+class ReservedFile:
+    """A file that notes the time up to which ids of a worker number may exist.
 
     Args:
-        path: the lease file; it keeps the highest time that ids under this number may bear.
-        worker: the number.
-        reserve_ms: how far ahead of use time is reserved.
-
-    Ids bear later times than the file names when the lease is taken: those up to it may have been
-    made by the number's last holder.
+        path: the file.
     """
 
-    def __init__(self, path: Path, worker: int, reserve_ms: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._reserve_ms = reserve_ms
-        self._floor_ms = self._reserved_ms = reserved_in(path)
-        self.worker = worker
 
-    def reserve(self, until_ms: int) -> int:
-        """Reserve on disk, a few seconds ahead, so that this is rare; never less than before.
+    def read_ms(self) -> int:
+        """Return the time; 0 if nobody has reserved any."""
+        return int(self._path.read_text()) if self._path.exists() else 0
 
-        Raises:
-            NothingReserved: the folder cannot be written, or the time is not later than the ids
-                of the number's last holder.
-        """
-        if until_ms <= self._floor_ms:
-            behind = self._floor_ms - until_ms
-            text = f"the wall clock is {behind} ms behind what another process reserved as worker"
-            raise NothingReserved(f"{text} {self.worker}: no ids until it has caught up")
-        reserved = max(until_ms + self._reserve_ms, self._reserved_ms)
-        try:
-            write_whole(self._path, str(reserved), durable=True)
-        except OSError as error:
-            outages.count(outages.REGISTRY)
-            raise NothingReserved(f"no time for ids could be reserved: {error.strerror}") from error
-        self._reserved_ms = reserved
-        return reserved
+    def write_ms(self, until_ms: int) -> None:
+        """Replace the time, on disk when this returns."""
+        write_whole(self._path, str(until_ms), durable=True)
 
 
-def reserved_in(path: Path) -> int:
-    """Read up to which time ids of a number may exist; 0 where nobody has reserved any."""
-    return int(path.read_text()) if path.exists() else 0
+class LockedNumbers:
+    """The worker numbers of a home: this process holds one through a file lock while it lives.
+
+    Args:
+        folder: the folder of the lock files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._locks: dict[int, int] = {}
+
+    def hold(self, worker: int) -> ReservedFile | None:
+        """Take a number; None if another living process has it."""
+        lock = try_lock(self._folder / f"{worker}.lock")
+        if lock is None:
+            return None
+        self._locks[worker] = lock
+        return ReservedFile(self._folder / f"{worker}.reserved")
+
+    def release(self, worker: int) -> None:
+        """Give a number back."""
+        os.close(self._locks.pop(worker))
 
 
 class Registry:
     """The registry of one home, in a folder.
 
     Args:
-        folder: where the leases lie.
+        folder: the folder of the leases.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._seen: dict[str, tuple[float, list[Instance]]] = {}
+        self._last_read: dict[str, tuple[float, list[Instance]]] = {}
 
     def announce(self, instance: Instance) -> None:
-        """Say that this process serves now; it is taken back when the process dies.
+        """Announce that this process serves from now on, until it dies.
 
         Raises:
             RuntimeError: another living process has announced the same instance.
@@ -94,53 +94,52 @@ class Registry:
         write_whole(lock.with_suffix(".json"), json.dumps(asdict(instance)))
 
     def withdraw(self, service: str, instance: int) -> None:
-        """Say that this process serves no more; calls go elsewhere from now on."""
+        """Announce that this process serves no more; calls go elsewhere from now on."""
         self._lease(service, instance).with_suffix(".json").unlink(missing_ok=True)
 
     def instances(self, service: str, fresh: float = 0) -> list[Instance]:
-        """The living instances of a service, as they were `fresh` seconds ago at the oldest.
+        """Return the living instances of a service.
 
-        Where the folder cannot be read, those who were there last.
+        If the folder cannot be read, these are the instances that were there last.
+
+        Args:
+            service: name of the service.
+            fresh: how many seconds old the answer may be.
         """
-        seen = self._seen.get(service)
-        if seen and time.monotonic() - seen[0] < fresh:
-            return seen[1]
+        last = self._last_read.get(service)
+        if last and time.monotonic() - last[0] < fresh:
+            return last[1]
         try:
             living = self._read_all(service)
         except OSError:
             outages.count(outages.REGISTRY)
-            living = seen[1] if seen else []
-        self._seen[service] = (time.monotonic(), living)
+            living = last[1] if last else []
+        self._last_read[service] = (time.monotonic(), living)
         return living
 
     def lease_worker(self, reserve_ms: int) -> WorkerLease:
-        """Take a worker number that no living process has and whose past is past.
+        """Take a worker number that no living process has and whose reserved time is over.
+
+        Args:
+            reserve_ms: how far ahead of use time is reserved.
 
         Raises:
             RuntimeError: all 1,024 numbers are taken.
         """
         folder = self.folder / "workers"
         folder.mkdir(exist_ok=True)
-        for worker in range(WORKERS):
-            lease = folder / f"{worker}.reserved"
-            lock = try_lock(folder / f"{worker}.lock")
-            if lock is None:
-                continue
-            if reserved_in(lease) < wall_ms():
-                return FileWorkerLease(lease, worker, reserve_ms)
-            os.close(lock)
-        raise RuntimeError("all worker ids are leased: too many processes use this home")
+        return lease_worker(LockedNumbers(folder), wall_ms, reserve_ms)
 
     def close(self) -> None:
-        """Be done with it; the locks go with the process."""
+        """Close the registry; the locks are dropped when the process ends."""
 
     def _lease(self, service: str, instance: int) -> Path:
         return self.folder / f"{service}.{instance}.lock"
 
     def _read_all(self, service: str) -> list[Instance]:
-        """The same, as they are now; a `glob` would find nobody where there is no folder."""
+        # Not by `glob`, which finds nobody in a folder that cannot be read.
         files = sorted(file for file in self.folder.iterdir() if file.match(f"{service}.*.json"))
-        return [one for one in map(self._read, files) if one]
+        return [instance for instance in map(self._read, files) if instance]
 
     def _read(self, path: Path) -> Instance | None:
         try:

@@ -14,6 +14,7 @@ EPOCH_MS = 1_704_067_200_000  # 2024-01-01, UTC
 WORKER_BITS, SEQUENCE_BITS = 10, 12  # the worker's bits are 5 of datacenter and 5 of worker
 WORKERS = 1 << WORKER_BITS
 _SHIFT = WORKER_BITS + SEQUENCE_BITS
+#: How far the wall clock may be behind the last id, so that the next id waits for it.
 _PATIENCE_MS = 100
 
 
@@ -34,7 +35,7 @@ class WorkerLease(Protocol):
 
     @property
     def worker(self) -> int:
-        """The number, 0 to 1023; `reserve` may change it."""
+        """Return the number, 0 to 1023; `reserve` may change it."""
 
     def reserve(self, until_ms: int) -> int:
         """Note durably that ids up to a time may exist, and return the time reserved.
@@ -48,18 +49,25 @@ class IdMaker:
     """Makes ids that never repeat and grow with time.
 
     Args:
-        lease: of the worker id.
+        lease: the lease of the worker number.
         now_ms: the wall clock, in milliseconds since 1970.
+        sleep: waits so many seconds, until a clock that stepped back a little has caught up.
     """
 
-    def __init__(self, lease: WorkerLease, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        lease: WorkerLease,
+        now_ms: Callable[[], int],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._lease = lease
         self._now_ms = now_ms
+        self._sleep = sleep
         self._last_ms = self._reserved_ms = self._sequence = 0
         self._lock = threading.Lock()
 
     def next(self) -> int:
-        """A new id.
+        """Make a new id.
 
         Raises:
             ClockSteppedBack: the clock is more than 100 ms behind the last id.
@@ -82,15 +90,15 @@ class IdMaker:
                 raise ClockSteppedBack(
                     f"the wall clock is {earliest_ms - now} ms behind the last id"
                 )
-            time.sleep(0.001)
+            self._sleep(0.001)
         return now
 
 
 def made_at_ms(number: int) -> int:
-    """The wall-clock millisecond in which an id was made."""
+    """Return the wall-clock millisecond in which an id was made."""
     return (number >> _SHIFT) + EPOCH_MS
 
 
 def first_of(ms: int) -> int:
-    """The lowest id that a millisecond can have: ids below it are older."""
+    """Return the lowest id that a millisecond can have: ids below it are older."""
     return (ms - EPOCH_MS) << _SHIFT

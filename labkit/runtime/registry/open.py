@@ -6,19 +6,18 @@ from labkit.settings import Settings
 
 
 def open_registry(home: Home, settings: Settings) -> Registry:
-    """The registry that a lab uses: ZooKeeper where its settings name one, else its folder.
+    """Open the registry of a lab: ZooKeeper if its settings name one, else its folder.
 
     Args:
-        home: where the lab lives.
-        settings: of the lab.
+        home: the home of the lab.
+        settings: the lab's settings.
 
     Returns:
         The registry. It may have threads and a connection: never fork after this, and close it.
     """
     if not settings.zookeeper:
         return Registry(home.registry)
-    from labkit.runtime.registry.zookeeper import (
-        ZooKeeperRegistry,  # its client takes long to import
-    )
+    # Here, because the client of ZooKeeper takes long to import.
+    from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
 
     return ZooKeeperRegistry(home, settings.zookeeper)

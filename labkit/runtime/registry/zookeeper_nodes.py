@@ -8,108 +8,91 @@ reserved/N   persistent: up to which time ids of this number may exist, and who 
 
 import json
 import logging
+import os
+import secrets
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError
 
 from labkit.runtime.clock import as_time
+from labkit.runtime.registry.zookeeper_lease import Number, Reserved, TooLate
 from labkit.runtime.registry.zookeeper_session import ZooKeeperSession
 
 log = logging.getLogger(__name__)
 
-#: What the ensemble answers to who looked before another changed something.
-TOO_LATE = (BadVersionError, NodeExistsError, NoNodeError)
+#: ZooKeeper's errors for a change that comes after another's.
+_TOO_LATE = (BadVersionError, NodeExistsError, NoNodeError)
 
 
-@dataclass(frozen=True)
-class Reserved:
-    """What a `reserved/N` says.
-
-    Attributes:
-        since: ids of its holder bear later times only; those of before may be another's.
-        until: the highest time that ids may bear.
-        holder: who reserved it.
-    """
-
-    since: int
-    until: int
-    holder: str
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number with what is reserved, and the version of its node: −1 where that is to be made."""
-
-    number: int
-    time: Reserved
-    version: int
+def new_holder() -> str:
+    """Make a name for a holder that none had before and none will have."""
+    return f"{os.getpid()}-{secrets.token_hex(8)}"
 
 
 class LeaseNodes:
     """The nodes of one lab, as one holder sees and changes them.
 
     Args:
-        ensemble: has them.
+        session: the session that reads and writes them.
         root: path of the lab's tree.
-        me: names the holder, and nobody before or after.
+        holder: name of the holder, which no other holder has before or after.
     """
 
-    def __init__(self, ensemble: ZooKeeperSession, root: str, me: str) -> None:
-        self._ensemble = ensemble
+    def __init__(self, session: ZooKeeperSession, root: str, holder: str) -> None:
+        self._session = session
         self._root = root
-        self._me = me
-        self._holder = f"{root}/holders/{me}"
+        self._holder = holder
+        self._holder_path = f"{root}/holders/{holder}"
 
     def taken(self) -> set[int]:
-        """The numbers that somebody has, who lives or died a moment ago."""
+        """Return the numbers that somebody has, who lives or died a moment ago."""
         return self._children("workers")
 
-    def known(self) -> set[int]:
-        """The numbers of which something is noted."""
+    def noted(self) -> set[int]:
+        """Return the numbers of which something is noted."""
         return self._children("reserved")
 
     def begin(self, floor: int) -> int:
         """Begin to look: what is seen from now on counts for as long as our session lasts.
 
-        A version alone would not do. Where the ensemble lost its data, versions begin again, and
-        the node of another may have just the version that ours had.
+        A version alone would not do. If ZooKeeper lost its data, versions begin again, and the
+        node of another may have just the version that ours had.
 
         Args:
-            floor: as `make` wants it.
+            floor: see `make`.
 
         Returns:
             The floor that stands there.
         """
-        found = self.make(floor)
+        standing = self.make(floor)
         with suppress(NodeExistsError):
-            self._ensemble.ask(self._ensemble.client.create_async, self._holder, ephemeral=True)
-        return found
+            self._session.call(self._session.client.create_async, self._holder_path, ephemeral=True)
+        return standing
 
     def is_ours(self, number: int) -> bool:
-        """Whether it is our session that has a number."""
-        found = self._ensemble.ask(self._ensemble.client.exists_async, self._worker(number))
-        return bool(found and found.ephemeralOwner == self._ensemble.session)
+        """Return True if our session has a number."""
+        stat = self._session.call(self._session.client.exists_async, self._worker(number))
+        return bool(stat and stat.ephemeralOwner == self._session.session_id)
 
     def look(self, number: int) -> Number:
-        """A known number as it was left: after another's last time, or where we were."""
-        client = self._ensemble.client
-        data, stat = self._ensemble.ask(client.get_async, self._reserved(number))
+        """Return a noted number as it was left: after another's last time, or where we were."""
+        data, stat = self._session.call(self._session.client.get_async, self._reserved(number))
         time = Reserved(**json.loads(data))
-        if time.holder != self._me:
-            time = Reserved(time.until, time.until, self._me)
+        if time.holder != self._holder:
+            time = Reserved(time.until, time.until, self._holder)
         return Number(number, time, stat.version)
 
     def fresh(self, number: int, floor: int) -> Number:
-        """A number of which nothing is noted."""
-        return Number(number, Reserved(floor, floor, self._me), -1)
+        """Return a number of which nothing is noted."""
+        return Number(number, Reserved(floor, floor, self._holder), -1)
 
     def renew(self, held: Number, until: int) -> Number:
         """Reserve more time under a number that we have.
 
         Raises:
-            KazooException: one of `TOO_LATE` where it is ours no more.
+            TooLate: it is ours no more.
         """
         return self._reserve(held, until)
 
@@ -117,61 +100,65 @@ class LeaseNodes:
         """Take a number and reserve time under it.
 
         Args:
-            free: as we found it.
+            free: the number as we saw it.
             until: the time to reserve.
             ours: whether our session has it already.
 
         Raises:
-            KazooException: one of `TOO_LATE` where another was quicker.
+            TooLate: another was quicker.
         """
         path = self._worker(free.number)
         leave = [("delete", path)] if ours else []
-        return self._reserve(free, until, *leave, ("create", path, self._me.encode(), None, True))
+        create = ("create", path, self._holder.encode(), None, True)
+        return self._reserve(free, until, *leave, create)
 
     def make(self, floor: int) -> int:
-        """Make the tree, where it is not there.
+        """Make the tree, if it is not there.
 
         Args:
-            floor: ids of unknown numbers bear later times only. It is now for a lab of which
-                nothing lives. Else the ensemble has lost what the living have reserved, and it is
-                the highest time that this can be.
+            floor: ids of numbers of which nothing is noted bear later times only. It is now for a
+                lab of which nothing lives. Else ZooKeeper has lost what the living have reserved,
+                and it is the highest time that this can be.
 
         Returns:
             The floor that stands there.
         """
-        client, path = self._ensemble.client, f"{self._root}/reserved"
+        client, path = self._session.client, f"{self._root}/reserved"
         try:
-            return int(self._ensemble.ask(client.get_async, path)[0])
+            return int(self._session.call(client.get_async, path)[0])
         except NoNodeError:
             for name in ("holders", "workers"):
-                self._ensemble.ask(client.ensure_path_async, f"{self._root}/{name}")
+                self._session.call(client.ensure_path_async, f"{self._root}/{name}")
         try:
-            self._ensemble.ask(client.create_async, path, str(floor).encode())
+            self._session.call(client.create_async, path, str(floor).encode())
         except NodeExistsError:
             return self.make(floor)
         log.info("%s is made: ids of new numbers begin at %s UTC", path, as_time(floor))
         return floor
 
     def _reserve(self, number: Number, until: int, *also: tuple[Any, ...]) -> Number:
-        """All or nothing, and only if nobody changed the node since we looked in this session."""
+        """Write the reserved time, only if nobody changed the node since we looked in this session.
+
+        All of the changes are made, or none.
+        """
         time = replace(number.time, until=until)
         node, note = self._reserved(number.number), json.dumps(asdict(time)).encode()
-        transaction = self._ensemble.client.transaction()
-        transaction.check(self._holder, 0)
+        transaction = self._session.client.transaction()
+        transaction.check(self._holder_path, 0)
         for name, *args in also:
             getattr(transaction, name)(*args)
         if number.version < 0:
             transaction.create(node, note)
         else:
             transaction.set_data(node, note, number.version)
-        for result in self._ensemble.ask(transaction.commit_async):
-            if isinstance(result, TOO_LATE):
-                raise result
+        for result in self._session.call(transaction.commit_async):
+            if isinstance(result, _TOO_LATE):
+                raise TooLate(str(result)) from result
         return replace(number, time=time, version=number.version + 1)
 
     def _children(self, name: str) -> set[int]:
         path = f"{self._root}/{name}"
-        return set(map(int, self._ensemble.ask(self._ensemble.client.get_children_async, path)))
+        return set(map(int, self._session.call(self._session.client.get_children_async, path)))
 
     def _worker(self, number: int) -> str:
         return f"{self._root}/workers/{number}"

@@ -1,7 +1,10 @@
-"""A connection to ZooKeeper, and the one thread in which a process sees to what it has there.
+"""A session with ZooKeeper, and the one thread of a process that works with it.
 
 A connection makes threads: it is opened after a fork, never before. kazoo's own threads only wake
-ours; what waits for an answer waits there, so that neither kazoo nor the event loop ever does.
+ours; every wait for an answer happens in ours, so that neither kazoo nor the event loop ever waits.
+
+Two private doors of kazoo are used, checked on kazoo 2.11: `KazooClient.last_zxid` and
+`SequentialThreadingHandler.create_connection`.
 """
 
 import logging
@@ -20,23 +23,23 @@ from labkit.runtime.injection import outages
 
 log = logging.getLogger(__name__)
 
-#: After this silence the ensemble takes a process for dead, and what it had there is gone.
-SESSION_SECONDS = 4.0
-#: Without these kazoo would wait longer and longer, up to an hour, while the ensemble is away.
+#: After this silence ZooKeeper takes a process for dead, and what it had there is gone.
+SESSION_S = 4.0
+#: Without these kazoo would wait longer and longer, up to an hour, while ZooKeeper is away.
 _RETRY = {"max_tries": -1, "delay": 0.05, "max_delay": 0.5}
-_AGAIN_SECONDS = 0.2
-_PROBE_SECONDS = 1.0
-_COMPLAIN_SECONDS = 10.0
-#: kazoo tells of every try to connect; we tell when something has changed.
+_RETRY_S = 0.2
+_PROBE_S = 1.0
+_COMPLAIN_S = 10.0
+#: kazoo logs every try to connect; we log when something has changed.
 _QUIET = logging.getLogger("kazoo.quiet")
 _QUIET.setLevel(logging.CRITICAL)
 
-#: Sees to something there, as often as it is asked; gives the seconds until it must do so again.
-Duty = Callable[[], float]
+#: Work on ZooKeeper that is done again and again; returns the seconds until the next time.
+Task = Callable[[], float]
 
 
 class ZooKeeperSession:
-    """One process's session with an ensemble, made anew for as long as the process lives.
+    """One process's session with ZooKeeper, made anew for as long as the process lives.
 
     Args:
         address: `host:port[,host:port…]`.
@@ -44,66 +47,66 @@ class ZooKeeperSession:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._duties: list[Duty] = []
+        self._tasks: list[Task] = []
         self._wake = threading.Event()
         self._closing = False
         self.client = KazooClient(
             address,
-            timeout=SESSION_SECONDS,
+            timeout=SESSION_S,
             handler=_Handler(self._before_connecting),
             connection_retry=_RETRY,
             logger=_QUIET,
         )
-        self.client.add_listener(self._hear)
+        self.client.add_listener(self._on_state)
         self.client.start_async()
-        self._thread = critical.VitalThread(self._keep, "zookeeper")
+        self._thread = critical.VitalThread(self._run_tasks, "zookeeper")
         self._thread.start()
 
     @property
-    def session(self) -> int | None:
-        """Names the session; another one has none of the ephemeral nodes of this."""
-        known = self.client.client_id
-        return known[0] if known else None
+    def session_id(self) -> int | None:
+        """Return the name of the session; another one has none of its ephemeral nodes."""
+        client_id = self.client.client_id
+        return client_id[0] if client_id else None
 
-    def see_to(self, duty: Duty) -> None:
-        """Have something seen to from now on: soon, after `wake`, and when its time has come."""
-        self._duties.append(duty)
+    def add_task(self, task: Task) -> None:
+        """Run a task from now on: soon, after `wake`, and after the seconds that it returns."""
+        self._tasks.append(task)
         self.wake()
 
     def wake(self) -> None:
-        """Have every duty looked at soon; never blocks, so that any thread may call it."""
+        """Run every task soon; never blocks, so that any thread may call it."""
         self._wake.set()
 
-    def ask(self, request: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call(self, request: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Send one of kazoo's `…_async` requests, and wait for its answer; in our thread only.
 
         Raises:
-            KazooException: what the ensemble answered, or that the connection was lost.
+            KazooException: ZooKeeper's error, or the connection was lost.
             TimeoutError: no answer came in the time of a session.
         """
         try:
-            return request(*args, **kwargs).get(timeout=SESSION_SECONDS)
+            return request(*args, **kwargs).get(timeout=SESSION_S)
         except self.client.handler.timeout_exception as error:
             raise TimeoutError(f"{self.address} gave no answer") from error
 
     def close(self) -> None:
-        """End the session: all that this process had there is gone at once."""
+        """End the session: all that this process has there is gone at once."""
         self._closing = True
         self.wake()
-        self._thread.join(SESSION_SECONDS)
+        self._thread.join(SESSION_S)
         self.client.stop()
         self.client.close()
 
     def _before_connecting(self) -> None:
-        """Have an ensemble that lost its data let us in: it refuses who has seen more than it has.
+        """Forget what was seen, because a ZooKeeper that lost its data refuses who has seen more.
 
         That is meant to keep a client from a server that lags behind; we bear that, since whatever
-        we change is changed only in the version that we know.
+        we change is changed only in the version that we saw.
         """
         self.client.last_zxid = 0
 
-    def _hear(self, state: str) -> None:
-        """Called by kazoo's thread; must not block."""
+    def _on_state(self, state: str) -> None:
+        """Log a change of the connection and wake our thread; kazoo's thread must not block."""
         if self._closing:
             return
         if state == KazooState.CONNECTED:
@@ -114,42 +117,42 @@ class ZooKeeperSession:
             log.warning("the session with ZooKeeper at %s is over, a new one begins", self.address)
         self.wake()
 
-    def _keep(self) -> None:
-        seconds, complain_at = _AGAIN_SECONDS, time.monotonic() + _PROBE_SECONDS
+    def _run_tasks(self) -> None:
+        seconds, complain_at = _RETRY_S, time.monotonic() + _PROBE_S
         while not self._closing:
             self._wake.wait(seconds)
             self._wake.clear()
             if self.client.connected:
-                seconds = min(map(self._see_to, list(self._duties)), default=_COMPLAIN_SECONDS)
-                complain_at = time.monotonic() + _PROBE_SECONDS
+                seconds = min(map(self._run_task, list(self._tasks)), default=_COMPLAIN_S)
+                complain_at = time.monotonic() + _PROBE_S
                 continue
-            seconds = _AGAIN_SECONDS
+            seconds = _RETRY_S
             if time.monotonic() > complain_at:
                 log.warning("waiting for ZooKeeper at %s", self.address)
-                complain_at = time.monotonic() + _COMPLAIN_SECONDS
+                complain_at = time.monotonic() + _COMPLAIN_S
 
-    def _see_to(self, duty: Duty) -> float:
+    def _run_task(self, task: Task) -> float:
         try:
-            return duty()
+            return task()
         except Exception as error:  # the thread outlives whatever is away
             if self.client.connected and not self._closing:
                 log.warning("ZooKeeper: %s: %s; again soon", type(error).__name__, error)
-            return _AGAIN_SECONDS
+            return _RETRY_S
 
 
 def serves(host: str, port: int) -> bool:
-    """Whether a server of an ensemble is ready; its port is open for a while before that."""
+    """Return True if a server of ZooKeeper is ready; its port is open for a while before that."""
     try:
-        with socket.create_connection((host, port), _PROBE_SECONDS) as probe:
+        with socket.create_connection((host, port), _PROBE_S) as probe:
             probe.sendall(b"srvr")
-            said = probe.recv(4096)
+            answer = probe.recv(4096)
     except OSError:
         return False
-    return bool(said) and b"not currently serving" not in said
+    return bool(answer) and b"not currently serving" not in answer
 
 
 class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has no types
-    """Asks a server first if it is ready: one that is not would have us wait a whole session."""
+    """Asks a server first if it is ready, because one that is not answers only after a session."""
 
     def __init__(self, before: Callable[[], None]) -> None:
         super().__init__()

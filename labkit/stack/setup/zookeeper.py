@@ -41,7 +41,7 @@ def prepare(home: Home, address: str) -> None:
 
 
 def _wait_for(ensemble: ZooKeeperSession) -> None:
-    if not poll_until(lambda: ensemble.session is not None, _REACH_S):
+    if not poll_until(lambda: ensemble.session_id is not None, _REACH_S):
         raise ZooKeeperUnusable(
             f"no ZooKeeper is ready at {ensemble.address}, which LABKIT_ZOOKEEPER names"
         )

@@ -30,8 +30,8 @@ def tree(home: Home, zookeeper: Backend) -> Iterator[KazooClient]:
 
 def expire(registry: ZooKeeperRegistry) -> None:
     """End a session at the server, without a word to whose it is."""
-    ensemble = registry._ensemble
-    other = KazooClient(ensemble.address, client_id=ensemble.client.client_id)
+    session = registry._session
+    other = KazooClient(session.address, client_id=session.client.client_id)
     other.start()
     other.stop()
     other.close()
@@ -102,7 +102,7 @@ def test_a_session_that_ends_costs_no_id(open_registry: OpenRegistry, tree: Kazo
     """The session is ended at the server: ids go on, later again under the same number."""
     registry = open_registry()
     ids = IdMaker(registry.lease_worker(RESERVE_MS), wall_ms)
-    number, session = worker_of(ids.next()), registry._ensemble.session
+    number, session = worker_of(ids.next()), registry._session.session_id
 
     def is_taken_again() -> bool:
         ids.next()

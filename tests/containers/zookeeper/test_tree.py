@@ -16,7 +16,7 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.files import Instance, Registry
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
-from labkit.runtime.registry.zookeeper_session import SESSION_SECONDS, serves
+from labkit.runtime.registry.zookeeper_session import SESSION_S, serves
 from tests.containers.zookeeper.conftest import OpenRegistry
 from tests.support.containers.stacks import Backend
 from tests.support.waiting import until
@@ -83,7 +83,7 @@ def test_a_dead_process_vanishes_with_its_session(
     with serving(home, zookeeper.address, 1, 1) as first, serving(home, zookeeper.address, 2, 2):
         finds(looker, 1, 2)
         first.kill()
-        took = finds(looker, 2, seconds=2 * SESSION_SECONDS)
+        took = finds(looker, 2, seconds=2 * SESSION_S)
         print(f"gone {took:.1f} s after kill −9")
 
 
@@ -91,13 +91,13 @@ def test_who_closes_is_gone_at_once(open_registry: OpenRegistry, home: Home) -> 
     """A session that is closed is not waited for."""
     looker, first, two = (
         open_registry(),
-        *(ZooKeeperRegistry(home, open_registry()._ensemble.address) for _ in range(2)),
+        *(ZooKeeperRegistry(home, open_registry()._session.address) for _ in range(2)),
     )
     first.announce(Instance("goods", 1, "127.0.0.1:1", os.getpid()))
     two.announce(Instance("goods", 2, "127.0.0.1:2", os.getpid()))
     finds(looker, 1, 2)
     first.close()
-    assert finds(looker, 2) < SESSION_SECONDS / 2
+    assert finds(looker, 2) < SESSION_S / 2
     two.close()
 
 
@@ -109,7 +109,7 @@ def test_a_restarted_instance_replaces_its_dead_one_at_once(
     with serving(home, zookeeper.address, 1, 1):
         finds(looker, 1)
     with serving(home, zookeeper.address, 1, 2):
-        assert finds(looker, 2) < SESSION_SECONDS / 2
+        assert finds(looker, 2) < SESSION_S / 2
 
 
 def test_the_last_that_was_found_counts_while_the_ensemble_is_away(
@@ -138,15 +138,15 @@ def test_a_long_pause_of_the_ensemble_ends_every_session_and_nobody_is_forgotten
     looker = open_registry()
     with serving(home, zookeeper.address, 1, 1):
         finds(looker, 1)
-        session = looker._ensemble.session
+        session = looker._session.session_id
         zookeeper.pause()
         asleep = time.monotonic()
-        until(lambda: time.monotonic() - asleep > SESSION_SECONDS + 1, "a session's time is over")
+        until(lambda: time.monotonic() - asleep > SESSION_S + 1, "a session's time is over")
         zookeeper.unpause()
         seen = []
         until(
             lambda: (
-                seen.append(ports_of(looker)) or looker._ensemble.session not in (None, session)
+                seen.append(ports_of(looker)) or looker._session.session_id not in (None, session)
             ),
             "the session is a new one",
             seconds=45,
@@ -202,7 +202,7 @@ def test_the_tree_can_be_read_with_zookeepers_own_tools(
     client = KazooClient(f"{zookeeper.address}/labkit/{home.mark}")
     client.start()
     instance, stat = client.get("/instances/goods/1")
-    assert stat.ephemeralOwner == registry._ensemble.session
+    assert stat.ephemeralOwner == registry._session.session_id
     assert instance == (
         b'{"service": "goods", "instance": 1, "endpoint": "127.0.0.1:1", "pid": 4711}'
     )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry import files
-from labkit.runtime.registry.files import FileWorkerLease, Registry
+from labkit.runtime.registry.files import Registry, ReservedFile
 from labkit.runtime.registry.ids import (
     EPOCH_MS,
     SEQUENCE_BITS,
@@ -25,6 +25,7 @@ from labkit.runtime.registry.ids import (
     first_of,
     made_at_ms,
 )
+from labkit.runtime.registry.leases import ReservingLease
 from tests.support.store import eventually
 
 T = EPOCH_MS + 1_000_000
@@ -203,7 +204,7 @@ def test_a_clock_that_steps_back_before_the_first_id(
     path = folder / "workers" / "0.reserved"
     path.parent.mkdir()
     clock = Clock(ticks=7)
-    ids = IdMaker(FileWorkerLease(path, 0, RESERVE_MS), clock)
+    ids = IdMaker(ReservingLease(ReservedFile(path), 0, RESERVE_MS), clock)
     first = [ids.next()]
     clock.now += made_ms
     first.append(ids.next())
@@ -232,7 +233,7 @@ def test_a_refused_id_says_how_far_behind_the_clock_is(tmp_path: Path) -> None:
     """A caller that asks for an id too early hears by how much, and under which number."""
     path = tmp_path / "7.reserved"
     path.write_text(str(T + 250))
-    ids = IdMaker(FileWorkerLease(path, 7, RESERVE_MS), Clock(ticks=0))
+    ids = IdMaker(ReservingLease(ReservedFile(path), 7, RESERVE_MS), Clock(ticks=0))
     with pytest.raises(NothingReserved, match=r"250 ms behind what another process .* worker 7"):
         ids.next()
     assert path.read_text() == str(T + 250)

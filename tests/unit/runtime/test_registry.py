@@ -117,7 +117,7 @@ def test_looking_does_not_keep_anybody_from_announcing(tmp_path: Path) -> None:
 
 def test_all_numbers_taken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no worker number left the error says so; here there are two instead of 1,024."""
-    monkeypatch.setattr("labkit.runtime.registry.files.WORKERS", 2)
+    monkeypatch.setattr("labkit.runtime.registry.leases.WORKERS", 2)
     for _ in range(2):
         Registry(tmp_path).lease_worker(0)
     with pytest.raises(RuntimeError, match="all worker ids are leased"):
