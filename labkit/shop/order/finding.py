@@ -1,4 +1,4 @@
-"""Looking an order up: the flow that decides an order that never came before it says so."""
+"""Looking an order up: a flow that rules a missing order out before it answers "not found"."""
 
 import asyncio
 
@@ -12,16 +12,16 @@ from labkit.shop.order.context import OrderShop
 
 @looking_flow
 async def find_order(shop: OrderShop, query: FindOrder) -> Result[OrderFound | OrderPlaced]:
-    """Look an order up. One that is late and was never saved is ruled out before that is told.
+    """Look an order up. One that is late and was never saved is ruled out before the answer.
 
-    Where that cannot be written now the answer stays undecided: a clock decides nothing, since the
-    flow that saves the order may be in the midst of its commit, or read another clock.
+    If that cannot be written now, the answer stays "undecided". A clock decides nothing: the flow
+    that saves the order may be in the midst of its commit, or read another clock.
     """
-    found = await shop.run(queries.find_order, query)
-    if found.code != Code.ORDER_UNDECIDED or not await shop.run(queries.is_overdue, query):
-        return found
+    answer = await shop.run(queries.find_order, query)
+    if answer.code != Code.ORDER_UNDECIDED or not await shop.run(queries.is_overdue, query):
+        return answer
     try:
         async with asyncio.timeout(shop.settings.call_timeout / 2):  # our caller waits that long
             return await shop.run(steps.rule_out, query)
     except TimeoutError:
-        return found
+        return answer

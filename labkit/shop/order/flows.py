@@ -1,4 +1,4 @@
-"""Placing an order (下单): the flow, and what sweeps up after a flow that died."""
+"""Placing an order (下单): the flow, and the sweepers that cancel what a dead flow left."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ async def confirm_order(shop: OrderShop, command: ConfirmOrder) -> Result[OrderP
     # 1. check the request against goods, user and coupon as they are now
     checked = await _check(shop, command)
     pre_order = checked.data
-    if pre_order is None:  # perhaps because of what this order took before its flow died
+    if pre_order is None:  # perhaps this order has taken the stock before its flow died
         pre_order = await shop.run(queries.find_pre_order, FindOrder(order_id=order_id))
     if pre_order is None:
         return await _refuse(shop, order_id, checked)
@@ -43,7 +43,7 @@ async def confirm_order(shop: OrderShop, command: ConfirmOrder) -> Result[OrderP
     if not saved.success:
         return await _refuse(shop, order_id, saved)
 
-    # 3. take stock, coupon and balance, in that order; 4. confirm, if all of it is ours
+    # 3. deduct stock, coupon and balance, in that order; 4. confirm, if the order got all of it
     outcome: Result[object]
     try:
         outcome = await _take(shop, pre_order)
@@ -54,18 +54,18 @@ async def confirm_order(shop: OrderShop, command: ConfirmOrder) -> Result[OrderP
     if outcome.success:
         return Result[OrderPlaced].ok(OrderPlaced(order_id=order_id), f"order {order_id} is placed")
 
-    # or cancel: one transaction that also tells everybody to give back what they took
+    # or cancel: the same transaction tells every service to return what it took
     return await _cancel(shop, order_id, outcome)
 
 
 async def _check(shop: OrderShop, command: ConfirmOrder) -> Result[PreOrder]:
-    """Ask for goods, user and coupon at once, and apply the rules."""
-    asked = command.request
+    """Look up goods, user and coupon at once, and apply the rules of `pricing`."""
+    request = command.request
     try:
         goods, user, coupon = await asyncio.gather(
-            shop.goods.find_goods(FindGoods(goods_id=asked.goods_id)),
-            shop.users.find_user(FindUser(user_id=asked.user_id)),
-            _find_coupon(shop, asked.coupon_id),
+            shop.goods.find_goods(FindGoods(goods_id=request.goods_id)),
+            shop.users.find_user(FindUser(user_id=request.user_id)),
+            _find_coupon(shop, request.coupon_id),
         )
     except Unknown as unknown:
         text = f"order {command.order_id}: {unknown}"
@@ -86,47 +86,47 @@ async def _find_coupon(shop: OrderShop, coupon_id: int | None) -> Result[CouponF
 
 
 async def _take(shop: OrderShop, order: PreOrder) -> Result[None]:
-    """Take stock, then the coupon, then balance; the first refusal ends it."""
-    asked, order_id = order.request, order.order_id
-    taken = await shop.goods.deduct_stock(
-        DeductStock(order_id=order_id, goods_id=asked.goods_id, goods_number=asked.goods_number)
+    """Deduct stock, use the coupon, deduct balance; stop at the first refusal."""
+    request, order_id = order.request, order.order_id
+    answer = await shop.goods.deduct_stock(
+        DeductStock(order_id=order_id, goods_id=request.goods_id, goods_number=request.goods_number)
     )
-    if taken.success and asked.coupon_id is not None:
-        taken = await shop.coupons.use_coupon(
+    if answer.success and request.coupon_id is not None:
+        answer = await shop.coupons.use_coupon(
             UseCoupon(
                 order_id=order_id,
-                coupon_id=asked.coupon_id,
-                user_id=asked.user_id,
+                coupon_id=request.coupon_id,
+                user_id=request.user_id,
                 coupon_price=order.coupon_paid,
             )
         )
-    if taken.success and asked.money_paid:
-        taken = await shop.users.deduct_balance(
-            DeductBalance(order_id=order_id, user_id=asked.user_id, money_paid=asked.money_paid)
+    if answer.success and request.money_paid:
+        answer = await shop.users.deduct_balance(
+            DeductBalance(order_id=order_id, user_id=request.user_id, money_paid=request.money_paid)
         )
-    return taken
+    return answer
 
 
 def confirmation(order: PreOrder) -> ConfirmPreOrder:
-    """What has an order confirmed that has all it needs."""
+    """Return the command that confirms an order which has all that it needs."""
     return ConfirmPreOrder(
         order_id=order.order_id, user_id=order.request.user_id, pay_amount=order.pay_amount
     )
 
 
 async def _refuse(shop: OrderShop, order_id: int, why: Result[object]) -> Result[OrderPlaced]:
-    """Refuse an order of which nothing was saved: a final answer is kept before it is told."""
+    """Refuse an order of which nothing was saved; a final answer is stored before it is sent."""
     refusal = RefuseOrder(order_id=order_id, code=why.code, message=why.message)
     return await shop.run(steps.refuse_order, refusal)
 
 
 async def _cancel(shop: OrderShop, order_id: int, cause: Result[object]) -> Result[OrderPlaced]:
-    """Cancel the order and say why. An absent dependency is told as 503 now, as final 422 later."""
+    """Cancel the order and say why. An absent dependency is a 503 now, and a final 422 later."""
     final = cause.code if Code(cause.code).is_final else Code.ORDER_CANCELLED
     reason = cause.message.removeprefix(f"order {order_id}: ")
     command = CancelOrder(order_id=order_id, code=final, reason=reason[:255])
     cancelled = await shop.run(steps.cancel_failed, command)
-    if not cancelled.success:  # somebody else decided: say what was decided
+    if not cancelled.success:  # another step decided: answer with its decision
         return await shop.run(queries.find_answer, FindOrder(order_id=order_id))
     return steps.cancelled_answer(command.model_copy(update={"code": cause.code}))
 

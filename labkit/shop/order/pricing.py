@@ -34,25 +34,25 @@ def check(
     Returns:
         The pre-order with all amounts worked out, or the first refusal.
     """
-    asked = command.request
-    goods_amount = asked.goods_price * asked.goods_number
+    request = command.request
+    goods_amount = request.goods_price * request.goods_number
     coupon_paid = coupon.coupon_price if coupon else 0
-    pay_amount = asked.order_amount - asked.money_paid - coupon_paid
+    pay_amount = request.order_amount - request.money_paid - coupon_paid
     broken = [
         *_goods_rules(command, goods),
         *_balance_rules(command, user),
         *_coupon_rules(command, coupon),
     ]
     if pay_amount < 0:
-        text = f"money_paid {asked.money_paid} and the coupon exceed order_amount"
-        broken.append((Code.MONEY_MORE_THAN_AMOUNT, f"{text} {asked.order_amount}"))
+        text = f"money_paid {request.money_paid} and the coupon exceed order_amount"
+        broken.append((Code.MONEY_MORE_THAN_AMOUNT, f"{text} {request.order_amount}"))
     if broken:
         code, text = broken[0]
         return Result[PreOrder].refused(code, f"order {command.order_id}: {text}")
     return Result[PreOrder].ok(
         PreOrder(
             order_id=command.order_id,
-            request=asked,
+            request=request,
             goods_amount=goods_amount,
             coupon_paid=coupon_paid,
             pay_amount=pay_amount,
@@ -61,33 +61,33 @@ def check(
 
 
 def _goods_rules(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str]]:
-    asked = command.request
-    if asked.goods_number <= 0:
-        yield Code.GOODS_NUMBER_WRONG, f"goods_number {asked.goods_number} must be above 0"
-    if asked.goods_price != goods.goods_price:
+    request = command.request
+    if request.goods_number <= 0:
+        yield Code.GOODS_NUMBER_WRONG, f"goods_number {request.goods_number} must be above 0"
+    if request.goods_price != goods.goods_price:
         yield (
             Code.GOODS_PRICE_WRONG,
-            f"goods_price {asked.goods_price} is not the price {goods.goods_price} of the goods",
+            f"goods_price {request.goods_price} is not the price {goods.goods_price} of the goods",
         )
-    if asked.goods_number > goods.goods_number:
-        text = f"goods_number {asked.goods_number} is more than the {goods.goods_number} in stock"
+    if request.goods_number > goods.goods_number:
+        text = f"goods_number {request.goods_number} is more than the {goods.goods_number} in stock"
         yield Code.STOCK_SHORT, text
-    fee = shipping_fee(asked.goods_price * asked.goods_number)
-    if asked.shipping_fee != fee:
-        yield Code.SHIPPING_FEE_WRONG, f"shipping_fee {asked.shipping_fee} should be {fee}"
-    amount = asked.goods_price * asked.goods_number + fee
-    if asked.order_amount != amount:
-        yield Code.ORDER_AMOUNT_WRONG, f"order_amount {asked.order_amount} should be {amount}"
+    fee = shipping_fee(request.goods_price * request.goods_number)
+    if request.shipping_fee != fee:
+        yield Code.SHIPPING_FEE_WRONG, f"shipping_fee {request.shipping_fee} should be {fee}"
+    amount = request.goods_price * request.goods_number + fee
+    if request.order_amount != amount:
+        yield Code.ORDER_AMOUNT_WRONG, f"order_amount {request.order_amount} should be {amount}"
 
 
 def _balance_rules(command: ConfirmOrder, user: UserFound) -> Iterator[tuple[Code, str]]:
-    asked = command.request
-    if asked.money_paid < 0:
-        yield Code.MONEY_NEGATIVE, f"money_paid {asked.money_paid} must not be below 0"
-    if asked.money_paid > user.user_money:
+    request = command.request
+    if request.money_paid < 0:
+        yield Code.MONEY_NEGATIVE, f"money_paid {request.money_paid} must not be below 0"
+    if request.money_paid > user.user_money:
         yield (
             Code.MONEY_MORE_THAN_BALANCE,
-            f"money_paid {asked.money_paid} is more than the balance {user.user_money}",
+            f"money_paid {request.money_paid} is more than the balance {user.user_money}",
         )
 
 

@@ -1,4 +1,4 @@
-"""What is asked of the order database without changing it."""
+"""The queries on the order database."""
 
 from datetime import datetime, timedelta
 
@@ -34,7 +34,7 @@ def _unpaid(since: datetime) -> Executable:
 def find_order(tx: Transaction, query: FindOrder) -> Result[OrderFound | OrderPlaced]:
     """Look an order up; an unconfirmed one is not shown, and may still become one.
 
-    "There is none" is final, so it is told only where that is written: see `may_come`.
+    "There is none" is final, so it is answered only after that is written: see `may_come`.
     """
     row = tx.first(find(query.order_id))
     if row is None and not may_come(tx, query.order_id):
@@ -53,30 +53,30 @@ def is_overdue(tx: Transaction, query: FindOrder) -> bool:
 
 @step(reads=True)
 def find_pre_order(tx: Transaction, query: FindOrder) -> PreOrder | None:
-    """The order as it was saved unconfirmed, for a flow that is run again after it died."""
+    """Find an order as it was saved unconfirmed, for a flow that runs again after it died."""
     row = tx.first(find(query.order_id))
     if row is None or row.order_status != OrderStatus.UNCONFIRMED:
         return None
-    found = row._asdict()
-    asked = PlaceOrder(**{field: found[field] for field in PlaceOrder.model_fields})
-    worked_out = {field: found[field] for field in PreOrder.model_fields if field in found}
-    return PreOrder(request=asked, **worked_out)
+    columns = row._asdict()
+    request = PlaceOrder(**{field: columns[field] for field in PlaceOrder.model_fields})
+    amounts = {field: columns[field] for field in PreOrder.model_fields if field in columns}
+    return PreOrder(request=request, **amounts)
 
 
 @step(reads=True)
 def find_answer(tx: Transaction, query: FindOrder) -> Result[OrderPlaced]:
-    """The final answer to an order's request, where it is decided."""
+    """Find the final answer to an order's request, if it is decided."""
     return kept_answer(tx, query.order_id)
 
 
 @step(reads=True)
 def find_expired(tx: Transaction, _command: None) -> list[int]:
-    """Unconfirmed orders past their deadline: their flow died, or hangs."""
+    """Find unconfirmed orders past their deadline: their flow died, or hangs."""
     return tx.run(_expired(deadline(tx))).column()
 
 
 @step(reads=True)
 def find_unpaid(tx: Transaction, _command: None) -> list[int]:
-    """Confirmed orders whose time to pay is over, by the lab clock."""
+    """Find confirmed orders whose time to pay is over, by the lab clock."""
     since = tx.now - timedelta(seconds=tx.settings.unpaid_order_ttl)
     return tx.run(_unpaid(since)).column()

@@ -1,4 +1,4 @@
-"""The rows of the order database: the statements that the order service's steps are made of.
+"""The statements of the order service on its database.
 
 Every change of state is a compare-and-swap on the old state, so that of a confirm, a sweeper's
 cancel and a user's cancel that meet, exactly one wins.
@@ -13,22 +13,21 @@ from labkit.runtime import Transaction, first_of, statement
 from labkit.shop.messages import OrderPlaced
 from labkit.shop.order.answers import undecided
 from labkit.shop.states import OrderStatus, PayStatus
-from labkit.shop.tables import order
-from labkit.shop.tables import request as asked
+from labkit.shop.tables import order, request
 
-#: Why an order is ruled out that is late and not there.
+#: The reason with which an order is ruled out that is late and not there.
 NOT_SAVED = "it was not saved in its time"
 
 
 @statement
 def find(order_id: int) -> Executable:
-    """An order, whole."""
+    """Find an order."""
     return select(order).where(order.c.order_id == order_id)
 
 
 @statement
 def confirm(order_id: int, user_id: int, pay_amount: int, now: datetime) -> Executable:
-    """Unconfirmed → confirmed, where the order is what who confirms it takes it for."""
+    """Set unconfirmed → confirmed, if user and amount are those of the command."""
     same = (order.c.user_id == user_id) & (order.c.pay_amount == pay_amount)
     confirmed = {"order_status": OrderStatus.CONFIRMED, "confirm_time": now}
     return _swap(order_id, OrderStatus.UNCONFIRMED, PayStatus.UNPAID).where(same).values(confirmed)
@@ -36,7 +35,7 @@ def confirm(order_id: int, user_id: int, pay_amount: int, now: datetime) -> Exec
 
 @statement
 def cancel(order_id: int, old: int, reason: str) -> Executable:
-    """Unconfirmed or confirmed, and not paid → cancelled."""
+    """Set unconfirmed or confirmed, and not paid → cancelled."""
     return _swap(order_id, old, PayStatus.UNPAID).values(
         order_status=OrderStatus.CANCELLED, cancel_reason=reason
     )
@@ -44,7 +43,7 @@ def cancel(order_id: int, old: int, reason: str) -> Executable:
 
 @statement
 def mark_returned(order_id: int) -> Executable:
-    """Confirmed and paid → returned."""
+    """Set confirmed and paid → returned."""
     return _swap(order_id, OrderStatus.CONFIRMED, PayStatus.PAID).values(
         order_status=OrderStatus.RETURNED
     )
@@ -52,7 +51,7 @@ def mark_returned(order_id: int) -> Executable:
 
 @statement
 def pay(order_id: int, now: datetime) -> Executable:
-    """Confirmed and unpaid → paid."""
+    """Set confirmed and unpaid → paid."""
     return _swap(order_id, OrderStatus.CONFIRMED, PayStatus.UNPAID).values(
         pay_status=PayStatus.PAID, pay_time=now
     )
@@ -60,7 +59,7 @@ def pay(order_id: int, now: datetime) -> Executable:
 
 @statement
 def record_refunded(order_id: int, now: datetime) -> Executable:
-    """The payment of an order that ended went back: note when, once."""
+    """Record, once, when the payment of an order that ended was refunded."""
     ended = (order.c.order_status == OrderStatus.CANCELLED) | (
         order.c.order_status == OrderStatus.RETURNED
     )
@@ -70,51 +69,51 @@ def record_refunded(order_id: int, now: datetime) -> Executable:
 
 @statement
 def record_cancelled(order_id: int, now: datetime) -> Executable:
-    """The cancel message went round: note when, once."""
+    """Record, once, when the cancel message came round."""
     mine = (order.c.order_id == order_id) & order.c.cancel_time.is_(None)
     return update(order).where(mine).values(cancel_time=now)
 
 
 @statement
 def request_of_key(user_id: int, idempotency_key: str) -> Executable:
-    """What an idempotency key stands for."""
-    return select(asked).where(_of_key(user_id, idempotency_key))
+    """Find the request that an idempotency key stands for."""
+    return select(request).where(_of_key(user_id, idempotency_key))
 
 
 @statement
 def hold_request(order_id: int) -> Executable:
-    """Hold an order's request until the commit: who binds its key, saves or refuses goes in turn.
+    """Lock an order's request until the commit: binding its key, saving and refusing take turns.
 
-    Nothing is found where the key stands for another order by now. (Who binds a key holds the row
-    by having tried to insert it.)
+    There is no row if the key stands for another order by now. (`open_order` locks the row by
+    trying to insert it.)
     """
-    return select(asked.c.order_id).where(asked.c.order_id == order_id).with_for_update()
+    return select(request.c.order_id).where(request.c.order_id == order_id).with_for_update()
 
 
 @statement
 def hold_unanswered(order_id: int) -> Executable:
-    """The same for a request that has no answer yet: nothing changes, and one row is held."""
-    unanswered = (asked.c.order_id == order_id) & asked.c.answer.is_(None)
-    return update(asked).where(unanswered).values(order_id=order_id)
+    """Lock an order's request if it has no answer yet, with an update that changes nothing."""
+    unanswered = (request.c.order_id == order_id) & request.c.answer.is_(None)
+    return update(request).where(unanswered).values(order_id=order_id)
 
 
 @statement
 def rebind_key(user_id: int, idempotency_key: str, order_id: int) -> Executable:
     """Let an idempotency key stand for another order id."""
-    return update(asked).where(_of_key(user_id, idempotency_key)).values(order_id=order_id)
+    return update(request).where(_of_key(user_id, idempotency_key)).values(order_id=order_id)
 
 
 @statement
 def answer_of(order_id: int) -> Executable:
-    """The final answer to an order's request, where there is one."""
-    return select(asked.c.answer).where(asked.c.order_id == order_id)
+    """Find the final answer to an order's request."""
+    return select(request.c.answer).where(request.c.order_id == order_id)
 
 
 @statement
 def keep_first_answer(order_id: int, answer: str) -> Executable:
-    """The final answer to an order's request, for whoever asks again under its key."""
-    mine = (asked.c.order_id == order_id) & asked.c.answer.is_(None)
-    return update(asked).where(mine).values(answer=answer)
+    """Store the final answer to an order's request, for a client who sends its key again."""
+    mine = (request.c.order_id == order_id) & request.c.answer.is_(None)
+    return update(request).where(mine).values(answer=answer)
 
 
 def _swap(order_id: int, order_status: int, pay_status: int) -> Update:
@@ -123,43 +122,43 @@ def _swap(order_id: int, order_status: int, pay_status: int) -> Update:
 
 
 def _of_key(user_id: int, idempotency_key: str) -> ColumnElement[bool]:
-    return (asked.c.user_id == user_id) & (asked.c.idempotency_key == idempotency_key)
+    return (request.c.user_id == user_id) & (request.c.idempotency_key == idempotency_key)
 
 
 def kept_answer(tx: Transaction, order_id: int) -> Result[OrderPlaced]:
-    """The final answer to an order's request; undecided where there is none yet."""
-    kept = tx.first(answer_of(order_id))
-    if kept is None or kept.answer is None:
+    """Return the final answer to an order's request; "undecided" if there is none yet."""
+    row = tx.first(answer_of(order_id))
+    if row is None or row.answer is None:
         return undecided(order_id)
-    return Result[OrderPlaced].model_validate_json(kept.answer)
+    return Result[OrderPlaced].model_validate_json(row.answer)
 
 
 def exists(tx: Transaction, order_id: int) -> bool:
-    """Whether an order was saved, in whatever state."""
+    """Return True if an order was saved, in whatever state."""
     return tx.first(find(order_id)) is not None
 
 
 def may_come(tx: Transaction, order_id: int) -> bool:
     """Return True if an order that is not there may still be saved: its request has no answer.
 
-    No clock is asked. What saves an order holds its request's row on the condition that it has no
+    No clock decides. `save_pre_order` locks the request's row on the condition that it has no
     answer (`hold_unanswered`), so a written answer rules the order out, also for a flow of another
-    process that began before. An id of no request is of no order: none was told to anybody before
-    its request was committed, and a key that stands for another id by now never comes back.
+    process that began before. An id without a request has no order: a client learns an id only
+    after its request was committed, and a key never goes back to an id that it stood for before.
     """
-    asked = tx.first(answer_of(order_id))
-    return asked is not None and asked.answer is None
+    row = tx.first(answer_of(order_id))
+    return row is not None and row.answer is None
 
 
 def deadline(tx: Transaction) -> int:
-    """Ids below this one are of orders past the unconfirmed deadline (wall clock)."""
+    """Return the id below which orders are past the unconfirmed deadline (wall clock)."""
     return first_of(tx.wall_ms - int(tx.settings.unconfirmed_deadline * 1000))
 
 
 def is_late(tx: Transaction, order_id: int) -> bool:
     """Return True if an order that is not there yet should not be saved any more.
 
-    That is an opinion of one process's clock, read before its transaction began. It is a reason to
-    refuse or to rule out, both of which are written, and never an answer by itself.
+    The clock of one process says so, read before its transaction began. That is a reason to refuse
+    or to rule out, both of which are written, and never an answer by itself.
     """
     return order_id < deadline(tx)
