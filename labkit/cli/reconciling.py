@@ -46,7 +46,7 @@ def reconcile(
     Example: `labkit reconcile --day 2026-01-05`
     """
     from labkit.ops.reconcile import REPAIRED, Reconciler
-    from labkit.shop.pay.bill import MATCHED
+    from labkit.shop.pay.bill import Verdict
 
     place = running(home)
     of = (day or LabClock(place.clock_file).now()).date()
@@ -57,14 +57,14 @@ def reconcile(
     if as_json:
         print_json({"day": of.isoformat(), "lines": [_row(outcome) for outcome in found]})
         raise typer.Exit(bool(left))
-    found.sort(key=lambda outcome: outcome.line.found == MATCHED)
+    found.sort(key=lambda outcome: outcome.line.verdict == Verdict.MATCHED)
     begin = (page - 1) * limit
     shown = found[begin : begin + limit]
     print_table(f"payments and refunds of {of}", [_row(outcome) for outcome in shown])
     for outcome in shown:
         if outcome.done not in right:
             line = outcome.line
-            say(f"payment {line.pay_id}: {line.found}, {outcome.done}{_because(outcome)}")
+            say(f"payment {line.pay_id}: {line.verdict}, {outcome.done}{_because(outcome)}")
     if len(shown) < len(found):
         say(f"rows {begin + 1:,} to {begin + len(shown):,} of {len(found):,}: --page, --limit")
     say(f"{len(found)} compared, {len(left)} not right")
@@ -80,7 +80,7 @@ def _row(one: "ReconciledLine") -> dict[str, object]:
         "refund": line.refund_id,
         "at the platform": line.there,
         "in the shop": line.here,
-        "found": line.found,
+        "found": line.verdict,
         "done": one.done or None,
     }
 

@@ -90,12 +90,12 @@ def reconciliation_report(lines: Iterable[ReconciledLine], tables: LabTables) ->
     tables.load_names()
     rows = [
         {
-            "kind": reconciled.line.kind,
+            "kind": reconciled.line.kind.value,
             "order": tables.format("order_id", reconciled.line.order_id),
             "payment": tables.format("pay_id", reconciled.line.pay_id),
             "at the platform": tables.format("", reconciled.line.there),
             "in the shop": tables.format("", reconciled.line.here),
-            "found": reconciled.line.found,
+            "found": reconciled.line.verdict.value,
             "done": reconciled.done or "–",
         }
         for reconciled in lines

@@ -17,7 +17,7 @@ from labkit.home import Home
 from labkit.ops.reader import Reader, Row, Rows
 from labkit.runtime.errors import Unknown
 from labkit.runtime.rpc.tool_client import calls_from, run_beside
-from labkit.shop.pay.bill import MATCHED, PAYMENT, REFUND, BillLine, Key, Line, compare, read_bill
+from labkit.shop.pay.bill import BillLine, ComparedLine, Key, LineKind, Verdict, compare, read_bill
 from labkit.shop.pay.contract import PayService
 from labkit.shop.pay_messages import FindPayment
 from labkit.shop.states import PaymentState, RefundState
@@ -40,7 +40,7 @@ class ReconciledLine:
         why: the reason why it could not be repaired; empty where there was none.
     """
 
-    line: Line
+    line: ComparedLine
     done: str = ""
     why: str = ""
 
@@ -69,17 +69,19 @@ class Reconciler:
         """
         lines = self._compare_until_sure(day)
         why: dict[int, str] = {}
-        wrong = {line.key for line in lines if line.found != MATCHED}
+        wrong = {line.key for line in lines if line.verdict != Verdict.MATCHED}
         if repair and (ids := {line.pay_id for line in lines if line.repairable}):
             why = self._check_payments(ids)
             after = self._compare(day)
-            wrong &= {line.key for line in after if line.found != MATCHED}
+            wrong &= {line.key for line in after if line.verdict != Verdict.MATCHED}
             keys = {line.key for line in lines}  # a refund that the repair has made is new
-            lines += [line for line in after if line.found == MATCHED and line.key not in keys]
-        lines.sort(key=attrgetter("born"))
+            lines += [
+                line for line in after if line.verdict == Verdict.MATCHED and line.key not in keys
+            ]
+        lines.sort(key=attrgetter("birth"))
         return [_reconciled(line, line.key in wrong, why.get(line.pay_id, "")) for line in lines]
 
-    def _compare_until_sure(self, day: date) -> list[Line]:
+    def _compare_until_sure(self, day: date) -> list[ComparedLine]:
         """Compare until nothing differs, or the same differs each time; the rest is in flight."""
         lines = self._compare(day)
         doubtful = _differences(lines)
@@ -90,15 +92,17 @@ class Reconciler:
             lines = self._compare(day)
             doubtful &= _differences(lines)
         return [
-            line for line in lines if line.found == MATCHED or (line.key, line.found) in doubtful
+            line
+            for line in lines
+            if line.verdict == Verdict.MATCHED or (line.key, line.verdict) in doubtful
         ]
 
-    def _compare(self, day: date) -> list[Line]:
+    def _compare(self, day: date) -> list[ComparedLine]:
         bill = self._bill(day)
         payments, refunds = self._payments(day, bill), self._refunds(day, bill)
         billed = {line.key for line in bill}
-        unbilled = [row for row in payments if (PAYMENT, row["pay_id"]) not in billed]
-        unbilled += [row for row in refunds if (REFUND, row["refund_id"]) not in billed]
+        unbilled = [row for row in payments if (LineKind.PAYMENT, row["pay_id"]) not in billed]
+        unbilled += [row for row in refunds if (LineKind.REFUND, row["refund_id"]) not in billed]
         return compare(bill, payments, refunds, self._earlier_bills(day, unbilled))
 
     def _bill(self, day: date) -> list[BillLine]:
@@ -170,14 +174,14 @@ async def _check_payments(home: Home, pay_ids: set[int]) -> dict[int, str]:
     return dict(zip(pay_ids, reasons, strict=True))
 
 
-def _reconciled(line: Line, is_wrong: bool, why: str) -> ReconciledLine:
+def _reconciled(line: ComparedLine, is_wrong: bool, why: str) -> ReconciledLine:
     if not is_wrong:
-        return ReconciledLine(line, REPAIRED if line.found != MATCHED else "")
+        return ReconciledLine(line, REPAIRED if line.verdict != Verdict.MATCHED else "")
     return ReconciledLine(line, REPAIRABLE if line.repairable else FOR_A_PERSON, why)
 
 
-def _differences(lines: list[Line]) -> set[tuple[Key, str]]:
-    return {(line.key, line.found) for line in lines if line.found != MATCHED}
+def _differences(lines: list[ComparedLine]) -> set[tuple[Key, Verdict]]:
+    return {(line.key, line.verdict) for line in lines if line.verdict != Verdict.MATCHED}
 
 
 def _bounds(day: date) -> tuple[datetime, datetime]:

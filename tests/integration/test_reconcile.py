@@ -231,11 +231,11 @@ def test_what_is_on_its_way_is_looked_at_again(lab: Lab, monkeypatch: pytest.Mon
         pressed = pool.submit(lab.client.press, str(opened.cashier_url), "pay")
         until(lambda: "payment" in lab.bill(), "it is on the bill")
         monkeypatch.setattr(reconcile, "_MAX_LOOKS", 1)
-        assert [repair.line.found for repair in reconciler.run(day, repair=False)] == [
+        assert [repair.line.verdict for repair in reconciler.run(day, repair=False)] == [
             "missing here"
         ]
         monkeypatch.setattr(reconcile, "_MAX_LOOKS", 100)
-        assert [repair.line.found for repair in reconciler.run(day, repair=False)] == ["matched"]
+        assert [repair.line.verdict for repair in reconciler.run(day, repair=False)] == ["matched"]
         assert pressed.result().status_code == 200
 
 

@@ -1,13 +1,14 @@
 """Reconciling (对账): the payment platform's bill beside the shop's own payments, row by row.
 
 Each payment and each refund is one line, found by its number whatever its day: the platform's time
-and ours may lie on two sides of midnight. What differs has one right answer, which asking the
-platform about the payment brings about, or needs a person.
+and ours may lie on two sides of midnight. A difference is either made right by asking the platform
+about the payment, or needs a person.
 """
 
 import csv
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from enum import StrEnum
 from io import StringIO
 from operator import attrgetter
 from typing import Any
@@ -15,26 +16,40 @@ from typing import Any
 from labkit.results import Message
 from labkit.shop.states import PaymentState, RefundState
 
-PAYMENT, REFUND = "payment", "refund"
-MATCHED, MISSING_HERE, MISSING_THERE = "matched", "missing here", "missing there"
-AMOUNT_DIFFERS, STATE_DIFFERS = "amount differs", "state differs"
+
+class LineKind(StrEnum):
+    """The kind of a line: money that came, or went back."""
+
+    PAYMENT = "payment"
+    REFUND = "refund"
+
+
+class Verdict(StrEnum):
+    """The result of comparing a line of the bill with the shop's row."""
+
+    MATCHED = "matched"
+    MISSING_HERE = "missing here"
+    MISSING_THERE = "missing there"
+    AMOUNT_DIFFERS = "amount differs"
+    STATE_DIFFERS = "state differs"
+
 
 _COLUMNS = ["kind", "out_trade_no", "trade_no", "out_request_no", "amount", "time"]
 #: A row of `trade_pay` or `trade_refund`.
 Row = Mapping[str, Any]
-#: What is compared: the kind, and the number of the payment or the refund.
-Key = tuple[str, int]
+#: The key by which lines and rows are compared: the kind, and the payment's or the refund's number.
+Key = tuple[LineKind, int]
 
 
 class BillLine(Message):
-    """A line of the platform's bill: money that came, or went back.
+    """A line of the platform's bill.
 
     Attributes:
-        out_request_no: our number of the refund; None where money came.
+        out_request_no: our number of the refund; None for a payment.
         amount: cents.
     """
 
-    kind: str
+    kind: LineKind
     out_trade_no: int
     trade_no: str
     out_request_no: int | None
@@ -43,53 +58,53 @@ class BillLine(Message):
 
     @property
     def key(self) -> Key:
-        """What it is a line about."""
+        """Return the key of the payment or the refund."""
         return self.kind, self.out_request_no or self.out_trade_no
 
 
-class Line(Message):
+class ComparedLine(Message):
     """A payment or a refund, as the platform and the shop have it.
 
     Attributes:
-        order_id: None where the shop knows nothing of it; so is `refund_id` for a payment.
-        there: cents at the platform; None where no money moved there.
-        here: cents in the shop; None where no money moved here.
-        found: one of the words above.
+        order_id: None if the shop has no such payment or refund.
+        refund_id: None for a payment.
+        there: cents at the platform; None if no money moved there.
+        here: cents in the shop; None if no money moved here.
         repairable: whether asking the platform about the payment makes it right.
     """
 
-    kind: str
+    kind: LineKind
     order_id: int | None
     pay_id: int
     refund_id: int | None
     there: int | None
     here: int | None
-    found: str
+    verdict: Verdict
     repairable: bool = False
 
     @property
     def key(self) -> Key:
-        """What it is a line about."""
+        """Return the key of the payment or the refund."""
         return self.kind, self.refund_id or self.pay_id
 
     @property
-    def born(self) -> tuple[int, int]:
-        """Its place among others: by the birth of the payment, what went back after what came."""
+    def birth(self) -> tuple[int, int]:
+        """Return the sort key: the age of the payment, a refund after its payment."""
         return self.pay_id, self.refund_id or 0
 
 
 def read_bill(text: str) -> list[BillLine]:
-    """The lines of a bill as the platform writes it.
+    """Read the lines of a bill as the platform writes it.
 
     Raises:
-        ValueError: it is no such bill.
+        ValueError: the text is no such bill.
     """
     rows = csv.DictReader(StringIO(text), strict=True)
     if rows.fieldnames != _COLUMNS:
         raise ValueError(f"this is no bill: its columns are {rows.fieldnames}")
     return [
         BillLine(
-            kind=row["kind"],
+            kind=LineKind(row["kind"]),
             out_trade_no=int(row["out_trade_no"]),
             trade_no=row["trade_no"],
             out_request_no=int(row["out_request_no"]) if row["out_request_no"] else None,
@@ -105,65 +120,73 @@ def compare(
     payments: Iterable[Row],
     refunds: Iterable[Row],
     earlier: Iterable[BillLine] = (),
-) -> list[Line]:
+) -> list[ComparedLine]:
     """Compare a day's bill with the shop's rows.
 
     Args:
         bill: of the day.
         payments: rows of `trade_pay` that were paid on that day, and those that the bill names.
-        refunds: the same of `trade_refund`, with those that are to be made still.
-        earlier: lines of the days before, for rows of which the platform was quicker than we.
+        refunds: the same of `trade_refund`, with those that are still to be made.
+        earlier: lines of the days before, for rows that the platform finished before the shop did.
 
     Returns:
-        A line for each, in the order in which the payments were born.
+        A line for each, the oldest payment first.
     """
-    here: dict[Key, Row] = {(PAYMENT, row["pay_id"]): row for row in payments}
-    here |= {(REFUND, row["refund_id"]): row for row in refunds}
-    lines = []
-    for billed in bill:  # a second line about the same would be money that we know nothing of
-        lines.append(_judge(billed, here.pop(billed.key, None)))
+    rows: dict[Key, Row] = {(LineKind.PAYMENT, row["pay_id"]): row for row in payments}
+    rows |= {(LineKind.REFUND, row["refund_id"]): row for row in refunds}
+    # a second line with the same key finds no row: that money is unknown to the shop
+    lines = [_compare(billed, rows.pop(billed.key, None)) for billed in bill]
     before = {billed.key: billed for billed in earlier}
-    for key in here.keys() & before.keys():  # matched, it is a line of another day
-        lines += [one for one in (_judge(before[key], here.pop(key)),) if one.found != MATCHED]
-    lines += [_missing_there(key, row) for key, row in here.items() if _moved(key, row)]
-    return sorted(lines, key=attrgetter("born"))
+    old = [_compare(before[key], rows.pop(key)) for key in rows.keys() & before.keys()]
+    lines += [line for line in old if line.verdict != Verdict.MATCHED]  # else of another day
+    lines += [_missing_there(key, row) for key, row in rows.items() if _moves_money(key, row)]
+    return sorted(lines, key=attrgetter("birth"))
 
 
-def _judge(billed: BillLine, row: Row | None) -> Line:
-    """A line of the bill beside the shop's row."""
+def _compare(billed: BillLine, row: Row | None) -> ComparedLine:
+    """Compare a line of the bill with the shop's row."""
     if row is None:
-        return _line(billed.key, billed.out_trade_no, None, billed.amount, None, MISSING_HERE)
-    amount = row["amount" if billed.kind == REFUND else "pay_amount"]
-    told: dict[str, Any] = {"there": billed.amount, "here": amount}
+        number = billed.out_trade_no
+        return _line(billed.key, number, None, billed.amount, None, Verdict.MISSING_HERE)
+    amount = row["amount" if billed.kind == LineKind.REFUND else "pay_amount"]
+    verdict, repairable = _judge(billed, row, amount)
+    is_unpaid = billed.kind == LineKind.PAYMENT and row["is_paid"] != PaymentState.PAID
+    here = None if repairable and is_unpaid else amount
+    return _line(
+        billed.key, row["pay_id"], row["order_id"], billed.amount, here, verdict, repairable
+    )
+
+
+def _judge(billed: BillLine, row: Row, amount: int) -> tuple[Verdict, bool]:
+    """Return the verdict, and whether asking the platform makes it right."""
     if amount != billed.amount:
-        found = AMOUNT_DIFFERS
-    elif row["pay_id"] != billed.out_trade_no or _other_trade(billed, row):
-        found = STATE_DIFFERS
-    elif billed.kind == REFUND:
-        still_open = row["state"] != RefundState.REFUNDED
-        found = STATE_DIFFERS if still_open else MATCHED
-        told["repairable"] = still_open
-    elif row["is_paid"] == PaymentState.PAID:
-        found = MATCHED
-    else:
-        found = MISSING_HERE if row["is_paid"] == PaymentState.OPEN else STATE_DIFFERS
-        told |= {"here": None, "repairable": True}
-    return _line(billed.key, row["pay_id"], row["order_id"], found=found, **told)
+        return Verdict.AMOUNT_DIFFERS, False
+    if row["pay_id"] != billed.out_trade_no or _has_other_trade(billed, row):
+        return Verdict.STATE_DIFFERS, False
+    if billed.kind == LineKind.REFUND:
+        is_open = row["state"] != RefundState.REFUNDED
+        return (Verdict.STATE_DIFFERS if is_open else Verdict.MATCHED), is_open
+    if row["is_paid"] == PaymentState.PAID:
+        return Verdict.MATCHED, False
+    is_open = row["is_paid"] == PaymentState.OPEN
+    return (Verdict.MISSING_HERE if is_open else Verdict.STATE_DIFFERS), True
 
 
-def _other_trade(billed: BillLine, row: Row) -> bool:
+def _has_other_trade(billed: BillLine, row: Row) -> bool:
     return row.get("trade_no") not in (None, billed.trade_no)
 
 
-def _moved(key: Key, row: Row) -> bool:
-    """Whether the shop says that money moved, or is to move."""
-    return key[0] == REFUND or row["is_paid"] == PaymentState.PAID
+def _moves_money(key: Key, row: Row) -> bool:
+    """Return True if the shop says that money moved, or is to move."""
+    return key[0] == LineKind.REFUND or row["is_paid"] == PaymentState.PAID
 
 
-def _missing_there(key: Key, row: Row) -> Line:
-    to_be_sent = key[0] == REFUND and row["state"] != RefundState.REFUNDED
-    amount = row["amount" if key[0] == REFUND else "pay_amount"]
-    return _line(key, row["pay_id"], row["order_id"], None, amount, MISSING_THERE, to_be_sent)
+def _missing_there(key: Key, row: Row) -> ComparedLine:
+    is_refund = key[0] == LineKind.REFUND
+    to_be_sent = is_refund and row["state"] != RefundState.REFUNDED
+    amount = row["amount" if is_refund else "pay_amount"]
+    verdict = Verdict.MISSING_THERE
+    return _line(key, row["pay_id"], row["order_id"], None, amount, verdict, to_be_sent)
 
 
 def _line(
@@ -172,17 +195,17 @@ def _line(
     order_id: int | None,
     there: int | None,
     here: int | None,
-    found: str,
+    verdict: Verdict,
     repairable: bool = False,
-) -> Line:
+) -> ComparedLine:
     kind, number = key
-    return Line(
+    return ComparedLine(
         kind=kind,
         order_id=order_id,
         pay_id=pay_id,
-        refund_id=number if kind == REFUND else None,
+        refund_id=number if kind == LineKind.REFUND else None,
         there=there,
         here=here,
-        found=found,
+        verdict=verdict,
         repairable=repairable,
     )

@@ -10,18 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.payment_platform.bill import COLUMNS
-from labkit.shop.pay.bill import (
-    AMOUNT_DIFFERS,
-    MATCHED,
-    MISSING_HERE,
-    MISSING_THERE,
-    PAYMENT,
-    REFUND,
-    STATE_DIFFERS,
-    BillLine,
-    compare,
-    read_bill,
-)
+from labkit.shop.pay.bill import BillLine, LineKind, Verdict, compare, read_bill
 from labkit.shop.states import PaymentState, RefundState
 
 NOON = datetime(2026, 1, 5, 12)
@@ -39,7 +28,7 @@ class Day:
     refunds: list[dict[str, Any]] = field(default_factory=list)
 
     def billed(self, pay_id: int, refund_id: int | None = None, **other: Any) -> None:
-        kind = REFUND if refund_id else PAYMENT
+        kind = LineKind.REFUND if refund_id else LineKind.PAYMENT
         lines = self.earlier if other.pop("yesterday", False) else self.bill
         line = {"amount": CENTS, "trade_no": f"{pay_id}77", "time": NOON, **other}
         lines.append(BillLine(kind=kind, out_trade_no=pay_id, out_request_no=refund_id, **line))
@@ -66,7 +55,7 @@ def case(*expected: Expected) -> Callable[[Any], Any]:
 CASES: dict[Callable[[Day, int], None], tuple[Expected, ...]] = {}
 
 
-@case((PAYMENT, MATCHED, False))
+@case((LineKind.PAYMENT, Verdict.MATCHED, False))
 def the_same_on_both_sides(day: Day, number: int) -> None:
     day.billed(number)
     day.paid(number)
@@ -82,49 +71,49 @@ def closed_on_both_sides(day: Day, number: int) -> None:
     day.paid(number, PaymentState.CLOSED)
 
 
-@case((PAYMENT, MISSING_HERE, True))
+@case((LineKind.PAYMENT, Verdict.MISSING_HERE, True))
 def a_callback_was_lost(day: Day, number: int) -> None:
     day.billed(number)
     day.paid(number, PaymentState.OPEN, trade_no=None)
 
 
-@case((PAYMENT, MISSING_HERE, False))
+@case((LineKind.PAYMENT, Verdict.MISSING_HERE, False))
 def a_trade_that_we_do_not_know(day: Day, number: int) -> None:
     day.billed(number)
 
 
-@case((PAYMENT, MATCHED, False), (PAYMENT, MISSING_HERE, False))
+@case((LineKind.PAYMENT, Verdict.MATCHED, False), (LineKind.PAYMENT, Verdict.MISSING_HERE, False))
 def paid_twice_by_one_number(day: Day, number: int) -> None:
     day.billed(number)
     day.billed(number)
     day.paid(number)
 
 
-@case((PAYMENT, STATE_DIFFERS, True))
+@case((LineKind.PAYMENT, Verdict.STATE_DIFFERS, True))
 def paid_when_we_had_closed_it(day: Day, number: int) -> None:
     day.billed(number)
     day.paid(number, PaymentState.CLOSED)
 
 
-@case((PAYMENT, STATE_DIFFERS, False))
+@case((LineKind.PAYMENT, Verdict.STATE_DIFFERS, False))
 def another_trade(day: Day, number: int) -> None:
     day.billed(number, trade_no="1")
     day.paid(number)
 
 
-@case((PAYMENT, AMOUNT_DIFFERS, False))
+@case((LineKind.PAYMENT, Verdict.AMOUNT_DIFFERS, False))
 def another_amount(day: Day, number: int) -> None:
     day.billed(number, amount=CENTS - 1)
     day.paid(number)
 
 
-@case((PAYMENT, AMOUNT_DIFFERS, False))
+@case((LineKind.PAYMENT, Verdict.AMOUNT_DIFFERS, False))
 def another_amount_and_not_known_here(day: Day, number: int) -> None:
     day.billed(number, amount=CENTS + 1)
     day.paid(number, PaymentState.OPEN)
 
 
-@case((PAYMENT, MISSING_THERE, False))
+@case((LineKind.PAYMENT, Verdict.MISSING_THERE, False))
 def paid_here_alone(day: Day, number: int) -> None:
     day.paid(number)
 
@@ -135,60 +124,60 @@ def the_platform_was_paid_before_midnight(day: Day, number: int) -> None:
     day.paid(number)
 
 
-@case((PAYMENT, AMOUNT_DIFFERS, False))
+@case((LineKind.PAYMENT, Verdict.AMOUNT_DIFFERS, False))
 def before_midnight_and_another_amount(day: Day, number: int) -> None:
     day.billed(number, yesterday=True, amount=1)
     day.paid(number)
 
 
-@case((PAYMENT, MATCHED, False), (REFUND, MATCHED, False))
+@case((LineKind.PAYMENT, Verdict.MATCHED, False), (LineKind.REFUND, Verdict.MATCHED, False))
 def paid_and_refunded(day: Day, number: int) -> None:
     the_same_on_both_sides(day, number)
     day.billed(number, number + 1)
     day.refunded(number)
 
 
-@case((REFUND, MATCHED, False))
+@case((LineKind.REFUND, Verdict.MATCHED, False))
 def refunded_on_a_later_day(day: Day, number: int) -> None:
     day.billed(number, number + 1)
     day.refunded(number)
 
 
-@case((PAYMENT, MATCHED, False), (REFUND, MISSING_THERE, True))
+@case((LineKind.PAYMENT, Verdict.MATCHED, False), (LineKind.REFUND, Verdict.MISSING_THERE, True))
 def a_refund_that_was_not_sent(day: Day, number: int) -> None:
     the_same_on_both_sides(day, number)
     day.refunded(number, RefundState.OPEN)
 
 
-@case((REFUND, STATE_DIFFERS, True))
+@case((LineKind.REFUND, Verdict.STATE_DIFFERS, True))
 def a_refund_whose_answer_was_lost(day: Day, number: int) -> None:
     day.billed(number, number + 1)
     day.refunded(number, RefundState.OPEN)
 
 
-@case((REFUND, STATE_DIFFERS, True))
+@case((LineKind.REFUND, Verdict.STATE_DIFFERS, True))
 def a_refund_whose_answer_was_lost_yesterday(day: Day, number: int) -> None:
     day.billed(number, number + 1, yesterday=True)
     day.refunded(number, RefundState.OPEN)
 
 
-@case((REFUND, MISSING_THERE, False))
+@case((LineKind.REFUND, Verdict.MISSING_THERE, False))
 def refunded_here_alone(day: Day, number: int) -> None:
     day.refunded(number)
 
 
-@case((REFUND, MISSING_HERE, False))
+@case((LineKind.REFUND, Verdict.MISSING_HERE, False))
 def a_refund_that_we_do_not_know(day: Day, number: int) -> None:
     day.billed(number, number + 1)
 
 
-@case((REFUND, AMOUNT_DIFFERS, False))
+@case((LineKind.REFUND, Verdict.AMOUNT_DIFFERS, False))
 def another_amount_went_back(day: Day, number: int) -> None:
     day.billed(number, number + 1, amount=CENTS - 1)
     day.refunded(number)
 
 
-@case((REFUND, STATE_DIFFERS, False))
+@case((LineKind.REFUND, Verdict.STATE_DIFFERS, False))
 def a_refund_of_another_payment(day: Day, number: int) -> None:
     day.billed(number, number + 1)
     day.refunded(number)
@@ -197,7 +186,7 @@ def a_refund_of_another_payment(day: Day, number: int) -> None:
 
 def expected_of(day: Day) -> list[Expected]:
     lines = compare(day.bill, day.payments, day.refunds, day.earlier)
-    return [(line.kind, line.found, line.repairable) for line in lines]
+    return [(line.kind, line.verdict, line.repairable) for line in lines]
 
 
 @pytest.mark.parametrize("put", CASES, ids=lambda put: put.__name__)
@@ -246,9 +235,9 @@ def test_a_bill_is_read_as_the_platform_writes_it() -> None:
     paid, back = read_bill(
         f"{head}\npayment,1,7,,500,2026-01-05T09:00:00\nrefund,1,7,2,500,2026-01-05T09:00:01\n"
     )
-    assert (paid.kind, paid.out_trade_no, paid.amount) == (PAYMENT, 1, 500)
+    assert (paid.kind, paid.out_trade_no, paid.amount) == (LineKind.PAYMENT, 1, 500)
     assert paid.out_request_no is None
-    assert (back.key, back.trade_no) == ((REFUND, 2), "7")
+    assert (back.key, back.trade_no) == ((LineKind.REFUND, 2), "7")
     assert read_bill(head + "\n") == []
     for wrong in ("payment,1,7,,5.00,2026-01-05T09:00:00", "payment,x,7,,5,2026-01-05T09:00:00"):
         with pytest.raises(ValueError, match="invalid literal"):
