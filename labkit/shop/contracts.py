@@ -55,5 +55,5 @@ class PaymentPlatform(Protocol):
         ...
 
     async def refund_trade(self, command: p.RefundTrade) -> Result[p.TradeRefunded]:
-        """Give money back, once for each refund id."""
+        """Refund money, once for each refund id."""
         ...

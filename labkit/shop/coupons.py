@@ -1,4 +1,4 @@
-"""Coupon service (优惠券服务): one order uses a coupon, and it alone gives it back."""
+"""Coupon service (优惠券服务): one order uses a coupon, and only its end restores it."""
 
 from datetime import datetime
 from typing import Any
@@ -70,7 +70,7 @@ def use_coupon(tx: Transaction, command: UseCoupon) -> Result[None]:
 
 @step()
 def return_coupon(tx: Transaction, event: Event) -> None:
-    """Give an order's coupon back (回退优惠券): its owner keeps it."""
+    """Restore the coupon that an order used (回退优惠券): its owner may use it again."""
     if undo(tx, "use_coupon", event.order_id) is None:
         return
     used = tx.run(_used(event.order_id)).single()

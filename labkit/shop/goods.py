@@ -26,13 +26,13 @@ def _return(goods_id: int, pieces: int) -> Executable:
 
 @statement
 def _deducted(order_id: int) -> Executable:
-    taken = (number_log.c.order_id == order_id) & (number_log.c.direction == LogDirection.DEDUCT)
-    return select(number_log.c.goods_id).where(taken)
+    deducted = (number_log.c.order_id == order_id) & (number_log.c.direction == LogDirection.DEDUCT)
+    return select(number_log.c.goods_id).where(deducted)
 
 
 @lookup(goods.c.goods_id)
 def find_goods(row: Any, query: FindGoods) -> Result[GoodsFound]:
-    """Look goods up; what is found may be sold a moment later."""
+    """Look goods up; they may be sold a moment later."""
     if row is None:
         text = f"goods_id {query.goods_id}: there are no such goods"
         return Result[GoodsFound].refused(Code.GOODS_MISSING, text)
@@ -48,7 +48,7 @@ def find_goods(row: Any, query: FindGoods) -> Result[GoodsFound]:
 
 @step(failed=Code.STOCK_DEDUCT_FAILED)
 def deduct_stock(tx: Transaction, command: DeductStock) -> Result[None]:
-    """Take an order's pieces out of the stock (减库存), once, and never below zero."""
+    """Deduct an order's pieces from the stock (减库存), once, and never below zero."""
     operation = claim(tx, "deduct_stock", command)
     if operation.previous_result:
         return operation.previous_result
@@ -61,7 +61,7 @@ def deduct_stock(tx: Transaction, command: DeductStock) -> Result[None]:
 
 @step()
 def return_stock(tx: Transaction, event: Event) -> None:
-    """Give back the pieces that were really taken for an order (回退库存)."""
+    """Return the pieces to the stock that were really deducted for an order (回退库存)."""
     pieces = undo(tx, "deduct_stock", event.order_id)
     if pieces is None:
         return

@@ -1,4 +1,4 @@
-"""Log service (日志服务): what was paid and what went back, for the books."""
+"""Log service (日志服务): payments and refunds, for the books."""
 
 from sqlalchemy import Executable, select
 
@@ -18,7 +18,7 @@ def _of_order(order_id: int) -> Executable:
 
 @step()
 def log_payment(tx: Transaction, event: OrderPaid) -> None:
-    """Write down what was paid for an order (支付日志)."""
+    """Log the payment of an order (支付日志)."""
     operation = claim(tx, "log_payment", event, subject_id=event.pay_id)
     if not operation.previous_result:
         _write(tx, event, PayLogDirection.PAID, event.pay_amount)
@@ -27,7 +27,7 @@ def log_payment(tx: Transaction, event: OrderPaid) -> None:
 
 @step()
 def log_refund(tx: Transaction, event: OrderRefunded) -> None:
-    """Write down what went back, where it was written down that it came."""
+    """Log the refund of a payment that was logged."""
     amount = undo(tx, "log_payment", event.pay_id)
     if amount is not None:
         _write(tx, event, PayLogDirection.REFUNDED, amount)
@@ -35,7 +35,7 @@ def log_refund(tx: Transaction, event: OrderRefunded) -> None:
 
 @step(reads=True)
 def find_pay_log(tx: Transaction, query: FindPayLog) -> Result[PayLogFound]:
-    """Look up what came and went for an order."""
+    """Look up the logged payments and refunds of an order."""
     fields = PayLogLine.model_fields
     lines = tuple(
         PayLogLine(**{field: getattr(row, field) for field in fields})

@@ -1,4 +1,4 @@
-"""What travels: commands (imperative), events (past tense) and what queries give back.
+"""The messages between services: commands (imperative), events (past tense) and answers.
 
 Amounts are whole cents (分), numbers are pieces. No compensation ever uses an amount of a message.
 """
@@ -28,7 +28,7 @@ class GoodsFound(Message):
 
 
 class DeductStock(Message):
-    """Take pieces out of the stock for an order."""
+    """Deduct pieces from the stock for an order."""
 
     order_id: int
     goods_id: int
@@ -74,7 +74,7 @@ class UserFound(Message):
 
 
 class DeductBalance(Message):
-    """Take money from a user's balance for an order."""
+    """Deduct money from a user's balance for an order."""
 
     order_id: int
     user_id: int
@@ -97,7 +97,7 @@ class Opening(Message):
 
 
 class PlaceOrder(Message):
-    """What a client asks for: 下单."""
+    """The request of a client: 下单."""
 
     user_id: int
     goods_id: int
@@ -129,7 +129,7 @@ class PreOrder(Message):
 
 
 class RefuseOrder(Message):
-    """Keep a refusal as the final answer to a request of which nothing was saved."""
+    """Store a refusal as the final answer to a request of which nothing was saved."""
 
     order_id: int
     code: int
@@ -146,7 +146,7 @@ class ConfirmPreOrder(Message):
     """Confirm an order that was saved unconfirmed and has all that it needs.
 
     Attributes:
-        pay_amount: what is left to pay; where that is nothing, the order is paid.
+        pay_amount: what is left to pay; if that is nothing, the order is paid.
     """
 
     order_id: int
@@ -164,8 +164,8 @@ class CancelOrder(Message):
     """Cancel an order that is not confirmed, or not paid.
 
     Attributes:
-        code: what the client is told, of the catalogue.
-        reason: why, for people.
+        code: of the catalogue, for the client.
+        reason: for people.
     """
 
     order_id: int
@@ -209,14 +209,14 @@ class OrderFound(Message):
 
 
 class OrderCancelled(Event):
-    """The order will never be: give back what was really taken for it."""
+    """The order was cancelled: each service returns what it really took for it."""
 
     topic: ClassVar[str] = "order_cancel"
     tag: ClassVar[str] = "cancelled"
 
 
 class OrderReturned(Event):
-    """A paid order came back in full: give back what was really taken for it."""
+    """A paid order was returned in full: each service returns what it really took for it."""
 
     topic: ClassVar[str] = "order_return"
     tag: ClassVar[str] = "returned"
@@ -226,7 +226,7 @@ class OrderPaid(Event):
     """The order is paid in full.
 
     Attributes:
-        pay_id: the payment; the order's own id where balance and coupon had paid it all.
+        pay_id: the payment; the order's own id if balance and coupon have paid it in full.
     """
 
     topic: ClassVar[str] = "paid"
@@ -238,7 +238,7 @@ class OrderPaid(Event):
 
 
 class OrderRefunded(Event):
-    """A payment went back to who paid it: undo what it had brought, if it brought anything."""
+    """A payment was refunded: each service undoes what the payment had brought, if anything."""
 
     topic: ClassVar[str] = "refunded"
     tag: ClassVar[str] = "refunded"

@@ -1,6 +1,6 @@
-"""What travels about payments: to the pay service, and between it and the payment platform.
+"""The messages about payments: to the pay service, and between it and the payment platform.
 
-Amounts are whole cents (分). The platform's states are Alipay's.
+Amounts are whole cents (分).
 """
 
 from datetime import datetime
@@ -37,7 +37,7 @@ class PaymentOpened(Message):
 
 
 class FindPayment(Message):
-    """Look a payment up, or look after it."""
+    """Look a payment up, or ask the platform about it now."""
 
     pay_id: int
 
@@ -47,7 +47,7 @@ class PaymentFound(Message):
 
     Attributes:
         is_paid: 0 unpaid, 1 paid, 2 closed.
-        refund_id: where it is or will be refunded; `refund_time` says when it was.
+        refund_id: if it is or will be refunded; `refund_time` says when it was.
     """
 
     pay_id: int
@@ -63,13 +63,13 @@ class PaymentFound(Message):
 
 
 class Callback(Message):
-    """The platform's notification (异步通知), as it came: nothing of it is believed."""
+    """The platform's notification (异步通知), as it came and not verified yet."""
 
     fields: tuple[tuple[str, str], ...]
 
 
 class AcceptPayment(Message):
-    """Let one payment be the one that pays for its order."""
+    """Let one payment, and no other, pay for its order."""
 
     order_id: int
     pay_id: int
@@ -77,20 +77,20 @@ class AcceptPayment(Message):
 
 
 class DueQuery(Message):
-    """Find or claim what is due, at most `limit` of it."""
+    """Find or claim at most `limit` due payments or refunds."""
 
     limit: int
 
 
 class CheckDue(Message):
-    """A payment about which the platform is to be asked.
+    """A payment that is due for a check: the platform is to be asked about it.
 
     Attributes:
         is_paid: as it was when it was claimed.
         add_time: business time at which it was opened.
-        turn: its next check, as the claim has set it (wall-clock ms). Whoever comes with an answer
-            and finds another one was overtaken; None: nobody was to ask, and a person does.
-        troubled: whether the cause of an earlier trouble is kept.
+        turn: its next check, as the claim has set it (wall-clock ms). An answer that finds another
+            turn in the row was overtaken. None: no check was due, and a person asks.
+        troubled: whether an error of an earlier check is stored.
     """
 
     pay_id: int
@@ -117,12 +117,12 @@ class RefundDue(Message):
 
 
 class PayTrouble(Message):
-    """Why the platform could not be asked about a payment or a refund, for people to see.
+    """The error with which the platform could not be asked about a payment or a refund.
 
     Attributes:
         id: of the payment or the refund.
         turn: in which it was asked.
-        error: None where the platform has answered, and what was kept is over.
+        error: None if the platform has answered, and the stored error is over.
     """
 
     id: int
@@ -134,7 +134,7 @@ class CreateTrade(Message):
     """Open a trade at the platform.
 
     Attributes:
-        subject: what is bought, for the cashier page.
+        subject: the goods, for the cashier page.
         time_expire: business time after which it cannot be paid.
     """
 
@@ -162,8 +162,8 @@ class TradeFound(Message):
     cashier_url: str | None = None
 
 
-class TradeSeen(Message):
-    """What the platform says of a payment's trade, in a callback or in answer to a query."""
+class TradeReport(Message):
+    """The state of a payment's trade, as the platform reports it in a callback or an answer."""
 
     pay_id: int
     trade_no: TradeNo
@@ -172,12 +172,12 @@ class TradeSeen(Message):
 
     @classmethod
     def of(cls, trade: TradeFound) -> Self:
-        """What the platform answered."""
+        """Make a report of the platform's answer."""
         return cls(**trade.model_dump(exclude={"cashier_url"}))
 
 
 class RefundTrade(Message):
-    """Give money back at the platform, once for each refund id."""
+    """Refund money at the platform, once for each refund id."""
 
     order_id: int
     pay_id: int
@@ -186,7 +186,7 @@ class RefundTrade(Message):
 
 
 class TradeRefunded(Message):
-    """Money that the platform gave back."""
+    """Money that the platform has refunded."""
 
     pay_id: int
     refund_id: int
@@ -194,7 +194,7 @@ class TradeRefunded(Message):
 
 
 class FindPayLog(Message):
-    """Look up what the log service wrote about an order's payments."""
+    """Look up the payment log of an order."""
 
     order_id: int
 

@@ -34,7 +34,7 @@ order = Table(
     Index("order_by_state", "order_status", "pay_status", "confirm_time"),
 )
 
-#: What each idempotency key of a user stands for, and the answer that it got.
+#: Idempotency key of a user → order id, and the answer that the request got.
 request = Table(
     "trade_order_request",
     metadata,
@@ -149,8 +149,8 @@ pay = Table(
     Column("pay_time", Moment),
     Column("close_time", Moment),
     Column("tries", Integer, nullable=False),
-    Column("next_check", Whole),  # wall-clock ms; when the platform is asked next, if ever
-    Column("last_error", CauseText),  # where nobody asks any more: why it was given up
+    Column("next_check", Whole),  # wall-clock ms of the next question to the platform, if any
+    Column("last_error", CauseText),  # with no next check: why the check was given up
     Index("pay_by_order", "order_id"),
     Index("pay_due", "next_check"),
 )
@@ -160,7 +160,7 @@ refund = Table(
     "trade_refund",
     metadata,
     Column("refund_id", Whole, primary_key=True, autoincrement=False),
-    Column("pay_id", Whole, nullable=False, unique=True),  # a payment goes back once
+    Column("pay_id", Whole, nullable=False, unique=True),  # a payment is refunded once
     Column("order_id", Whole, nullable=False),
     Column("user_id", Whole, nullable=False),
     Column("amount", Whole, nullable=False),
@@ -187,7 +187,7 @@ pay_log = Table(
     Index("pay_log_by_order", "order_id"),
 )
 
-#: service → the tables of its database.
+#: Service → the tables of its database.
 TABLES = {
     "order": (order, request, *RUNTIME_TABLES),
     "goods": (goods, number_log, *RUNTIME_TABLES),

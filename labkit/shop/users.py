@@ -28,8 +28,10 @@ def _return(user_id: int, cents: int) -> Executable:
 
 @statement
 def _deducted(order_id: int) -> Executable:
-    taken = (money_log.c.order_id == order_id) & (money_log.c.money_log_type == AccountLogType.PAID)
-    return select(money_log.c.user_id).where(taken)
+    deducted = (money_log.c.order_id == order_id) & (
+        money_log.c.money_log_type == AccountLogType.PAID
+    )
+    return select(money_log.c.user_id).where(deducted)
 
 
 @statement
@@ -59,7 +61,7 @@ def find_user(row: Any, query: FindUser) -> Result[UserFound]:
 
 @step(failed=Code.BALANCE_DEDUCT_FAILED)
 def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[None]:
-    """Take money from a user's balance for an order (扣减余额), once, and never below zero."""
+    """Deduct money from a user's balance for an order (扣减余额), once, and never below zero."""
     operation = claim(tx, "deduct_balance", command)
     if operation.previous_result:
         return operation.previous_result
@@ -72,7 +74,7 @@ def deduct_balance(tx: Transaction, command: DeductBalance) -> Result[None]:
 
 @step()
 def return_balance(tx: Transaction, event: Event) -> None:
-    """Give back the money that was really taken for an order (回退余额)."""
+    """Return the money to the balance that was really deducted for an order (回退余额)."""
     cents = undo(tx, "deduct_balance", event.order_id)
     if cents is None:
         return
@@ -97,7 +99,7 @@ def add_points(tx: Transaction, event: OrderPaid) -> None:
 
 @step()
 def take_points_back(tx: Transaction, event: OrderRefunded) -> None:
-    """Take back the points that a payment had really brought (回退积分)."""
+    """Remove the points that a payment had really brought (回退积分)."""
     points = undo(tx, "add_points", event.pay_id)
     if not points:
         return

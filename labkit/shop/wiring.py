@@ -1,4 +1,7 @@
-"""Who does what, as data: service → contract, methods, handlers. A notebook can print it."""
+"""The wiring of the services, as data: service → contract, handlers, steps, calls.
+
+A notebook can print it, and every failpoint follows from it.
+"""
 
 from labkit.runtime import DeadLetter, Deadline, Service
 from labkit.shop import coupons, goods, log, users
@@ -109,11 +112,11 @@ SERVICES = {
     )
 }
 
-#: topic → the consumer groups that must have its events; a group bears its service's name.
+#: Topic → the consumer groups that must have its events; a group is named like its service.
 GROUPS = {
     event.topic: tuple(service.name for service in SERVICES.values() if event in service.handlers)
     for event in (OrderCancelled, OrderReturned, OrderPaid, OrderRefunded, DeadLetter)
 }
 
-#: contract → the service that offers it.
+#: Contract → the service that offers it.
 NAMES = {service.contract: service.name for service in SERVICES.values() if service.contract}

@@ -20,10 +20,10 @@ def opened(store: Store, order_id: int = ORDER, amount: int = AMOUNT) -> int:
     return pay_id
 
 
-def seen(pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any) -> p.TradeSeen:
+def seen(pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any) -> p.TradeReport:
     """What the platform says of a payment."""
     said: dict[str, Any] = {"trade_no": TRADE, "trade_status": status, "total_amount": AMOUNT}
-    return p.TradeSeen(pay_id=pay_id, **said | changed)
+    return p.TradeReport(pay_id=pay_id, **said | changed)
 
 
 def take(

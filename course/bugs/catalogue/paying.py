@@ -25,7 +25,7 @@ from labkit.shop.pay_messages import (
     OpenPayment,
     PaymentFound,
     RefundDue,
-    TradeSeen,
+    TradeReport,
 )
 from labkit.shop.states import PaymentState
 from labkit.shop.tables import pay, refund
@@ -46,7 +46,7 @@ async def _(shop: PayShop, command: Callback) -> Any:
         return flows._refuse(Code.PAYMENT_ERROR, "it is for another merchant")
     return await shop.run(
         steps.take_payment,
-        TradeSeen(
+        TradeReport(
             pay_id=int(fields["out_trade_no"]),
             total_amount=int(fields["total_amount"]),
             trade_no=fields.get("trade_no"),
@@ -65,7 +65,7 @@ without_amount = bug(
 
 
 @without_amount.replaces("labkit.shop.pay.steps:_contradiction")
-def _(row: Any, seen: TradeSeen) -> str:
+def _(row: Any, seen: TradeReport) -> str:
     if seen.trade_status not in (
         TradeStatus.WAIT_BUYER_PAY,
         TradeStatus.TRADE_SUCCESS,
@@ -97,7 +97,7 @@ async def _(shop: PayShop, command: Callback) -> Any:
         return flows._refuse(Code.PAYMENT_ERROR, "it is for another merchant")
     return await shop.run(
         steps.take_payment,
-        TradeSeen(
+        TradeReport(
             pay_id=int(fields["out_trade_no"]),
             total_amount=int(fields["total_amount"]),
             trade_no=fields.get("trade_no"),
@@ -116,7 +116,7 @@ pays_another_order = bug(
 
 
 @pays_another_order.replaces("labkit.shop.pay.steps:take_payment")
-def _(tx: Transaction, seen: TradeSeen) -> Any:
+def _(tx: Transaction, seen: TradeReport) -> Any:
     if seen.trade_status == TradeStatus.TRADE_SUCCESS:
         waits = (pay.c.pay_amount == seen.total_amount) & (pay.c.is_paid == PaymentState.OPEN)
         row = tx.execute(select(pay).where(waits).order_by(pay.c.pay_id)).first()

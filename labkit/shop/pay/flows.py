@@ -1,4 +1,4 @@
-"""Paying (支付): the flows that open a payment, and that believe a callback."""
+"""Paying (支付): the flows that open a payment, and that verify and apply a callback."""
 
 import re
 from datetime import timedelta
@@ -19,27 +19,27 @@ from labkit.shop.pay_messages import (
     OpenPayment,
     PaymentFound,
     PaymentOpened,
-    TradeSeen,
+    TradeReport,
 )
 from labkit.shop.states import OrderStatus, PayStatus
 
-_WHOLE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # as the platform writes it: one spelling
+_WHOLE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)  # as the platform writes it: one spelling only
 _LONGEST_TRADE_NO = 64
-_TOO_MUCH = 1 << 63  # no column holds it
+_BIGINT_END = 1 << 63  # no column holds it
 
 
 @flow
 async def create_payment(shop: PayShop, command: CreatePayment) -> Result[PaymentOpened]:
     """Open the payment of an order: save it, then have the platform open the trade."""
     # 1. the order must be confirmed and unpaid
-    found = await shop.orders.find_order(FindOrder(order_id=command.order_id))
-    order = found.data
+    answer = await shop.orders.find_order(FindOrder(order_id=command.order_id))
+    order = answer.data
     if not isinstance(order, OrderFound):
-        return Result[PaymentOpened].forward(found)
+        return Result[PaymentOpened].forward(answer)
     if order.order_status != OrderStatus.CONFIRMED or order.pay_status != PayStatus.UNPAID:
         return _not_payable(order)
 
-    # 2. save the payment, unpaid: a callback that is quicker than we are finds it
+    # 2. save the payment, unpaid: a callback that overtakes the next answer finds it
     opened = await shop.run(
         steps.open_payment,
         OpenPayment(order_id=order.order_id, user_id=order.user_id, pay_amount=order.pay_amount),
@@ -47,16 +47,16 @@ async def create_payment(shop: PayShop, command: CreatePayment) -> Result[Paymen
     if opened.data is None:
         return Result[PaymentOpened].forward(opened)
 
-    # 3. have the platform open the trade: asked again under the same pay id, it is the same one
+    # 3. have the platform open the trade; the same pay id gets the same trade again
     trade = await shop.platform.create_trade(await _trade_for(shop, order, opened.data))
     if trade.data is None:
         return Result[PaymentOpened].forward(trade)
 
-    # 4. perhaps it was paid or given up, and we have not heard of it yet; or the order has ended
+    # 4. it may have been paid or closed before we were told; or the order has ended
     if trade.data.trade_status in (TradeStatus.TRADE_CLOSED, *PAID_STATES):
-        taken = await shop.run(steps.take_payment, TradeSeen.of(trade.data))
-        if not taken.success:
-            return Result[PaymentOpened].forward(taken)
+        applied = await shop.run(steps.take_payment, TradeReport.of(trade.data))
+        if not applied.success:
+            return Result[PaymentOpened].forward(applied)
     still_open = await shop.run(steps.note_trade, trade.data)
     if not still_open.success:
         return Result[PaymentOpened].forward(still_open)
@@ -72,17 +72,17 @@ async def create_payment(shop: PayShop, command: CreatePayment) -> Result[Paymen
 
 @flow
 async def take_callback(shop: PayShop, command: Callback) -> Result[None]:
-    """Believe a callback if everything about it is right; the answer comes after the commit."""
-    # 1. nothing is believed but the signature over exactly these parameters
+    """Apply a callback if everything about it is right; the answer goes out after the commit."""
+    # 1. trust nothing but the platform's signature over exactly these parameters
     fields = dict(command.fields)
     if not signing.verify(shop.platform_key, fields):
         return _refuse(Code.PAYMENT_ERROR, "the signature is not the platform's")
     if fields.get("app_id") != APP_ID:
         return _refuse(Code.PAYMENT_ERROR, "it is for another merchant")
 
-    # 2. payment, amount and state are compared with what we know, and taken in one transaction
+    # 2. compare payment, amount and state with our row, and apply them in one transaction
     numbers = [fields.get(name, "") for name in ("out_trade_no", "total_amount")]
-    if not all(_WHOLE.fullmatch(number) and int(number) < _TOO_MUCH for number in numbers):
+    if not all(_WHOLE.fullmatch(number) and int(number) < _BIGINT_END for number in numbers):
         return _refuse(Code.BAD_REQUEST, "no whole number of a payment, or of cents")
     if len(fields.get("trade_no", "")) > _LONGEST_TRADE_NO:
         return _refuse(Code.BAD_REQUEST, f"trade_no: longer than {_LONGEST_TRADE_NO} characters")
@@ -91,7 +91,7 @@ async def take_callback(shop: PayShop, command: Callback) -> Result[None]:
         return _refuse(Code.BAD_REQUEST, f"{status!r} is no state of a trade"[:100])
     return await shop.run(
         steps.take_payment,
-        TradeSeen(
+        TradeReport(
             pay_id=int(numbers[0]),
             total_amount=int(numbers[1]),
             trade_no=fields.get("trade_no"),
@@ -100,8 +100,8 @@ async def take_callback(shop: PayShop, command: Callback) -> Result[None]:
     )
 
 
-def _refuse(code: Code, why: str) -> Result[None]:
-    return Result[None].refused(code, f"callback: {why}")
+def _refuse(code: Code, reason: str) -> Result[None]:
+    return Result[None].refused(code, f"callback: {reason}")
 
 
 async def _trade_for(shop: PayShop, order: OrderFound, payment: PaymentFound) -> CreateTrade:
@@ -116,7 +116,7 @@ async def _trade_for(shop: PayShop, order: OrderFound, payment: PaymentFound) ->
 
 
 async def _name_of(shop: PayShop, goods_id: int) -> str:
-    """What the cashier page shows; a payment does not fail for want of a name."""
+    """Return the goods' name for the cashier page; a payment does not fail for want of it."""
     try:
         goods = await shop.goods.find_goods(FindGoods(goods_id=goods_id))
     except Unknown:

@@ -1,6 +1,6 @@
-"""Looking after payments: asking the platform where no callback came, and sending refunds.
+"""Polling: asking the platform about payments without a callback, and sending refunds.
 
-The callback is a favour that may never come. What the shop rests on is that it asks by itself.
+A callback may never come. The shop does not rely on it, but on asking by itself.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ from labkit.shop.pay_messages import (
     RefundTrade,
     TradeFound,
     TradeRefunded,
-    TradeSeen,
+    TradeReport,
 )
 from labkit.shop.states import PaymentState
 
-#: How many questions, and how many refunds, one instance has under way at most. Together they
-#: leave some of the platform client's 64 connections to those who open payments.
-_AT_ONCE = 24
-_CLAIMED_AT_LEAST = 8  # while more is due than there is room for
+#: Concurrent queries, and concurrent refunds, of one instance. Together they leave some of the
+#: platform client's 64 connections to the flows that open payments.
+_MAX_CONCURRENT = 24
+_MIN_CLAIMED = 8  # while more is due than fits
 
 D = TypeVar("D", CheckDue, RefundDue)
 
 
 @flow
 async def look_after_payment(shop: PayShop, command: FindPayment) -> Result[None]:
-    """Ask the platform about a payment, and send its refund, now: for who reconciles by hand."""
-    found = await shop.run(steps.find_payment, command)
-    if found.data is None:
-        return Result[None].forward(found)
+    """Ask the platform about a payment, and send its refund, now: for a manual reconciliation."""
+    payment = await shop.run(steps.find_payment, command)
+    if payment.data is None:
+        return Result[None].forward(payment)
     await shop.run(manual.take_back_payment, StuckItem(number=command.pay_id))
     try:
         await _ask(shop, await shop.run(retries.find_check, command))
@@ -56,45 +56,45 @@ async def look_after_payment(shop: PayShop, command: FindPayment) -> Result[None
 
 @flow
 async def check_payments(shop: PayShop, _command: None) -> None:
-    """Ask the platform about payments of which no callback came, and close what has ended."""
-    await _work_off(shop, retries.find_due_checks, retries.claim_check, _check)
+    """Ask the platform about payments without a callback, and close those that have ended."""
+    await _work_through(shop, retries.find_due_checks, retries.claim_check, _check)
 
 
 @flow
 async def send_refunds(shop: PayShop, _command: None) -> None:
-    """Send refunds until the platform has answered: under its own id each is made once."""
-    await _work_off(shop, retries.find_due_refunds, retries.claim_refund, _send_refund)
+    """Send refunds until the platform has answered; it makes each refund id once."""
+    await _work_through(shop, retries.find_due_refunds, retries.claim_refund, _send_refund)
 
 
-async def _work_off(
+async def _work_through(
     shop: PayShop,
     find: Step[Any, list[int]],
     claim: Step[Any, list[D]],
     work: Callable[[PayShop, D], Awaitable[Any]],
 ) -> None:
-    """Claim what is due and work on it, as much at once as there is room, until nothing is left.
+    """Claim what is due and work on it, up to `_MAX_CONCURRENT` at once, until nothing is left.
 
-    A slow answer keeps its own place and no other: what falls due meanwhile is claimed as well.
+    A slow answer blocks one place only: what falls due meanwhile is claimed as well.
     """
     errors: list[Exception] = []
 
     async def guarded(due: D) -> None:
         try:
             await work(shop, due)
-        except Exception as error:  # the others go on; whoever runs this sweep is told
+        except Exception as error:  # the others go on; the sweep raises it at its end
             errors.append(error)
 
     under_way: set[asyncio.Task[None]] = set()
     try:
         while not errors:
-            room = _AT_ONCE - len(under_way)
+            space = _MAX_CONCURRENT - len(under_way)
             claimed: list[D] = []
             if await shop.run(find, DueQuery(limit=1)):
-                claimed = await shop.run(claim, DueQuery(limit=room))
+                claimed = await shop.run(claim, DueQuery(limit=space))
             under_way |= {asyncio.create_task(guarded(due)) for due in claimed}
             if not under_way:
                 return
-            under_way = await _wait_for_room(shop, under_way, is_full=len(claimed) == room)
+            under_way = await _wait_for_space(shop, under_way, is_full=len(claimed) == space)
         if under_way:
             await asyncio.wait(under_way)
         raise errors[0]
@@ -103,13 +103,13 @@ async def _work_off(
             task.cancel()
 
 
-async def _wait_for_room(
+async def _wait_for_space(
     shop: PayShop, under_way: set[asyncio.Task[None]], *, is_full: bool
 ) -> set[asyncio.Task[None]]:
-    """Wait until it is worth the while to claim more; return what is under way still."""
-    if not is_full:  # all that was due is under way
+    """Wait until it is worthwhile to claim more; return the tasks that still run."""
+    if not is_full:  # everything due is under way
         _, under_way = await asyncio.wait(under_way, timeout=shop.settings.sweep_interval)
-    while len(under_way) > _AT_ONCE - _CLAIMED_AT_LEAST:
+    while len(under_way) > _MAX_CONCURRENT - _MIN_CLAIMED:
         _, under_way = await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
     return under_way
 
@@ -128,7 +128,7 @@ async def _note(shop: PayShop, due: CheckDue, error: str | None) -> None:
 
 
 async def _ask(shop: PayShop, due: CheckDue) -> None:
-    """Query an open payment at the platform, close one that is closed here; take what it says."""
+    """Query an open payment at the platform, or close one that is closed here; apply the answer."""
     ask = (
         shop.platform.query_trade if due.is_paid == PaymentState.OPEN else shop.platform.close_trade
     )
@@ -136,9 +136,9 @@ async def _ask(shop: PayShop, due: CheckDue) -> None:
     if trade.trade_status == TradeStatus.TRADE_NOT_EXIST and due.is_paid != PaymentState.OPEN:
         trade = await _open_closed(shop, due)
     if trade.trade_status != TradeStatus.TRADE_NOT_EXIST:
-        taken = await shop.run(steps.take_payment, TradeSeen.of(trade))
-        if not taken.success:
-            raise Unknown(taken.message)
+        applied = await shop.run(steps.take_payment, TradeReport.of(trade))
+        if not applied.success:
+            raise Unknown(applied.message)
     if due.troubled:
         await _note(shop, due, None)
 
@@ -146,10 +146,10 @@ async def _ask(shop: PayShop, due: CheckDue) -> None:
 async def _open_closed(shop: PayShop, due: CheckDue) -> TradeFound:
     """Open the trade of a payment that has ended, so that it is closed there as well.
 
-    The platform has never heard of it, but the request to open it may be on its way still. That a
-    trade does not exist is no last word; that it is closed is. So it is opened here with its time
-    over, which closes it, and who comes later with the same number finds it closed. (The same
-    thought leaves `blocked` where a compensation comes before its step.)
+    The platform does not know the trade, but the request to open it may still be on its way. "It
+    does not exist" is not final; "it is closed" is. So this opens the trade with its time over,
+    which closes it, and a later request with the same number finds it closed. (For the same reason
+    a compensation that comes before its step leaves `blocked`.)
     """
     return _trade(
         await shop.platform.create_trade(
@@ -171,7 +171,7 @@ def _trade(answer: Result[TradeFound]) -> TradeFound:
 
 
 async def _send_refund(shop: PayShop, due: RefundDue) -> str:
-    """Have the platform give money back; return why it did not, or nothing."""
+    """Ask the platform to make a refund; return why it did not, or nothing."""
     try:
         command = RefundTrade(**due.model_dump(exclude={"turn"}))
         answer = await shop.platform.refund_trade(command)

@@ -1,8 +1,8 @@
-"""When the platform is asked again about a payment or a refund: on a growing delay, for ever.
+"""Retries: when the platform is asked again about a payment or a refund, on a growing delay.
 
-A try is claimed before it is made, by postponing the next one: so one instance makes it, and one
-that dies over it has lost nothing. What the next try was set to is the claim's *turn*: an answer
-that comes when somebody else has set another one was overtaken, and writes nothing.
+An instance claims a try before it makes it, by postponing the next one: so one instance makes it,
+and if it dies, the next try comes all the same. The time of that next try is the claim's *turn*: an
+answer that finds another turn in the row was overtaken, and writes nothing.
 """
 
 from typing import Any

@@ -1,8 +1,9 @@
 """Pay service (支付服务): the steps of one payment's life in the pay database.
 
 One operation decides: `accept_payment`, of which an order has one. A payment that turns out paid
-claims it, and the order is paid by it. Where the order was cancelled or returned, or another
-payment has claimed it, the money goes back: only this database can hold both facts.
+claims it, and pays for the order. A refund is decided in two places: `_accept_or_refund` refunds a
+payment whose order has ended or is paid by another payment, `stop_payment` the payment of an order
+that ends later. Only this database can hold both facts.
 """
 
 from typing import Any
@@ -20,15 +21,16 @@ from labkit.shop.pay_messages import (
     PaymentFound,
     TradeFound,
     TradeRefunded,
-    TradeSeen,
+    TradeReport,
 )
 from labkit.shop.states import PaymentState, RefundState
-from labkit.shop.tables import pay, refund
+from labkit.shop.tables import pay
+from labkit.shop.tables import refund as refunds
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
 def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
-    """Save the payment, unpaid, before the platform hears of it; asked again, the same.
+    """Save the payment, unpaid, before the platform hears of it; a second call gets the same.
 
     The unique open payment of an order is the operation key here.
     """
@@ -48,7 +50,7 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
         tries=0,
         next_check=tx.wall_ms + int(tx.settings.check_first * 1000),
     )
-    # With row locks an order may end between the look and the insert, and see neither.
+    # On a server that locks rows, an order may end between the query above and the insert.
     if fresh and (ended := outcome_of(tx, "accept_payment", command.order_id, wait=True)):
         tx.expect_update(rows.delete_open(command.order_id))
         return _refuse_ended(command.order_id, ended)
@@ -57,9 +59,9 @@ def open_payment(tx: Transaction, command: OpenPayment) -> Result[PaymentFound]:
 
 @step(failed=Code.DEPENDENCY_AWAY)
 def note_trade(tx: Transaction, trade: TradeFound) -> Result[None]:
-    """Keep the platform's number of the trade, and say whether its payment is open still.
+    """Record the platform's number of the trade, and refuse if its payment is no longer open.
 
-    Where the order ended while the trade was being opened, the trade is to be closed.
+    If the order ended while the trade was being opened, the trade is to be closed.
     """
     if trade.trade_no:
         tx.expect_update(rows.record_trade_no(trade.pay_id, trade.trade_no))
@@ -75,36 +77,36 @@ def note_trade(tx: Transaction, trade: TradeFound) -> Result[None]:
 
 
 @step(failed=Code.DEPENDENCY_AWAY)
-def take_payment(tx: Transaction, seen: TradeSeen) -> Result[None]:
-    """What the platform says of a payment, in a callback or when asked, becomes what holds here.
+def take_payment(tx: Transaction, trade: TradeReport) -> Result[None]:
+    """Apply the state of a trade, from a callback or an answer of the platform, to its payment.
 
-    Payment, operation, and message or refund are one transaction; told again, nothing changes. Paid
-    and closed are the last word about a trade, so they are taken whenever they come. That it waits
-    may be over by now, so nothing is made of it.
+    Payment, operation, and message or refund are one transaction; a second report changes nothing.
+    "Paid" and "closed" are final, so they are applied whenever they come. "Waiting" may be over by
+    now, so it changes nothing.
     """
-    row = tx.first(rows.find(seen.pay_id))
+    row = tx.first(rows.find(trade.pay_id))
     if row is None:
-        text = f"payment {seen.pay_id}: there is no such payment"
+        text = f"payment {trade.pay_id}: there is no such payment"
         return Result[None].refused(Code.PAYMENT_NOT_FOUND, text)
-    problem = _contradiction(row, seen)
+    problem = _contradiction(row, trade)
     if problem:
-        return Result[None].refused(Code.PAYMENT_ERROR, f"payment {seen.pay_id}: {problem}")
-    if seen.trade_status == TradeStatus.TRADE_CLOSED:
-        if seen.trade_no:  # the answer that was to bring it may have been lost
-            tx.expect_update(rows.record_trade_no(seen.pay_id, seen.trade_no))
-        tx.expect_update(rows.mark_closed(seen.pay_id, tx.now))
-        tx.expect_update(rows.stop_polling(seen.pay_id))
-    elif seen.trade_status in PAID_STATES:
-        if tx.expect_update(rows.mark_paid(seen.pay_id, str(seen.trade_no), tx.now)):
+        return Result[None].refused(Code.PAYMENT_ERROR, f"payment {trade.pay_id}: {problem}")
+    if trade.trade_status == TradeStatus.TRADE_CLOSED:
+        if trade.trade_no:  # the answer that carried it may have been lost
+            tx.expect_update(rows.record_trade_no(trade.pay_id, trade.trade_no))
+        tx.expect_update(rows.mark_closed(trade.pay_id, tx.now))
+        tx.expect_update(rows.stop_polling(trade.pay_id))
+    elif trade.trade_status in PAID_STATES:
+        if tx.expect_update(rows.mark_paid(trade.pay_id, str(trade.trade_no), tx.now)):
             _accept_or_refund(tx, row)
         else:
-            tx.run(rows.stop_polling(seen.pay_id))
-    return Result[None].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
+            tx.run(rows.stop_polling(trade.pay_id))
+    return Result[None].ok(message=f"payment {trade.pay_id}: {trade.trade_status} is known")
 
 
 @step()
 def stop_payment(tx: Transaction, event: Event) -> None:
-    """The order has ended: refuse a payment to come, close an open one, give a made one back."""
+    """Refuse a later payment of an ended order, close its open one, refund its paid one."""
     if undo(tx, "accept_payment", event.order_id) is not None:
         _open_refund(tx, tx.run(rows.find_accepted(event.order_id)).single(), "the order has ended")
     tx.run(rows.close_open(event.order_id, tx.now, tx.wall_ms))
@@ -112,7 +114,7 @@ def stop_payment(tx: Transaction, event: Event) -> None:
 
 @step()
 def finish_refund(tx: Transaction, done: TradeRefunded) -> None:
-    """The platform has given the money back: tell all whom the payment had brought something."""
+    """Record that the platform has given the money back, and tell the services that count on it."""
     if tx.expect_update(rows.finish_refund(done.refund_id, tx.now)):
         row = tx.run(rows.find_refund(done.refund_id)).single()
         tx.emit(
@@ -136,16 +138,16 @@ def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
     return Result[PaymentFound].ok(_view(tx, row))
 
 
-def _contradiction(row: Any, seen: TradeSeen) -> str:
-    """What the platform says that cannot be true of this payment; empty where all fits."""
-    if seen.trade_status not in EXISTING_STATES:
-        return f"{seen.trade_status} is no state of a trade"
-    if seen.trade_status in PAID_STATES and not seen.trade_no:
+def _contradiction(row: Any, trade: TradeReport) -> str:
+    """Return what in the report cannot be true of this payment; empty if all of it fits."""
+    if trade.trade_status not in EXISTING_STATES:
+        return f"{trade.trade_status} is no state of a trade"
+    if trade.trade_status in PAID_STATES and not trade.trade_no:
         return "the platform says that it is paid, and names no trade"
-    if seen.total_amount != row.pay_amount:
-        return f"the platform says {seen.total_amount} cents, and {row.pay_amount} were asked for"
-    if seen.trade_no and row.trade_no not in (None, seen.trade_no):
-        return f"the platform says trade {seen.trade_no}, and it is trade {row.trade_no}"
+    if trade.total_amount != row.pay_amount:
+        return f"the platform says {trade.total_amount} cents, and {row.pay_amount} were asked for"
+    if trade.trade_no and row.trade_no not in (None, trade.trade_no):
+        return f"the platform says trade {trade.trade_no}, and it is trade {row.trade_no}"
     return ""
 
 
@@ -163,10 +165,10 @@ def _accept_or_refund(tx: Transaction, row: Any) -> None:
 
 
 def _open_refund(tx: Transaction, row: Any, reason: str) -> None:
-    """Have a paid payment refunded, once: its refund has an id of its own."""
+    """Open the refund of a paid payment, once, under an id of its own; `polling` sends it."""
     tx.insert_once(
-        refund,
-        (refund.c.pay_id,),
+        refunds,
+        (refunds.c.pay_id,),
         refund_id=tx.ids.next(),
         pay_id=row.pay_id,
         order_id=row.order_id,
@@ -189,7 +191,8 @@ def _refuse_ended(order_id: int, outcome: str) -> Result[PaymentFound]:
 
 
 def _view(tx: Transaction, row: Any) -> PaymentFound:
-    back = tx.first(rows.find_refund_of(row.pay_id)) if row.is_paid == PaymentState.PAID else None
+    is_paid = row.is_paid == PaymentState.PAID
+    refund = tx.first(rows.find_refund_of(row.pay_id)) if is_paid else None
     return PaymentFound(
         pay_id=row.pay_id,
         order_id=row.order_id,
@@ -199,6 +202,6 @@ def _view(tx: Transaction, row: Any) -> PaymentFound:
         trade_no=row.trade_no,
         add_time=row.add_time,
         pay_time=row.pay_time,
-        refund_id=back and back.refund_id,
-        refund_time=back and back.refund_time,
+        refund_id=refund and refund.refund_id,
+        refund_time=refund and refund.refund_time,
     )

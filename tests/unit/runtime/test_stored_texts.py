@@ -13,7 +13,7 @@ from labkit.runtime.db.texts import MAX_CAUSE, CauseText, shorten
 from labkit.runtime.messaging import inbox, kafka_consumer
 from labkit.runtime.messaging.inbox import DeadLetter, Delivery, Failure
 from labkit.shop.messages import CancelOrder, OpenOrder
-from labkit.shop.pay_messages import TradeFound, TradeSeen
+from labkit.shop.pay_messages import TradeFound, TradeReport
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS, SERVICES
 from labkit.web.orders import PlaceOrderBody
@@ -57,7 +57,7 @@ BOUNDED = {
     "trade_coupon_log.direction": _CODE,
     "trade_user.user_name": _SEED,
     "trade_user.user_mobile": _SEED,
-    "trade_pay.trade_no": "TradeSeen and TradeFound",
+    "trade_pay.trade_no": "TradeReport and TradeFound",
     "trade_refund.reason": _CODE,
     "trade_pay_log.direction": _CODE,
     "platform_trade.token": "made by the platform",
@@ -157,7 +157,7 @@ def test_what_another_process_says_fits_its_column() -> None:
     pairs = {
         "trade_order.cancel_reason": [(CancelOrder, "reason")],
         "trade_order_request.idempotency_key": [(OpenOrder, "idempotency_key")],
-        "trade_pay.trade_no": [(TradeSeen, "trade_no"), (TradeFound, "trade_no")],
+        "trade_pay.trade_no": [(TradeReport, "trade_no"), (TradeFound, "trade_no")],
     }
     for name, fields in pairs.items():
         for message, field in fields:
