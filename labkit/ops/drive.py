@@ -15,7 +15,7 @@ from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.tool_client import calls_from, run_beside
 from labkit.shop.codes import Code
 from labkit.shop.pay.contract import PayService
-from labkit.shop.pay_messages import FindPayment
+from labkit.shop.pay.messages import FindPayment
 from labkit.shop.tables import TABLES
 
 _TIMEOUT_S = 5.0

@@ -19,7 +19,7 @@ from labkit.runtime.errors import Unknown
 from labkit.runtime.rpc.tool_client import calls_from, run_beside
 from labkit.shop.pay.bill import BillLine, ComparedLine, Key, LineKind, Verdict, compare, read_bill
 from labkit.shop.pay.contract import PayService
-from labkit.shop.pay_messages import FindPayment
+from labkit.shop.pay.messages import FindPayment
 from labkit.shop.states import PaymentState, RefundState
 from labkit.shop.tables import pay, refund
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from labkit.results import Result
 from labkit.runtime import ServedBy
 from labkit.shop import coupons, goods, log, users
-from labkit.shop import pay_messages as p
+from labkit.shop.pay import messages as p
 
 
 class GoodsService:

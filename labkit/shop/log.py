@@ -5,7 +5,7 @@ from sqlalchemy import Executable, select
 from labkit.results import Result
 from labkit.runtime import Transaction, claim, statement, step, undo
 from labkit.shop.messages import OrderPaid, OrderRefunded
-from labkit.shop.pay_messages import FindPayLog, PayLogFound, PayLogLine
+from labkit.shop.pay.messages import FindPayLog, PayLogFound, PayLogLine
 from labkit.shop.states import PayLogDirection
 from labkit.shop.tables import pay_log
 

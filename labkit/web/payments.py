@@ -8,8 +8,8 @@ from fastapi.responses import PlainTextResponse
 from labkit.payment_api import signing
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
-from labkit.shop import pay_messages as p
 from labkit.shop.codes import Code
+from labkit.shop.pay import messages as p
 from labkit.shop.pay.contract import PayService
 from labkit.web.answers import Limiter, answer, make_app
 from labkit.web.intake import BadRequest, Body, Id, parse_id, read_body, read_bytes, refuse_query

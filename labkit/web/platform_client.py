@@ -13,7 +13,7 @@ from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import UNBROKEN, NetworkPath
 from labkit.shop.codes import Code
-from labkit.shop.pay_messages import AskTrade, CreateTrade, RefundTrade, TradeFound, TradeRefunded
+from labkit.shop.pay.messages import AskTrade, CreateTrade, RefundTrade, TradeFound, TradeRefunded
 
 _AT_ONCE = 64
 

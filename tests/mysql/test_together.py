@@ -17,7 +17,7 @@ from labkit.shop.messages import DeductBalance, OpenOrder, OrderCancelled, Refus
 from labkit.shop.order import steps as orders
 from labkit.shop.pay import retries
 from labkit.shop.pay import steps as payments
-from labkit.shop.pay_messages import DueQuery, OpenPayment
+from labkit.shop.pay.messages import DueQuery, OpenPayment
 from labkit.shop.wiring import SERVICES
 from tests.mysql.conftest import OpenRunner
 from tests.support.cases import WRITING, command_of

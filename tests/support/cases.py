@@ -11,8 +11,8 @@ from labkit.payment_api.trade_status import TradeStatus
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.steps import Event, Step
 from labkit.shop import messages as m
-from labkit.shop import pay_messages as p
 from labkit.shop.codes import Code
+from labkit.shop.pay import messages as p
 from labkit.shop.wiring import SERVICES
 from tests.support import paying
 from tests.support import shopping as s

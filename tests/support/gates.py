@@ -9,8 +9,8 @@ from typing import Any
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.runtime.errors import Unknown
 from labkit.runtime.steps import Step
-from labkit.shop import pay_messages as p
 from labkit.shop.pay import flows, polling, retries
+from labkit.shop.pay import messages as p
 from labkit.shop.states import PaymentState, RefundState
 from tests.support.payworld import PayWorld
 

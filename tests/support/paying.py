@@ -6,7 +6,7 @@ from typing import Any
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
 from labkit.shop import messages as m
-from labkit.shop import pay_messages as p
+from labkit.shop.pay import messages as p
 from labkit.shop.pay import steps
 from tests.support.store import Store
 

@@ -24,11 +24,11 @@ from labkit.runtime.steps import Event, Flow, Step
 from labkit.settings import Settings
 from labkit.shop import goods, tables, users
 from labkit.shop import messages as m
-from labkit.shop import pay_messages as p
 from labkit.shop.codes import Code
 from labkit.shop.order import flows as placing
 from labkit.shop.order import steps
 from labkit.shop.pay import flows, polling
+from labkit.shop.pay import messages as p
 from labkit.shop.states import PaymentState, RefundState
 from labkit.shop.wiring import SERVICES
 from tests.support import shopping as s

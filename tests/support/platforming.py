@@ -28,7 +28,7 @@ from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.steps import Step
 from labkit.settings import Settings
-from labkit.shop.pay_messages import CreateTrade
+from labkit.shop.pay.messages import CreateTrade
 from labkit.waiting import wait_until_async
 from labkit.web.platform_client import PlatformClient
 

@@ -7,7 +7,7 @@ from typing import Any
 from course.bugs.bug import bug
 from labkit.runtime.rpc.protocol import T
 from labkit.shop.pay.context import PayShop
-from labkit.shop.pay_messages import DueQuery
+from labkit.shop.pay.messages import DueQuery
 
 a_batch_counts_not_bytes = bug(
     "a-batch-counts-not-bytes",

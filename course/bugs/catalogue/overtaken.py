@@ -10,7 +10,7 @@ from labkit.results import Result
 from labkit.runtime.db.transaction import Transaction
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay.context import PayShop
-from labkit.shop.pay_messages import CheckDue, TradeFound
+from labkit.shop.pay.messages import CheckDue, TradeFound
 from labkit.shop.states import PaymentState
 from labkit.shop.tables import pay
 

@@ -18,7 +18,7 @@ from labkit.shop.messages import OrderPaid
 from labkit.shop.pay import flows, retries, steps
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay.context import PayShop
-from labkit.shop.pay_messages import (
+from labkit.shop.pay.messages import (
     AcceptPayment,
     Callback,
     DueQuery,

@@ -16,11 +16,11 @@ from labkit.payment_api import keys
 from labkit.payment_api.signing import signed
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.shop import messages as m
-from labkit.shop import pay_messages as p
 from labkit.shop.order import flows as placing
 from labkit.shop.order import steps
 from labkit.shop.order.pricing import shipping_fee
 from labkit.shop.pay import flows, polling
+from labkit.shop.pay import messages as p
 from labkit.stack.setup.seeds import first_data
 
 _BUYER, _GOODS, _COUPON = (first_data(name)[0] for name in ("users", "goods", "coupons"))

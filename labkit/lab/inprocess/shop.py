@@ -23,7 +23,7 @@ from labkit.runtime.messaging.inbox import Delivery, guarded
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.steps import Flow, Step
 from labkit.settings import Settings
-from labkit.shop import pay_messages as p
+from labkit.shop.pay import messages as p
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.stack.setup.seeds import Seeds, files, seed

@@ -3,7 +3,7 @@
 from labkit.ops.invariants.inbox_effects import applies_payments, not_undone
 from labkit.ops.invariants.kinds import Local, as_json, from_json, symmetric_difference
 from labkit.shop.messages import OrderPaid, OrderRefunded
-from labkit.shop.pay_messages import AcceptPayment
+from labkit.shop.pay.messages import AcceptPayment
 
 _ENDED, _TOO_LATE = "the order has ended", "the order has ended, or is paid by another payment"
 _ACCEPT = as_json(AcceptPayment, "y")

@@ -12,7 +12,7 @@ from labkit.shop.codes import Code
 from labkit.shop.messages import FindGoods, FindOrder, OrderFound
 from labkit.shop.pay import steps
 from labkit.shop.pay.context import PayShop
-from labkit.shop.pay_messages import (
+from labkit.shop.pay.messages import (
     Callback,
     CreatePayment,
     CreateTrade,

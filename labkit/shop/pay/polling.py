@@ -13,7 +13,7 @@ from labkit.runtime import Step, StuckItem, Unknown, flow
 from labkit.shop.codes import Code
 from labkit.shop.pay import manual, retries, steps
 from labkit.shop.pay.context import PayShop
-from labkit.shop.pay_messages import (
+from labkit.shop.pay.messages import (
     AskTrade,
     CheckDue,
     CreateTrade,

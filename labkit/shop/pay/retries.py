@@ -9,7 +9,7 @@ from typing import Any
 
 from labkit.runtime import Backoff, Transaction, step
 from labkit.shop.pay import statements as rows
-from labkit.shop.pay_messages import CheckDue, DueQuery, FindPayment, PayTrouble, RefundDue
+from labkit.shop.pay.messages import CheckDue, DueQuery, FindPayment, PayTrouble, RefundDue
 from labkit.shop.states import RefundState
 
 

@@ -14,7 +14,7 @@ from labkit.runtime import APPLIED, Event, Transaction, claim, outcome_of, step,
 from labkit.shop.codes import Code
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay import statements as rows
-from labkit.shop.pay_messages import (
+from labkit.shop.pay.messages import (
     AcceptPayment,
     FindPayment,
     OpenPayment,

@@ -15,7 +15,7 @@ from labkit.payment_api.signing import signed, verify
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.shop.codes import Code
-from labkit.shop.pay_messages import AskTrade, RefundTrade
+from labkit.shop.pay.messages import AskTrade, RefundTrade
 from labkit.web.platform_client import PlatformClient
 from tests.support.platforming import (
     FOREIGN_KEY,

@@ -16,7 +16,7 @@ from labkit.shop.codes import Code
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.pay import manual, retries
 from labkit.shop.pay import steps as payments
-from labkit.shop.pay_messages import DueQuery
+from labkit.shop.pay.messages import DueQuery
 from labkit.shop.states import RefundState
 from tests.support import paying
 from tests.support.grouping import Mark, tell

@@ -13,7 +13,7 @@ from labkit.runtime.db.texts import MAX_CAUSE, CauseText, shorten
 from labkit.runtime.messaging import inbox, kafka_consumer
 from labkit.runtime.messaging.inbox import DeadLetter, Delivery, Failure
 from labkit.shop.messages import CancelOrder, OpenOrder
-from labkit.shop.pay_messages import TradeFound, TradeReport
+from labkit.shop.pay.messages import TradeFound, TradeReport
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS, SERVICES
 from labkit.web.orders import PlaceOrderBody

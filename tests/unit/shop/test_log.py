@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from labkit.shop import log
 from labkit.shop.messages import OrderPaid, OrderRefunded
-from labkit.shop.pay_messages import FindPayLog
+from labkit.shop.pay.messages import FindPayLog
 from tests.support.store import NOON, OpenStore, Store
 
 ORDER, PAYMENT = 1001, 2002

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.shop import messages as m
-from labkit.shop import pay_messages as p
 from labkit.shop.codes import Code
 from labkit.shop.pay import manual, retries, steps
+from labkit.shop.pay import messages as p
 from labkit.shop.states import PaymentState, RefundState
 from tests.support import paying as s
 from tests.support.paying import AMOUNT, ORDER, TRADE

@@ -11,8 +11,8 @@ from labkit.payment_api import keys
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.settings import Settings
-from labkit.shop import pay_messages as p
 from labkit.shop import tables
+from labkit.shop.pay import messages as p
 from labkit.shop.pay import polling
 from tests.support.payworld import PayWorld
 from tests.support.store import OpenStore

@@ -21,8 +21,8 @@ from labkit.payment_api.signing import sign, signed
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.rpc.contract import methods_of
-from labkit.shop import pay_messages as p
 from labkit.shop.pay import flows
+from labkit.shop.pay import messages as p
 from labkit.shop.pay.contract import PayService
 from labkit.shop.states import PaymentState
 from labkit.web.payments import pay_web

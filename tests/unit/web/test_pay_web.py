@@ -9,8 +9,8 @@ import pytest
 
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
-from labkit.shop import pay_messages as p
 from labkit.shop.codes import Code
+from labkit.shop.pay import messages as p
 from labkit.web.payments import pay_web
 
 INT64 = 2**63 - 1
