@@ -1,7 +1,6 @@
 """Tables as people read them: short names in order of birth, and marks at what changed."""
 
 from datetime import datetime
-from typing import Any
 
 from labkit.lab.display.aliases import Aliases
 from labkit.lab.display.columns import (
@@ -12,7 +11,7 @@ from labkit.lab.display.columns import (
     STATUS_LABELS,
 )
 from labkit.lab.display.frames import Difference, Table, frame
-from labkit.ops.reader import DATABASES
+from labkit.ops.reader import DATABASES, Rows
 from labkit.payment_platform import tables as platform
 from labkit.runtime.db.tables import metadata
 from labkit.shop.states import (
@@ -29,21 +28,21 @@ FIRST, SECOND = 383_000_000_000_000_001, 383_000_000_000_000_002
 MOBILE = {"user_name": "刘备", "user_score": 0}
 
 
-def users(**money: int) -> list[dict[str, Any]]:
+def users(**money: int) -> Rows:
     """Rows of trade_user: u1=100 is user 1 with 100 cents."""
     return [
         {"user_id": int(name[1:]), "user_money": cents, **MOBILE} for name, cents in money.items()
     ]
 
 
-def difference(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> Difference:
+def difference(before: Rows, after: Rows) -> Difference:
     aliases = Aliases()
     old = frame("trade_user", before, aliases)
     return Difference("trade_user", old, frame("trade_user", after, aliases))
 
 
-def marks(seen: Difference) -> list[str]:
-    return [line[0] for line in seen.lines()[1:]]
+def marks(change: Difference) -> list[str]:
+    return [line[0] for line in change.lines()[1:]]
 
 
 def test_ids_are_named_in_order_of_birth() -> None:
@@ -142,8 +141,8 @@ def test_codes_have_words_and_rows_an_order() -> None:
 
 def test_new_changed_and_gone_rows_are_marked() -> None:
     """+ new, ~ changed with old → new, - gone; an unchanged row bears no mark."""
-    seen = difference(users(u1=1, u2=2, u3=3), users(u1=1, u2=20, u4=4))
-    by_user = {line[1]: line for line in seen.lines()[1:]}
+    change = difference(users(u1=1, u2=2, u3=3), users(u1=1, u2=20, u4=4))
+    by_user = {line[1]: line for line in change.lines()[1:]}
     assert {user: line[0].strip() for user, line in by_user.items()} == {
         "U1": "",
         "U2": "~",
@@ -151,15 +150,15 @@ def test_new_changed_and_gone_rows_are_marked() -> None:
         "U4": "+",
     }
     assert by_user["U2"][3] == "2 → 20"
-    assert seen.changed
+    assert change.changed
 
 
 def test_nothing_changed_is_said() -> None:
     """A table that a step left alone has no marks and its caption says so; an empty one too."""
-    seen = difference(users(u1=1), users(u1=1))
-    assert not seen.changed
-    assert marks(seen) == [" "]
-    assert "unchanged" in seen.caption()
+    change = difference(users(u1=1), users(u1=1))
+    assert not change.changed
+    assert marks(change) == [" "]
+    assert "unchanged" in change.caption()
     assert "no rows" in difference([], []).text()
 
 

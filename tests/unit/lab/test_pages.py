@@ -72,15 +72,15 @@ def test_the_rows_of_one_order_are_found_by_its_id_and_its_key(reader: Reader) -
 
 def test_the_command_shows_a_page_and_says_of_how_many(home: Home) -> None:
     """The first page, the last, and one in between."""
-    said = {
+    outputs = {
         " ".join(wanted): CliRunner()
         .invoke(app, ["tables", "trade_order", "--home", str(home.folder), *wanted])
         .output
         for wanted in ([], ["--last"], ["--page", "2", "--limit", "10"])
     }
-    assert "rows 1 to 50 of 300, page 1 of 6" in said[""]
-    assert "rows 251 to 300 of 300" in said["--last"]
-    assert "rows 11 to 20 of 300, page 2 of 30" in said["--page 2 --limit 10"]
+    assert "rows 1 to 50 of 300, page 1 of 6" in outputs[""]
+    assert "rows 251 to 300 of 300" in outputs["--last"]
+    assert "rows 11 to 20 of 300, page 2 of 30" in outputs["--page 2 --limit 10"]
 
 
 def test_what_has_a_name_is_not_read_again(reader: Reader) -> None:

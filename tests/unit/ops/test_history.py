@@ -48,15 +48,15 @@ def test_a_request_and_its_answer(history: History, path: Path) -> None:
 
 def test_the_request_is_noted_before_it_is_sent(history: History) -> None:
     """A client that dies waiting, or gets no answer, leaves a request without an answer."""
-    seen: list[list[Exchange]] = []
+    recorded: list[list[Exchange]] = []
 
     def send() -> httpx.Response:
-        seen.append(history.exchanges())
+        recorded.append(history.exchanges())
         raise httpx.ReadError("cut")
 
     with pytest.raises(httpx.ReadError):
         history.record(RequestKind.CANCEL, send, subject="3", body={"user_id": "1"})
-    assert seen == [history.exchanges()]
+    assert recorded == [history.exchanges()]
     assert [(record.kind, record.order_id, record.status) for record in history.exchanges()] == [
         (RequestKind.CANCEL, 3, 0)
     ]

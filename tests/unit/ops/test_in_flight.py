@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Table
+from sqlalchemy import Executable, Table
 
 from labkit.home import Home
 from labkit.ops import in_flight, payments_in_flight
-from labkit.ops.reader import Reader, Rows
+from labkit.ops.reader import Reader, Row, Rows
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.tables import notice, trade
 from labkit.runtime.clock import as_time, wall_ms
@@ -30,7 +29,7 @@ class Counting(Reader):
 
     rows = 0
 
-    def query(self, service: str, statement: Any) -> Rows:
+    def query(self, service: str, statement: Executable) -> Rows:
         rows = super().query(service, statement)
         self.rows += len(rows)
         return rows
@@ -54,7 +53,7 @@ def test_what_a_wrong_clock_put_off_is_stuck(console: Console) -> None:
     reader.close()
 
 
-def closed(pay_id: int) -> dict[str, Any]:
+def closed(pay_id: int) -> Row:
     """A payment that is over in the shop: nobody asks about it any more."""
     return {
         "pay_id": pay_id,
@@ -68,7 +67,7 @@ def closed(pay_id: int) -> dict[str, Any]:
     }
 
 
-def trade_of(pay_id: int, status: str) -> dict[str, Any]:
+def trade_of(pay_id: int, status: str) -> Row:
     """The same payment at the platform."""
     return {
         "out_trade_no": pay_id,
@@ -84,7 +83,7 @@ def trade_of(pay_id: int, status: str) -> dict[str, Any]:
     }
 
 
-def write(home: Home, service: str, table: Table, rows: list[dict[str, Any]]) -> None:
+def write(home: Home, service: str, table: Table, rows: Rows) -> None:
     engine = open_engine(home.database_url(service))
     with engine.begin() as connection:
         connection.execute(table.insert(), rows)
