@@ -15,7 +15,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from labkit.home import Home
 from labkit.runtime.messaging import topics
 from labkit.runtime.messaging.kafka_clients import make_client
-from labkit.stack.setup.topics import ground_of, topics_of
+from labkit.stack.setup.topics import broker_config_of, topics_of
 
 _POLL_MS = 100
 _MANY = 100_000
@@ -29,18 +29,18 @@ class BrokerLog:
     """
 
     def __init__(self, home: Home) -> None:
-        self._ground = ground_of(home)
+        self._config = broker_config_of(home)
 
     @property
     def is_kept(self) -> bool:
         """Whether it outlives the broker's process."""
-        return self._ground.keeps
+        return self._config.durable
 
     def read(self) -> list[Any]:
         """Every record of the lab, those of one partition together and in their order."""
         client = make_client(
             KafkaConsumer,
-            **self._ground.common,
+            **self._config.common,
             fetch_max_wait_ms=_POLL_MS // 2,
             max_poll_records=_MANY,
         )
@@ -63,7 +63,7 @@ class BrokerLog:
         ends = {
             TopicPartition(record.topic, record.partition): record.offset + 1 for record in records
         }
-        admin = make_client(KafkaAdminClient, **self._ground.common)
+        admin = make_client(KafkaAdminClient, **self._config.common)
         try:
             admin.delete_records(ends)
         finally:
@@ -71,8 +71,8 @@ class BrokerLog:
 
     def write(self, records: Iterable[Any]) -> None:
         """Put records into their partitions, in the order given."""
-        topics.make(self._ground, topics_of(self._ground))
-        client = make_client(KafkaProducer, **self._ground.common, enable_idempotence=False)
+        topics.make(self._config, topics_of(self._config))
+        client = make_client(KafkaProducer, **self._config.common, enable_idempotence=False)
         try:
             for record in records:
                 client.send(
@@ -87,7 +87,7 @@ class BrokerLog:
         return [
             name
             for name in names
-            if name.startswith(self._ground.prefix) and not name.startswith("__")
+            if name.startswith(self._config.prefix) and not name.startswith("__")
         ]
 
 

@@ -1,4 +1,4 @@
-"""What callers of the runtime must expect: errors that say how much is known."""
+"""Errors that callers of the runtime must expect; each says how much is known."""
 
 from sqlalchemy.exc import DBAPIError
 
@@ -12,6 +12,6 @@ class Overloaded(Exception):
 
 
 def in_one_line(error: BaseException) -> str:
-    """What an error says, without the statement, its values and SQLAlchemy's link."""
-    said = error.orig if isinstance(error, DBAPIError) else error
-    return " ".join(f"{type(error).__name__}: {said}".split())
+    """Return an error's text without the statement, its values and SQLAlchemy's link."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return " ".join(f"{type(error).__name__}: {cause}".split())

@@ -1,4 +1,4 @@
-"""One running instance of a service, with all that its steps and flows stand on."""
+"""One running instance of a service: its database, server, relay, consumer and sweepers."""
 
 import asyncio
 import logging
@@ -7,21 +7,18 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from labkit.home import Home
-from labkit.results import Result
 from labkit.runtime import critical
 from labkit.runtime.clock import LabClock, wall_ms
-from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints
-from labkit.runtime.messaging import dead_letters, inbox, outbox
+from labkit.runtime.messaging import inbox, outbox
 from labkit.runtime.messaging.admin import AdminService, Edge
+from labkit.runtime.messaging.admin_handlers import AdminHandlers
 from labkit.runtime.messaging.consumer import EventConsumer
-from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.deadlines import RUNTIME_DEADLINES
 from labkit.runtime.messaging.outbox import Groups
 from labkit.runtime.messaging.ports import Broker
-from labkit.runtime.messaging.reading import LostQuery, Reading
 from labkit.runtime.messaging.relay import Relay
 from labkit.runtime.registry.files import Instance
 from labkit.runtime.registry.ids import IdMaker
@@ -40,16 +37,16 @@ log = logging.getLogger(__name__)
 A = TypeVar("A")
 C = TypeVar("C")
 
-_HEALTH_SECONDS = 2.5  # more than a call has: a busy service is no dead one
+_HEALTH_S = 2.5  # more than a call has: a busy service is no dead one
 
 
 class Runtime:
     """One running instance of a service.
 
     Args:
-        service: what it is.
-        instance: which one of its kind, from 1.
-        home: where the lab lives.
+        service: its line of the wiring table.
+        instance: its number among those of the service, from 1.
+        home: of the lab.
         settings: of the lab.
         groups: topic → consumer groups.
         names: contract → name of the service that offers it.
@@ -122,46 +119,45 @@ class Runtime:
             self.service.name,
             self._broker,
             self._failpoints,
-            self._desk_of,
+            lambda group: self.calls.stub(AdminService, group),
             self.settings.queue_limit,
             self.settings.audit_delay,
         )
-        self._database = Database(
+        database = self._database = Database(
             self.home.database_url(self.service.name), self._context(relay.send_all)
         )
-        handlers = {event.topic: (event, step) for event, step in self.service.handlers.items()}
         self._consumer = EventConsumer(
-            self.service.name, handlers, self._broker, self._database, self._failpoints
+            self.service.name,
+            {event.topic: (event, step) for event, step in self.service.handlers.items()},
+            self._broker,
+            database,
+            self._failpoints,
         )
-        self._server = Server(self.service.name, self.home.secret, self._address)
-        assert self.service.contract  # a service without a contract is a web
-        self._server.add(self.service.contract, self._methods())
-        desk: dict[str, Handler] = {
-            "find_missing": self._find_missing,
-            "find_lost": lambda query, expires: asyncio.ensure_future(
-                self._find_lost(query, expires)
-            ),
-            "retry": lambda thing, _expires: asyncio.ensure_future(self._retry(thing)),
-            "give_up": self._by_hand(dead_letters.give_up),
-            "take_back": self._by_hand(dead_letters.take_back),
-            "ask_around": lambda _query, _expires: asyncio.ensure_future(self.ask_around()),
-        }
-        self._server.add(AdminService, desk)
-        self.announce(await self._server.start())
+        self.announce(await self._serve())
         self._consumer.start()
         deadlines = (*RUNTIME_DEADLINES, *self.service.deadlines)
-        works = {
-            "relay": relay.run(self._database, self._groups, deadlines),
+        loops = {
+            "relay": relay.run(database, self._groups, deadlines),
             "retries": self._consumer.run_retries(),
             "health": self._server.keep_health(critical.stuck),
             **{sweep.name: self._sweep(sweep) for sweep in self.service.sweeps},
         }
-        self._tasks += [critical.create_task(work, name) for name, work in works.items()]
+        self._tasks += [critical.create_task(loop, name) for name, loop in loops.items()]
+
+    async def _serve(self) -> str:
+        """Serve the contract of the service and the admin service; return the endpoint."""
+        assert self.service.contract  # a service without a contract is a web
+        name, manual_steps = self.service.name, self.service.by_hand
+        admin = AdminHandlers(name, self._database, self._consumer, manual_steps)
+        self._server = Server(name, self.home.secret, self._address)
+        self._server.add(self.service.contract, self._handlers())
+        self._server.add(AdminService, admin.table(self.ask_around))
+        return await self._server.start()
 
     async def ask_around(self) -> tuple[Edge, ...]:
-        """Ask everybody whom this service calls, or whose inbox it audits, if they answer.
+        """Ask every service that this one calls, or whose inbox it audits, if it answers.
 
-        The question goes the way of every call, to the other's database and back, and changes
+        The question takes the path of every call, to the other's database and back, and changes
         nothing there. It crosses no failpoint, so that nobody counts it.
         """
         called = {
@@ -170,20 +166,20 @@ class Runtime:
             if name not in self._outside
         }
         audited = {group for event in self.service.emits for group in self._groups[event.topic]}
-        asked = {name: self._ask_service(name) for name in sorted(called | audited)}
-        asked |= {name: client.ask_health() for name, client in self._clients()}
-        errors = await asyncio.gather(*asked.values(), return_exceptions=True)
+        questions = {name: self._ask_service(name) for name in sorted(called | audited)}
+        questions |= {name: client.ask_health() for name, client in self._clients()}
+        errors = await asyncio.gather(*questions.values(), return_exceptions=True)
         return tuple(
             Edge(callee=name, error=str(error) if isinstance(error, BaseException) else "")
-            for name, error in zip(asked, errors, strict=True)
+            for name, error in zip(questions, errors, strict=True)
         )
 
     async def _ask_service(self, name: str) -> None:
-        desk = self.calls.stub(AdminService, name, {"find_missing": _HEALTH_SECONDS})
-        await desk.find_missing(inbox.MissingQuery(group=name, fingerprints={}))
+        admin = self.calls.stub(AdminService, name, {"find_missing": _HEALTH_S})
+        await admin.find_missing(inbox.MissingQuery(group=name, fingerprints={}))
 
     def _clients(self) -> Iterator[tuple[str, Any]]:
-        """The clients of systems that are not ours, among those whom this service calls."""
+        """Yield the clients of systems that are not ours, among those that this service calls."""
         for name in self.service.calls:
             if name in self._outside:
                 yield name, self._outside[name]
@@ -229,7 +225,7 @@ class Runtime:
             committed=committed,
         )
 
-    def _methods(self) -> dict[str, Handler]:
+    def _handlers(self) -> dict[str, Handler]:
         def handler(function: Step[Any, Any] | Flow[Any, Any]) -> Handler:
             if isinstance(function, Flow):
                 return lambda command, _expires: self._run_flow(function, command)
@@ -238,7 +234,7 @@ class Runtime:
         return {name: handler(function) for name, function in self.service.methods.items()}
 
     def _run_flow(self, flow: Flow[Any, Any], command: Any) -> "asyncio.Task[Any]":
-        """Run a flow; who asks for the same while it runs shares it, where it is one of those."""
+        """Run a flow; if it is shared, callers with the same command share the one that runs."""
         if not flow.shared:
             return asyncio.ensure_future(flow.function(self._shop, command))
         key = (flow.name, command)
@@ -247,40 +243,6 @@ class Runtime:
             running = self._flows[key] = asyncio.ensure_future(flow.function(self._shop, command))
             running.add_done_callback(lambda _: self._flows.pop(key))
         return running
-
-    def _find_missing(
-        self, query: inbox.MissingQuery, expires: float
-    ) -> "asyncio.Future[inbox.Missing]":
-        return self._database.ask(inbox.find_missing, query, expires)
-
-    async def _find_lost(self, query: LostQuery, expires: float) -> Reading:
-        behind_s = {  # before: it is true of what is found then
-            event_id: self._consumer.behind_s(*route) for event_id, route in query.routes.items()
-        }
-        missing = await self._database.ask(inbox.find_missing, query, expires, behind_writes=True)
-        return Reading(missing=missing, behind_s=behind_s)
-
-    async def _retry(self, thing: StuckItem) -> Result[None]:
-        """Drive one event by hand, on its way out or in."""
-        if not thing.outbox:
-            return await self._consumer.retry(thing)
-        if await self.run(outbox.hurry, thing.number):
-            return Result[None].ok(message=f"event {thing.number} is sent again now")
-        text = f"event {thing.number} is settled, or was never in the outbox of {self.service.name}"
-        return Result[None].refused(RuntimeCode.BAD_REQUEST, text)
-
-    def _by_hand(self, step: Step[Any, Result[None]]) -> Handler:
-        """What a person does with an event, or with what this service has of its own."""
-
-        async def drive(thing: StuckItem) -> Result[None]:
-            told: Result[None] = await self._database.run(step, thing)
-            own = self.service.by_hand.get(step.name)
-            return await self._database.run(own, thing) if own and not told.success else told
-
-        return lambda thing, _expires: asyncio.ensure_future(drive(thing))
-
-    def _desk_of(self, group: str) -> AdminService:
-        return self.calls.stub(AdminService, group)
 
     async def _sweep(self, sweep: Flow[Any, None]) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""What business code is made of: steps and flows; an event handler is a step too.
+"""Steps and flows, of which business code is made; an event handler is a step too.
 
 A **step** is synchronous, works in one database, in one transaction that it neither opens nor
 commits. A **flow** is asynchronous and awaits steps of its own database and calls of others.
@@ -19,11 +19,11 @@ C_contra = TypeVar("C_contra", contravariant=True)
 
 
 class Event(Message):
-    """Something that happened, told to other services: sent to a topic, keyed by its order.
+    """Something that happened, of which other services learn: sent to a topic, keyed by its order.
 
     Attributes:
         topic: where it is sent; topic → handler stands in the wiring table.
-        tag: what kind of event it is within its topic.
+        tag: the kind of event within its topic.
         order_id: the order it is about; events of one order keep to one partition.
     """
 
@@ -63,7 +63,7 @@ class Flow(Generic[C_contra, A_co]):
     Attributes:
         function: the function itself.
         name: its name.
-        shared: whether who asks for the same while it runs waits for the same answer.
+        shared: whether a caller with the same command, while it runs, gets its answer.
     """
 
     function: Callable[[Any, C_contra], Awaitable[A_co]]
@@ -104,7 +104,7 @@ def looking_flow(
 ) -> Flow[C, A]:
     """Mark a function `async (shop, query) -> answer` as a flow that says what holds.
 
-    Who asks is never told what held when somebody else asked before: it may be over, and known to
-    be over by who asks now.
+    It is not shared: an answer that was begun before the question may no longer hold, and the
+    caller may know that it does not.
     """
     return Flow(function, function.__name__, shared=False)

@@ -1,4 +1,4 @@
-"""What services are made of, as data; from it follows every boundary that a service can cross."""
+"""The parts of a service, as data; from them follows every boundary that it can cross."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ _RUNTIME_STEPS = (
 
 @dataclass(frozen=True)
 class Service:
-    """What one kind of process does; the wiring table is made of these.
+    """One kind of process and all that it does: a line of the wiring table.
 
     Attributes:
         name: of the service, its database and its consumer group.
@@ -43,9 +43,9 @@ class Service:
         deadlines: the columns of its own tables that say when something is tried again.
         calls: name in what its flows are handed → contract of another service.
         leaves: methods of those contracts that its flows leave to others.
-        emits: the events that its steps tell.
-        notifies: what it tells others over HTTP, again and again until they have answered.
-        answers: the requests from outside before whose answer something may be made to happen.
+        emits: the events that its steps emit.
+        notifies: what it posts to others over HTTP, again and again until they have answered.
+        answers: the requests from outside that have a failpoint before their answer.
     """
 
     name: str
@@ -69,27 +69,27 @@ class Service:
         return {name: call.function for name, call in calls.items()}
 
     def topics(self) -> tuple[str, ...]:
-        """What the service may send to, dead letters included."""
-        kept = (inbox.DeadLetter,) if self.handlers else ()
-        return tuple(event.topic for event in (*self.emits, *kept))
+        """Return the topics that the service may send to, dead letters included."""
+        dead_letter = (inbox.DeadLetter,) if self.handlers else ()
+        return tuple(event.topic for event in (*self.emits, *dead_letter))
 
 
 def failpoints_of(service: Service) -> list[Failpoint]:
-    """Every boundary that a service can cross, in a fixed order."""
+    """Return every boundary that a service can cross, in a fixed order."""
     return [Failpoint(service.name, step, boundary) for step, boundary in _boundaries(service)]
 
 
 def _further(service: Service) -> Iterator[Step[Any, Any]]:
-    """The steps that no method of the contract is."""
+    """Yield the steps that are behind no call of the contract."""
     yield from (*service.steps, *service.by_hand.values(), *service.handlers.values())
 
 
 def _boundaries(service: Service) -> Iterator[tuple[str, str]]:
     steps = {method.name: method for method in service.methods.values() if isinstance(method, Step)}
-    steps |= {one.name: one for one in _further(service)}
+    steps |= {step.name: step for step in _further(service)}
     runtime = _RUNTIME_STEPS if service.contract else ()
     crossed = {
-        "commit": [one.name for one in (*steps.values(), *runtime) if not one.reads],
+        "commit": [step.name for step in (*steps.values(), *runtime) if not step.reads],
         "call": [
             name
             for contract in service.calls.values()

@@ -6,7 +6,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from labkit.lab import Lab
-from labkit.stack.setup.topics import ground_of
+from labkit.stack.setup.topics import broker_config_of
 from tests.support.containers.loading import acknowledged, cancel, goes_on, load
 from tests.support.containers.stacks import Backend
 from tests.support.history import History
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.timeout(300)
 
 def ends(lab: Lab, topic: str) -> dict[int, int]:
     """Partition → how many records of a topic Kafka says it was given."""
-    ground = ground_of(lab.home)
-    client = KafkaConsumer(**ground.common)
-    parts = [TopicPartition(ground.prefix + topic, number) for number in range(ground.partitions)]
+    config = broker_config_of(lab.home)
+    client = KafkaConsumer(**config.common)
+    parts = [TopicPartition(config.prefix + topic, number) for number in range(config.partitions)]
     try:
         return {part.partition: end for part, end in client.end_offsets(parts).items()}
     finally:
@@ -39,7 +39,7 @@ def test_kafka_loses_the_end_of_its_log(
 ) -> None:
     """It had acknowledged messages, and goes back to before them, as a machine does that lost
     power: they come again from where they were committed."""
-    kafka, prefix = servers["kafka"], ground_of(lab.home).prefix
+    kafka, prefix = servers["kafka"], broker_config_of(lab.home).prefix
     mine = [placed(history, money_paid=1) for _ in range(12)]
     with ExitStack() as still, load(history) as ordered:
         still.enter_context(lab.faults.paused("goods"))  # it takes nothing before the end is gone

@@ -12,7 +12,7 @@ from labkit.runtime.messaging.kafka import KafkaBroker
 from labkit.runtime.messaging.kafka_consumer import Membership
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.messaging.ports import GroupLost
-from labkit.stack.setup.topics import ground_of
+from labkit.stack.setup.topics import broker_config_of
 from tests.support.waiting import until
 
 # a client of the broker reads its own schemas in an old way
@@ -26,7 +26,9 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
 
     On a real Kafka one in fifty consumers was seen to burn a core instead, out of its group.
     """
-    with closing(KafkaBroker(ground_of(lab.home), "joining").open_member(["paid"])) as consumer:
+    with closing(
+        KafkaBroker(broker_config_of(lab.home), "joining").open_member(["paid"])
+    ) as consumer:
         coordinator, membership = consumer._client._coordinator, consumer._membership
 
         def joined() -> bool:
@@ -51,17 +53,17 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
 
 def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
     """A consumer that subscribes before a topic exists, as after a broker lost all, hears of it."""
-    ground = ground_of(lab.home)
-    broker, topic = KafkaBroker(ground, "early"), "made_later"
+    config = broker_config_of(lab.home)
+    broker, topic = KafkaBroker(config, "early"), "made_later"
     with (
         closing(broker.open_member(["paid", topic])) as consumer,
         closing(broker.open_producer()) as producer,
     ):
         until(lambda: consumer.poll(0.2).assigned, "it joins")
-        topics.make(ground, [ground.prefix + topic])
+        topics.make(config, [config.prefix + topic])
         producer.send(OutboxMessage(event_id=1, topic=topic, tag="", key="1", body="{}")).get(10)
         (delivery,) = until(lambda: consumer.poll(0.2).deliveries, "it hears", seconds=30)
-    topics.remove(ground, [ground.prefix + topic])
+    topics.remove(config, [config.prefix + topic])
     assert (delivery.topic, delivery.event_id) == (topic, 1)
 
 
@@ -70,9 +72,9 @@ def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
 
     The records are more than a poll gives, and in all partitions.
     """
-    ground, many = ground_of(lab.home), 450
-    broker, topic = KafkaBroker(ground, "counting"), "counted"
-    topics.make(ground, [ground.prefix + topic])
+    config, many = broker_config_of(lab.home), 450
+    broker, topic = KafkaBroker(config, "counting"), "counted"
+    topics.make(config, [config.prefix + topic])
     with closing(broker.open_producer()) as producer:
         messages = [
             OutboxMessage(event_id=number, topic=topic, tag="", key=str(number), body="{}")
@@ -91,7 +93,7 @@ def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
             return bool(counts)
 
         until(has_read_all, "it has read all", seconds=60)
-    topics.remove(ground, [ground.prefix + topic])
+    topics.remove(config, [config.prefix + topic])
     assert counts == [many]
 
 
@@ -100,9 +102,9 @@ def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.Monke
 
     Seen where the embedded broker was killed and back while consumers joined: they were deaf.
     """
-    ground = ground_of(lab.home)
-    broker, topic = KafkaBroker(ground, "wedged"), "heard_by_nobody_else"
-    topics.make(ground, [ground.prefix + topic])
+    config = broker_config_of(lab.home)
+    broker, topic = KafkaBroker(config, "wedged"), "heard_by_nobody_else"
+    topics.make(config, [config.prefix + topic])
     monkeypatch.setattr(broker_module, "_PATIENCE", 1.0)
     with closing(broker.open_producer()) as producer:
         producer.send(OutboxMessage(event_id=7, topic=topic, tag="", key="1", body="{}")).get(10)
@@ -119,5 +121,5 @@ def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.Monke
     broker.change_group()
     with closing(broker.open_member([topic])) as consumer:
         deliveries = until(lambda: consumer.poll(0.2).deliveries, "it hears", seconds=30)
-    topics.remove(ground, [ground.prefix + topic])
+    topics.remove(config, [config.prefix + topic])
     assert [(delivery.group, delivery.event_id) for delivery in deliveries] == [("wedged", 7)]

@@ -22,7 +22,7 @@ settled_without_a_new_group = bug(
 @settled_without_a_new_group.replaces("labkit.runtime.messaging.outbox:_settled")
 def _(event_id: int, _audited: str, now: datetime) -> Any:
     values = {"status": SETTLED, "settled_time": now, "last_error": None}
-    return outbox._one(event_id, SENT).values(**values)
+    return outbox._update(event_id, SENT).values(**values)
 
 
 addressed_at_the_start_only = bug(

@@ -219,7 +219,7 @@ _open_member = KafkaBroker.open_member  # the right one
 
 def _member_of(self: KafkaBroker, topics: Iterable[str], group: str) -> Member:
     """Make a member of a group of another name."""
-    member = _open_member(KafkaBroker(self._ground, group), topics)
+    member = _open_member(KafkaBroker(self._config, group), topics)
     member._group = self._group  # its deliveries are still those of its service
     return member
 

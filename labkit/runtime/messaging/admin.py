@@ -9,15 +9,15 @@ from labkit.runtime.messaging.reading import LostQuery, Reading
 
 
 class AskAround(Message):
-    """Asks a service whether everybody answers whom it calls."""
+    """The question whether every service answers that this one calls."""
 
 
 class Edge(Message):
     """A call from one service to another, tried just now.
 
     Attributes:
-        callee: who was asked.
-        error: why there was no answer; empty where there was one.
+        callee: the service that was asked.
+        error: why there was no answer; empty if there was one.
     """
 
     callee: str
@@ -35,18 +35,18 @@ class AdminService(Protocol):
         """Find those that it lacks behind all that it has begun, and say how far it has read."""
         ...
 
-    async def retry(self, thing: StuckItem) -> Result[None]:
-        """Try something that waits or was given up again, now."""
+    async def retry(self, item: StuckItem) -> Result[None]:
+        """Try an item that waits, or was given up, again now."""
         ...
 
-    async def give_up(self, thing: StuckItem) -> Result[None]:
-        """Try something that waits no more: it becomes a dead letter, with its cause."""
+    async def give_up(self, item: StuckItem) -> Result[None]:
+        """Stop trying an item that waits: it becomes a dead letter, with its cause."""
         ...
 
-    async def take_back(self, thing: StuckItem) -> Result[None]:
-        """Have a dead letter tried again by itself, as if it had come now."""
+    async def take_back(self, item: StuckItem) -> Result[None]:
+        """Let the service try a dead letter again by itself, as if it had come now."""
         ...
 
     async def ask_around(self, query: AskAround) -> tuple[Edge, ...]:
-        """Ask everybody whom this service calls something that changes nothing."""
+        """Ask every service that this one calls a question that changes nothing."""
         ...

@@ -1,15 +1,15 @@
 """The inbox: every event is handled once, however often and in whatever order it comes.
 
-The inbox row is written in the transaction of the event's handler. A record that raises is rolled
-back and stored as waiting; it is tried again on a growing delay, and after a limit it is dead:
-seen by people, told to the dead-letter topic, and driven by hand.
+The inbox row is written in the transaction of the event's handler. If the handler raises, that is
+rolled back and the event stored as waiting. It is tried again after growing delays, and after a
+limit it is dead: sent to the dead-letter topic, and driven by hand alone.
 """
 
 import hashlib
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, Executable, select, update
 
 from labkit.results import Message
 from labkit.runtime.backoff import Backoff
@@ -22,31 +22,31 @@ from labkit.runtime.steps import Event, Step, step
 _BATCH = 100
 _BY_HAND = "given up by hand"
 _IDENTITY = select(inbox.c.event_id, inbox.c.topic, inbox.c.tag, inbox.c.msg_key, inbox.c.body_hash)
-#: A cause in a message: of whatever length it was, it is short from here on.
+#: A cause in a message: whatever its length was, it is short from here on.
 _Cause = Annotated[str, AfterValidator(shorten)]
 
 
 @statement
-def _kept(group: str, event_id: int) -> Any:
+def _kept(group: str, event_id: int) -> Executable:
     return select(inbox).where(inbox.c.group_name == group, inbox.c.event_id == event_id)
 
 
 @statement
-def _undone(event_id: int) -> Any:
+def _undone(event_id: int) -> Executable:
     return select(inbox).where(inbox.c.event_id == event_id, inbox.c.status != DONE)
 
 
 @statement
-def _due(now_ms: int) -> Any:
+def _due(now_ms: int) -> Executable:
     due = (inbox.c.status == WAITING) & (inbox.c.next_try <= now_ms)
     return select(inbox).where(due).order_by(inbox.c.next_try).limit(_BATCH)
 
 
 class Delivery(Message):
-    """One event as the broker handed it to one consumer group.
+    """One event as the broker delivered it to one consumer group.
 
     Attributes:
-        tries: that its row had when it was read; None where it comes from the broker.
+        tries: of its row, when that was read; None where it comes from the broker.
     """
 
     group: str
@@ -77,7 +77,7 @@ class MissingQuery(Message):
     """The audit's question: which of these messages does a group not have?
 
     Attributes:
-        group: which is asked.
+        group: the group that is asked.
         fingerprints: event id → `fingerprint` of the message that was sent under it.
     """
 
@@ -90,7 +90,7 @@ class Missing(Message):
 
     Attributes:
         lost: ids that the group has no row for: it never had them, or has not read them yet.
-        foreign: ids under which it has another message: somebody made an id that was in use.
+        foreign: ids under which it has another message: an id was made twice.
     """
 
     lost: tuple[int, ...] = ()
@@ -135,7 +135,7 @@ def guarded(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None
 def retried(
     handler: Step[Any, None], event_type: type[Event], *, by_hand: bool = False
 ) -> Step[Any, None]:
-    """The same for a row that waits; a dead one is driven by hand alone."""
+    """Put the inbox around the handler of a row that waits, or by hand also of a dead one."""
     statuses = (WAITING, DEAD) if by_hand else (WAITING,)
 
     def handle(tx: Transaction, delivery: Delivery) -> None:
@@ -151,11 +151,11 @@ def retried(
 def keep_failure(tx: Transaction, failure: Failure) -> None:
     """Keep a delivery that raised, in a transaction of its own, with its cause and next try.
 
-    The row keeps the message that came first: another one under its id is told as a dead letter,
-    and neither touches the row nor burns its tries. Instances that try a row at the same time burn
-    one try together.
+    The row keeps the message that came first: another one under its id becomes a dead letter, and
+    neither touches the row nor burns its tries. Instances that try a row at the same time burn one
+    try together.
     """
-    settings, delivery = tx.settings, failure.delivery
+    delivery = failure.delivery
     tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
     row = tx.run(_kept(delivery.group, delivery.event_id)).single()
     if not _is_same(row, delivery):
@@ -165,27 +165,34 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
         error = given_up(failure.error) if by_hand else failure.error
         tx.execute(update(inbox).where(_row(delivery)).values(last_error=error))
     elif row.status == WAITING and delivery.tries in (None, row.tries):  # else another instance
-        tries = row.tries + (not failure.held)
-        dead = tries >= settings.retry_limit and not failure.held
-        backoff = Backoff.doubling(settings.retry_first, settings.retry_max, jitter=0.5)
-        next_try = tx.wall_ms + backoff.delay_ms(max(tries - 1, 0))
-        values = {"tries": tries, "next_try": next_try, "last_error": failure.error}
-        status = DEAD if dead else WAITING
-        waits = _row(delivery) & (inbox.c.status == WAITING)
-        kept = tx.execute(update(inbox).where(waits).values(**values, status=status)).rowcount
-        if dead and kept:
-            tx.emit(dead_letter(failure))
+        _count_try(tx, failure, row.tries + (not failure.held))
+
+
+def _count_try(tx: Transaction, failure: Failure, tries: int) -> None:
+    """Note how often a row was tried, and when it is tried next; after the last try it is dead."""
+    settings = tx.settings
+    dead = tries >= settings.retry_limit and not failure.held
+    backoff = Backoff.doubling(settings.retry_first, settings.retry_max, jitter=0.5)
+    values = {
+        "tries": tries,
+        "next_try": tx.wall_ms + backoff.delay_ms(max(tries - 1, 0)),
+        "last_error": failure.error,
+        "status": DEAD if dead else WAITING,
+    }
+    waits = _row(failure.delivery) & (inbox.c.status == WAITING)
+    if tx.execute(update(inbox).where(waits).values(values)).rowcount and dead:
+        tx.emit(dead_letter(failure))
 
 
 @step(reads=True)
 def find_due(tx: Transaction, _command: None) -> list[Delivery]:
-    """Waiting rows whose time has come, the most overdue first, so that none starves."""
+    """Find waiting rows whose time has come, the most overdue first, so that none starves."""
     return [delivery_of(row) for row in tx.run(_due(tx.wall_ms)).rows]
 
 
 @step(reads=True)
 def find_delivery(tx: Transaction, event_id: int) -> Delivery | None:
-    """The kept delivery of one event that is not done, for driving it by hand."""
+    """Find the kept delivery of one event that is not done, for driving it by hand."""
     row = tx.first(_undone(event_id))
     return delivery_of(row) if row else None
 
@@ -194,8 +201,8 @@ def find_delivery(tx: Transaction, event_id: int) -> Delivery | None:
 def find_missing(tx: Transaction, query: MissingQuery) -> Missing:
     """Find the events that a group has no row for, in any state, or a row of another message."""
     wanted = query.fingerprints
-    known = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(wanted)
-    kept = {row.event_id: _fingerprint_of(row) for row in tx.execute(_IDENTITY.where(known))}
+    present = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(wanted)
+    kept = {row.event_id: _fingerprint_of(row) for row in tx.execute(_IDENTITY.where(present))}
     return Missing(
         lost=tuple(event_id for event_id in wanted if event_id not in kept),
         foreign=tuple(event_id for event_id, has in kept.items() if has != wanted[event_id]),
@@ -203,7 +210,7 @@ def find_missing(tx: Transaction, query: MissingQuery) -> Missing:
 
 
 def fingerprint(topic: str, tag: str, key: str, body: str) -> str:
-    """Return what two messages have in common only if they say the same."""
+    """Return a hash that two messages have in common only if they say the same."""
     return _fingerprint(topic, tag, key, _hash(body))
 
 
@@ -234,8 +241,8 @@ def _values(tx: Transaction, delivery: Delivery) -> dict[str, Any]:
 
 def _is_same(row: Any, delivery: Delivery) -> bool:
     """Return True if a row is of this message, and not of another one under its id."""
-    told = fingerprint(delivery.topic, delivery.tag, delivery.key, delivery.body)
-    return _fingerprint_of(row) == told
+    delivered = fingerprint(delivery.topic, delivery.tag, delivery.key, delivery.body)
+    return _fingerprint_of(row) == delivered
 
 
 def _fingerprint_of(row: Any) -> str:
@@ -251,13 +258,13 @@ def _hash(text: str) -> str:
 
 
 def given_up(cause: str | None) -> str:
-    """The cause of what a person gives up: that, and what had stood against it."""
+    """Return the cause of an item that a person gives up, with the cause that it had before."""
     cause = (cause or "").removeprefix(f"{_BY_HAND}: ")
     return f"{_BY_HAND}: {cause}" if cause not in ("", _BY_HAND) else _BY_HAND
 
 
 def dead_letter(failure: Failure) -> DeadLetter:
-    """What tells of a delivery that is given up."""
+    """Return the event that reports a delivery which is given up."""
     kept = failure.delivery
     return DeadLetter(
         order_id=int(kept.key) if kept.key.isdecimal() else 0,
@@ -269,12 +276,12 @@ def dead_letter(failure: Failure) -> DeadLetter:
     )
 
 
-def _row(delivery: Delivery) -> Any:
+def _row(delivery: Delivery) -> ColumnElement[bool]:
     return (inbox.c.group_name == delivery.group) & (inbox.c.event_id == delivery.event_id)
 
 
 def delivery_of(row: Any) -> Delivery:
-    """A kept row as the broker had handed it out."""
+    """Return a kept row in the form in which the broker had delivered it."""
     return Delivery(
         group=row.group_name,
         event_id=row.event_id,

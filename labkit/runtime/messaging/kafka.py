@@ -1,7 +1,7 @@
-"""The message queue: everything that is said to Kafka, or to a broker that speaks its protocol.
+"""The message queue: the adapter of the broker's ports on Kafka, or what speaks its protocol.
 
 Nothing in the lab rests on the broker's durability: producers keep their rows until the
-subscribers have theirs. It is asked for all that it can give all the same, because what it loses
+subscribers have theirs. The clients ask for all of it all the same, because what the broker loses
 comes late.
 """
 
@@ -32,26 +32,26 @@ _RECOVER = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500, "reques
 
 
 @dataclass(frozen=True)
-class Ground:
-    """What a broker can do, and where this lab's part of it is.
+class BrokerConfig:
+    """The properties of a broker, and this lab's part of it.
 
     Attributes:
         address: `host:port`, or several with commas.
         prefix: put before every topic and group, so that labs can share a broker.
-        keeps: whether it has a disk. One that has none forgets its producers with its memory: the
-            idempotence of the client would refuse every send from then on, so it is off.
+        durable: whether it has a disk. A broker without one forgets its producers with its memory:
+            the idempotence of the client would refuse every send from then on, so it is off.
         partitions: of each topic; events of one order are in one of them.
         session: seconds of silence after which a consumer has left its group.
     """
 
     address: str
     prefix: str
-    keeps: bool
+    durable: bool
     partitions: int
     session: float
 
     def topics(self, group: str, topics: Iterable[str]) -> list[str]:
-        """The names of topics as the broker has them; each group has dead letters of its own."""
+        """Return the broker's names of topics; each group has dead letters of its own."""
         return [
             self.prefix + (f"{topic}.{group}" if topic == DeadLetter.topic else topic)
             for topic in topics
@@ -59,7 +59,7 @@ class Ground:
 
     @property
     def common(self) -> dict[str, Any]:
-        """What every client is told."""
+        """Return the settings that all clients share."""
         return {"bootstrap_servers": self.address.split(","), **_RECOVER}
 
 
@@ -67,12 +67,12 @@ class KafkaBroker:
     """The port `Broker`, on Kafka.
 
     Args:
-        ground: which broker.
+        config: which broker.
         group: the consumer group, which bears the service's name.
     """
 
-    def __init__(self, ground: Ground, group: str) -> None:
-        self._ground = ground
+    def __init__(self, config: BrokerConfig, group: str) -> None:
+        self._config = config
         self._group = group
         self._lost_groups = 0  # that admit no member any more
 
@@ -100,32 +100,32 @@ class KafkaBroker:
         """Make a producer that waits for all replicas; blocks."""
         client = make_client(
             KafkaProducer,
-            **self._ground.common,
+            **self._config.common,
             acks="all",
-            enable_idempotence=self._ground.keeps,
+            enable_idempotence=self._config.durable,
             linger_ms=2,
             max_block_ms=2000,
             delivery_timeout_ms=4000,
         )
-        return Producer(client, lambda topic: self._ground.topics(self._group, [topic])[0])
+        return Producer(client, lambda topic: self._config.topics(self._group, [topic])[0])
 
     def open_member(self, topics: Iterable[str]) -> Member:
         """Make a member of the group that commits offsets only when it is told to; blocks."""
-        session_ms = int(self._ground.session * 1000)
+        session_ms = int(self._config.session * 1000)
         suffix = f".{self._lost_groups}" if self._lost_groups else ""
         client = make_client(
             KafkaConsumer,
-            **self._ground.common,
-            group_id=self._ground.prefix + self._group + suffix,
+            **self._config.common,
+            group_id=self._config.prefix + self._group + suffix,
             client_id=f"{self._group}-{os.getpid()}",
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_poll_records=200,
-            fetch_max_wait_ms=_WAIT_MS if self._ground.keeps else _EMBEDDED_WAIT_MS,
+            fetch_max_wait_ms=_WAIT_MS if self._config.durable else _EMBEDDED_WAIT_MS,
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=session_ms // 3,
         )
         membership = Membership()
-        client.subscribe(self._ground.topics(self._group, topics), listener=membership)
-        patience = math.inf if self._ground.keeps else _PATIENCE + 2 * self._ground.session
-        return Member(client, self._group, self._ground.prefix, membership, patience)
+        client.subscribe(self._config.topics(self._group, topics), listener=membership)
+        patience = math.inf if self._config.durable else _PATIENCE + 2 * self._config.session
+        return Member(client, self._group, self._config.prefix, membership, patience)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, case, select, update
+from sqlalchemy import Executable, Row, Update, case, select, update
 
 from labkit.results import Message
 from labkit.runtime.backoff import Backoff
@@ -48,26 +48,26 @@ _LACKED = outbox.c.last_error.endswith(_MISSING)
 
 
 @statement
-def _due(now_ms: int) -> Any:
+def _due(now_ms: int) -> Executable:
     open_still = (outbox.c.status == UNSENT) | (outbox.c.status == SENT)
     return select(outbox.c.event_id).where(open_still, outbox.c.next_try <= now_ms).limit(1)
 
 
 @statement
-def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int, random_ms: int) -> Any:
+def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int, random_ms: int) -> Executable:
     error = case((_LACKED, outbox.c.last_error), else_=None)
     values = {"status": SENT, "sent_time": now, "last_error": error}
     delay = _AUDITS.in_sql(outbox.c.tries, delay_ms, random_ms)
-    return _one(event_id, UNSENT).values(**values, next_try=now_ms + delay)
+    return _update(event_id, UNSENT).values(**values, next_try=now_ms + delay)
 
 
 @statement
-def _settled(event_id: int, audited: str, now: datetime) -> Any:
-    asked_all = _one(event_id, SENT).where(outbox.c.groups == audited)
+def _settled(event_id: int, audited: str, now: datetime) -> Executable:
+    asked_all = _update(event_id, SENT).where(outbox.c.groups == audited)
     return asked_all.values(status=SETTLED, settled_time=now, last_error=None)
 
 
-def _one(event_id: int, old: int) -> Any:
+def _update(event_id: int, old: int) -> Update:
     return update(outbox).where(outbox.c.event_id == event_id, outbox.c.status == old)
 
 

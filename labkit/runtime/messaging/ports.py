@@ -111,5 +111,5 @@ class StepRunner(Protocol):
         ...
 
     def ask(self, step: Step[Any, A], command: Any, *, bounded: bool = True) -> Awaitable[A]:
-        """Have a step run and committed; the same without a limit where it is not bounded."""
+        """Queue a step to be run and committed; without a limit if it is not bounded."""
         ...

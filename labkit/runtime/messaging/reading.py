@@ -24,10 +24,10 @@ class LostQuery(MissingQuery):
 
 
 class Reading(Message):
-    """What a group lacks, and how far the instance that was asked has read.
+    """The answer to a `LostQuery`: the events that are missing, and how far the instance has read.
 
     Attributes:
-        missing: what it lacks, after all that waited for its database before the question.
+        missing: what the group lacks, after all that waited for its database before the question.
         behind_s: event id → how long ago the instance had read all that the broker held then in
             the partition of that event.
     """

@@ -1,4 +1,4 @@
-"""The topics of a lab: made at its start and where a broker forgot them, removed at a reset."""
+"""The topics of a lab: created at its start and where a broker forgot them, removed at a reset."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -7,7 +7,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError
 
-from labkit.runtime.messaging.kafka import Ground
+from labkit.runtime.messaging.kafka import BrokerConfig
 from labkit.runtime.messaging.kafka_clients import make_client
 
 _TIMEOUT_MS = 5000
@@ -18,48 +18,48 @@ _RETENTION_MS = 7 * 24 * 3600 * 1000
 _ONE_COPY, _AS_THE_BROKER_SAYS = 1, -1
 
 
-def make(ground: Ground, names: Iterable[str]) -> None:
-    """Make topics that are not there.
+def make(config: BrokerConfig, names: Iterable[str]) -> None:
+    """Create the topics that are missing.
 
     Args:
-        ground: of which broker.
+        config: the broker.
         names: as the broker has them.
 
     Raises:
         KafkaError: the broker is away, or refuses.
     """
     options = {
-        "num_partitions": ground.partitions,
-        "replication_factor": _AS_THE_BROKER_SAYS if ground.keeps else _ONE_COPY,
+        "num_partitions": config.partitions,
+        "replication_factor": _AS_THE_BROKER_SAYS if config.durable else _ONE_COPY,
         "configs": {"retention.ms": str(_RETENTION_MS)},
     }
-    with _admin(ground) as admin:
+    with _admin(config) as admin:
         for name in names:
             with suppress(TopicAlreadyExistsError):
                 admin.create_topics({name: options}, timeout_ms=_TIMEOUT_MS)
 
 
-def remove(ground: Ground, names: Iterable[str]) -> None:
+def remove(config: BrokerConfig, names: Iterable[str]) -> None:
     """Remove topics; a broker that is away, or does not let us, keeps them."""
-    with suppress(KafkaError), _admin(ground) as admin:
+    with suppress(KafkaError), _admin(config) as admin:
         for name in names:
             with suppress(UnknownTopicOrPartitionError):
                 admin.delete_topics([name], timeout_ms=_TIMEOUT_MS)
 
 
-def shortest_session(ground: Ground) -> float | None:
-    """Seconds: the shortest session that a broker grants a consumer; None where it does not say."""
-    with suppress(KafkaError, LookupError), _admin(ground) as admin:
-        one = str(admin.describe_cluster()["brokers"][0]["broker_id"])
-        asked = ConfigResource(ConfigResourceType.BROKER, one, configs={_SHORTEST: None})
-        told = admin.describe_configs([asked], config_filter="All")["broker"][one]
-        return int(told[_SHORTEST]["value"]) / 1000
+def shortest_session(config: BrokerConfig) -> float | None:
+    """Return the shortest session in seconds that a broker grants; None if it does not say."""
+    with suppress(KafkaError, LookupError), _admin(config) as admin:
+        broker_id = str(admin.describe_cluster()["brokers"][0]["broker_id"])
+        query = ConfigResource(ConfigResourceType.BROKER, broker_id, configs={_SHORTEST: None})
+        configs = admin.describe_configs([query], config_filter="All")["broker"][broker_id]
+        return int(configs[_SHORTEST]["value"]) / 1000
     return None
 
 
 @contextmanager
-def _admin(ground: Ground) -> Iterator[KafkaAdminClient]:
-    admin = make_client(KafkaAdminClient, **ground.common, bootstrap_timeout_ms=_BOOTSTRAP_MS)
+def _admin(config: BrokerConfig) -> Iterator[KafkaAdminClient]:
+    admin = make_client(KafkaAdminClient, **config.common, bootstrap_timeout_ms=_BOOTSTRAP_MS)
     try:
         yield admin
     finally:

@@ -3,7 +3,7 @@
 from labkit.home import Home
 from labkit.runtime.messaging import topics
 from labkit.runtime.messaging.inbox import DeadLetter
-from labkit.runtime.messaging.kafka import Ground, KafkaBroker
+from labkit.runtime.messaging.kafka import BrokerConfig, KafkaBroker
 from labkit.shop.wiring import GROUPS, SERVICES
 
 
@@ -11,14 +11,14 @@ class BrokerUnusable(Exception):
     """The broker would turn the services away; the message says what to do."""
 
 
-def ground_of(home: Home) -> Ground:
+def broker_config_of(home: Home) -> BrokerConfig:
     """Return the broker of a lab, as its state file names it."""
     state = home.state()
     settings = home.settings()
-    return Ground(
+    return BrokerConfig(
         address=state["endpoints"]["broker"],
         prefix=state["topic_prefix"],
-        keeps=bool(settings.broker),
+        durable=bool(settings.broker),
         partitions=settings.partitions,
         session=settings.group_session,
     )
@@ -34,19 +34,19 @@ def prefix_of(home: Home, generation: int) -> str:
 
 def broker_of(home: Home, service: str) -> KafkaBroker:
     """Return the broker as one service sees it."""
-    return KafkaBroker(ground_of(home), service)
+    return KafkaBroker(broker_config_of(home), service)
 
 
-def topics_of(ground: Ground) -> list[str]:
+def topics_of(config: BrokerConfig) -> list[str]:
     """Return all topics of a lab, by the names that the broker has."""
     shared = [topic for topic in GROUPS if topic != DeadLetter.topic]
     own = [
         name
         for service in SERVICES.values()
         if service.handlers
-        for name in ground.topics(service.name, [DeadLetter.topic])
+        for name in config.topics(service.name, [DeadLetter.topic])
     ]
-    return [*ground.topics("", shared), *own]
+    return [*config.topics("", shared), *own]
 
 
 def make_topics(home: Home) -> None:
@@ -56,18 +56,18 @@ def make_topics(home: Home) -> None:
         BrokerUnusable: consumers cannot join a group there with the session of the settings.
         KafkaError: the broker is away, or refuses.
     """
-    ground = ground_of(home)
-    least = topics.shortest_session(ground) if ground.keeps else None
-    if least and ground.session < least:
+    config = broker_config_of(home)
+    least = topics.shortest_session(config) if config.durable else None
+    if least and config.session < least:
         raise BrokerUnusable(
-            f"Kafka at {ground.address} lets no consumer in whose session is shorter than "
+            f"Kafka at {config.address} lets no consumer in whose session is shorter than "
             f"{least:g} s: set LABKIT_GROUP_SESSION={least:g}, "
             "or group.min.session.timeout.ms at the broker"
         )
-    topics.make(ground, topics_of(ground))
+    topics.make(config, topics_of(config))
 
 
 def remove_topics(home: Home) -> None:
     """Remove all topics of the wiring, with what they hold."""
-    ground = ground_of(home)
-    topics.remove(ground, topics_of(ground))
+    config = broker_config_of(home)
+    topics.remove(config, topics_of(config))

@@ -27,7 +27,7 @@ from labkit.runtime.messaging import inbox, outbox
 from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import BodyChanged, Delivery, Failure, Missing, MissingQuery
-from labkit.runtime.messaging.kafka import Ground, KafkaBroker
+from labkit.runtime.messaging.kafka import BrokerConfig, KafkaBroker
 from labkit.runtime.messaging.ports import Consumer, Polled
 from labkit.runtime.registry.ids import NothingReserved
 from labkit.runtime.steps import Step, step
@@ -319,7 +319,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
     )
     database = Database(url, context)
     handlers = {"order_cancel": (OrderCancelled, give_one)}
-    broker = KafkaBroker(Ground("127.0.0.1:1", "", keeps=False, partitions=4, session=3), "goods")
+    config = BrokerConfig("127.0.0.1:1", "", durable=False, partitions=4, session=3)
+    broker = KafkaBroker(config, "goods")
     yield EventConsumer("goods", handlers, broker, database, failpoints), store, database
     database.close()
     store.engine.dispose()
