@@ -1,7 +1,11 @@
-"""One embedded lab a test file, started afresh for each test; after each: settled and checked."""
+"""An embedded lab, started afresh for each test; after each it must settle and be whole.
+
+A file whose tests are marked slow may wreck its lab and has one of its own. All others share one
+in each process of the test run: a lab takes longer to come up than most tests take.
+"""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,14 +19,42 @@ from tests.support.history import History
 from tests.support.storyline import Teller, quick_lab
 
 
-@pytest.fixture(scope="module")
-def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab of its own for each test file; not traced, as outside of notebooks."""
+@contextmanager
+def untraced_lab(home: Path) -> Iterator[Lab]:
+    """Run a lab for a block; not traced, as outside of notebooks."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("LABKIT_TRACING", "off")
-        lab = Lab.up(tmp_path_factory.mktemp("lab") / "home")
-    yield lab
-    lab.down()
+        lab = Lab.up(home)
+    try:
+        yield lab
+    finally:
+        lab.down()
+
+
+@pytest.fixture(scope="session")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The lab of all files that leave it whole."""
+    with untraced_lab(tmp_path_factory.mktemp("shared") / "home") as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def shared_quick_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The same with short times, in which an outage heals in a second."""
+    with quick_lab(tmp_path_factory.mktemp("shared-quick") / "home") as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def running_lab(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    """The lab of a test file, whatever the tests before did to it."""
+    if request.node.get_closest_marker("slow"):
+        with untraced_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
+            yield lab
+    else:
+        yield request.getfixturevalue("shared_lab")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Steps that come too late, lose a race, or whose answer is lost: nothing is taken or minted."""
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +14,7 @@ from labkit.shop.messages import DeductBalance, DeductStock, UseCoupon
 from labkit.shop.wiring import SERVICES
 from tests.support.comparison import CANCELLED
 from tests.support.history import Answered, History
-from tests.support.storyline import placed, quick_lab
+from tests.support.storyline import placed
 from tests.support.waiting import until
 
 LATE = {"goods": "deduct_stock", "coupon": "use_coupon", "user": "deduct_balance"}
@@ -29,9 +28,8 @@ RACES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module")
-def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
-        yield lab
+def running_lab(shared_quick_lab: Lab) -> Lab:
+    return shared_quick_lab
 
 
 def outcome(history: History, service: str, order_id: int | None) -> str | None:

@@ -12,7 +12,7 @@ from labkit.ops.reader import Reader
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import SERVICES
 from tests.support.history import History
-from tests.support.storyline import placed, quick_lab
+from tests.support.storyline import placed
 from tests.support.waiting import until
 
 HANDLERS = {
@@ -28,9 +28,8 @@ GOOD = b'{"order_id": 5}'
 
 
 @pytest.fixture(scope="module")
-def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
-        yield lab
+def running_lab(shared_quick_lab: Lab) -> Lab:
+    return shared_quick_lab
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.ids import made_at_ms
 from tests.support.history import Answered, History
-from tests.support.storyline import placed, quick_lab
+from tests.support.storyline import placed
 from tests.support.waiting import until
 
 ALL = {"coupon": True, "money_paid": 7_00, "goods_number": 2}
@@ -22,9 +22,8 @@ CONFIRM = "order.confirm_pre_order.before_commit"
 
 
 @pytest.fixture(scope="module")
-def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    with quick_lab(tmp_path_factory.mktemp("lab") / "home") as lab:
-        yield lab
+def running_lab(shared_quick_lab: Lab) -> Lab:
+    return shared_quick_lab
 
 
 def find(lab: Lab, answered: Answered) -> httpx.Response:
