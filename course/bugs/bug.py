@@ -22,7 +22,7 @@ class Bug:
         name: what `python -m course.bugs` calls it.
         thought: what the programmer thought, in a sentence.
         found_by: cells of the crash matrix, as `labkit matrix --cell` takes them, or stories of
-            `stories.py`: any of them must find it.
+            `course.bugs.stories`: any of them must find it.
         breaks: words that what finds it must say: it is found for this and for nothing else.
         mirrors: the number of the flaw of the public Java shop that it is like, if any.
         action: what the failpoints of the cells are armed with.

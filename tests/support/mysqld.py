@@ -64,10 +64,13 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=(self._folder / "log").open("ab"),
         )
+        self._watchdog = _die_with_us(self._process.pid)
         until(self._answers, "MariaDB answers")
 
     def kill(self) -> None:
         """Kill −9: nothing is flushed that was not."""
+        self._watchdog.kill()
+        self._watchdog.communicate()
         self._process.kill()
         self._process.wait()
 
@@ -109,6 +112,19 @@ class Server:
             return False
         finally:
             engine.dispose()
+
+
+def _die_with_us(pid: int) -> "subprocess.Popen[bytes]":
+    """Have a process killed when this one is gone, however it goes.
+
+    In a session of its own, the watchdog outlives a signal to all that this process has started.
+    """
+    return subprocess.Popen(
+        ["sh", "-c", f"read -r _; kill -9 {pid}"],
+        stdin=subprocess.PIPE,  # which is at its end as soon as this process is
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 @contextmanager
