@@ -32,6 +32,7 @@ from labkit.shop.codes import Code
 from labkit.shop.order.contract import OrderService
 from labkit.stack.setup.backends import Stack
 from labkit.stack.supervisor import launch
+from labkit.waiting import poll_until
 
 CONFIRM = "order.confirm_pre_order.before_commit"
 _TAKEN = {"goods": "deduct_stock", "coupon": "use_coupon", "user": "deduct_balance"}
@@ -85,12 +86,14 @@ def _give_back(order_id: int, reader: Reader) -> float:
         )
         for service, name in _TAKEN.items()
     }
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while undone:
-        undone = {name: query for name, query in undone.items() if not reader.query(name, query)}
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"order {order_id}: not given back by {', '.join(undone)}")
-        time.sleep(0.001)
+
+    def all_undone() -> bool:
+        for name in [name for name, query in undone.items() if reader.query(name, query)]:
+            del undone[name]
+        return not undone
+
+    if not poll_until(all_undone, _PATIENCE_SECONDS, poll=0.001):
+        raise RuntimeError(f"order {order_id}: not given back by {', '.join(undone)}")
     back = wall_ms()
     told_at = select(outbox.c.add_time).where(outbox.c.msg_key == str(order_id))
     (cancelled,) = reader.query("order", told_at)

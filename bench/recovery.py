@@ -19,6 +19,7 @@ from labkit.runtime.db.operations import UNDONE
 from labkit.runtime.db.tables import operation
 from labkit.shop.states import OrderStatus
 from labkit.shop.tables import order
+from labkit.waiting import poll_until
 
 T = TypeVar("T")
 
@@ -181,9 +182,7 @@ def until(condition: Callable[[], T | None], complaint: str) -> T:
     Raises:
         RuntimeError: it did not come true in a minute; the complaint.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{complaint} within {_PATIENCE_SECONDS:.0f} s")
-        time.sleep(_POLL_SECONDS)
+    value = poll_until(condition, _PATIENCE_SECONDS, _POLL_SECONDS)
+    if not value:
+        raise RuntimeError(f"{complaint} within {_PATIENCE_SECONDS:.0f} s")
     return value

@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +25,7 @@ from labkit.shop.codes import Code
 from labkit.shop.order import steps
 from labkit.stack import __main__ as program
 from labkit.stack.supervisor import launch, spawn
+from labkit.waiting import poll_until
 
 _UP_SECONDS = 20
 
@@ -82,11 +82,8 @@ def unsafe_ground(folder: Path) -> Iterator[Ground | None]:
 
 
 def _await_up(home: Home) -> None:
-    deadline = time.monotonic() + _UP_SECONDS
-    while home.state().get("phase") != "up":
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the lab without safety did not come up: see {home.logs}")
-        time.sleep(0.02)
+    if not poll_until(lambda: home.state().get("phase") == "up", _UP_SECONDS):
+        raise RuntimeError(f"the lab without safety did not come up: see {home.logs}")
 
 
 if __name__ == "__main__":

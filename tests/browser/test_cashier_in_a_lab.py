@@ -10,9 +10,9 @@ from labkit.lab import Lab
 from labkit.lab.display.answer import Answer
 from labkit.payment_platform.texts import WORDS, yuan
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.browser.conftest import OpenPage
 from tests.support.storyline import quick_lab
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def placed(lab: Lab) -> str:
         answer = lab.order()
         return answer.order_id if answer.result.success else None
 
-    return until(place, "an order is placed", seconds=30)
+    return wait_until(place, "an order is placed", timeout=30)
 
 
 def opened(lab: Lab, order_id: str) -> Answer:
@@ -45,7 +45,7 @@ def opened(lab: Lab, order_id: str) -> Answer:
         answer = lab.create_payment(order_id)
         return answer if answer.cashier_url else None
 
-    return until(create, f"order {order_id} has an open payment", seconds=30)
+    return wait_until(create, f"order {order_id} has an open payment", timeout=30)
 
 
 def pay_status(lab: Lab, order_id: str) -> Any:
@@ -68,7 +68,7 @@ def test_from_order_to_paid(lab: Lab, open_page: OpenPage) -> None:
     expect(page.get_by_role("main")).to_contain_text(payment.pay_id)
     pay.click()
     heading(page, PAID)
-    until(lambda: pay_status(lab, order_id) == 2, "the order is paid")
+    wait_until(lambda: pay_status(lab, order_id) == 2, "the order is paid")
     assert lab.create_payment(order_id).status == 409
 
 
@@ -80,14 +80,14 @@ def test_giving_up_leaves_the_order_open(lab: Lab, open_page: OpenPage) -> None:
     page.get_by_role("button", name=GIVE_UP).click()
     heading(page, CLOSED)
     assert pay_status(lab, order_id) == 0
-    another = until(
+    another = wait_until(
         lambda: new if (new := opened(lab, order_id)).pay_id != payment.pay_id else None,
         "the shop knows that the payment is closed, and opens another",
     )
     page.goto(another.cashier_url)
     page.get_by_role("button", name=PAY).click()
     heading(page, PAID)
-    until(lambda: pay_status(lab, order_id) == 2, "the order is paid")
+    wait_until(lambda: pay_status(lab, order_id) == 2, "the order is paid")
 
 
 def test_the_platform_dies_over_the_payment(lab: Lab, open_page: OpenPage) -> None:
@@ -98,7 +98,7 @@ def test_the_platform_dies_over_the_payment(lab: Lab, open_page: OpenPage) -> No
     lab.faults.arm("platform.pay_trade.after_commit", "crash")
     # a browser that loses its connection may post again by itself, which must do no harm either
     page.get_by_role("button", name=PAY).click(no_wait_after=True)
-    until(lambda: pid(lab) not in (None, before), "the platform died, and is up again")
+    wait_until(lambda: pid(lab) not in (None, before), "the platform died, and is up again")
 
     def looked_again() -> bool:
         try:
@@ -106,9 +106,9 @@ def test_the_platform_dies_over_the_payment(lab: Lab, open_page: OpenPage) -> No
         except Error:  # another navigation came between, or nobody answers yet
             return False
 
-    until(looked_again, "the page is there again")
+    wait_until(looked_again, "the page is there again")
     heading(page, PAID)
-    until(lambda: pay_status(lab, order_id) == 2, "the order is paid")
+    wait_until(lambda: pay_status(lab, order_id) == 2, "the order is paid")
 
 
 def pid(lab: Lab) -> int | None:

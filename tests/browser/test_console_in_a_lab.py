@@ -18,10 +18,10 @@ from labkit.ops.reader import Reader
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import SERVICES
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.browser.conftest import OpenPage
 from tests.support.history import Answered, History
 from tests.support.storyline import placed, quick_lab
-from tests.support.waiting import until
 
 # a client of the broker reads its own schemas in an old way
 pytestmark = [
@@ -91,7 +91,7 @@ def buying(history: History) -> Iterator[Speed]:
 def pass_time(seconds: float) -> None:
     """Measure for so long."""
     end = time.monotonic() + seconds
-    until(lambda: time.monotonic() > end, "the time is over", seconds + 5)
+    wait_until(lambda: time.monotonic() > end, "the time is over", seconds + 5)
 
 
 def victim_of(lab: Lab, history: History, **wanted: object) -> Answered:
@@ -112,7 +112,9 @@ def quiet(history: History) -> Speed:
 def seen(lab: Lab, page: Page, id: str, since: float) -> None:
     """It is in the console; how long after its cause was in a table is printed."""
     with closing(Reader(lab.home)) as reader:
-        until(lambda: any(row["id"] == id for row in in_flight.stuck(reader)), f"{id} is stuck")
+        wait_until(
+            lambda: any(row["id"] == id for row in in_flight.stuck(reader)), f"{id} is stuck"
+        )
     stuck = time.monotonic()
     expect(item(page, id)).to_be_visible()
     now = time.monotonic()
@@ -146,14 +148,14 @@ def test_a_consumer_that_fails_ten_times(lab: Lab, history: History, page: Page)
         began = time.monotonic()
         assert history.cancel(victim.order_id).status_code == 200
         sql = "SELECT event_id FROM trade_mq_consumer_log WHERE msg_key = :key"
-        (row,) = until(
+        (row,) = wait_until(
             lambda: history.tables.rows("goods", sql, key=str(victim.order_id)), "it failed once"
         )
         id = f"goods.{row['event_id']}"
         seen(lab, page, id, began)
         expect(page.locator("#faults")).to_contain_text(RETURN)
         expect(item(page, id)).to_contain_text(f"the failpoint {RETURN} refused")
-        until(
+        wait_until(
             lambda: not [point for point in lab.faults.list() if point["armed"]],
             "it failed ten times",
         )
@@ -171,7 +173,7 @@ def test_given_up_and_taken_back(lab: Lab, history: History, page: Page) -> None
     with lab.faults.armed(RETURN, "refuse", times=99):
         assert history.cancel(victim.order_id).status_code == 200
         with closing(Reader(lab.home)) as reader:
-            (stuck,) = until(lambda: in_flight.stuck(reader), "it is stuck")
+            (stuck,) = wait_until(lambda: in_flight.stuck(reader), "it is stuck")
         press(page, stuck["id"], "Give up")
         dead = page.locator("#dead").locator(f"[id='stuck-{stuck['id']}']")
         expect(dead).to_contain_text("given up by hand")

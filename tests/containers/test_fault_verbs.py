@@ -16,12 +16,12 @@ from labkit.runtime.registry import zookeeper_session
 from labkit.shop.wiring import SERVICES
 from labkit.stack.containers import compose_file
 from labkit.stack.containers.create import Maker
+from labkit.waiting import wait_until
 from tests.containers.conftest import OwnStack
 from tests.support.containers.loading import ALL, cancel
 from tests.support.containers.stacks import Backend
 from tests.support.history import History
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("servers")]
 
@@ -32,7 +32,7 @@ def met(history: History, reach: Reach) -> None:
     def refused() -> bool:
         return history.place(money_paid=1).status in (202, 503) and bool(reach.times)
 
-    until(refused, "the fault is met, and an order is told so", seconds=60)
+    wait_until(refused, "the fault is met, and an order is told so", timeout=60)
 
 
 def missed(history: History, reach: Reach) -> None:
@@ -42,7 +42,7 @@ def missed(history: History, reach: Reach) -> None:
         history.place(money_paid=1)
         return bool(reach.times)
 
-    until(is_rule_there, "the fault is met", seconds=60)
+    wait_until(is_rule_there, "the fault is met", timeout=60)
 
 
 def tried_once(history: History) -> None:
@@ -135,13 +135,13 @@ def test_a_network_of_its_own_is_cut(docker: DockerClient, own_stack: OwnStack) 
     def serves() -> bool:
         return zookeeper_session.serves(host, int(port))
 
-    until(serves, "it serves", seconds=60)
+    wait_until(serves, "it serves", timeout=60)
     networks = server.networks
     server.leave(networks)
     assert not serves()
     for _ in range(2):  # who finds its note may do that again
         server.join(networks)
-    until(serves, "it serves again", seconds=60)
+    wait_until(serves, "it serves again", timeout=60)
     (network,) = server.container.attrs["NetworkSettings"]["Networks"].values()
     assert "zookeeper" in network["Aliases"]
 
@@ -161,7 +161,7 @@ def test_a_tool_says_which_database_is_away(
     placed(history)
     breaks: Callable[[str], AbstractContextManager[Reach]] = getattr(lab.faults, fault)
     with breaks("order" if fault == "database_away" else mysql.name) as reach:
-        until(lambda: reach.times, "a service misses its database", seconds=30)
+        wait_until(lambda: reach.times, "a service misses its database", timeout=30)
         for word in ("stuck", "check", "settle"):
             monkeypatch.setattr(sys, "argv", ["labkit", word, "--home", str(lab.home.folder)])
             with pytest.raises(SystemExit) as error:

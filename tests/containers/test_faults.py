@@ -10,11 +10,11 @@ import pytest
 from bench.ground import Ground
 from bench.recovery import recover
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.support.containers.loading import ALL, cancel, goes_on, load
 from tests.support.containers.stacks import Backend
 from tests.support.history import Answered, History
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -34,13 +34,13 @@ def paused(server: Backend) -> Iterator[None]:
     server.pause()
     began = time.monotonic()
     yield
-    until(lambda: time.monotonic() - began > LONG_SECONDS, "every client has waited in vain")
+    wait_until(lambda: time.monotonic() - began > LONG_SECONDS, "every client has waited in vain")
     server.unpause()
 
 
 def without_mysql(history: History, _mine: Answered) -> None:
     """No order is placed."""
-    until(lambda: history.place().status in (202, 503), "an order is refused", seconds=30)
+    wait_until(lambda: history.place().status in (202, 503), "an order is refused", timeout=30)
 
 
 def without_kafka(history: History, mine: Answered) -> None:
@@ -48,12 +48,14 @@ def without_kafka(history: History, mine: Answered) -> None:
     placed(history)
     cancel(history, mine)
     failed = "SELECT * FROM trade_mq_producer WHERE status = 0 AND last_error IS NOT NULL"
-    until(lambda: history.tables.rows("order", failed), "a message could not be sent", seconds=30)
+    wait_until(
+        lambda: history.tables.rows("order", failed), "a message could not be sent", timeout=30
+    )
 
 
 def without_zookeeper(history: History, _mine: Answered) -> None:
     """Orders are placed as long as there are ids."""
-    until(lambda: "NothingReserved" in history.place().message, "there are no ids", seconds=30)
+    wait_until(lambda: "NothingReserved" in history.place().message, "there are no ids", timeout=30)
 
 
 @pytest.mark.parametrize("gone", [killed, paused])

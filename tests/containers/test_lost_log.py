@@ -7,11 +7,11 @@ from kafka import KafkaConsumer, TopicPartition
 
 from labkit.lab import Lab
 from labkit.stack.setup.topics import broker_config_of
+from labkit.waiting import wait_until
 from tests.support.containers.loading import acknowledged, cancel, goes_on, load
 from tests.support.containers.stacks import Backend
 from tests.support.history import History
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -51,7 +51,7 @@ def test_kafka_loses_the_end_of_its_log(
             kafka.kill()
             kafka.run_beside(CUT, prefix)
             kafka.start()
-            after = until(lambda: ends(lab, "order_cancel"), "Kafka answers")
+            after = wait_until(lambda: ends(lab, "order_cancel"), "Kafka answers")
         still.close()
         goes_on(ordered)
         cancel(history, placed(history, money_paid=1))

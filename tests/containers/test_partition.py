@@ -8,12 +8,12 @@ from sqlalchemy import make_url
 
 from labkit.home import write_whole
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.support.containers.cable import Cable
 from tests.support.containers.loading import ALL, cancel
 from tests.support.containers.stacks import Backend
 from tests.support.history import History
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -28,7 +28,7 @@ def on_a_cable(lab: Lab, service: str, server: Backend) -> Iterator[Cable]:
         schemas.replace(f"{url.port}/{url.database}", f"{cable.port}/{url.database}"),
     )
     lab.faults.kill(service)
-    until(lambda: cable.taken, f"{service} is on the cable")
+    wait_until(lambda: cable.taken, f"{service} is on the cable")
     try:
         yield cable
     finally:
@@ -48,10 +48,10 @@ def test_a_service_is_parted_from_its_database(
         placed(history, **wanted)
         cable.part()
         with history.buying(2, money_paid=1) as answers:
-            until(lambda: history.place(coupon_id=3).status == 503, "a coupon is refused")
+            wait_until(lambda: history.place(coupon_id=3).status == 503, "a coupon is refused")
             cancel(history, mine)
             so_far = len(answers)
-            until(lambda: len(answers) > so_far + 10, "others go on")
+            wait_until(lambda: len(answers) > so_far + 10, "others go on")
             assert cable.held > 0
             assert {answer.status for answer in history.place_all([{"coupon_id": 4}] * 2, 2)} <= {
                 202,

@@ -14,9 +14,9 @@ from labkit.shop.codes import Code
 from labkit.shop.order.pricing import shipping_fee
 from labkit.stack.setup.seeds import first_data
 from labkit.stack.supervisor.service_process import PROCESSES
+from labkit.waiting import wait_until
 from tests.support.containers.shop import READY_SECONDS, Shop, ready, running
 from tests.support.containers.stacks import own_settings
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.timeout(900)
 GOODS, USER = first_data("goods")[0], first_data("users")[0]
@@ -75,7 +75,7 @@ def confirmed(http: httpx.Client, shop: Shop, key: str) -> str:
         said.append(place(http, shop, f"{key}-{refused}"))
         return said[-1]["data"]["order_id"] if said[-1]["success"] else None
 
-    return str(until(done, f"order {key} is confirmed", READY_SECONDS))
+    return str(wait_until(done, f"order {key} is confirmed", READY_SECONDS))
 
 
 def labkit(container: Container, *command: str) -> str:
@@ -114,7 +114,7 @@ def test_an_order_is_placed_and_paid_from_outside(shop: Shop, http: httpx.Client
         answer = http.get(f"{shop.orders}/order/{order}").json()
         return bool(answer["data"]["pay_status"] == PAID)
 
-    until(paid, f"order {order} is paid", READY_SECONDS)
+    wait_until(paid, f"order {order} is paid", READY_SECONDS)
 
 
 def test_a_service_can_do_little(shop: Shop) -> None:

@@ -9,12 +9,12 @@ import httpx
 import pytest
 
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.integration.test_paying import NEVER, NOTICE, is_over, opened, payments
 from tests.support.forged_callbacks import Fields, Forger
 from tests.support.history import History
 from tests.support.payment_client import Opened
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_lies_change_nothing(history: History, forger: Forger, paid: Opened) -> 
 
     true = forger.notice(paid.pay_id)
     assert forger.send(true).text == "success"
-    until(lambda: len(rows(history)[3]) == 1, "it is told")
+    wait_until(lambda: len(rows(history)[3]) == 1, "it is told")
     [first, second] = payments(history)
     assert (first["is_paid"], second["is_paid"]) == (1, 0)
     after = rows(history)[0]
@@ -100,7 +100,7 @@ def test_success_is_said_after_the_commit(
     assert payments(history)[0]["is_paid"] == 0
     for when in ("before_commit", "after_commit"):
         lab.faults.arm(f"pay.take_payment.{when}", "crash")
-        answer = until(
+        answer = wait_until(
             lambda: said if (said := forger.send(true)).status_code == 200 else None,
             "it is told success",
         )
@@ -127,4 +127,4 @@ def test_a_flood_of_lies_does_not_keep_the_truth_away(
     before = payments(history)[0]["is_paid"]
     assert before == 0
     true = forger.notice(paid.pay_id)
-    until(lambda: forger.send(true).text == "success", "the genuine one is heard")
+    wait_until(lambda: forger.send(true).text == "success", "the genuine one is heard")

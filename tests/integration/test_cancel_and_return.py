@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.support.db import Row
 from tests.support.history import Answered, History
-from tests.support.waiting import until
 
 
 def holds_nothing(history: History) -> None:
@@ -140,7 +140,7 @@ def test_the_time_to_pay_runs_by_the_lab_clock(lab: Lab, history: History) -> No
     young = history.place()
     lab.clock.advance(minutes=5)
     history.unpaid_may_expire = True
-    until(lambda: state(history, old) == (2, 0), "the old order is cancelled")
+    wait_until(lambda: state(history, old) == (2, 0), "the old order is cancelled")
     lab.settle()
     assert state(history, young) == (1, 0)
     assert history.cancel(old.order_id).status_code == 409
@@ -153,7 +153,7 @@ def test_a_paid_order_does_not_expire(lab: Lab, history: History, paid: Answered
     unpaid = history.place()
     lab.clock.advance(hours=30)
     history.unpaid_may_expire = True
-    until(lambda: state(history, unpaid) == (2, 0), "the unpaid order is cancelled")
+    wait_until(lambda: state(history, unpaid) == (2, 0), "the unpaid order is cancelled")
     assert state(history, paid) == (1, 2)
 
 

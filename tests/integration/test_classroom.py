@@ -27,8 +27,8 @@ from labkit.ops.invariants import check
 from labkit.ops.reader import Reader
 from labkit.stack.setup import broker_binary
 from labkit.stack.supervisor import launch, ports
+from labkit.waiting import wait_until
 from tests.support.processes import gone, processes
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -161,8 +161,8 @@ def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
             asked.append(lab.order(money_paid=1_00))
             return asked[-1].order_id if asked[-1].status == 200 else None
 
-        orders = [until(place, "an order is placed", seconds=60) for _ in range(number + 1)]
-        until(lambda: lab.cancel(orders[0]).status == 200, "it is cancelled", seconds=60)
+        orders = [wait_until(place, "an order is placed", timeout=60) for _ in range(number + 1)]
+        wait_until(lambda: lab.cancel(orders[0]).status == 200, "it is cancelled", timeout=60)
         lab.settle(timeout=60)
         return {answer.order_id for answer in asked if answer.order_id}
 
@@ -186,7 +186,7 @@ def test_the_end_of_one_lab_is_nobody_elses(classroom: list[Learner], labs: list
     others = [processes(learner.home.folder) for learner in classroom[1:]]
     mine = processes(classroom[0].home.folder)
     os.killpg(mine["supervisor"], signal.SIGKILL)
-    until(lambda: gone(mine), "the lab is gone")
+    wait_until(lambda: gone(mine), "the lab is gone")
     assert all(lab.order().order_id for lab in labs[1:])
     again = classroom[0].run("-c", UP, str(classroom[0].home.folder))
     assert again.wait(60) == 0
@@ -208,7 +208,7 @@ def test_a_reserved_port_is_one_labs_alone() -> None:
             broker_binary.command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as broker,
     ):
-        until(lambda: ports.answers(f"127.0.0.1:{port}"), "the broker listens at its port")
+        wait_until(lambda: ports.answers(f"127.0.0.1:{port}"), "the broker listens at its port")
         assert broker.poll() is None
         broker.kill()
 

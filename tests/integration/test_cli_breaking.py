@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.integration.conftest import assert_whole
 from tests.support.db import ask_status, labkit
 from tests.support.history import History
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -142,7 +142,9 @@ def test_a_dead_event_is_driven_home_while_another_group_lacks_it(
     with lab.faults.killed("coupon"), lab.faults.armed(RECORD, "refuse", times=2):
         assert history.cancel(answered.order_id).status_code == 200
         mine = "SELECT event_id FROM trade_mq_consumer_log WHERE status = 2"
-        (row,) = until(lambda: history.tables.rows("order", mine), "the order service gives it up")
+        (row,) = wait_until(
+            lambda: history.tables.rows("order", mine), "the order service gives it up"
+        )
         lacking = "SELECT * FROM trade_mq_producer WHERE status <> 2"
         assert history.tables.rows("order", lacking)
         assert labkit("retry", f"order.{row['event_id']}", home=home).returncode == 0
@@ -155,7 +157,7 @@ def test_given_up_and_taken_back(lab: Lab, home: Path, history: History) -> None
     answered = history.place(goods_number=3)
     with lab.faults.killed("goods"):
         assert history.cancel(answered.order_id).status_code == 200
-        (letter,) = until(lambda: answer("stuck", home=home), "goods lacks it", seconds=30)
+        (letter,) = wait_until(lambda: answer("stuck", home=home), "goods lacks it", timeout=30)
         assert letter["id"].startswith("order.outbox.")
         assert labkit("give-up", letter["id"], home=home).returncode == 0
         (dead,) = answer("stuck", home=home)
@@ -178,7 +180,7 @@ def test_the_same_from_a_notebook(lab: Lab, history: History) -> None:
     answered = history.place(goods_number=3)
     with lab.faults.armed(RETURN, "refuse", times=99):
         assert history.cancel(answered.order_id).status_code == 200
-        until(lambda: "inbox of goods" in lab.stuck().to_string(), "goods could not handle it")
+        wait_until(lambda: "inbox of goods" in lab.stuck().to_string(), "goods could not handle it")
         (id,) = (item for item in lab.stuck(raw=True)["id"] if item.startswith("goods."))
         with pytest.raises(RuntimeError, match=r"refused; see: lab\.stuck"):
             lab.by_hand.retry(id)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.integration.conftest import assert_whole
 from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.storyline import QUICK, placed
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def pay(home: Path, order_id: int | None, *words: str) -> str:
         done = labkit("pay", str(order_id), *words, home=home)
         return done.stdout if done.returncode == 0 else None
 
-    return until(once, "it is paid", seconds=30)
+    return wait_until(once, "it is paid", timeout=30)
 
 
 def stuck(home: Path) -> list[dict[str, object]]:
@@ -87,8 +87,8 @@ def test_a_refund_that_fails_is_seen_and_driven_by_hand(
     pay(home, order_id)
     lab.settle()
     lab.faults.arm(REFUND, "refuse", times=10**6)
-    until(lambda: history.give_back(order_id).status_code == 200, "it is returned")
-    (item,) = until(lambda: [row for row in stuck(home) if row["cause"]], "the refund failed")
+    wait_until(lambda: history.give_back(order_id).status_code == 200, "it is returned")
+    (item,) = wait_until(lambda: [row for row in stuck(home) if row["cause"]], "the refund failed")
     assert (item["what"], item["order"]) == ("refund not answered", order_id)
     assert REFUND in str(item["cause"])
     settle = labkit("settle", "--timeout", "0.1", home=home)
@@ -107,12 +107,14 @@ def test_a_payment_that_nobody_told_us_of_is_in_flight(
     lab: Lab, home: Path, history: History
 ) -> None:
     """Paid at the platform, the callback lost, the platform not to be asked: listed, driven."""
-    opened = until(lambda: lab.create_payment(placed(history).order_id or 0).pay_id, "a payment")
+    opened = wait_until(
+        lambda: lab.create_payment(placed(history).order_id or 0).pay_id, "a payment"
+    )
     lab.faults.arm(QUERY, "refuse", times=10**6)
     with lab.faults.armed("platform.notify.before_notify", "refuse"):
         order_id = history.tables.rows("order", "SELECT order_id FROM trade_order")[-1]["order_id"]
         pay(home, order_id)
-    (item,) = until(lambda: [row for row in stuck(home) if row["cause"]], "asking failed")
+    (item,) = wait_until(lambda: [row for row in stuck(home) if row["cause"]], "asking failed")
     assert (item["id"], item["order"]) == (f"pay.{opened}", order_id)
     assert item["what"] == "paid at the platform, not known here"
     assert labkit("settle", "--timeout", "0.1", home=home).returncode == 1

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from labkit.cli import COMMANDS
+from labkit.waiting import wait_until
 from tests.support.db import Done, labkit
 from tests.support.storyline import QUICK
-from tests.support.waiting import until
 from tests.support.warm import Run, warm_labkit
 
 pytestmark = pytest.mark.slow
@@ -306,4 +306,4 @@ def test_the_home_is_removed_beneath_its_lab(tmp_path: Path) -> None:
     all_of_them = processes_of(home)
     shutil.rmtree(home, ignore_errors=True)
     (home / "lab.json").unlink(missing_ok=True)
-    until(lambda: not any(map(lives, all_of_them)), "the lab ends", seconds=60)
+    wait_until(lambda: not any(map(lives, all_of_them)), "the lab ends", timeout=60)

@@ -13,7 +13,7 @@ from labkit.runtime.messaging.kafka_consumer import Membership
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.messaging.ports import GroupLost
 from labkit.stack.setup.topics import broker_config_of
-from tests.support.waiting import until
+from labkit.waiting import wait_until
 
 # a client of the broker reads its own schemas in an old way
 pytestmark = pytest.mark.filterwarnings("ignore:.*_text is deprecated:DeprecationWarning")
@@ -34,7 +34,7 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
         def joined() -> bool:
             return not consumer.poll(0.2).deliveries and not membership.joining
 
-        until(joined, "it is in its group", seconds=30)
+        wait_until(joined, "it is in its group", timeout=30)
         join, joins = coordinator._do_join_and_sync_async, []
 
         async def slowly() -> Any:
@@ -45,10 +45,10 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
 
         monkeypatch.setattr(coordinator, "_do_join_and_sync_async", slowly)
         coordinator._assignment_snapshot = {}  # as if there were other partitions than it knew
-        until(lambda: joins or joined(), "it joins again", seconds=30)
+        wait_until(lambda: joins or joined(), "it joins again", timeout=30)
         assert joins == [False]  # for no reason that it remembers
         assert membership.joining
-        until(joined, "it is in its group again", seconds=30)
+        wait_until(joined, "it is in its group again", timeout=30)
 
 
 def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
@@ -59,10 +59,10 @@ def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
         closing(broker.open_member(["paid", topic])) as consumer,
         closing(broker.open_producer()) as producer,
     ):
-        until(lambda: consumer.poll(0.2).assigned, "it joins")
+        wait_until(lambda: consumer.poll(0.2).assigned, "it joins")
         topics.make(config, [config.prefix + topic])
         producer.send(OutboxMessage(event_id=1, topic=topic, tag="", key="1", body="{}")).get(10)
-        (delivery,) = until(lambda: consumer.poll(0.2).deliveries, "it hears", seconds=30)
+        (delivery,) = wait_until(lambda: consumer.poll(0.2).deliveries, "it hears", timeout=30)
     topics.remove(config, [config.prefix + topic])
     assert (delivery.topic, delivery.event_id) == (topic, 1)
 
@@ -92,7 +92,7 @@ def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
                 counts.append(len(heard))
             return bool(counts)
 
-        until(has_read_all, "it has read all", seconds=60)
+        wait_until(has_read_all, "it has read all", timeout=60)
     topics.remove(config, [config.prefix + topic])
     assert counts == [many]
 
@@ -115,11 +115,11 @@ def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.Monke
 
         monkeypatch.setattr(consumer._client._coordinator, "_do_join_and_sync_async", never)
         with pytest.raises(GroupLost, match="the group of wedged lets nobody in"):
-            until(lambda: consumer.poll(0.2).deliveries, "it gives up", seconds=30)
+            wait_until(lambda: consumer.poll(0.2).deliveries, "it gives up", timeout=30)
         monkeypatch.setattr(consumer, "_membership", Membership())
         consumer._membership.joining = False  # so that closing waits for nothing
     broker.change_group()
     with closing(broker.open_member([topic])) as consumer:
-        deliveries = until(lambda: consumer.poll(0.2).deliveries, "it hears", seconds=30)
+        deliveries = wait_until(lambda: consumer.poll(0.2).deliveries, "it hears", timeout=30)
     topics.remove(config, [config.prefix + topic])
     assert [(delivery.group, delivery.event_id) for delivery in deliveries] == [("wedged", 7)]

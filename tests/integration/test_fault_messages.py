@@ -10,10 +10,10 @@ from labkit.faults import NotReached
 from labkit.faults.broker_loss import BrokerLog
 from labkit.lab import Lab
 from labkit.shop.wiring import GROUPS
+from labkit.waiting import wait_until
 from tests.support.breaking import broken, trade
 from tests.support.history import History
 from tests.support.storyline import FAIL, Teller
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def test_what_is_late_goes_when_the_fault_is_over(teller: Teller) -> None:
     with teller.lab.faults.late(CANCEL, 3600) as reach, failing(teller) as history:
         asked = history.place()
         assert asked.refused
-        until(lambda: reach.times, "it is held")
+        wait_until(lambda: reach.times, "it is held")
         assert asked.order_id not in returned(history)
         assert [future["topic"] for future in waiting(teller.lab)] == [CANCEL]
     teller.check()
@@ -84,11 +84,11 @@ def test_poison_is_dead_and_the_others_go_on(teller: Teller, topic: str) -> None
     invariant."""
     history = teller.history
     with teller.lab.faults.poison(topic) as reach:
-        until(lambda: reach.times == len(GROUPS[topic]), "every consumer has it")
+        wait_until(lambda: reach.times == len(GROUPS[topic]), "every consumer has it")
         with failing(teller):
             asked = history.place()
-        until(lambda: asked.order_id in returned(history), "the next message is handled")
-        until(lambda: {status for status, _ in poison(history, topic)} == {2}, "it is dead")
+        wait_until(lambda: asked.order_id in returned(history), "the next message is handled")
+        wait_until(lambda: {status for status, _ in poison(history, topic)} == {2}, "it is dead")
         assert all("ValidationError" in cause for _, cause in poison(history, topic))
         verdicts = teller.lab.check()
         assert set(verdicts[verdicts["held"] != "yes"]["invariant"]) == {"nothing is given up"}

@@ -3,9 +3,9 @@
 import pytest
 
 from labkit.faults import NotReached
+from labkit.waiting import wait_until
 from tests.support.breaking import Fault, broken, trade
 from tests.support.storyline import Teller, placed
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -29,25 +29,27 @@ def test_orders_are_right_whatever_is_cut_or_slow(teller: Teller, faults: list[F
     every answer holds, and each fault was met."""
     with broken(teller, *faults) as reaches:
         trade(teller)
-        until(lambda: all(reach.times for reach in reaches), f"all are met: {faults}")
+        wait_until(lambda: all(reach.times for reach in reaches), f"all are met: {faults}")
 
 
 def test_a_slow_service_takes_longer_and_no_longer_after(teller: Teller) -> None:
     """Two steps of goods an order take the seconds that they are told; nothing stays slow, even
     where the fault would have lasted an hour."""
     with teller.lab.faults.slow("goods", 0.3) as reach:
-        until(lambda: teller.history.place().placed, "it is placed", seconds=60)
+        wait_until(lambda: teller.history.place().placed, "it is placed", timeout=60)
         assert reach.times >= 2
     teller.lab.settle()  # else an audit of messages asks goods
     with pytest.raises(NotReached, match="nobody asked goods"), teller.lab.faults.slow("goods", 1):
         pass
     with teller.lab.faults.slow("coupon", 3600) as reach:  # on a busy machine goods may be too
-        until(
+        wait_until(
             lambda: teller.history.place(coupon_id=290).status == 503 and reach.times,
             "who waits for coupon is told so",
-            seconds=60,
+            timeout=60,
         )
-    until(lambda: teller.history.place(coupon_id=291).placed, "it is as fast as before", seconds=60)
+    wait_until(
+        lambda: teller.history.place(coupon_id=291).placed, "it is as fast as before", timeout=60
+    )
     teller.check()
 
 
@@ -60,7 +62,7 @@ def test_what_is_lost_on_the_way_back_was_done(teller: Teller) -> None:
         (payment,) = history.tables.rows("pay", PAYMENTS, order_id=order_id)
         trades = history.tables.rows("platform", TRADES, **payment)
         assert len(trades) == 1
-    opened = until(
+    opened = wait_until(
         lambda: payment if (payment := history.create(order_id)).open else None, "it opens"
     )
     assert opened.pay_id == payment["pay_id"]

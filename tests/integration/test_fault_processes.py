@@ -11,10 +11,10 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.injection.standing import FaultBook
 from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS, made_at_ms
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.integration.test_takeover import IDS
 from tests.support.breaking import broken, trade
 from tests.support.storyline import FAIL, Teller, placed, quick_lab
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ def test_a_deadline_stored_by_a_wrong_clock_is_late(teller: Teller) -> None:
     with lab.faults.clock_stepped("goods", 3.0), lab.faults.armed(RETURN, "refuse"):
         lab.faults.arm(FAIL, "refuse")
         assert history.place().refused
-        until(lambda: history.tables.rows("goods", DUE), "the message is kept")
+        wait_until(lambda: history.tables.rows("goods", DUE), "the message is kept")
         assert history.tables.rows("goods", DUE)[0]["next_try"] > wall_ms() + 1500
     teller.check()
 

@@ -11,9 +11,9 @@ from labkit.faults import NotReached, Reach
 from labkit.lab import Lab
 from labkit.runtime.db.tables import DEAD
 from labkit.shop.wiring import SERVICES
+from labkit.waiting import wait_until
 from tests.support.history import History
 from tests.support.storyline import placed, quick_lab
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -35,7 +35,7 @@ def met(history: History, reach: Reach, *, says: str = "") -> None:
         answered = history.place(money_paid=1)
         return bool(reach.times) and answered.status == 503 and says in answered.message
 
-    until(refused, f"the fault is met, and an order is told so: {says}", seconds=30)
+    wait_until(refused, f"the fault is met, and an order is told so: {says}", timeout=30)
 
 
 def whole(lab: Lab, history: History) -> None:
@@ -76,7 +76,7 @@ def test_a_database(lab: Lab, history: History, fault: str, service: str) -> Non
         assert cancelled == (200 if service == "goods" else 503)
         met(history, reach)
     if cancelled == 503:
-        until(lambda: history.cancel(mine.order_id).status_code == 200, "it is cancelled")
+        wait_until(lambda: history.cancel(mine.order_id).status_code == 200, "it is cancelled")
     whole(lab, history)
 
 
@@ -89,9 +89,9 @@ def test_a_database_as_an_order_is_paid(lab: Lab, history: History, service: str
             history.pay(mine.order_id)
         else:
             assert history.create(mine.order_id).status in (202, 503)
-        until(lambda: reach.times, f"{service} misses its database")
+        wait_until(lambda: reach.times, f"{service} misses its database")
     if service != "log":
-        until(lambda: history.pay(mine.order_id).open, "it is paid", seconds=30)
+        wait_until(lambda: history.pay(mine.order_id).open, "it is paid", timeout=30)
     whole(lab, history)
 
 
@@ -102,7 +102,7 @@ def test_the_broker_is_away_and_stands_still(lab: Lab, history: History) -> None
         with breaks() as reach:
             placed(history, money_paid=1)
             assert history.cancel(mine.order_id).status_code == 200
-            until(lambda reach=reach: reach.times, "the broker is missed")
+            wait_until(lambda reach=reach: reach.times, "the broker is missed")
         whole(lab, history)
 
 
@@ -114,7 +114,7 @@ def test_the_registry_is_away(lab: Lab, history: History) -> None:
         for answer in mine:
             assert history.cancel(answer.order_id).status_code in (200, 503)
     for answer in mine:
-        until(
+        wait_until(
             lambda answer=answer: history.cancel(answer.order_id).status_code in (200, 409),
             "cancelled",
         )
@@ -125,15 +125,15 @@ def test_all_at_once(lab: Lab, history: History) -> None:
     """Faults are put into each other, and each is undone by itself."""
     mine = placed(history, **ALL)
     with lab.faults.database_away("goods") as database:
-        until(lambda: database.times, "goods misses its database")
+        wait_until(lambda: database.times, "goods misses its database")
         with lab.faults.broker_away() as broker, lab.faults.registry_away() as registry:
             cancelled = history.cancel(mine.order_id).status_code
             met(history, registry)
-            until(lambda: broker.times, "the broker is missed")
+            wait_until(lambda: broker.times, "the broker is missed")
         with lab.faults.database_locked("order") as locked:
             met(history, locked)
     if cancelled == 503:
-        until(lambda: history.cancel(mine.order_id).status_code == 200, "it is cancelled")
+        wait_until(lambda: history.cancel(mine.order_id).status_code == 200, "it is cancelled")
     whole(lab, history)
 
 
@@ -165,7 +165,7 @@ def test_a_tool_says_which_database_is_away(
     """`labkit stuck`, `check` and `settle`: one line with its name and what to do, exit code 1."""
     placed(history)
     with lab.faults.database_away("goods") as reach:
-        until(lambda: reach.times, "goods misses its database")
+        wait_until(lambda: reach.times, "goods misses its database")
         for word in ("stuck", "check", "settle"):
             monkeypatch.setattr(sys, "argv", ["labkit", word, "--home", str(lab.home.folder)])
             capsys.readouterr()

@@ -11,9 +11,9 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.runtime.injection.standing import FaultBook
+from labkit.waiting import wait_until
 from tests.support.breaking import Fault, broken, trade
 from tests.support.storyline import Teller
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_three_at_once(teller: Teller, faults: list[Fault]) -> None:
     """Each of three faults is met while orders go every way; then all settles and holds."""
     with broken(teller, *faults) as reaches:
         trade(teller)
-        until(lambda: all(reach.times for reach in reaches), "each is met")
+        wait_until(lambda: all(reach.times for reach in reaches), "each is met")
 
 
 def test_the_command_breaks_for_a_while(teller: Teller) -> None:

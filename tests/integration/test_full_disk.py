@@ -7,9 +7,9 @@ import pytest
 from labkit.faults import Faults
 from labkit.home import Home
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.support import full_disk
 from tests.support.small_disk import fill, on_a_small_disk
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def test_what_a_killed_tool_left_is_gone_at_the_next_start(disk: Path) -> None:
     fill(disk).rename(home.filling_file)
     lab = Lab.up(home.folder)
     try:
-        until(lambda: not home.filling_file.exists(), "the disk has room")
+        wait_until(lambda: not home.filling_file.exists(), "the disk has room")
     finally:
         lab.down()
 

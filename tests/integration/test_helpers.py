@@ -19,11 +19,11 @@ from labkit.lab import Lab
 from labkit.lab.bug_injection import inject_bug
 from labkit.stack.supervisor import control, launch
 from labkit.stack.supervisor.control import NotUp
+from labkit.waiting import wait_until
 from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.processes import gone, processes
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # labs are started two and three times
 SEEDING = "helper.put_aside.before_rename"
@@ -63,7 +63,7 @@ def family(lab: Lab) -> dict[str, int]:
 def helper_of(lab: Lab) -> int:
     """The process that seeds: during a reset the supervisor has no other."""
     supervisor = psutil.Process(launch.status(lab.home)["supervisor"])
-    return until(lambda: [child.pid for child in supervisor.children()], "it seeds")[0]
+    return wait_until(lambda: [child.pid for child in supervisor.children()], "it seeds")[0]
 
 
 class Reset:
@@ -75,7 +75,9 @@ class Reset:
         self._home = lab.home
         self._asking = threading.Thread(target=self._ask)
         self._asking.start()
-        until(lambda: not points.remaining(lab.home, SEEDING), "the first data is being put in")
+        wait_until(
+            lambda: not points.remaining(lab.home, SEEDING), "the first data is being put in"
+        )
 
     def _ask(self) -> None:
         try:
@@ -101,7 +103,7 @@ def test_a_helper_dies_with_its_supervisor(home: Path) -> None:
     recorded = {process["pid"] for process in lab.home.state()["processes"]}
     assert recorded == set(all_of_it.values()) - {all_of_it["supervisor"]}
     os.kill(all_of_it["supervisor"], signal.SIGKILL)
-    until(lambda: gone(all_of_it), "all are gone")
+    wait_until(lambda: gone(all_of_it), "all are gone")
     assert reset.answer()
 
     lab = Lab.up(home)
@@ -109,12 +111,12 @@ def test_a_helper_dies_with_its_supervisor(home: Path) -> None:
     for name, pid in processes(home).items():
         if name != "supervisor":
             os.kill(pid, signal.SIGKILL)
-    until(
+    wait_until(
         lambda: all(process["state"] == "up" for process in launch.status(lab.home)["services"]),
         "back",
     )
     for order_id in (before, after):
-        until(lambda: lab.client.find(order_id).status_code == 200, "it is there")  # noqa: B023
+        wait_until(lambda: lab.client.find(order_id).status_code == 200, "it is there")  # noqa: B023
     lab.settle()
 
 
@@ -141,7 +143,7 @@ def test_a_helper_that_is_killed_is_told_in_one_line(home: Path) -> None:
     assert "killed by signal 9" in outcome
     assert "memory" in outcome
     assert f"labkit up --home {home}" in outcome
-    until(lambda: gone(all_of_it), "all are gone")
+    wait_until(lambda: gone(all_of_it), "all are gone")
     assert launch.status(lab.home)["supervisor"] is None
     assert not launch.is_up(lab.home)
     Lab.up(home)
@@ -179,9 +181,13 @@ def test_a_fork_that_fails_costs_a_moment(lab: Lab, service: str, failpoint: str
     before = processes(lab.home.folder)
     points.arm(lab.home, f"supervisor.{failpoint}", "refuse", 3)
     os.kill(before[service], signal.SIGKILL)
-    until(lambda: processes(lab.home.folder).get(service, before[service]) != before[service], "")
-    until(lambda: not points.remaining(lab.home, f"supervisor.{failpoint}"), "it failed thrice")
-    until(
+    wait_until(
+        lambda: processes(lab.home.folder).get(service, before[service]) != before[service], ""
+    )
+    wait_until(
+        lambda: not points.remaining(lab.home, f"supervisor.{failpoint}"), "it failed thrice"
+    )
+    wait_until(
         lambda: all(process["state"] == "up" for process in launch.status(lab.home)["services"]),
         "back",
     )
@@ -215,5 +221,5 @@ def test_who_connects_again_and_again_holds_up_nobody(lab: Lab) -> None:
         for _ in range(50):
             back()
         os.kill(before["goods"], signal.SIGKILL)
-        until(back, "goods is back")
+        wait_until(back, "goods is back")
         control.tell(lab.home, "ping")

@@ -20,11 +20,11 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.ids import first_of
 from labkit.shop.messages import DeductStock
 from labkit.stack.supervisor import spawn
+from labkit.waiting import wait_until
 from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.processes import gone, processes
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -113,7 +113,7 @@ def test_a_reset_under_load_lets_nothing_through(lab: Lab) -> None:
     with history.buying(clients=4, money_paid=1) as answers:
         for _ in range(3):
             so_far = len(answers)
-            until(lambda more=so_far + 20: len(answers) > more, "orders are being placed")
+            wait_until(lambda more=so_far + 20: len(answers) > more, "orders are being placed")
             began = first_of(wall_ms())
             lab.reset()
     lab.settle()
@@ -147,7 +147,7 @@ def test_a_reset_that_is_killed_half_way(tmp_path: Path) -> None:
     thread = threading.Thread(target=reset)
     thread.start()
     half.wait()
-    until(lambda: gone({"goods": before["goods"]}), "the reset has begun")
+    wait_until(lambda: gone({"goods": before["goods"]}), "the reset has begun")
     os.killpg(before["supervisor"], signal.SIGKILL)
     thread.join()
     lab = Lab.up(home)

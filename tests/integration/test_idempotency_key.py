@@ -1,9 +1,9 @@
 """One Idempotency-Key is one order, however often it is sent, whatever dies in between."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.support.history import Answered, History
 
 ASIDE = "order.deduct_stock.after_call"  # the flow is under way and holds up nobody else here
@@ -11,11 +11,16 @@ ASIDE = "order.deduct_stock.after_call"  # the flow is under way and holds up no
 
 def until_decided(history: History, answered: Answered) -> Answered:
     """Send the same again as long as the shop says that it cannot tell yet."""
-    deadline = time.monotonic() + 30
-    while answered.status in (0, 202, 503):
-        assert time.monotonic() < deadline, answered
-        answered = history.send(answered.body, answered.key)
-    return answered
+
+    def again() -> Answered | None:
+        answer = history.send(answered.body, answered.key)
+        return answer if is_final(answer) else None
+
+    return answered if is_final(answered) else wait_until(again, "the shop can tell", timeout=30)
+
+
+def is_final(answered: Answered) -> bool:
+    return answered.status not in (0, 202, 503)
 
 
 def test_sent_16_times_at_once_it_is_one_order(history: History) -> None:

@@ -10,11 +10,11 @@ import pytest
 from labkit.lab import Lab
 from labkit.stack.supervisor import launch
 from labkit.stack.supervisor.fencing import writer_of
+from labkit.waiting import wait_until
 from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.processes import gone
 from tests.support.storyline import placed, quick_lab
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -56,9 +56,9 @@ def test_one_of_two_goes_under_load(
 ) -> None:
     """Orders succeed again on the other; no answer is untrue, and none is waited for in vain."""
     with history.buying(clients=4, money_paid=1) as answers:
-        until(lambda: sum(answer.placed for answer in answers) > 10, "orders are being placed")
+        wait_until(lambda: sum(answer.placed for answer in answers) > 10, "orders are being placed")
         with gone(lab, service):
-            until(lambda: succeed(history), "orders succeed again on the other", seconds=10)
+            wait_until(lambda: succeed(history), "orders succeed again on the other", timeout=10)
     assert placed(history, **ALL)
 
 
@@ -68,15 +68,17 @@ def test_who_stands_still_with_a_database_locked(lab: Lab, history: History) -> 
     database = lab.home.databases / "order.sqlite"
     process = psutil.Process(pid_of(lab, "order", 2))
     with history.buying(clients=4, money_paid=1):
-        until(lambda: stopped_while_it_writes(process, database), "it is stopped while it writes")
-        until(lambda: succeed(history), "orders succeed again on the other", seconds=10)
+        wait_until(
+            lambda: stopped_while_it_writes(process, database), "it is stopped while it writes"
+        )
+        wait_until(lambda: succeed(history), "orders succeed again on the other", timeout=10)
     assert gone({"order": process.pid})
 
 
 def stopped_while_it_writes(process: psutil.Process, database: Path) -> bool:
     """Stop a process; where it was not writing just then, let it go on."""
     process.suspend()
-    until(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still")
+    wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still")
     if writer_of(database) == process.pid:
         return True
     process.resume()

@@ -12,10 +12,10 @@ from labkit.runtime.registry.files import Registry
 from labkit.runtime.rpc.client import Calls
 from labkit.shop.messages import DeductBalance, DeductStock, UseCoupon
 from labkit.shop.wiring import SERVICES
+from labkit.waiting import wait_until
 from tests.support.comparison import CANCELLED
 from tests.support.history import Answered, History
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 LATE = {"goods": "deduct_stock", "coupon": "use_coupon", "user": "deduct_balance"}
 WANTED = {"goods_number": 3, "coupon": True, "money_paid": 7_00}
@@ -115,7 +115,7 @@ def test_who_loses_a_race_gets_nothing_and_leaves_nothing(
     lab.faults.arm(stop, "delay:2.5")
     with ThreadPoolExecutor() as pool:
         loser = pool.submit(history.place, **late)
-        until(lambda: not point(lab, stop)["armed"], "the late order has been checked")
+        wait_until(lambda: not point(lab, stop)["armed"], "the late order has been checked")
         assert placed(history, **between)
     assert (loser.result().status, loser.result().name) == (422, refusal)
     lab.settle()
@@ -158,13 +158,13 @@ def test_a_flow_that_outlives_its_deadline_loses(
     with lab.faults.armed(f"order.{hangs}", "delay:6"):
         answered = history.place(**WANTED, key="k")
         assert answered.status == 202
-        decision = until(lambda: decided(lab, answered), "the sweeper has cancelled it")
+        decision = wait_until(lambda: decided(lab, answered), "the sweeper has cancelled it")
         assert decision["order_status"] == CANCELLED
         lab.settle()
         assert outcome(history, "goods", answered.order_id) == "undone"
         assert not point(lab, f"order.{goes_on}")["hits"]
         before = history.tables.rows("user", "SELECT * FROM trade_user")
-        until(lambda: point(lab, f"order.{goes_on}")["hits"], "the flow goes on")
+        wait_until(lambda: point(lab, f"order.{goes_on}")["hits"], "the flow goes on")
     lab.settle()
     assert history.tables.rows("user", "SELECT * FROM trade_user") == before
     again = history.send(answered.body, key="k")

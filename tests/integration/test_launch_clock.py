@@ -12,8 +12,8 @@ from labkit.ops import in_flight
 from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms_of
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.support.history import Answered, History
-from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -66,7 +66,7 @@ def buy_and_pay(lab: Lab) -> None:
 def more_come(answers: list[Answered], number: int) -> None:
     """Wait until so many more requests were answered."""
     enough = len(answers) + number
-    until(lambda: len(answers) >= enough, "orders are answered", 240)
+    wait_until(lambda: len(answers) >= enough, "orders are answered", 240)
 
 
 @pytest.mark.parametrize("hours", [HOURS, -HOURS], ids=["ahead", "behind"])

@@ -15,9 +15,9 @@ from labkit.home import Home
 from labkit.lab import Lab
 from labkit.lab.bug_injection import inject_bug
 from labkit.stack.supervisor import control, holder, launch
+from labkit.waiting import wait_until
 from tests.support.db import labkit
 from tests.support.processes import gone, processes
-from tests.support.waiting import until
 
 #: Holds the supervisor where it is about to do something, for as long as a file is there.
 _HOLD = """
@@ -101,7 +101,7 @@ def test_an_interrupted_up_leaves_nothing(
         for file in (home / "databases").iterdir():
             file.unlink()
     with inject_bug(held(flag, where)), start_up(home) as up:
-        until(lambda: reached(flag), "the supervisor is where it is held", 240)
+        wait_until(lambda: reached(flag), "the supervisor is where it is held", 240)
         up.send_signal(how)
         result = labkit("down", home=home) if how == signal.SIGKILL else None
         up.wait(240)
@@ -128,7 +128,7 @@ def test_a_forked_child_does_not_keep_the_lab(tmp_path: Path) -> None:
         before = processes(tmp_path / "home")
         kernel.kill()
         try:
-            until(lambda: gone(before), "the lab is gone", 240)
+            wait_until(lambda: gone(before), "the lab is gone", 240)
             assert not gone({"child": child})
         finally:
             os.kill(child, signal.SIGKILL)
@@ -175,10 +175,12 @@ def test_a_long_reset_is_waited_for(
         said: list[str] = []
         flag.touch()
         ended = run(lambda: control.tell(lab.home, "reset", said.append))
-        until(lambda: any("has worked for 6 s" in line for line in said), "it is waited for", 240)
+        wait_until(
+            lambda: any("has worked for 6 s" in line for line in said), "it is waited for", 240
+        )
         assert not ended
         flag.unlink()
-        until(lambda: ended == ["done"], "the reset is done", 240)
+        wait_until(lambda: ended == ["done"], "the reset is done", 240)
         assert lab.order().order_id
     finally:
         lab.down()

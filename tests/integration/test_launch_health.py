@@ -17,9 +17,9 @@ from labkit.lab import Lab
 from labkit.lab.bug_injection import inject_bug
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.stack.supervisor import health, launch, spawn
+from labkit.waiting import wait_until
 from tests.support.db import ask_status, labkit
 from tests.support.processes import processes
-from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -79,17 +79,19 @@ def test_a_process_that_hangs_is_silent(lab: Lab, name: str) -> None:
     with stopped(processes(lab.home.folder)[name]):
         others = dict.fromkeys(states(lab.home.folder), "up")
         wanted = {**others, name: "silent"}
-        until(lambda: states(lab.home.folder) == wanted, "one is silent, all others are up", 240)
+        wait_until(
+            lambda: states(lab.home.folder) == wanted, "one is silent, all others are up", 240
+        )
         result = labkit("status", home=lab.home.folder)
         assert f"{name}-1 does not answer" in result.stdout
-    until(lambda: states(lab.home.folder)[name] == "up", "it answers again", 240)
+    wait_until(lambda: states(lab.home.folder)[name] == "up", "it answers again", 240)
 
 
 def test_an_edge_that_does_not_answer_is_told(lab: Lab) -> None:
     """All processes are up, but one does not reach another: status says which, and why."""
     with lab.faults.cut("order", "goods", how="refused"):
         wanted = "order-1 gets no answer from goods ("
-        until(
+        wait_until(
             lambda: any(line.startswith(wanted) for line in health.status(lab.home)[1]),
             "status knows of the cut",
             240,
@@ -125,4 +127,6 @@ def test_nothing_stays_where_no_file_can_be_opened_any_more(
     with pytest.raises(OSError, match="Too many open files"):
         launch.up(home)
     monkeypatch.undo()
-    until(lambda: not launch.is_up(home) and not processes(home.folder), "all of it is gone", 20)
+    wait_until(
+        lambda: not launch.is_up(home) and not processes(home.folder), "all of it is gone", 20
+    )

@@ -13,10 +13,10 @@ from labkit.faults import mend
 from labkit.lab import Lab
 from labkit.runtime.injection.standing import FaultBook
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.integration.conftest import assert_whole
 from tests.support.db import labkit
 from tests.support.history import History
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -72,11 +72,11 @@ def assert_mended(lab: Lab) -> None:
     assert not FaultBook(lab.home.faults).standing()
     assert not any(point["armed"] for point in lab.faults.list())
     services = lambda: launch.status(lab.home)["services"]  # noqa: E731  # asked again and again
-    until(
+    wait_until(
         lambda: all(service["state"] == "up" for service in services()), "not all are up again", 60
     )
     history = History(folder)
-    until(lambda: history.place(coupon=True, money_paid=1_00).placed, "no order is placed", 60)
+    wait_until(lambda: history.place(coupon=True, money_paid=1_00).placed, "no order is placed", 60)
     assert_whole(folder)
 
 

@@ -11,9 +11,9 @@ from labkit.ops import in_flight
 from labkit.ops.reader import Reader
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import SERVICES
+from labkit.waiting import wait_until
 from tests.support.history import History
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 HANDLERS = {
     service.name: service.handlers[OrderCancelled].name
@@ -62,7 +62,7 @@ def test_a_message_that_is_delivered_again_is_handled_once(
     handed_out = f"{service}.order_cancel.before_offset_commit"
     lab.faults.arm(handed_out, "crash")
     assert history.cancel(placed(history, **ALL).order_id).status_code == 200
-    until(lambda: hits(lab, handed_out) > 1, "the message is handed out twice")
+    wait_until(lambda: hits(lab, handed_out) > 1, "the message is handed out twice")
     lab.settle()
     sql = "SELECT tries, status FROM trade_mq_consumer_log"
     assert history.tables.rows(service, sql) == [{"tries": 1, "status": 1}]
@@ -77,7 +77,7 @@ def test_a_handler_that_fails_some_times_then_succeeds(
     failing = f"{service}.{HANDLERS[service]}.before_commit"
     with lab.faults.armed(failing, "refuse", times=3):
         assert history.cancel(answered.order_id).status_code == 200
-        seen = until(lambda: stuck(reader, failing), "it is seen as stuck")
+        seen = wait_until(lambda: stuck(reader, failing), "it is seen as stuck")
         assert (seen[0]["order"], seen[0]["id"].partition(".")[0]) == (answered.order_id, service)
         lab.settle()
     (row,) = history.tables.rows(service, "SELECT * FROM trade_mq_consumer_log")
@@ -138,7 +138,7 @@ def test_poison_dies_and_healthy_orders_go_on(
     """It is given up after its tries, seen in `stuck` with its cause, and stops nobody."""
     history = History(lab.home.folder)
     produce(POISON[poison], event_id=b"7", tag=b"cancelled")
-    until(lambda: waiting(history, 7), "the poison waits for another try")
+    wait_until(lambda: waiting(history, 7), "the poison waits for another try")
     assert history.cancel(placed(history, **ALL).order_id).status_code == 200
     lab.settle()  # dead is not in flight
     history.check()
@@ -172,7 +172,7 @@ def test_an_event_id_with_another_body_is_kept_out(
     )
     for service in HANDLERS:
         name = f"{service}.order_cancel.after_offset_commit"
-        until(lambda name=name: hits(lab, name) >= seen + len(PARTITIONS), "it was handed out")
+        wait_until(lambda name=name: hits(lab, name) >= seen + len(PARTITIONS), "it was handed out")
     lab.settle()
     for name, rows in before.items():
         if not name.endswith(("trade_mq_producer", "trade_mq_consumer_log")):

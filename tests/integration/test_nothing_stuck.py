@@ -16,11 +16,11 @@ from labkit.lab import Lab
 from labkit.ops import in_flight
 from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms
+from labkit.waiting import wait_until
 from tests.support.console_visit import Visit, fields
 from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.storyline import placed, quick_lab, remembered
-from tests.support.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 RETURN = "goods.return_stock.before_commit"
@@ -74,7 +74,7 @@ def measure(answered: list[Any], seconds: float = WINDOWS * WINDOW_SECONDS) -> S
     counts, began = [], time.monotonic()
     while time.monotonic() < began + seconds:
         before, start = len(answered), time.monotonic()
-        until(lambda end=start + WINDOW_SECONDS: time.monotonic() > end, "a window is over")
+        wait_until(lambda end=start + WINDOW_SECONDS: time.monotonic() > end, "a window is over")
         new = answered[before:]
         counts.append(sum(answer.placed for answer in new) / (time.monotonic() - start))
     return Speed(sum(counts) / len(counts), max(counts))
@@ -109,10 +109,10 @@ def look(lab: Lab, console: Visit, key: int | None, cause: str, since: float) ->
             for stuck in in_flight.stuck(reader)
             if stuck["order"] == key and cause in (stuck["cause"] or "")
         ]
-        (row, *_) = until(rows, "it is stuck")
+        (row, *_) = wait_until(rows, "it is stuck")
     in_tables = time.monotonic() - since
     is_told = lambda: cause in console.item(row["id"])  # noqa: E731
-    until(is_told, "it is on the page")
+    wait_until(is_told, "it is on the page")
     item = console.item(row["id"])
     on_page = time.monotonic() - since
     print(f"{row['id']}: in `stuck` after {in_tables:.2f} s, on the console after {on_page:.2f} s")
@@ -151,7 +151,7 @@ def test_a_poison_message(lab: Lab, history: History, console: Visit) -> None:
             with pytest.raises(RuntimeError, match=f"the failpoint {RETURN} refused"):
                 lab.by_hand.retry(id)
             during = measure(answered)
-            until(lambda: waits_for(lab, id) > 5, "its next try by itself is far off", 60)
+            wait_until(lambda: waits_for(lab, id) > 5, "its next try by itself is far off", 60)
         assert lab.by_hand.retry(id).endswith("is done in goods")
         assert is_free(lab, id)
     went_on("a poison message", before, during)
@@ -171,7 +171,7 @@ def test_a_consumer_that_fails_ten_times(lab: Lab, history: History, console: Vi
         id = look(lab, console, victim.order_id, RETURN, began)
         during = measure(answered)
         ten = lambda: fields(console.item(id)).get("Tries") == "10"  # noqa: E731
-        until(ten, "ten tries are on the page", 60)
+        wait_until(ten, "ten tries are on the page", 60)
         assert "is done in goods" in console.press("retry", id)
         assert not console.item(id)
     went_on("a consumer that fails ten times", before, during)
@@ -195,7 +195,7 @@ def test_a_database_that_is_away(lab: Lab, history: History, console: Visit) -> 
             assert not is_free(lab, id)
         done = labkit("retry", id, home=lab.home.folder)
         assert done.returncode == 0 or "settled" in done.stdout + done.stderr
-        until(lambda: is_free(lab, id), "it is home")
+        wait_until(lambda: is_free(lab, id), "it is home")
     went_on("a database that is away", before, during)
     rows = history.tables.rows("coupon", "SELECT tries, status FROM trade_mq_consumer_log")
     assert rows == [{"tries": 1, "status": 1}] * 2

@@ -13,9 +13,9 @@ from labkit.ops import in_flight
 from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.ids import made_at_ms
+from labkit.waiting import wait_until
 from tests.support.history import Answered, History
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 ALL = {"coupon": True, "money_paid": 7_00, "goods_number": 2}
 CONFIRM = "order.confirm_pre_order.before_commit"
@@ -41,7 +41,9 @@ def test_the_broker_loses_all_it_holds_under_load(lab: Lab, history: History) ->
         for _ in range(3):
             so_far = len(answered)
             lab.faults.lose_broker()
-            until(lambda more=so_far + 20: len(answered) >= more, "orders go on without a broker")
+            wait_until(
+                lambda more=so_far + 20: len(answered) >= more, "orders go on without a broker"
+            )
     names = Counter(answer.name for answer in answered)
     assert set(names) <= {"ORDER_CONFIRM_FAILED", "DEPENDENCY_AWAY"}
     assert names["ORDER_CONFIRM_FAILED"] >= names.total() / 2
@@ -77,7 +79,9 @@ def test_the_order_service_goes_while_an_order_is_placed(lab: Lab, history: Hist
         with lab.faults.killed("order"):
             assert late.result().status == 202
             assert find(lab, late.result()).status_code == 503
-        decision = until(lambda: decided(lab, late.result()), "the order is decided", seconds=10)
+        decision = wait_until(
+            lambda: decided(lab, late.result()), "the order is decided", timeout=10
+        )
         assert decision["order_status"] == 2
 
 
@@ -88,7 +92,7 @@ def placing(lab: Lab, history: History, stop: str) -> Iterator["Future[Answered]
     with ThreadPoolExecutor() as pool:
         answered = pool.submit(history.place, **ALL)
         points = lab.faults.list
-        until(lambda: not any(point["armed"] for point in points()), f"the order is at {stop}")
+        wait_until(lambda: not any(point["armed"] for point in points()), f"the order is at {stop}")
         yield answered
 
 
@@ -105,7 +109,7 @@ def test_a_subscriber_that_was_down_gets_its_message(
     answered = placed(history, **ALL)
     with lab.faults.killed(service):
         assert history.cancel(answered.order_id).status_code == 200
-        seen = until(lambda: stuck(reader, service), "the message is seen as stuck")
+        seen = wait_until(lambda: stuck(reader, service), "the message is seen as stuck")
         assert {change["order"] for change in seen} == {answered.order_id}
     lab.settle()
 
@@ -120,16 +124,16 @@ def test_a_flow_that_is_paused_past_its_deadline(lab: Lab, history: History) -> 
         lab.faults.arm("order.deduct_stock.after_call", "delay:1", times=4)
         late = [pool.submit(history.place, **ALL) for _ in range(4)]
         sql = "SELECT order_id FROM trade_order"
-        until(lambda: len(history.tables.rows("order", sql)) == 4, "all are saved")
+        wait_until(lambda: len(history.tables.rows("order", sql)) == 4, "all are saved")
         with lab.faults.paused("order"):
             youngest = max(row["order_id"] for row in history.tables.rows("order", sql))
-            until(lambda: wall_ms() > made_at_ms(youngest) + 5000, "the deadline is over")
+            wait_until(lambda: wall_ms() > made_at_ms(youngest) + 5000, "the deadline is over")
         answered = [future.result() for future in late]
     for answer in answered:
-        until(
+        wait_until(
             lambda answer=answer: find(lab, answer).status_code == 200,
             "it is decided",
-            seconds=10,
+            timeout=10,
         )
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.integration.test_paying import is_over
 from tests.support.storyline import Teller, quick_lab
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -75,7 +75,7 @@ def kill(lab: Lab, name: str) -> None:
     before = pid_of(lab, name)
     if before:
         os.kill(before, signal.SIGKILL)
-    until(lambda: pid_of(lab, name) not in (None, before), f"{name} is back", seconds=30)
+    wait_until(lambda: pid_of(lab, name) not in (None, before), f"{name} is back", timeout=30)
 
 
 def pid_of(lab: Lab, name: str) -> int | None:
@@ -99,12 +99,12 @@ def test_payments_in_chaos(pay_teller: Teller) -> None:
     with Disorder(lab) as disorder, ThreadPoolExecutor(1) as pool:
         paying = pool.submit(history.pay_all, placed, CLIENTS)
         for part, name in enumerate(("pay", "order", "broker"), start=1):
-            until(
+            wait_until(
                 lambda part=part: (
                     len(history.opened) - first >= part * len(placed) // 4 or paying.done()
                 ),
                 "so many are paid",
-                seconds=120,
+                timeout=120,
             )
             kill(lab, name)
         for number, order_id in enumerate(placed):

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.support.history import Answered, History
 from tests.support.payment_client import Opened
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 NOTICE = "platform.notify.before_notify"
 NEVER = 1000  # more often than a test crosses a failpoint
@@ -26,13 +26,15 @@ def is_over(lab: Lab, failpoint: str) -> bool:
 
 
 def becomes(history: History, answered: Answered, wanted: tuple[int, int]) -> None:
-    until(lambda: state(history, answered.order_id) == wanted, f"{answered.order_id} is {wanted}")
+    wait_until(
+        lambda: state(history, answered.order_id) == wanted, f"{answered.order_id} is {wanted}"
+    )
 
 
 def opened(history: History, **wanted: object) -> Opened:
     """The open payment of a new order."""
     order_id = placed(history, **wanted).order_id
-    return until(
+    return wait_until(
         lambda: payment if (payment := history.create(order_id)).open else None, "it is open"
     )
 
@@ -89,7 +91,7 @@ def test_an_unconfirmed_order_cannot_be_paid(lab: Lab, history: History) -> None
         ThreadPoolExecutor(1) as pool,
     ):
         placing = pool.submit(history.place)
-        [row] = until(
+        [row] = wait_until(
             lambda: history.tables.rows("order", "SELECT order_id FROM trade_order"), "it is there"
         )
         assert not history.create(row["order_id"]).open
@@ -127,7 +129,7 @@ def test_given_up_it_can_be_paid_anew(lab: Lab, history: History) -> None:
     first = opened(history)
     assert history.press(first, "give-up") == 200
     assert history.press(first) == 409
-    second = until(
+    second = wait_until(
         lambda: payment if (payment := history.create(first.order_id)).open else None,
         "another is open",
     )
@@ -152,7 +154,7 @@ def test_a_lost_callback_is_made_up_for_by_asking(lab: Lab, history: History) ->
 
     lab.clock.advance(minutes=4)
     asked = "SELECT * FROM platform_notice WHERE answer_time IS NOT NULL"
-    [notice] = until(lambda: history.tables.rows("platform", asked), "the repeat is answered")
+    [notice] = wait_until(lambda: history.tables.rows("platform", asked), "the repeat is answered")
     assert (notice["tries"], notice["out_trade_no"]) == (2, payment.pay_id)
     assert history.tables.rows("pay", "SELECT * FROM trade_pay") == before
 
@@ -176,7 +178,7 @@ def test_a_callback_that_lies_is_not_believed(lab: Lab, history: History, verb: 
     answered = placed(history)
     history.pay(answered.order_id)
     tried = "SELECT * FROM platform_notice WHERE tries = 1"
-    [notice] = until(lambda: history.tables.rows("platform", tried), "it was sent")
+    [notice] = wait_until(lambda: history.tables.rows("platform", tried), "it was sent")
     assert "fail" in notice["last_error"]
     assert notice["answer_time"] is None
     becomes(history, answered, (1, 2))
@@ -213,12 +215,12 @@ def test_asked_again_after_a_failure_it_is_the_same_payment(
     assert history.create(answered.order_id).status in (200, 503)
     assert is_over(lab, failpoint)
     [row] = payments(history)
-    payment = until(
+    payment = wait_until(
         lambda: payment if (payment := history.create(answered.order_id)).open else None,
         "it is open",
     )
     assert payment.pay_id == row["pay_id"]
-    until(lambda: history.press(payment) == 200, "it is paid")
+    wait_until(lambda: history.press(payment) == 200, "it is paid")
     becomes(history, answered, (1, 2))
 
 
@@ -227,8 +229,8 @@ def test_it_takes_the_money_and_dies(lab: Lab, history: History) -> None:
     payment = opened(history)
     lab.faults.arm("platform.pay_trade.after_commit", "crash")
     assert history.press(payment) == 0
-    until(lambda: state(history, payment.order_id) == (1, 2), "the order is paid")
-    until(lambda: history.press(payment) == 200, "the buyer is told that it is paid")
+    wait_until(lambda: state(history, payment.order_id) == (1, 2), "the order is paid")
+    wait_until(lambda: history.press(payment) == 200, "the buyer is told that it is paid")
     lab.settle()
 
 
@@ -238,7 +240,7 @@ def test_the_time_to_pay_closes_the_trade(lab: Lab, history: History) -> None:
     payment = opened(history, coupon=True, money_paid=1_00)
     lab.clock.advance(minutes=15)
     history.unpaid_may_expire = True
-    until(lambda: state(history, payment.order_id) == (2, 0), "the order is cancelled")
+    wait_until(lambda: state(history, payment.order_id) == (2, 0), "the order is cancelled")
     assert history.press(payment) == 409
     lab.settle()
     [trade] = history.tables.rows("platform", "SELECT trade_status FROM platform_trade")

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from labkit.lab import Lab
 from labkit.lab.lab import START
+from labkit.waiting import wait_until
 from tests.support.db import Row
 from tests.support.history import History
 from tests.support.row_diff import KEPT, changes
-from tests.support.waiting import until
 
 NOW = f"{START}.000000"  # business time stands still
 
@@ -203,7 +203,7 @@ def test_an_undecided_order_is_202_until_it_is_decided(lab: Lab, history: Histor
         ThreadPoolExecutor(1) as pool,
     ):
         placing = pool.submit(history.send, body)
-        rows = until(lambda: orders(history), "a pre-order is saved")
+        rows = wait_until(lambda: orders(history), "a pre-order is saved")
         order_id = rows[0]["order_id"]
         find = history.http.get(f"/order/{order_id}")
         for response in (find, history.cancel(order_id), history.give_back(order_id)):

@@ -14,10 +14,10 @@ from labkit.lab import Lab
 from labkit.lab.display.answer import Answer
 from labkit.ops import reconcile
 from labkit.ops.reconcile import Reconciler
+from labkit.waiting import wait_until
 from tests.integration.conftest import assert_whole
 from tests.support.db import labkit
 from tests.support.storyline import quick_lab
-from tests.support.waiting import until
 
 LOST = ("platform.notify.before_notify", "refuse")
 MATCHED = ("payment", "matched", "–")
@@ -46,7 +46,7 @@ def success(ask: Callable[[], Answer]) -> Answer:
         answer = ask()
         return answer if answer.status == 200 else None
 
-    return until(once, "an answer", seconds=30)
+    return wait_until(once, "an answer", timeout=30)
 
 
 def order(lab: Lab) -> str:
@@ -62,7 +62,7 @@ def pay_unheard(lab: Lab, order_id: str) -> None:
     """Pay, and have the callback lost."""
     with lab.faults.armed(*LOST):
         success(lambda: lab.pay(order_id))
-        until(lambda: list(lab.tables("platform_notice")["tries"])[-1] == 1, "it is lost")
+        wait_until(lambda: list(lab.tables("platform_notice")["tries"])[-1] == 1, "it is lost")
 
 
 def refused(lab: Lab, failpoint: str) -> bool:
@@ -101,7 +101,7 @@ def test_a_refund_is_sent_once(lab: Lab, boundary: str, finding: str) -> None:
     pay(lab, returned)
     with lab.faults.armed(f"pay.refund_trade.{boundary}", "refuse"):
         success(lambda: lab.return_order(returned))
-        until(lambda: refused(lab, f"pay.refund_trade.{boundary}"), "the refund was tried")
+        wait_until(lambda: refused(lab, f"pay.refund_trade.{boundary}"), "the refund was tried")
     assert lines_of(lab, repair=False) == [MATCHED, ("refund", finding, "can be repaired")]
     assert lines_of(lab) == [MATCHED, ("refund", finding, "repaired")]
     lab.settle()
@@ -115,7 +115,7 @@ def test_what_was_paid_after_it_was_closed_goes_back(lab: Lab) -> None:
     pay_unheard(lab, cancelled)
     with lab.faults.armed("pay.close_trade.before_call", "refuse"):
         success(lambda: lab.cancel(cancelled))
-        until(lambda: refused(lab, "pay.close_trade.before_call"), "closing was tried")
+        wait_until(lambda: refused(lab, "pay.close_trade.before_call"), "closing was tried")
     assert lines_of(lab) == [("payment", "state differs", "repaired"), ("refund", "matched", "–")]
     lab.settle()
     assert list(lab.tables("platform_trade")["refunded_amount"]) == [5_000_00]
@@ -212,7 +212,7 @@ def test_a_refund_that_waits_is_told_on_every_day(lab: Lab) -> None:
     pay(lab, returned)
     with lab.faults.armed("pay.refund_trade.before_call", "refuse"):
         success(lambda: lab.return_order(returned))
-        until(lambda: refused(lab, "pay.refund_trade.before_call"), "the refund was tried")
+        wait_until(lambda: refused(lab, "pay.refund_trade.before_call"), "the refund was tried")
     lab.clock.advance(days=1)
     assert lines_of(lab) == [("refund", "missing there", "repaired")]
     lab.settle()
@@ -229,7 +229,7 @@ def test_what_is_on_its_way_is_looked_at_again(lab: Lab, monkeypatch: pytest.Mon
         lab.faults.armed("pay.take_payment.before_commit", "delay:2"),
     ):
         pressed = pool.submit(lab.client.press, str(opened.cashier_url), "pay")
-        until(lambda: "payment" in lab.bill(), "it is on the bill")
+        wait_until(lambda: "payment" in lab.bill(), "it is on the bill")
         monkeypatch.setattr(reconcile, "_MAX_LOOKS", 1)
         assert [repair.line.verdict for repair in reconciler.run(day, repair=False)] == [
             "missing here"

@@ -4,6 +4,7 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.lab.lab import NotSettled
+from labkit.waiting import wait_until
 from tests.integration.test_paying import (
     NEVER,
     NOTICE,
@@ -16,7 +17,6 @@ from tests.integration.test_paying import (
 from tests.support.forged_callbacks import Forger
 from tests.support.history import History
 from tests.support.storyline import placed
-from tests.support.waiting import until
 
 
 def refunds(history: History) -> list[dict[str, object]]:
@@ -59,7 +59,7 @@ def test_an_order_that_is_cancelled_while_it_is_paid(lab: Lab, history: History)
     assert [(row["pay_id"], row["state"]) for row in refunds(history)] == [(payment.pay_id, 1)]
     lab.clock.advance(minutes=4)  # the callback comes, at last
     answered = "SELECT * FROM platform_notice WHERE answer_time IS NOT NULL"
-    until(lambda: history.tables.rows("platform", answered), "the callback is answered")
+    wait_until(lambda: history.tables.rows("platform", answered), "the callback is answered")
     assert len(refunds(history)) == 1
 
 
@@ -74,9 +74,9 @@ def test_two_payments_of_one_order(lab: Lab, history: History) -> None:
     assert second.open
     assert second.pay_id != first.pay_id
     assert history.press(second) == 200
-    until(lambda: state(history, first.order_id) == (1, 2), "the order is paid")
+    wait_until(lambda: state(history, first.order_id) == (1, 2), "the order is paid")
     assert history.press(first) == 200
-    until(lambda: refunds(history), "the other payment goes back")
+    wait_until(lambda: refunds(history), "the other payment goes back")
     lab.settle()
     assert [row["is_paid"] for row in payments(history)] == [1, 1]
     assert [row["pay_id"] for row in refunds(history)] == [first.pay_id]
@@ -107,7 +107,7 @@ def test_a_refund_is_made_once_whatever_fails(
     becomes(history, answered, (1, 2))
     lab.faults.arm(failpoint, action, times=1 if action == "crash" else 2)
     history.give_back(answered.order_id)
-    until(lambda: is_over(lab, failpoint), "it failed")
+    wait_until(lambda: is_over(lab, failpoint), "it failed")
     lab.settle()
     [back] = history.tables.rows("platform", "SELECT * FROM platform_refund")
     [refund] = refunds(history)
@@ -121,7 +121,7 @@ def test_a_refund_that_cannot_be_made_yet_is_seen(lab: Lab, history: History) ->
     becomes(history, answered, (1, 2))
     lab.faults.arm("pay.refund_trade.before_call", "refuse", times=NEVER)
     history.give_back(answered.order_id)
-    until(lambda: refunds(history) and refunds(history)[0]["last_error"], "a try has failed")
+    wait_until(lambda: refunds(history) and refunds(history)[0]["last_error"], "a try has failed")
     stuck = lab.stuck()
     assert not stuck.empty
     assert "refuse" in stuck.to_string()
@@ -137,9 +137,9 @@ def test_a_refund_that_is_told_before_its_payment(lab: Lab, history: History) ->
     lab.faults.arm("pay.paid.before_send", "delay:2")
     payment = opened(history)
     history.press(payment)
-    until(lambda: payments(history)[0]["is_paid"] == 1, "the shop has heard of it")
+    wait_until(lambda: payments(history)[0]["is_paid"] == 1, "the shop has heard of it")
     history.cancel(payment.order_id)
-    until(lambda: refunds(history) and refunds(history)[0]["state"] == 1, "the money is back")
+    wait_until(lambda: refunds(history) and refunds(history)[0]["state"] == 1, "the money is back")
     lab.settle()
     assert history.users == {
         row["user_id"]: row for row in history.tables.rows("user", "SELECT * FROM trade_user")

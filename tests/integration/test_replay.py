@@ -18,8 +18,8 @@ from labkit.home import Home
 from labkit.lab import Lab
 from labkit.shop.tables import order
 from labkit.stack.supervisor import control
+from labkit.waiting import wait_until
 from tests.support.db import Done, Tables, ask_status, labkit
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -48,10 +48,12 @@ def test_the_command_fails_when_an_acknowledged_order_is_gone(running_lab: Lab) 
     command = threading.Thread(target=lambda: ended.append(labkit(*words, home=home.folder)))
     before = pids(home)
     command.start()
-    until(lambda: len(before) == len(pids(home) - before), "started afresh", seconds=30)
+    wait_until(lambda: len(before) == len(pids(home) - before), "started afresh", timeout=30)
     tables = Tables(ask_status(home.folder)["databases"])
     confirmed = "SELECT order_id FROM trade_order WHERE order_status = 1"
-    taken = until(lambda: tables.rows("order", confirmed), "an order", seconds=30)[0]["order_id"]
+    taken = wait_until(lambda: tables.rows("order", confirmed), "an order", timeout=30)[0][
+        "order_id"
+    ]
     assert tables.write("order", "DELETE FROM trade_order WHERE order_id = :one", one=taken) == 1
     command.join()
     assert ended[0].returncode == 1

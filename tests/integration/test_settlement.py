@@ -7,10 +7,10 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.stack.supervisor import control
+from labkit.waiting import wait_until
 from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.storyline import FAIL, placed, quick_lab
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,9 @@ def test_the_broker_loses_what_it_acknowledged(lab: Lab, history: History, tail:
     with history.buying(clients=4, money_paid=1):
         for seed in range(10):
             with lab.faults.killed("coupon"):
-                until(lambda: len(unread(history, "coupon")) >= 8, "messages are sent and not read")
+                wait_until(
+                    lambda: len(unread(history, "coupon")) >= 8, "messages are sent and not read"
+                )
                 assert lab.faults.lose_broker(seed if tail else None) >= 1
                 assert unread(history, "coupon")
     lab.settle(timeout=40)
@@ -44,10 +46,12 @@ def test_a_subscriber_is_away_while_messages_flow(lab: Lab, history: History) ->
     lab.faults.arm(FAIL, "refuse", times=10**6)
     with history.buying(clients=2, money_paid=1):
         with lab.faults.killed("coupon"):
-            until(lambda: tried(history) >= 3, "it was asked again and again", seconds=30)
+            wait_until(lambda: tried(history) >= 3, "it was asked again and again", timeout=30)
             missed = unread(history, "coupon")
             assert lab.faults.lose_broker() >= len(missed) >= 10
-        until(lambda: not missed & unread(history, "coupon"), "it has what it missed", seconds=30)
+        wait_until(
+            lambda: not missed & unread(history, "coupon"), "it has what it missed", timeout=30
+        )
 
 
 def test_a_group_that_is_added_later(tmp_path: Path) -> None:
@@ -60,7 +64,9 @@ def test_a_group_that_is_added_later(tmp_path: Path) -> None:
         control.tell(lab.home, "hold", name="coupon")
         ended = [placed(history, money_paid=1).order_id for _ in range(3)]
         assert [history.cancel(order_id).status_code for order_id in ended] == [200] * 3
-        until(lambda: len(unread(history, "coupon")) == 3, "the messages are sent, not settled")
+        wait_until(
+            lambda: len(unread(history, "coupon")) == 3, "the messages are sent, not settled"
+        )
     assert history.tables.write("order", EARLIER) == 3
     with quick_lab(tmp_path / "home") as lab:
         lab.settle()

@@ -11,11 +11,11 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.processes import gone, processes
 from tests.support.storyline import placed, quick_lab
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -47,7 +47,7 @@ def test_every_process_killed_at_once_under_load(tmp_path: Path) -> None:
         history = History(lab.home.folder)
         before, endpoints = processes(lab.home.folder), launch.status(lab.home)["endpoints"]
         with history.buying(clients=4, money_paid=1) as answers:
-            until(lambda: len(answers) > 20, "orders are being placed")
+            wait_until(lambda: len(answers) > 20, "orders are being placed")
             for pid in before.values():
                 os.kill(pid, signal.SIGKILL)
         lab = Lab.up(tmp_path / "home")
@@ -69,7 +69,7 @@ def test_nothing_outlives_its_supervisor(tmp_path: Path) -> None:
     lab = Lab.up(tmp_path / "home")
     before = processes(lab.home.folder)
     os.kill(before["supervisor"], signal.SIGKILL)
-    until(lambda: gone(before), "all are gone")
+    wait_until(lambda: gone(before), "all are gone")
     assert launch.status(lab.home)["supervisor"] is None
 
 
@@ -84,7 +84,7 @@ def test_a_lab_goes_with_the_python_that_started_it(tmp_path: Path) -> None:
         before = processes(tmp_path / "home")
         assert not gone(before)
         kernel.kill()
-    until(lambda: gone(before), "the lab is gone")
+    wait_until(lambda: gone(before), "the lab is gone")
 
 
 def test_labkit_up_stays_when_its_shell_goes(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_labkit_up_stays_when_its_shell_goes(tmp_path: Path) -> None:
         ["sh", "-c", up], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     ) as shell:
         assert shell.stdout
-        until(lambda: shell.stdout.readline() == b"\n", "the lab is up", seconds=90)
+        wait_until(lambda: shell.stdout.readline() == b"\n", "the lab is up", timeout=90)
         os.killpg(shell.pid, signal.SIGHUP)
         os.killpg(shell.pid, signal.SIGKILL)
     before = processes(tmp_path / "home")

@@ -13,9 +13,9 @@ from labkit.runtime.injection.failpoints import hits_of
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.support.history import History
 from tests.support.storyline import FAIL, quick_lab
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_worker_numbers_stay_apart(lab: Lab, history: History) -> None:
     with lab.faults.paused("order-2"), history.buying(clients=4):
         began, earlier = wall_ms(), workers(lab)
         lab.scale(order=4)
-        until(lambda: wall_ms() > began + 2000, "every lease is over")
+        wait_until(lambda: wall_ms() > began + 2000, "every lease is over")
         assert workers(lab).items() > earlier.items()
     history.place_all([{}] * 40, clients=4)
     assert workers(lab).items() > earlier.items()
@@ -97,7 +97,9 @@ def test_rows_that_a_dead_instance_did_not_send(lab: Lab, history: History) -> N
         lab.faults.arm(FAIL, "refuse")
         lab.faults.arm("order.order_cancel.before_send", "delay:60")
         assert history.place(**ALL).name == "ORDER_CONFIRM_FAILED"
-        until(lambda: crossed(lab, "order-1", "order.order_cancel.before_send"), "it is to be sent")
+        wait_until(
+            lambda: crossed(lab, "order-1", "order.order_cancel.before_send"), "it is to be sent"
+        )
         change()
         assert not crossed(lab, "order-2", "order.order_cancel.before_send")
         lab.settle()
@@ -110,7 +112,7 @@ def test_rows_that_a_dead_instance_would_try_again(lab: Lab, history: History) -
         lab.faults.arm("goods.return_stock.before_commit", "refuse", times=10**6)
         lab.faults.arm(FAIL, "refuse")
         assert history.place(**ALL).name == "ORDER_CONFIRM_FAILED"
-        until(lambda: kept(history), "the message is kept")
+        wait_until(lambda: kept(history), "the message is kept")
         change()
         lab.faults.disarm()
         lab.settle()
@@ -122,11 +124,11 @@ def test_a_group_shares_its_partitions(lab: Lab, history: History) -> None:
     lab.faults.arm(FAIL, "refuse", times=10**6)
     handled = "goods.order_cancel.after_offset_commit"
     with history.buying(clients=4, money_paid=1) as answers:
-        until(lambda: crossed(lab, "goods-1", handled), "the first consumes")
-        until(lambda: crossed(lab, "goods-2", handled), "the second consumes")
+        wait_until(lambda: crossed(lab, "goods-1", handled), "the first consumes")
+        wait_until(lambda: crossed(lab, "goods-2", handled), "the second consumes")
         lab.scale(goods=1)
         so_far = len(answers)
-        until(lambda: len(answers) > so_far + 30, "messages go to every partition")
+        wait_until(lambda: len(answers) > so_far + 30, "messages go to every partition")
         left = crossed(lab, "goods-2", handled)
     lab.settle()
     assert crossed(lab, "goods-2", handled) == left

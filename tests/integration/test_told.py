@@ -6,9 +6,9 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.ops.history import RequestKind
+from labkit.waiting import wait_until
 from tests.support.db import labkit
 from tests.support.storyline import quick_lab
-from tests.support.waiting import until
 
 TOLD = ("who was told so has an order", "a final no stays no", "a final answer is kept")
 
@@ -50,9 +50,9 @@ def test_nothing_is_kept_unless_asked_for(up: Lab) -> None:
 
 def test_each_client_is_heard_and_a_reset_forgets(lab: Lab) -> None:
     """A notebook's client and the command line's stand in one history, each order under a key."""
-    until(lambda: lab.order(goods_number=11).status == 422, "an order is refused")
+    wait_until(lambda: lab.order(goods_number=11).status == 422, "an order is refused")
     assert labkit("order", home=lab.home.folder).returncode in (0, 1)
-    until(lambda: lab.client.find(1).status_code == 404, "there is no order 1")
+    wait_until(lambda: lab.client.find(1).status_code == 404, "there is no order 1")
     lab.settle()
     placed = [question for question in lab.client.history if question.kind is RequestKind.PLACE]
     assert placed[-1].body["goods_number"] == 1  # the command line's
@@ -69,7 +69,7 @@ def test_each_client_is_heard_and_a_reset_forgets(lab: Lab) -> None:
 
 def test_an_order_that_is_gone_is_seen(lab: Lab) -> None:
     """An answer outlives the row; without a history nobody could know of it."""
-    until(lambda: lab.order().status == 200, "an order is placed")
+    wait_until(lambda: lab.order().status == 200, "an order is placed")
     lab.settle()
     with lab.database("order") as database:
         for table in ("trade_order", "trade_order_request", "trade_operation"):

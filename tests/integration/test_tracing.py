@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from labkit.lab import Lab
 from labkit.ops.trace.draw import NotTraced
-from tests.support.waiting import until
+from labkit.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -195,7 +195,9 @@ def test_a_clients_own_trace_is_continued(lab: Lab) -> None:
     for flags, place in (("01", "北京"), ("00", "上海")):
         header = {"traceparent": f"{parent}-{flags}"}
         lab.client.http.post("/order/confirm", json=lab.client.body(address=place), headers=header)
-    request = until(lambda: [span for span in spans(lab) if span["kind"] == "http"], "the request")
+    request = wait_until(
+        lambda: [span for span in spans(lab) if span["kind"] == "http"], "the request"
+    )
     assert [(span["trace"], span["parent"]) for span in request] == [(TRACE_ID, PARENT_ID)]
     assert {span["trace"] for span in spans(lab)} == {TRACE_ID}
 
@@ -271,7 +273,7 @@ def test_exporters_by_opentelemetrys_own_variables(tmp_path: Path) -> None:
         }
         with labkit_up(tmp_path / "home", **otel) as lab:
             assert lab.order(coupon=True, money_paid=100_00).status == 200
-            until(lambda: wanted <= collector.seen, "all services in what was sent")
+            wait_until(lambda: wanted <= collector.seen, "all services in what was sent")
 
 
 def test_off_unless_asked_for(tmp_path: Path) -> None:

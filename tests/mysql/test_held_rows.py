@@ -15,10 +15,10 @@ from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging import inbox
 from labkit.runtime.messaging.inbox import Delivery, Failure
 from labkit.runtime.steps import step
+from labkit.waiting import wait_until
 from tests.mysql.conftest import OpenRunner
 from tests.support import mysql_steps
 from tests.support.store import BALANCE, Store
-from tests.support.waiting import until
 
 FIRST, SECOND = 1, 2  # users
 
@@ -72,7 +72,7 @@ def test_of_a_group_only_who_needs_the_row_is_told(
         refusals = [isinstance(error, RowHeld) for error in errors]
         assert refusals == [user == FIRST for user in users]
         assert "trade_user" in str(errors[-3])
-    until(lambda: is_done(database, FIRST), "the row is free")
+    wait_until(lambda: is_done(database, FIRST), "the row is free")
     assert balances(store) == [BALANCE + 1, BALANCE + 40]
 
 
@@ -133,7 +133,7 @@ def test_of_a_table_that_is_held_one_row_is_waited_for(
             assert isinstance(error, RowHeld)
         assert lock_waits(schema) - before == 1
     for user_id in (FIRST, SECOND):
-        until(lambda number=user_id: is_done(database, number), "the row is free")
+        wait_until(lambda number=user_id: is_done(database, number), "the row is free")
     assert balances(store) == [BALANCE + 1, BALANCE + 1]
 
 

@@ -9,10 +9,10 @@ from sqlalchemy import make_url
 from labkit.faults import VERBS, list_standing, mend
 from labkit.lab import Lab
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.support.history import History
 from tests.support.mysqld import Server
 from tests.support.storyline import FAIL, placed, quick_lab, remembered
-from tests.support.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +74,10 @@ def test_the_server_goes_under_load(
         return history.place().status in (0, 202, 503)
 
     with history.buying(clients=4, money_paid=1) as answers:
-        until(lambda: sum(answer.placed for answer in answers) > 10, "orders are being placed")
+        wait_until(lambda: sum(answer.placed for answer in answers) > 10, "orders are being placed")
         with gone(mysql):
-            until(refused, "orders are refused", seconds=30)
-        until(lambda: history.place().placed, "orders are placed again", seconds=30)
+            wait_until(refused, "orders are refused", timeout=30)
+        wait_until(lambda: history.place().placed, "orders are placed again", timeout=30)
     history.pay(placed(history).order_id)
 
 
@@ -88,10 +88,10 @@ def test_what_is_held_is_listed_and_let_go(lab: Lab, history: History, fault: st
     history.begin()
     name, *arguments = fault.split()
     with getattr(lab.faults, name)(*VERBS[name].read(arguments)) as held:
-        until(lambda: not history.place(money_paid=1).placed and held.times, "it is met", 60)
+        wait_until(lambda: not history.place(money_paid=1).placed and held.times, "it is met", 60)
         assert [row["fault"] for row in list_standing(lab.home)] == [fault]
         assert mend(lab.home, everything=True) == [fault]
-        until(lambda: history.place(money_paid=1).placed, "it is let go", 60)
+        wait_until(lambda: history.place(money_paid=1).placed, "it is let go", 60)
     assert list_standing(lab.home) == []
 
 
@@ -114,7 +114,7 @@ def test_a_reset_that_dies_in_the_middle_is_begun_anew(
     lab.faults.arm("helper.seed_database.after_work", "crash")
     with pytest.raises(RuntimeError, match="killed by signal 9"):
         lab.reset()
-    until(lambda: not launch.is_up(lab.home), "the lab is down")
+    wait_until(lambda: not launch.is_up(lab.home), "the lab is down")
     monkeypatch.setenv("LABKIT_MYSQL", mysql.url)
     again = Lab.up(lab.home.folder)
     assert again.tables("trade_order").empty

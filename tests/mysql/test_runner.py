@@ -16,12 +16,12 @@ from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
 from labkit.shop.messages import DeductStock
 from labkit.shop.tables import user
+from labkit.waiting import wait_until
 from tests.mysql.conftest import OpenRunner
 from tests.support import mysql_steps
 from tests.support.cases import WRITING
 from tests.support.mysqld import Server
 from tests.support.store import BALANCE, Store
-from tests.support.waiting import until
 
 TAKE = WRITING["goods.deduct_stock"][1]
 
@@ -81,7 +81,7 @@ def test_a_row_that_is_held_holds_up_who_needs_it(open_runner: OpenRunner, schem
         holder.rollback()
     engine.dispose()
     free = lambda: database.submit(mysql_steps.touch, 1).exception(timeout=60) is None  # noqa: E731  # asks
-    until(free, "the row is free")
+    wait_until(free, "the row is free")
     assert balances(store) == [BALANCE + 1, BALANCE + 1]
 
 

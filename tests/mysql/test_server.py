@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.waiting import until
+from labkit.waiting import wait_until
 
 _START = """
 import sys
@@ -25,4 +25,4 @@ def test_a_server_goes_with_a_killed_starter(tmp_path: Path) -> None:
         pid = int(starter.stdout.readline())
         assert psutil.pid_exists(pid)
         starter.kill()
-    until(lambda: not psutil.pid_exists(pid), "MariaDB is gone", 60)
+    wait_until(lambda: not psutil.pid_exists(pid), "MariaDB is gone", 60)

@@ -19,10 +19,10 @@ from labkit.shop.pay import retries
 from labkit.shop.pay import steps as payments
 from labkit.shop.pay.messages import DueQuery, OpenPayment
 from labkit.shop.wiring import SERVICES
+from labkit.waiting import wait_until
 from tests.mysql.conftest import OpenRunner
 from tests.support.cases import WRITING, command_of
 from tests.support.store import BALANCE, Store
-from tests.support.waiting import until
 
 ORDER = 4711
 KEY = OpenOrder(user_id=1, idempotency_key="k", request_hash="h")
@@ -95,7 +95,7 @@ def meet(ours: Database, other: Database, early: Any, late: Any, schema: str) ->
     second = other.submit(*late)
     engine = create_engine(schema)
     with engine.connect() as connection:
-        until(lambda: waits(connection) or second.done(), "the second waits for a lock")
+        wait_until(lambda: waits(connection) or second.done(), "the second waits for a lock")
     engine.dispose()
     leave.set()
     return {early[0].name: first.result(timeout=60), late[0].name: second.result(timeout=60)}

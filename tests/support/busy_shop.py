@@ -16,8 +16,8 @@ from labkit.home import DATABASES, Home
 from labkit.lab import Lab
 from labkit.ops.history import History
 from labkit.shop.states import OrderStatus
+from labkit.waiting import wait_until
 from tests.support.storyline import quick_lab
-from tests.support.waiting import until
 
 _CONFIRM = "order.confirm_pre_order.before_commit"
 _REFUSE = "order.refuse_order.before_commit"
@@ -99,7 +99,7 @@ class _Shop:
         cancelled = self.order(money_paid=3_00)
         with self.lab.faults.armed(_GIVE_BACK, "refuse", 10**6):
             answered(lambda: self.lab.cancel(cancelled))
-            dead = until(self._dead, "a dead letter", seconds=30)
+            dead = wait_until(self._dead, "a dead letter", timeout=30)
         self.lab.by_hand.retry(dead)
         self.lab.settle()
 
@@ -132,7 +132,7 @@ class _Shop:
         opened = answered(lambda: self.lab.create_payment(late))
         with self.lab.faults.armed(_TAKE, "refuse", 10**6):
             self.lab.client.press(opened.cashier_url, "pay")
-            until(lambda: self._was_told(opened.pay_id), "the callback is refused")
+            wait_until(lambda: self._was_told(opened.pay_id), "the callback is refused")
             answered(lambda: self.lab.cancel(late))
             self._is(OrderStatus.CANCELLED, lambda row: str(row["order_id"]) == late)
             self.lab.clock.advance(seconds=7)  # before the payment is taken after all
@@ -152,14 +152,14 @@ class _Shop:
             answered(
                 lambda payment=answer: self.lab.client.find(payment.json()["data"]["order_id"])
             )
-        until(lambda: self.lab.client.find(1).status_code == 404, "there is no order 1")
+        wait_until(lambda: self.lab.client.find(1).status_code == 404, "there is no order 1")
 
     def _is(self, status: int, which: Callable[[Any], bool]) -> None:
         def is_decided() -> bool:
             rows = self.lab.tables("trade_order", raw=True).to_dict("records")
             return any(row["order_status"] == status and which(row) for row in rows)
 
-        until(is_decided, f"an order in state {status}", seconds=30)
+        wait_until(is_decided, f"an order in state {status}", timeout=30)
 
     def _was_told(self, pay_id: str) -> bool:
         rows = self.lab.tables("platform_notice", raw=True).to_dict("records")
@@ -178,7 +178,7 @@ def answered(ask: Callable[[], Any]) -> Any:
         status = answer.status_code if isinstance(answer, httpx.Response) else answer.status
         return answer if status == 200 else None
 
-    return until(once, "an answer", seconds=30)
+    return wait_until(once, "an answer", timeout=30)
 
 
 def copy_whole(lab: Lab, folder: Path) -> Home:

@@ -30,7 +30,7 @@ from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.wiring import failpoints_of
 from labkit.settings import Settings
-from tests.support.waiting import until
+from labkit.waiting import wait_until
 
 NOON = datetime(2026, 1, 1, 12)
 PAY_WITHIN = timedelta(minutes=15)
@@ -142,4 +142,4 @@ class Till:
         )
         self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
         self._thread.start()
-        until(lambda: self._server.started, "the cashier is served")
+        wait_until(lambda: self._server.started, "the cashier is served")

@@ -21,9 +21,9 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.db.engines import open_engine
 from labkit.runtime.db.tables import DEAD, WAITING, inbox
 from labkit.settings import Settings
+from labkit.waiting import wait_until
 from tests.support.cashier_server import NOON
 from tests.support.states import state_in_json
-from tests.support.waiting import until
 
 TOKEN = "t" * 43
 
@@ -55,7 +55,7 @@ class Console:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
         self._thread.start()
-        until(lambda: self._server.started, "the console is served")
+        wait_until(lambda: self._server.started, "the console is served")
 
     def say(self, **services: str) -> None:
         """Write into the supervisor's state which services are how, as `goods="down"`."""
@@ -88,7 +88,7 @@ class Console:
         """Wait until a page shows a text: on a busy machine the first look takes long."""
         with httpx.Client(base_url=self.base, trust_env=False) as client:
             client.get("/", params={"token": TOKEN})
-            until(lambda: text in client.get("/").text, f"the page shows {text}", seconds=60)
+            wait_until(lambda: text in client.get("/").text, f"the page shows {text}", timeout=60)
 
     def free(self, event_id: int) -> None:
         """Settle one event."""

@@ -8,7 +8,7 @@ import httpx
 
 from labkit.home import Home
 from labkit.stack.supervisor import launch
-from tests.support.waiting import until
+from labkit.waiting import wait_until
 
 _FIELD = re.compile(r"<dt>([^<]*)</dt><dd>(.*?)</dd>", re.S)
 _CSRF = re.compile(r'name="csrf" value="([^"]+)"')
@@ -25,7 +25,7 @@ class Visit:
         address = str(launch.status(Home(home))["endpoints"]["console"])
         self._http = httpx.Client(base_url=address.partition("?")[0], trust_env=False, timeout=10)
         assert self._http.get(address).status_code == 200
-        until(lambda: '<details id="held">' in self._page(), "the console has looked", 60)
+        wait_until(lambda: '<details id="held">' in self._page(), "the console has looked", 60)
 
     def item(self, id: str) -> str:
         """Return what the page says about one stuck item, as HTML; empty where it says nothing."""

@@ -21,9 +21,9 @@ from labkit.ops import in_flight
 from labkit.ops.invariants import check
 from labkit.ops.reader import Reader
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.support.history import History
 from tests.support.small_disk import small_disk
-from tests.support.waiting import until
 
 _ROOT = Path(__file__).parents[1]
 _WRITTEN = "supervisor.write_state.after_rename"  # crossed after each try
@@ -72,8 +72,10 @@ def _live_through_it(lab: Lab) -> History:
     before = _pids(lab)
     with history.buying(clients=2, money_paid=1_00) as answers:
         with lab.faults.disk_full() as full:
-            until(lambda: full.times, "somebody met the full disk", _SECONDS)
-            until(lambda: _kill_unnoticed(lab, before), "the state cannot be written", _SECONDS)
+            wait_until(lambda: full.times, "somebody met the full disk", _SECONDS)
+            wait_until(
+                lambda: _kill_unnoticed(lab, before), "the state cannot be written", _SECONDS
+            )
             count = len(answers)
             _watched(
                 before,
@@ -82,7 +84,7 @@ def _live_through_it(lab: Lab) -> History:
             )
         _watched(before, lambda: _is_back(lab, before["goods"]), "goods is back when there is room")
         count = len(answers)
-        until(
+        wait_until(
             lambda: any(answer.placed for answer in answers[count:]),
             "orders are placed again",
             _SECONDS,
@@ -112,7 +114,7 @@ def _kill_unnoticed(lab: Lab, before: dict[str, int]) -> bool:
 
 def _watched(before: dict[str, int], condition: Callable[[], bool], what: str) -> None:
     """Wait until something is true, but for no longer than the supervisor lives."""
-    until(lambda: condition() or not _lives(before["supervisor"]), what, _SECONDS)
+    wait_until(lambda: condition() or not _lives(before["supervisor"]), what, _SECONDS)
     if not _lives(before["supervisor"]):
         raise AssertionError("the supervisor died of the full disk")
 

@@ -19,8 +19,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
 from labkit.stack.supervisor import ports
+from labkit.waiting import wait_until
 from tests.support.not_here import NotHere
-from tests.support.waiting import until
 
 _USER, _PASSWORD = "labkit_tests", "only-on-loopback"
 _NEEDED = (
@@ -65,7 +65,7 @@ class Server:
             stderr=(self._folder / "log").open("ab"),
         )
         self._watchdog = _die_with_us(self._process.pid)
-        until(self._answers, "MariaDB answers")
+        wait_until(self._answers, "MariaDB answers")
 
     def kill(self) -> None:
         """Kill −9: nothing is flushed that was not."""

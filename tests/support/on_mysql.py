@@ -10,10 +10,10 @@ from labkit.lab import Lab
 from labkit.lab.lab import NotSettled
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import GROUPS
+from labkit.waiting import wait_until
 from tests.support.history import History
 from tests.support.mysqld import server
 from tests.support.storyline import placed, quick_lab, remembered
-from tests.support.waiting import until
 
 _ORDERS = 40
 _SECONDS = 45.0  # for whatever is waited for: only what never comes takes that long
@@ -52,7 +52,7 @@ def hold_rows(lab: Lab, history: History) -> None:
 def _order_other_goods(lab: Lab, history: History) -> None:
     """Somebody orders the goods that are held, again and again; the other goods are to be had."""
     with lab.faults.row_held("goods", 1) as held, history.buying(clients=4, goods_id=1):
-        until(lambda: held.times, "somebody meets the held row", _SECONDS)
+        wait_until(lambda: held.times, "somebody meets the held row", _SECONDS)
         answers = [history.place(goods_id=2, user_id=2) for _ in range(_ORDERS)]
     number = sum(answer.placed for answer in answers)
     text = f"while a row of goods 1 is held, {number} of {_ORDERS} orders of goods 2 are placed"
@@ -64,14 +64,14 @@ def _cancel_for_other_user(lab: Lab, history: History) -> None:
     mine, other = (placed(history, user_id=user, money_paid=5_00) for user in (1, 2))
     with lab.faults.row_held("user", 1) as held:
         history.cancel(mine.order_id, 1)
-        until(lambda: held.times, "the event about user 1 meets the held row", _SECONDS)
+        wait_until(lambda: held.times, "the event about user 1 meets the held row", _SECONDS)
         history.cancel(other.order_id, 2)
-        until(
+        wait_until(
             lambda: _has_money_back(lab, other.order_id),
             "while a row of user 1 is held, user 2 has the money back",
             _SECONDS,
         )
-        tries = until(lambda: _waiting(lab), "the event about user 1 waits", _SECONDS)
+        tries = wait_until(lambda: _waiting(lab), "the event about user 1 waits", _SECONDS)
         assert tries == [0], f"a held row burns a try: {tries}"
         assert not _has_money_back(lab, mine.order_id), "the row of user 1 was not held"
 
@@ -81,7 +81,7 @@ def send_long_cause(lab: Lab, history: History) -> None:
     topic = OrderCancelled.topic
     with lab.faults.poison(topic, MAX_FIELDS) as poison:
         text = "a record whose cause is long is kept by every group, and its partition goes on"
-        until(lambda: poison.times == len(GROUPS[topic]), text, _SECONDS)
+        wait_until(lambda: poison.times == len(GROUPS[topic]), text, _SECONDS)
         history.cancel(placed(history, money_paid=5_00).order_id)
 
 

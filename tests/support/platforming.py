@@ -29,7 +29,6 @@ from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.steps import Step
 from labkit.settings import Settings
 from labkit.shop.pay.messages import CreateTrade
-from labkit.waiting import wait_until_async
 from labkit.web.platform_client import PlatformClient
 
 NOON = datetime(2026, 1, 1, 12)
@@ -170,14 +169,6 @@ class Served:
             total_amount=amount,
             time_expire=self.clock.now() + MINUTE,
         )
-
-    async def until(self, condition: Any, what: str, seconds: float = 15) -> None:
-        """Wait for a condition with a deadline.
-
-        Raises:
-            TimeoutError: it stayed false; names what should have been.
-        """
-        await wait_until_async(condition, what, seconds)
 
 
 def make_home(folder: Path) -> Home:

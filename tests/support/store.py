@@ -1,6 +1,5 @@
 """One service's database in memory: what a step needs, with clocks that the test moves."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -250,12 +249,3 @@ def outstanding(store: Store, order_id: int) -> int:
     signs = {LogDirection.DEDUCT: 1, LogDirection.RETURN: -1, LogDirection.OPENING: 0}
     log = store.rows("trade_goods_number_log", order_id=order_id)
     return sum(signs[row["direction"]] * row["goods_number"] for row in log)
-
-
-def eventually(condition: Callable[[], Any], seconds: float = 20) -> Any:
-    """Return the first true value of a condition, asked until a deadline."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"not true after {seconds} s: {condition}"
-        time.sleep(0.01)
-    return value

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from labkit.lab import Lab
+from labkit.waiting import wait_until
 from tests.support.history import Answered, History
-from tests.support.waiting import until
 
 #: An outage heals in about a second instead of five, so that a hundred fit into a test run.
 QUICK = {
@@ -49,7 +49,7 @@ def placed(history: History, **wanted: Any) -> Answered:
         answered = history.place(**wanted)
         return answered if answered.placed else None
 
-    return until(place, f"an order is placed: {wanted}", seconds=30)
+    return wait_until(place, f"an order is placed: {wanted}", timeout=30)
 
 
 class Teller:

@@ -17,7 +17,7 @@ from labkit.home import Home
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS, IdMaker, NothingReserved
 from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
-from tests.support.waiting import until
+from labkit.waiting import wait_until
 
 _PACE_SECONDS = 0.001  # each id is then the first of its millisecond: two with one number collide
 
@@ -38,7 +38,7 @@ class Holder:
         )
         self.said: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
-        until(lambda: self.said, "it makes ids", seconds=30)
+        wait_until(lambda: self.said, "it makes ids", timeout=30)
 
     @property
     def ids(self) -> list[int]:
@@ -48,7 +48,7 @@ class Holder:
     def more(self) -> None:
         """Wait until it has made some more."""
         before = len(self.ids)
-        until(lambda: len(self.ids) > before + 50, "it makes more ids", seconds=30)
+        wait_until(lambda: len(self.ids) > before + 50, "it makes more ids", timeout=30)
 
     def _read(self) -> None:
         assert self.process.stdout

@@ -13,11 +13,11 @@ from kazoo.exceptions import NoNodeError
 
 from labkit.lab import Lab
 from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
 from tests.containers.zookeeper.conftest import looking_at
 from tests.support.containers.stacks import Backend
 from tests.support.history import History
 from tests.support.storyline import placed, quick_lab, remembered
-from tests.support.waiting import until
 
 #: So that ids run out soon after ZooKeeper does.
 RESERVE = "1.5"
@@ -66,12 +66,14 @@ def test_a_killed_instance_leaves_the_tree_and_comes_back(
 ) -> None:
     """Held down after kill −9 it is gone with its session, and orders go on with the other."""
     assert launch.status(lab.home)["endpoints"]["registry"] == zookeeper.address
-    until(lambda: pids_of(tree, "goods") == pids_by_status(lab, "goods"), "both are in the tree")
+    wait_until(
+        lambda: pids_of(tree, "goods") == pids_by_status(lab, "goods"), "both are in the tree"
+    )
     with history.buying(clients=2, money_paid=1):
         with lab.faults.killed("goods-2"):
-            until(lambda: list(pids_of(tree, "goods")) == ["1"], "it is gone from the tree")
+            wait_until(lambda: list(pids_of(tree, "goods")) == ["1"], "it is gone from the tree")
             placed(history, money_paid=1)
-        until(lambda: set(pids_of(tree, "goods")) == {"1", "2"}, "it is back in the tree")
+        wait_until(lambda: set(pids_of(tree, "goods")) == {"1", "2"}, "it is back in the tree")
 
 
 def test_an_ensemble_that_cannot_be_reached_is_said(
@@ -98,13 +100,17 @@ def test_who_starts_while_zookeeper_is_away_comes_up_with_it(
     log = lab.home.logs / "coupon-1.log"
     zookeeper.kill()
     os.kill(before["1"], signal.SIGKILL)
-    until(lambda: pids_by_status(lab, "coupon") not in ({"1": None}, before), "it is started again")
-    until(lambda: "waiting for ZooKeeper" in log.read_text().rpartition("worker number")[2], "says")
+    wait_until(
+        lambda: pids_by_status(lab, "coupon") not in ({"1": None}, before), "it is started again"
+    )
+    wait_until(
+        lambda: "waiting for ZooKeeper" in log.read_text().rpartition("worker number")[2], "says"
+    )
     zookeeper.forget()
     zookeeper.start()
-    until(
+    wait_until(
         lambda: all(process["state"] == "up" for process in launch.status(lab.home)["services"]),
         "the lab is whole",
-        seconds=30,
+        timeout=30,
     )
     placed(history, coupon=True, money_paid=1)

@@ -13,10 +13,10 @@ from labkit.home import Home
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.ids import IdMaker, NothingReserved, made_at_ms
 from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
+from labkit.waiting import wait_until
 from tests.containers.zookeeper.conftest import OpenRegistry, looking_at
 from tests.containers.zookeeper.holder import Holder, holding, worker_of
 from tests.support.containers.stacks import Backend
-from tests.support.waiting import until
 
 RESERVE_MS = 1000
 
@@ -73,12 +73,12 @@ def test_who_wakes_up_past_its_session_repeats_no_id(
         number = worker_of(sleeper.ids[0])
         sleeper.process.send_signal(signal.SIGSTOP)
         stopped = time.monotonic()
-        until(lambda: str(number) not in tree.get_children("/workers"), "its session is over")
+        wait_until(lambda: str(number) not in tree.get_children("/workers"), "its session is over")
         with holding(home, zookeeper.address, RESERVE_MS) as heir:
             print(f"taken over after {time.monotonic() - stopped:.1f} s")
             assert worker_of(heir.ids[0]) == number
             sleeper.process.send_signal(signal.SIGCONT)
-            until(lambda: worker_of(sleeper.ids[-1]) != number, "the sleeper has a new number")
+            wait_until(lambda: worker_of(sleeper.ids[-1]) != number, "the sleeper has a new number")
             sleeper.more()
             heir.more()
             assert "refused" in sleeper.said
@@ -93,7 +93,7 @@ def test_a_number_is_left_alone_until_its_reserved_time_is_over(
     """Of a killed process the node goes with its session, and still nobody takes its number."""
     with holding(home, zookeeper.address, reserve_ms=3_600_000) as holder:
         number = worker_of(holder.ids[0])
-    until(lambda: not tree.get_children("/workers"), "its session is over")
+    wait_until(lambda: not tree.get_children("/workers"), "its session is over")
     lease = open_registry().lease_worker(RESERVE_MS)
     assert worker_of(IdMaker(lease, wall_ms).next()) != number
 
@@ -110,9 +110,9 @@ def test_a_session_that_ends_costs_no_id(open_registry: OpenRegistry, tree: Kazo
         return bool(node and node.ephemeralOwner != session)
 
     expire(registry)
-    until(is_taken_again, "the number is ours under a new session")
+    wait_until(is_taken_again, "the number is ours under a new session")
     later = wall_ms() + 2 * RESERVE_MS
-    until(lambda: made_at_ms(ids.next()) > later, "ids go on past what was reserved")
+    wait_until(lambda: made_at_ms(ids.next()) > later, "ids go on past what was reserved")
     assert worker_of(ids.next()) == number
 
 
@@ -125,7 +125,7 @@ def test_who_does_not_know_whether_it_reserved_looks(
     written, _stat = tree.get(f"/reserved/{number}")
     tree.set(f"/reserved/{number}", written)  # as our own request did whose answer was lost
     later = wall_ms() + 2 * RESERVE_MS
-    until(lambda: made_at_ms(attempt(ids) or 0) > later, "ids go on past what was reserved")
+    wait_until(lambda: made_at_ms(attempt(ids) or 0) > later, "ids go on past what was reserved")
     assert tree.get_children("/workers") == [str(number)]
 
 
@@ -157,7 +157,7 @@ def test_without_the_ensemble_ids_go_on_until_the_reserved_time_is_over(
     finally:
         getattr(zookeeper, come)()
     back = time.monotonic()
-    assert until(lambda: attempt(ids), "ids are made again", seconds=10) > last
+    assert wait_until(lambda: attempt(ids), "ids are made again", timeout=10) > last
     print(f"ids are back {time.monotonic() - back:.2f} s after {come}")
 
 

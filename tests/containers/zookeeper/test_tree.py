@@ -17,9 +17,9 @@ from labkit.runtime.registry.files import Instance, Registry
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
 from labkit.runtime.registry.zookeeper_session import SESSION_S, serves
+from labkit.waiting import wait_until
 from tests.containers.zookeeper.conftest import OpenRegistry
 from tests.support.containers.stacks import Backend
-from tests.support.waiting import until
 
 _INSTANCE = """
 import os, sys
@@ -55,7 +55,7 @@ def ports_of(registry: Registry) -> list[int]:
 def finds(registry: Registry, *ports: int, seconds: float = 15) -> float:
     """Wait until a registry finds just these; how long that took."""
     began = time.monotonic()
-    until(lambda: ports_of(registry) == list(ports), f"{ports} are found", seconds)
+    wait_until(lambda: ports_of(registry) == list(ports), f"{ports} are found", seconds)
     return time.monotonic() - began
 
 
@@ -141,15 +141,15 @@ def test_a_long_pause_of_the_ensemble_ends_every_session_and_nobody_is_forgotten
         session = looker._session.session_id
         zookeeper.pause()
         asleep = time.monotonic()
-        until(lambda: time.monotonic() - asleep > SESSION_S + 1, "a session's time is over")
+        wait_until(lambda: time.monotonic() - asleep > SESSION_S + 1, "a session's time is over")
         zookeeper.unpause()
         seen = []
-        until(
+        wait_until(
             lambda: (
                 seen.append(ports_of(looker)) or looker._session.session_id not in (None, session)
             ),
             "the session is a new one",
-            seconds=45,
+            timeout=45,
         )
         finds(open_registry(), 1)
         assert [] not in seen

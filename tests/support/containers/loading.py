@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 
+from labkit.waiting import wait_until
 from tests.support.history import Answered, History
-from tests.support.waiting import until
 
 CLIENTS = 3
 ALL = {"coupon": True, "money_paid": 1_00}
@@ -22,22 +22,24 @@ def load(history: History) -> Iterator[Callable[[], int]]:
         return sum(answer.placed for answer in answers)
 
     with history.buying(CLIENTS, money_paid=1, coupon_id=count(2)) as answers:
-        until(lambda: ordered() > 10, "orders are being placed", seconds=30)
+        wait_until(lambda: ordered() > 10, "orders are being placed", timeout=30)
         yield ordered
 
 
 def goes_on(ordered: Callable[[], int]) -> None:
     """Wait until the load has placed some more."""
     so_far = ordered()
-    until(lambda: ordered() > so_far + 10, "orders are placed again", seconds=30)
+    wait_until(lambda: ordered() > so_far + 10, "orders are placed again", timeout=30)
 
 
 def cancel(history: History, mine: Answered) -> None:
     """Cancel an order, as soon as that goes; a message tells who took something for it."""
-    until(lambda: history.cancel(mine.order_id).status_code == 200, "it is cancelled", seconds=30)
+    wait_until(
+        lambda: history.cancel(mine.order_id).status_code == 200, "it is cancelled", timeout=30
+    )
 
 
 def acknowledged(history: History) -> None:
     """Wait until Kafka has all messages of the order service."""
     unsent = "SELECT * FROM trade_mq_producer WHERE status = 0"
-    until(lambda: not history.tables.rows("order", unsent), "all is acknowledged", seconds=30)
+    wait_until(lambda: not history.tables.rows("order", unsent), "all is acknowledged", timeout=30)

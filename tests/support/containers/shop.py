@@ -14,8 +14,8 @@ from labkit.stack.containers import compose_file, stack
 from labkit.stack.containers.compose_file import Health
 from labkit.stack.containers.create import OURS, PROJECT, SERVICE
 from labkit.stack.supervisor import ports
+from labkit.waiting import wait_until
 from tests.support.containers.stacks import IMAGES
-from tests.support.waiting import until
 
 READY_SECONDS = 240  # ten Pythons begin at once, beside whatever else the machine does
 _SECOND = 10**9
@@ -163,7 +163,7 @@ def ready(container: Container) -> None:
         container.reload()
         return bool(container.attrs["State"].get("Health", {}).get("Status") == "healthy")
 
-    until(healthy, f"{container.name} is healthy:\n{container.logs(tail=5)!r}", READY_SECONDS)
+    wait_until(healthy, f"{container.name} is healthy:\n{container.logs(tail=5)!r}", READY_SECONDS)
 
 
 def _published(said: Described) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from labkit.home import Home
 from labkit.runtime.injection.standing import FaultBook, FaultKind, StandingFault, StandingFaults
 from labkit.stack.setup import hide
 from labkit.stack.supervisor import spawn
-from tests.support.store import eventually
+from labkit.waiting import wait_until
 
 _BREAKS = """
 import sys
@@ -105,7 +105,7 @@ def test_clearing_lets_others_write_to_a_locked_database(home: Home) -> None:
         assert not can_write(file)
         assert [row["fault"] for row in list_standing(home)] == ["database_locked goods"]
         assert mend(home, everything=True) == ["database_locked goods"]
-        eventually(lambda: can_write(file))
+        wait_until(lambda: can_write(file), "the file can be written to")
     assert notes(home) == []
 
 
@@ -137,7 +137,7 @@ def test_a_stopped_process_of_another_birth_is_left_alone(home: Home) -> None:
     os.kill(sleeper.pid, signal.SIGSTOP)
     still = lambda: Path(f"/proc/{sleeper.pid}/stat").read_text().split()[2] == "T"  # noqa: E731
     if sys.platform == "linux":
-        eventually(still)
+        wait_until(still, "it stands still")
     resume(home, [(sleeper.pid, "of another time")])
     if sys.platform == "linux":
         assert still()

@@ -16,6 +16,7 @@ from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.shop.codes import Code
 from labkit.shop.pay.messages import AskTrade, RefundTrade
+from labkit.waiting import wait_until_async
 from labkit.web.platform_client import PlatformClient
 from tests.support.platforming import (
     FOREIGN_KEY,
@@ -120,7 +121,7 @@ def test_what_the_merchant_has_not_signed_changes_no_row(
 
     async def scenario(platform: Served) -> None:
         await fill(platform)
-        await platform.until(lambda: not _untold(platform), "the notice of trade 4 was tried")
+        await wait_until_async(lambda: not _untold(platform), "the notice of trade 4 was tried")
         before = rows_at(platform.home)
         for what, (status, body) in bad(REQUESTS[method]).items():
             with subtests.test(what):

@@ -20,6 +20,7 @@ from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.clock import LabClock
 from labkit.runtime.injection.failpoints import FailpointStore, hits_of
 from labkit.runtime.wiring import failpoints_of
+from labkit.waiting import wait_until_async
 from tests.support.platforming import (
     AWAY,
     PLATFORM_KEY,
@@ -87,7 +88,7 @@ def test_the_merchant_is_told_at_once(tmp_path: Path, button: str, status: str) 
 
     async def scenario(platform: Served, merchant: Merchant) -> None:
         await pay(platform, button=button)
-        await platform.until(lambda: notice(platform)["answer_time"], "the notice is answered")
+        await wait_until_async(lambda: notice(platform)["answer_time"], "the notice is answered")
         [params] = merchant.notices
         assert verify(PUBLIC, params)
         [trade] = rows_at(platform.home)["platform_trade"]
@@ -114,12 +115,12 @@ def test_it_is_repeated_until_it_is_answered_success(tmp_path: Path) -> None:
     async def scenario(platform: Served, merchant: Merchant) -> None:
         await pay(platform)
         for tries, minutes in enumerate((4, 10, 10), 1):
-            await platform.until(lambda n=tries: notice(platform)["tries"] == n, f"try {tries}")
+            await wait_until_async(lambda n=tries: notice(platform)["tries"] == n, f"try {tries}")
             row = notice(platform)
             assert row["next_try"] - platform.clock.now() == timedelta(minutes=minutes)
             assert "not 200 success" in row["last_error"]
             platform.clock.advance(timedelta(minutes=minutes))
-        await platform.until(lambda: notice(platform)["answer_time"], "the notice is answered")
+        await wait_until_async(lambda: notice(platform)["answer_time"], "the notice is answered")
         assert len(merchant.notices) == notice(platform)["tries"] == 4
         assert len({params["notify_id"] for params in merchant.notices}) == 1
         assert all(verify(PUBLIC, params) for params in merchant.notices)
@@ -134,9 +135,9 @@ def test_one_slow_receiver_does_not_stop_the_others(tmp_path: Path) -> None:
         async with listening(Merchant(hangs=True)) as slow:
             for number in range(10, 15):
                 await pay(platform, number, tell=slow.url)
-            await platform.until(lambda: len(slow.notices) == 5, "five notices hang")
+            await wait_until_async(lambda: len(slow.notices) == 5, "five notices hang")
             await pay(platform)
-            await platform.until(lambda: merchant.numbers() == [1], "the other one is told")
+            await wait_until_async(lambda: merchant.numbers() == [1], "the other one is told")
 
     run(tmp_path, scenario)
 
@@ -146,7 +147,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
 
     async def scenario(platform: Served, _merchant: Merchant) -> None:
         await pay(platform, tell=AWAY)
-        await platform.until(lambda: notice(platform)["tries"], "it was tried")
+        await wait_until_async(lambda: notice(platform)["tries"], "it was tried")
         assert "no answer" in notice(platform)["last_error"]
 
     run(tmp_path, scenario)
@@ -158,10 +159,10 @@ def test_refuse_loses_a_notice(tmp_path: Path) -> None:
     async def scenario(platform: Served, merchant: Merchant) -> None:
         arm(platform, "refuse")
         await pay(platform)
-        await platform.until(lambda: notice(platform)["tries"], "it was tried")
+        await wait_until_async(lambda: notice(platform)["tries"], "it was tried")
         assert (merchant.notices, "lost" in notice(platform)["last_error"]) == ([], True)
         platform.clock.advance(timedelta(minutes=4))
-        await platform.until(lambda: merchant.notices, "it is repeated")
+        await wait_until_async(lambda: merchant.notices, "it is repeated")
         assert hits(platform.home, NOTIFY) == 2
         assert FailpointStore(platform.home.faults).armed() == {}
 
@@ -174,7 +175,7 @@ def test_duplicate_sends_a_notice_twice(tmp_path: Path) -> None:
     async def scenario(platform: Served, merchant: Merchant) -> None:
         arm(platform, "duplicate")
         await pay(platform)
-        await platform.until(lambda: notice(platform)["answer_time"], "the notice is answered")
+        await wait_until_async(lambda: notice(platform)["answer_time"], "the notice is answered")
         first, second = merchant.notices
         assert first == second
 
@@ -188,7 +189,7 @@ def test_delay_sends_a_notice_late(tmp_path: Path) -> None:
         arm(platform, "delay:0.6")
         began = time.monotonic()
         await pay(platform)
-        await platform.until(lambda: merchant.notices, "it comes")
+        await wait_until_async(lambda: merchant.notices, "it comes")
         assert time.monotonic() - began >= 0.6
         assert verify(PUBLIC, merchant.notices[0])
 
@@ -204,9 +205,9 @@ def test_reorder_lets_a_later_notice_go_first(
     async def scenario(platform: Served, merchant: Merchant) -> None:
         arm(platform, "reorder")
         await pay(platform, 1)
-        await platform.until(lambda: hits(platform.home, NOTIFY) == 1, "the first is held")
+        await wait_until_async(lambda: hits(platform.home, NOTIFY) == 1, "the first is held")
         await pay(platform, 2)
-        await platform.until(lambda: len(merchant.notices) == 2, "both are told")
+        await wait_until_async(lambda: len(merchant.notices) == 2, "both are told")
         assert merchant.numbers() == [2, 1]
 
     run(tmp_path, scenario)
@@ -218,7 +219,7 @@ def test_a_notice_that_nothing_overtakes_goes_by_itself(tmp_path: Path) -> None:
     async def scenario(platform: Served, merchant: Merchant) -> None:
         arm(platform, "reorder")
         await pay(platform)
-        await platform.until(lambda: merchant.numbers() == [1], "it goes by itself")
+        await wait_until_async(lambda: merchant.numbers() == [1], "it goes by itself")
         assert FailpointStore(platform.home.faults).armed() == {}
 
     run(tmp_path, scenario)
@@ -236,9 +237,9 @@ def test_a_notice_can_be_wrong(tmp_path: Path, action: str, genuine: bool, amoun
     async def scenario(platform: Served, merchant: Merchant) -> None:
         arm(platform, action)
         await pay(platform)
-        await platform.until(lambda: notice(platform)["tries"] == 1, "it was tried")
+        await wait_until_async(lambda: notice(platform)["tries"] == 1, "it was tried")
         platform.clock.advance(timedelta(minutes=4))
-        await platform.until(lambda: len(merchant.notices) == 2, "it is repeated")
+        await wait_until_async(lambda: len(merchant.notices) == 2, "it is repeated")
         wrong, right = merchant.notices
         assert (verify(PUBLIC, wrong), wrong["total_amount"]) == (genuine, amount)
         assert (verify(PUBLIC, right), right["total_amount"]) == (True, "5000")
@@ -285,13 +286,13 @@ def test_a_crash_between_sending_and_marking_sends_again(
             async with served(home, merchant.url) as platform:
                 arm(platform, "refuse")  # this process leaves the notice to the next
                 await pay(platform)
-                await platform.until(lambda: notice(platform)["tries"], "it was tried")
+                await wait_until_async(lambda: notice(platform)["tries"], "it was tried")
             LabClock(home.clock_file).advance(timedelta(minutes=4))
             FailpointStore(home.faults).arm(name, "crash")
             assert await asyncio.to_thread(_serve_until_it_dies, home) == -9
             assert len(merchant.notices) == notices - 1
             async with served(home) as platform:
-                await platform.until(lambda: len(merchant.notices) == notices, "it is told again")
+                await wait_until_async(lambda: len(merchant.notices) == notices, "it is told again")
         assert merchant.numbers() == [1] * notices
         assert len({params["notify_id"] for params in merchant.notices}) == 1
 

@@ -23,8 +23,8 @@ from labkit.runtime.wiring import Service
 from labkit.shop.codes import Code
 from labkit.shop.contracts import PaymentPlatform
 from labkit.shop.wiring import NAMES, SERVICES
+from labkit.waiting import wait_until
 from tests.support.counter import ONE, SECRET, Add, Counting, Handle, Total, calling, serving
-from tests.support.store import eventually
 
 ROOT = Path(__file__).parents[3]
 
@@ -175,7 +175,7 @@ def test_who_stops_waiting_does_not_stop_the_work(tmp_path: Path) -> None:
             for _ in range(20):  # they travel behind the news that the caller has gone
                 await counter.add(Add(order_id=1, amount=0))
             counting.free.set()
-            await asyncio.to_thread(eventually, lambda: counting.total == 1)
+            await asyncio.to_thread(wait_until, lambda: counting.total == 1, "it was added")
 
     asyncio.run(main())
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.runtime.clock import LabClock, as_time, wall_ms
-from tests.support.store import NOON, eventually
+from labkit.waiting import wait_until
+from tests.support.store import NOON
 
 HOUR = timedelta(hours=1)
 
@@ -33,7 +34,7 @@ def test_it_stops_where_it_is_or_at_a_time(clock: LabClock) -> None:
     """A stopped clock gives the same time for ever."""
     clock.stop()
     now = clock.now()
-    eventually(lambda: as_time(wall_ms()) > now)
+    wait_until(lambda: as_time(wall_ms()) > now, "time passes")
     assert clock.now() == now
     clock.stop(at=NOON)
     assert clock.now() == NOON
@@ -53,7 +54,7 @@ def test_a_running_clock_runs_on_after_an_advance(clock: LabClock) -> None:
     clock.advance(HOUR)
     before, now, after = as_time(wall_ms()), clock.now(), as_time(wall_ms())
     assert before + 2 * HOUR <= now <= after + 2 * HOUR
-    eventually(lambda: clock.now() > now)
+    wait_until(lambda: clock.now() > now, "the clock goes on")
 
 
 def test_stopping_keeps_what_was_advanced(clock: LabClock) -> None:

@@ -26,7 +26,7 @@ from labkit.runtime.registry.ids import (
     made_at_ms,
 )
 from labkit.runtime.registry.leases import ReservingLease
-from tests.support.store import eventually
+from labkit.waiting import wait_until
 
 T = EPOCH_MS + 1_000_000
 RESERVE_MS = 5_000
@@ -172,11 +172,12 @@ def test_the_number_of_a_dead_process_is_free_again(tmp_path: Path) -> None:
     """A number comes back when its process died and the time that it reserved is over, and then
     its ids are larger than all before."""
     worker, number = _killed_holder(tmp_path, reserve_ms=0)
-    lease = eventually(
+    lease = wait_until(
         lambda: next(
             (leased for leased in [Registry(tmp_path).lease_worker(0)] if leased.worker == worker),
             None,
-        )
+        ),
+        "the number of the killed holder is free",
     )
     assert IdMaker(lease, wall_ms).next() > number
 

@@ -34,7 +34,8 @@ from labkit.runtime.steps import Step, step
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.tables import goods
 from labkit.shop.wiring import GROUPS
-from tests.support.store import STOCK, OpenStore, Store, eventually
+from labkit.waiting import wait_until
+from tests.support.store import STOCK, OpenStore, Store
 
 ORDER, POISON, NEEDS_ID = 1001, 666, 777
 TABLE = "trade_mq_consumer_log"
@@ -329,7 +330,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 async def _until(condition: Any, work: Any) -> None:
     """Let the loop of retries work until a condition holds."""
     task = asyncio.create_task(work)
-    await asyncio.to_thread(eventually, lambda: task.done() or condition())
+    await asyncio.to_thread(wait_until, lambda: task.done() or condition(), "it is so")
     assert not task.done(), task.exception()
     task.cancel()
 
@@ -459,7 +460,7 @@ def test_a_consumer_that_cannot_even_leave_is_made_anew(
 
     async def consume() -> None:
         work.start()
-        await asyncio.to_thread(eventually, lambda: broker.asked >= 3)
+        await asyncio.to_thread(wait_until, lambda: broker.asked >= 3, "it was asked thrice")
         await work.stop()
 
     asyncio.run(consume())

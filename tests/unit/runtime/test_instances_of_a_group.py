@@ -19,8 +19,8 @@ from labkit.runtime.messaging.ports import Broker, Partition, Polled, Producer
 from labkit.runtime.messaging.reading import LostQuery, Reading
 from labkit.shop.goods import return_stock
 from labkit.shop.messages import OrderCancelled
+from labkit.waiting import wait_until
 from tests.support.grouping import Runner, running
-from tests.support.waiting import until
 
 TOPIC = OrderCancelled.topic
 LAGS = "goods lags behind, and has not read it yet"
@@ -127,7 +127,9 @@ async def audit(runner: Runner, consumer: EventConsumer, message: OutboxMessage)
 
 
 async def reading_to_the_end(consumer: EventConsumer, key: str) -> None:
-    await asyncio.to_thread(until, lambda: consumer.behind_s(TOPIC, key) < 0.4, "it has read all")
+    await asyncio.to_thread(
+        wait_until, lambda: consumer.behind_s(TOPIC, key) < 0.4, "it has read all"
+    )
 
 
 def test_what_another_instance_has_not_read_yet_is_no_loss(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.files import Instance, Registry
 from labkit.runtime.registry.ids import NothingReserved
 from labkit.stack.setup import hide
-from tests.support.store import eventually
+from labkit.waiting import wait_until
 
 _SERVER = """
 import os, sys
@@ -76,7 +76,7 @@ def test_an_answer_kept_for_a_moment_is_renewed(tmp_path: Path) -> None:
         assert len(registry.instances("goods")) == 1
         first.kill()
         first.wait()
-        eventually(lambda: not registry.instances("goods"))
+        wait_until(lambda: not registry.instances("goods"), "the dead instance is gone")
 
 
 def test_a_restarted_instance_is_found_at_its_new_endpoint(tmp_path: Path) -> None:
@@ -92,7 +92,8 @@ def test_a_stopped_process_keeps_its_leases(tmp_path: Path) -> None:
     """A process that is only paused still serves, and nobody else gets its worker number."""
     with serving(tmp_path, 1) as paused:
         paused.send_signal(signal.SIGSTOP)
-        eventually(lambda: psutil.Process(paused.pid).status() == psutil.STATUS_STOPPED)
+        process = psutil.Process(paused.pid)
+        wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still")
         assert goods(tmp_path) == [1]
         assert Registry(tmp_path).lease_worker(0).worker == 1
 

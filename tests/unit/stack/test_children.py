@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from labkit.stack.supervisor import spawn
+from labkit.waiting import wait_until
 from tests.support.processes import gone
-from tests.support.waiting import until
 
 #: A parent that starts one child of each kind, opens no gate, or all, and waits.
 _PARENT = """
@@ -55,10 +55,10 @@ def end(parent: "subprocess.Popen[bytes]") -> None:
 def test_children_die_with_their_parent(tmp_path: Path) -> None:
     """A parent that is killed with −9 leaves neither a forked child nor a program behind."""
     parent, pids = parent_of_two(tmp_path, "open")
-    until(lambda: (tmp_path / "works").exists() and (tmp_path / "runs").exists(), "both work")
+    wait_until(lambda: (tmp_path / "works").exists() and (tmp_path / "runs").exists(), "both work")
     assert not gone(pids)
     end(parent)
-    until(lambda: gone(pids), "both are gone")
+    wait_until(lambda: gone(pids), "both are gone")
 
 
 def test_who_was_never_written_down_does_nothing(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_who_was_never_written_down_does_nothing(tmp_path: Path) -> None:
     parent, pids = parent_of_two(tmp_path, "shut")
     assert not gone(pids)
     end(parent)
-    until(lambda: gone(pids), "both are gone")
+    wait_until(lambda: gone(pids), "both are gone")
     assert not (tmp_path / "works").exists()
     assert not (tmp_path / "runs").exists()
 
@@ -78,7 +78,7 @@ def test_a_child_ends_with_its_lifeline(tmp_path: Path) -> None:
     child.go_on()
     assert not spawn.ended(child.pid)
     os.close(end_of_it)
-    until(lambda: spawn.ended(child.pid), "the child is gone")
+    wait_until(lambda: spawn.ended(child.pid), "the child is gone")
     os.close(lifeline)
 
 
@@ -108,7 +108,7 @@ def test_how_a_child_ended(tmp_path: Path) -> None:
         ends.extend([] if status is None else [status])
         return bool(ends)
 
-    until(ended, "the child has ended")
+    wait_until(ended, "the child has ended")
     assert os.WTERMSIG(ends[0]) == signal.SIGKILL
     child.go_on()
     os.close(lifeline)

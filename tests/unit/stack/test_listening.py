@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from labkit.stack.supervisor.listening import Listener
-from tests.support.waiting import until
+from labkit.waiting import wait_until
 
 SECRET = "of the home"
 TOLD: dict[str, object] = {"secret": SECRET, "command": "ping", "arguments": {}}
@@ -68,7 +68,7 @@ def answer_to(ear: Ear, *parts: bytes) -> bytes:
             heard += part
             return not part
 
-        until(hung_up, "the connection is closed")
+        wait_until(hung_up, "the connection is closed")
     return heard
 
 
@@ -113,7 +113,7 @@ def test_what_takes_long_waits_for_its_turn(ear: Ear) -> None:
             ear.turn()
             return ear.done == ["ping"]
 
-        until(ping_is_done, "what need not wait is done")
+        wait_until(ping_is_done, "what need not wait is done")
         ear.listener.run_commands()
         assert ear.done == ["ping", "scale {'goods': 2}"]
         assert long.recv(100) == short.recv(100) == b'{"done": true}\n'
@@ -141,6 +141,6 @@ def test_who_says_nothing_holds_nobody_up(ear: Ear) -> None:
         ear.turn()
         return not ear.listener._clients
 
-    until(all_dropped, "nobody who is silent is listened to any more")
+    wait_until(all_dropped, "nobody who is silent is listened to any more")
     for connection in silent:
         connection.close()

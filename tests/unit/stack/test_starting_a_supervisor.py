@@ -8,7 +8,7 @@ import pytest
 
 from labkit.home import Home, try_lock
 from labkit.stack.supervisor import launch
-from tests.support.waiting import until
+from labkit.waiting import wait_until
 
 
 def supervisors(home: Home) -> list[psutil.Process]:
@@ -42,6 +42,6 @@ def test_an_interrupt_right_after_the_fork_leaves_nobody(
     monkeypatch.setattr(launch, "_sign_or_end", interrupt)
     with pytest.raises(KeyboardInterrupt):
         launch.up(home)
-    until(lambda: not supervisors(home), "the supervisor has ended")
+    wait_until(lambda: not supervisors(home), "the supervisor has ended")
     assert try_lock(home.lock_file) is not None
     assert "interrupted" in (home.logs / "supervisor.log").read_text()

@@ -13,8 +13,8 @@ from labkit.home import Home
 from labkit.stack.boundaries import SUPERVISOR, failpoints_in
 from labkit.stack.supervisor import children, ending, helpers, holder, spawn
 from labkit.stack.supervisor.child import Child
+from labkit.waiting import wait_until
 from tests.support.states import state_in_json
-from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_a_helper_that_no_signal_ends(tmp_path: Path, monkeypatch: pytest.Monkey
     helper.end()
     assert not helper.ended()
     os.close(end_of_it)
-    until(helper.ended, "the helper ends with its lifeline")
+    wait_until(helper.ended, "the helper ends with its lifeline")
     os.close(lifeline)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from labkit.runtime.messaging.relay import Relay
 from labkit.shop import messages as m
 from labkit.shop.codes import Code
 from labkit.shop.wiring import GROUPS
+from labkit.waiting import wait_until_async
 from labkit.web.orders import order_web
 from tests.support.counter import ONE, Add, Counting, announce, calling, offering, serving
 from tests.support.grouping import SECONDS, Runner, mark, running, take
@@ -34,16 +35,6 @@ LIMIT = 3
 async def within(work: Any) -> Any:
     """Return what work gives, which must not hang."""
     return await asyncio.wait_for(work, SECONDS)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, while the loop goes on."""
-
-    async def hold() -> None:
-        while not condition():
-            await asyncio.sleep(0.01)
-
-    await within(hold())
 
 
 def orders_done(store: Store) -> list[int]:
@@ -118,7 +109,10 @@ def test_what_nobody_waits_for_is_not_begun(tmp_path: Path) -> None:
                 waiting = asyncio.ensure_future(patient.add(Add(order_id=2, amount=1)))
                 with pytest.raises(Unknown):
                     await hasty.add(Add(order_id=1, amount=1))
-                await eventually(lambda: time.monotonic() > expiries.get(1, float("inf")))
+                await wait_until_async(
+                    lambda: time.monotonic() > expiries.get(1, float("inf")),
+                    "the hasty call is too late",
+                )
             assert (await within(waiting)).success
 
     with running(tmp_path / "a") as (runner, store):
@@ -255,7 +249,10 @@ def test_a_silent_producer_is_left_and_its_events_go_by_another(
         relay = Relay("goods", cast(Broker, broker), runner.failpoints, admin_of, LIMIT, 3600.0)
         running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
         sent = {"status": SENT}
-        await eventually(lambda: len(store.rows("trade_mq_producer", **sent)) == len(orders))
+        await wait_until_async(
+            lambda: len(store.rows("trade_mq_producer", **sent)) == len(orders),
+            "all events are sent",
+        )
         assert len(broker.sent) >= 1
         assert set(broker.sent) <= set(broker.later.sent)
         running_relay.cancel()
@@ -281,11 +278,14 @@ def test_a_slow_broker_leaves_events_in_the_outbox(tmp_path: Path) -> None:
         written = {row["event_id"]: row["next_try"] for row in rows()}
         relay = Relay("goods", cast(Broker, broker), runner.failpoints, admin_of, LIMIT, 3600.0)
         running_relay = asyncio.ensure_future(relay.run(runner.database, GROUPS))
-        await eventually(lambda: all(row["next_try"] > written[row["event_id"]] for row in rows()))
-        await eventually(lambda: len(broker.sent) == LIMIT)
+        await wait_until_async(
+            lambda: all(row["next_try"] > written[row["event_id"]] for row in rows()),
+            "all are put off",
+        )
+        await wait_until_async(lambda: len(broker.sent) == LIMIT, "as many as may be are sent")
         assert len(rows(status=UNSENT)) == len(orders)
         broker.acknowledge()
-        await eventually(lambda: len(rows(status=SENT)) == len(orders))
+        await wait_until_async(lambda: len(rows(status=SENT)) == len(orders), "all are sent")
         assert sorted(broker.sent) == sorted(written)
         running_relay.cancel()
 
