@@ -21,7 +21,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command line; whatever fails is told in a line or two, and the exit code is 1."""
+    """Run the command line; report any error in a line or two, with exit code 1."""
     gc.disable()  # what is imported is no garbage, and to look for some takes a fifth of the time
     _open_standard_files()
     from labkit.cli.base import app
@@ -37,17 +37,17 @@ def main() -> None:
         try:
             app()
         finally:
-            sys.stdout.flush()  # what cannot be written is told here, and not by Python at its end
+            sys.stdout.flush()  # so that an error of it is reported here, and not by Python
     except Exception as error:
-        from labkit.cli.errors import tell
+        from labkit.cli.errors import report
 
-        sys.exit(tell(error))
+        sys.exit(report(error))
 
 
 def _open_standard_files() -> None:
-    """Have a file behind each of the standard streams, also where the caller has closed one.
+    """Open a file for each of the standard streams that the caller has closed.
 
-    Else the next file that is opened takes its number, and is written what was meant for people.
+    Else the next file that is opened takes its number, and gets the text that was meant for people.
     """
     for number, mode in ((0, "r"), (1, "w"), (2, "w")):
         try:
@@ -60,12 +60,12 @@ def _open_standard_files() -> None:
 
 
 def load(command: str = "") -> None:
-    """Import the module of a command, or all where none has such a command: the help lists all."""
-    named = [module for module, commands in COMMANDS.items() if command in commands]
-    for module in named or COMMANDS:
+    """Import the module of a command, or all modules for the help or an unknown command."""
+    modules = [module for module, commands in COMMANDS.items() if command in commands]
+    for module in modules or COMMANDS:
         import_module(f"labkit.cli.{module}")
 
 
 def _end(number: int, _frame: object) -> None:
-    """End as after Ctrl-C: what was begun is taken down on the way out."""
+    """End as after Ctrl-C: each block that is open cleans up on the way out."""
     sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""What all commands share: the application, the home option, how things are printed."""
+"""The parts that all commands share: the application, the home option, output."""
 
 import json
 import shlex
@@ -27,17 +27,17 @@ console = make_console()
 app.callback()(lambda: None)  # else Typer takes the name of the only command for its argument
 
 HomeOption = Annotated[
-    Path, typer.Option("--home", help="Where the lab lives.", envvar="LABKIT_HOME")
+    Path, typer.Option("--home", help="Folder of the lab.", envvar="LABKIT_HOME")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 DEFAULT_HOME = Path(".lab")
-#: Rows of a table that are shown at once, where nothing else is said.
+#: Default number of the rows of a table that are shown at once.
 PAGE = 50
-_LONGEST_S = 30 * 86_400
+_MAX_S = 30 * 86_400
 
 
 def number_between(least: float, most: float) -> Callable[[str], float]:
-    """Make a reader of an option: a number in a range; Click's own lets `nan` through."""
+    """Make a parser of an option: a number in a range; Click's own accepts `nan`."""
 
     def number(text: str) -> float:
         try:
@@ -50,15 +50,15 @@ def number_between(least: float, most: float) -> Callable[[str], float]:
     return number
 
 
-#: Reads an option that is a number of seconds to wait.
-seconds = number_between(0, _LONGEST_S)
+#: Parses an option that is a number of seconds to wait.
+seconds = number_between(0, _MAX_S)
 
 
-def running(folder: Path) -> Home:
-    """The home in a folder, in which a lab must be up.
+def running_home(folder: Path) -> Home:
+    """Return the home in a folder, in which a lab must be up.
 
     Raises:
-        NotUp: it is not; says how to start it.
+        NotUp: no lab is up there; says how to start one.
     """
     home = Home(folder)
     from labkit.stack.supervisor.control import NotUp
@@ -66,28 +66,28 @@ def running(folder: Path) -> Home:
 
     if not is_up(home):
         raise NotUp(f"no lab is up in {home.folder}: start one with: labkit up{at(folder)}")
-    mend_left_over(home)
+    mend_abandoned(home)
     return home
 
 
-def endpoints(folder: Path) -> dict[str, str]:
-    """Where the webs of a home answer.
+def endpoints_of(folder: Path) -> dict[str, str]:
+    """Return the endpoints of a lab.
 
     Raises:
         NotUp: no lab is up there, or one is just being started; says how to wait for it.
     """
-    home = running(folder)
+    home = running_home(folder)
     from labkit.stack.supervisor import launch
     from labkit.stack.supervisor.control import NotUp
 
-    found: dict[str, str] = launch.status(home)["endpoints"]
-    if not found["order-web"]:
+    endpoints = launch.status(home)["endpoints"]
+    if not endpoints["order-web"]:
         raise NotUp(f"the lab in {home.folder} is just coming up: wait for labkit up{at(folder)}")
-    return found
+    return endpoints
 
 
-def mend_left_over(home: Home) -> None:
-    """Mend what a tool broke that was killed before it could mend it, and say so."""
+def mend_abandoned(home: Home) -> None:
+    """Mend the faults of tools that were killed before they could mend them, and report that."""
     if not any(home.standing.glob("*.json")):
         return
     from labkit.faults import mend  # it takes a second to load, and there is seldom anything
@@ -96,18 +96,18 @@ def mend_left_over(home: Home) -> None:
         typer.echo(f"labkit: left broken by a tool that was killed: {printable(text)}", err=True)
 
 
-def reading(folder: Path) -> Reader:
-    """A reader of a home's databases, up or not.
+def open_reader(folder: Path) -> Reader:
+    """Open the databases of a home, whether its lab is up or not.
 
     Raises:
-        NotUp: the home has none yet; says how to make them.
+        NotUp: the home has no databases yet; says how to make them.
     """
     home = Home(folder)
     if not home.filled():
         from labkit.stack.supervisor.control import NotUp
 
         raise NotUp(f"there are no databases in {home.folder}: labkit up{at(folder)}")
-    mend_left_over(home)
+    mend_abandoned(home)
     return Reader(home)
 
 
@@ -116,20 +116,20 @@ def at(folder: Path) -> str:
     return "" if folder == DEFAULT_HOME else f" --home {shlex.quote(str(folder))}"
 
 
-def say(text: str, style: str = "") -> None:
+def echo(text: str, style: str = "") -> None:
     """Print a line as it is: the terminal wraps it, not we, so that it can be copied.
 
     Args:
-        text: for people, with whatever data in it.
-        style: of all of it, as `bold`.
+        text: for people; it may contain any data.
+        style: of the whole line, such as `bold`.
     """
     console.print(Text(printable(text, lines=True), style=style), soft_wrap=True)
 
 
 @contextmanager
-def working(what: str) -> Iterator[Callable[[str], None]]:
-    """Show on a terminal that something takes time; gives what to call when it is another thing."""
-    with console.status(Text(printable(what))) as status:
+def show_progress(activity: str) -> Iterator[Callable[[str], None]]:
+    """Show an activity that takes time; yields a function that shows the next one."""
+    with console.status(Text(printable(activity))) as status:
         yield lambda text: status.update(Text(printable(text)))
 
 

@@ -1,4 +1,4 @@
-"""Commands that put load on a lab: replay real purchases, measure. What they need is much."""
+"""Commands that put load on a lab: replay real purchases, and measure."""
 
 import tempfile
 from pathlib import Path
@@ -11,23 +11,23 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
+    echo,
     number_between,
     print_json,
     print_table,
-    running,
-    say,
-    working,
+    running_home,
+    show_progress,
 )
 from labkit.stack.setup.backends import Stack
 
 
 @app.command()
 def replay(
-    home: HomeOption = DEFAULT_HOME,
+    folder: HomeOption = DEFAULT_HOME,
     rate: Annotated[
         float, typer.Option(parser=number_between(0.1, 10_000), help="Orders a second.")
     ] = 100.0,
-    limit: Annotated[int, typer.Option(min=1, help="How many purchases, from the first.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="Number of purchases, from the first.")] = 1000,
 ) -> None:
     """Replay real purchases of a music shop as orders, and check the history at the end.
 
@@ -38,16 +38,18 @@ def replay(
     """
     from labkit.cli import replaying
 
-    raise typer.Exit(not replaying.replay(running(home), rate, limit))
+    raise typer.Exit(not replaying.replay(running_home(folder), rate, limit))
 
 
 @app.command()
 def bench(
-    home: HomeOption = DEFAULT_HOME,
-    stack: Annotated[Stack, typer.Option(help="The ground to measure.")] = Stack.embedded,
-    quick: Annotated[bool, typer.Option("--quick", help="A minute, rougher.")] = False,
+    folder: HomeOption = DEFAULT_HOME,
+    stack: Annotated[Stack, typer.Option(help="Stack to measure.")] = Stack.embedded,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Measure for a minute only, and less exactly.")
+    ] = False,
     write: Annotated[
-        Path | None, typer.Option(help="A page to renew, with a chart beside it.")
+        Path | None, typer.Option(help="Page to rewrite, with a chart beside it.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -61,20 +63,20 @@ def bench(
     """
     from bench import measures, on_containers, page
 
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix="bench-", dir=home) as folder,
-        working("measuring") as tell,
+        tempfile.TemporaryDirectory(prefix="bench-", dir=folder) as bench_folder,
+        show_progress("measuring") as on_progress,
     ):
         pace = measures.QUICK if quick else measures.FULL
         kind = on_containers.Bench if stack is Stack.containers else measures.Bench
-        one = kind(Path(folder).absolute(), pace, tell)
-        figures = list(one.run())
+        measure = kind(Path(bench_folder).absolute(), pace, on_progress)
+        figures = list(measure.run())
     if as_json:
         print_json([figure.as_json() for figure in figures])
     else:
         print_table("figures", [figure.as_row() for figure in figures])
-        for what, times in one.failures().items():
-            say(f"{times} × {what}")
+        for what, times in measure.failures().items():
+            echo(f"{times} × {what}")
     if write:
         page.renew(write, figures)

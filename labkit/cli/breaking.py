@@ -12,10 +12,10 @@ from labkit.cli.base import (
     HomeOption,
     JsonOption,
     app,
+    echo,
     print_json,
     print_table,
-    running,
-    say,
+    running_home,
     seconds,
 )
 from labkit.faults import VERBS, Faults, NotReached, Verb, mend, points
@@ -27,24 +27,25 @@ _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @app.command()
-def failpoints(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+def failpoints(folder: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
     """List every failpoint: where a process can be made to fail, and how often it was crossed.
 
     Example: `labkit failpoints --json`
     """
-    found = points.list_all(Home(home).make())
+    failpoints = points.list_all(Home(folder).make())
     if as_json:
-        return print_json(found)
+        return print_json(failpoints)
     return print_table(
         "failpoints",
         [
             {
-                "name": one["name"],
-                "actions": ", ".join(one["actions"]),
-                "hits": one["hits"],
-                "armed": one["armed"] and f"{one['armed']['action']} × {one['armed']['times']}",
+                "name": point["name"],
+                "actions": ", ".join(point["actions"]),
+                "hits": point["hits"],
+                "armed": point["armed"]
+                and f"{point['armed']['action']} × {point['armed']['times']}",
             }
-            for one in found
+            for point in failpoints
         ],
     )
 
@@ -52,81 +53,88 @@ def failpoints(home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> 
 @app.command()
 def fault(
     name: Annotated[
-        str | None, typer.Argument(help="The failpoint: service.step.boundary.")
+        str | None, typer.Argument(help="Name of the failpoint: service.step.boundary.")
     ] = None,
     action: Annotated[
-        str | None, typer.Argument(help="crash, refuse, delay:SECONDS, stall:SECONDS or duplicate.")
+        str | None,
+        typer.Argument(help="Action: crash, refuse, delay:SECONDS, stall:SECONDS or duplicate."),
     ] = None,
-    home: HomeOption = DEFAULT_HOME,
-    times: Annotated[int, typer.Option(min=1, help="How many crossings it acts on.")] = 1,
-    clear: Annotated[bool, typer.Option("--clear", help="Disarm all.")] = False,
+    folder: HomeOption = DEFAULT_HOME,
+    times: Annotated[int, typer.Option(min=1, help="Number of crossings on which it acts.")] = 1,
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Disarm all failpoints, and end every other fault.")
+    ] = False,
 ) -> None:
     """Arm a failpoint, or disarm all with `--clear`.
 
     Example: `labkit fault order.confirm_pre_order.before_commit refuse --times 2`
     """
-    place = Home(home).make()
+    home = Home(folder).make()
     if clear == bool(name or action):
         raise ValueError("write either: labkit fault NAME ACTION, or: labkit fault --clear")
     if clear:
-        points.disarm(place)
-        mend(place, everything=True)
-        FaultBook(place.faults).remove()
-        return say("all failpoints are disarmed, and no other fault is left")
+        points.disarm(home)
+        mend(home, everything=True)
+        FaultBook(home.faults).remove()
+        return echo("all failpoints are disarmed, and no other fault is left")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")
-    points.arm(place, name, action, times)
-    return say(f"{name} will {action} {times} time(s)")
+    points.arm(home, name, action, times)
+    return echo(f"{name} will {action} {times} time(s)")
 
 
 @app.command()
 def lose_broker(
-    home: HomeOption = DEFAULT_HOME,
+    folder: HomeOption = DEFAULT_HOME,
     seed: Annotated[
-        int | None, typer.Option(help="Lose only a random tail of each partition, drawn with it.")
+        int | None,
+        typer.Option(help="Lose only a random tail of each partition, drawn with this seed."),
     ] = None,
 ) -> None:
     """Make the broker forget what it had acknowledged, and say how many records that were.
 
     Example: `labkit lose-broker --seed 7`
     """
-    lost = Faults(running(home)).lose_broker(seed)
-    say(f"records that the broker lost: {lost}")
+    lost = Faults(running_home(folder)).lose_broker(seed)
+    echo(f"records that the broker lost: {lost}")
 
 
 @app.command("break", context_settings={"ignore_unknown_options": True})
 def break_(
     verb: Annotated[
-        str | None, typer.Argument(help="The fault; without it, all are listed.")
+        str | None, typer.Argument(help="Name of the fault. Without it, all are listed.")
     ] = None,
-    arguments: Annotated[list[str] | None, typer.Argument(help="What the fault is told.")] = None,
-    home: HomeOption = DEFAULT_HOME,
+    arguments: Annotated[list[str] | None, typer.Argument(help="Arguments of the fault.")] = None,
+    folder: HomeOption = DEFAULT_HOME,
     lasts: Annotated[
         float | None,
-        typer.Option("--for", parser=seconds, help="Seconds that it lasts; until Ctrl-C."),
+        typer.Option(
+            "--for", parser=seconds, help="Seconds that it lasts. By default it lasts until Ctrl-C."
+        ),
     ] = None,
 ) -> None:
-    """Break something for a while, mend it, say how often that was met; exit 1 if never.
+    """Break something for a while, mend it, and count what it hit. Exit code 1 if nothing.
 
     Example: `labkit break paused goods --for 5`
     """
     if verb is None:
         return print_table(
-            "faults", [{"labkit break": one.usage, "what": one.says} for one in VERBS.values()]
+            "faults",
+            [{"labkit break": fault.usage, "what": fault.summary} for fault in VERBS.values()],
         )
-    found = VERBS.get(verb.replace("-", "_"))
-    if found is None:
+    fault = VERBS.get(verb.replace("-", "_"))
+    if fault is None:
         raise ValueError(f"{verb}: there is no such fault; there are {', '.join(VERBS)}")
-    return _hold(Faults(running(home)), found, arguments or [], lasts)
+    return _apply(Faults(running_home(folder)), fault, arguments or [], lasts)
 
 
 def _is_heard(number: signal.Signals) -> bool:
-    """Return False for the hangup that `nohup` has us not hear."""
+    """Return False for a hangup that `nohup` makes us ignore."""
     return number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
 
 
-def _hold(faults: Faults, verb: Verb, texts: list[str], lasts: float | None) -> None:
-    """Have a fault for so long, or until we are told to stop; it is mended either way."""
+def _apply(faults: Faults, verb: Verb, texts: list[str], lasts: float | None) -> None:
+    """Apply a fault for so long, or until a signal ends us; it is mended either way."""
     stop = threading.Event()
 
     def note(_number: int, _frame: FrameType | None) -> None:
@@ -134,14 +142,14 @@ def _hold(faults: Faults, verb: Verb, texts: list[str], lasts: float | None) -> 
 
     before = [(number, signal.signal(number, note)) for number in _ENDINGS if _is_heard(number)]
     try:
-        with getattr(faults, verb.name)(*verb.read(texts)) as reach:
+        with getattr(faults, verb.name)(*verb.parse(texts)) as reach:
             until = "Ctrl-C" if lasts is None else f"{lasts:g} s are over"
-            say(f"{' '.join((verb.name, *texts))}: it is broken until {until}")
+            echo(f"{' '.join((verb.name, *texts))}: it is broken until {until}")
             stop.wait(lasts)
     except NotReached as error:
-        say(f"mended; not reached: {error}")
+        echo(f"mended; not reached: {error}")
         raise typer.Exit(1) from None
     finally:
         for number, handler in before:
             signal.signal(number, handler)
-    say(f"mended; it was met {reach.times} time(s)")
+    echo(f"mended; it was met {reach.times} time(s)")

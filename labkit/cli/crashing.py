@@ -7,34 +7,41 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from labkit.cli.base import DEFAULT_HOME, HomeOption, app, console, say
+from labkit.cli.base import DEFAULT_HOME, HomeOption, app, console, echo
 
 
 @app.command()
 def matrix(
-    home: HomeOption = DEFAULT_HOME,
-    seed: Annotated[int | None, typer.Option(help="Of order, sample and pairs.")] = None,
-    labs: Annotated[int | None, typer.Option(min=1, max=64, help="How many side by side.")] = None,
+    folder: HomeOption = DEFAULT_HOME,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of the order, the sample and the pairs.")
+    ] = None,
+    labs: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Number of labs that run side by side.")
+    ] = None,
     action: Annotated[
-        str, typer.Option(help="crash, delay:SECONDS, stall:SECONDS, refuse or duplicate.")
+        str, typer.Option(help="Action: crash, delay:SECONDS, stall:SECONDS, refuse or duplicate.")
     ] = "crash",
     only: Annotated[
-        list[str] | None, typer.Option(help="Patterns, as 'paid*' or 'paid:pay.*'.")
+        list[str] | None, typer.Option(help="Patterns such as 'paid*' or 'paid:pay.*'.")
     ] = None,
     cell: Annotated[
-        list[str] | None, typer.Option(help="SCENARIO:FAILPOINT, or two with a + between.")
+        list[str] | None,
+        typer.Option(help="SCENARIO:FAILPOINT, or two failpoints with a + between."),
     ] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="So many cells of a few.")] = None,
-    pairs: Annotated[int | None, typer.Option(min=1, help="So many that crash twice.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Number of cells to draw.")] = None,
+    pairs: Annotated[
+        int | None, typer.Option(min=1, help="Number of cells that crash twice.")
+    ] = None,
     write: Annotated[
-        Path | None, typer.Option("--json", help="A file for all of it as JSON.")
+        Path | None, typer.Option("--json", help="File for the whole report as JSON.")
     ] = None,
 ) -> None:
     """Play every scenario with a crash at every failpoint that it reaches, and check everything.
 
-    Each cell: the process is killed exactly there, started again, all settles, and every invariant
-    is looked at. It runs in new homes below the home's folder and leaves nothing behind. Exit code
-    1 when a cell is broken, or a failpoint is reached by no scenario.
+    In each cell the process is killed exactly there and started again, all settles, and every
+    invariant is checked. It runs in new homes below the home's folder and leaves nothing behind.
+    Exit code 1 when a cell is broken, or a failpoint is reached by no scenario.
 
     Example: `labkit matrix --only 'paid*' --seed 7`
     """
@@ -42,7 +49,7 @@ def matrix(
     from labkit.matrix.cells import BROKEN, CellResult
     from labkit.matrix.running import run
 
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -55,7 +62,7 @@ def matrix(
         def show_progress(task: str, done: int, total: int, result: CellResult | None) -> None:
             bars.update(bar, description=task, completed=done, total=total)
             if result and result.verdict == BROKEN:
-                say(f"BROKEN {result.cell.name}: {result.why}")
+                echo(f"BROKEN {result.cell.name}: {result.why}")
 
         report = run(
             seed=seed,
@@ -65,7 +72,7 @@ def matrix(
             sample=sample,
             pairs=pairs,
             cells=cell or (),
-            folder=home.absolute(),
+            folder=folder.absolute(),
             on_progress=show_progress,
         )
     for line in grid(report.results):
@@ -73,5 +80,5 @@ def matrix(
     if write:
         write.write_text(json.dumps(report.as_json(), ensure_ascii=False, indent=1))
     for text in report.summary():
-        say(text)
+        echo(text)
     raise typer.Exit(report.failed)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from labkit.printable import printable
 
-#: No markup and no emoji codes: what is shown is data, and `[red]` or `:smile:` in it are letters.
+#: No markup and no emoji codes: the text is data, and `[red]` or `:smile:` in it are letters.
 _PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False}
 #: Columns of a pipe: nothing is wrapped, so that grep finds a whole row.
 _PIPED = 100_000
@@ -22,7 +22,7 @@ NOTHING = "–"
 
 
 def make_console() -> Console:
-    """Make the console for standard output, which takes all text for text."""
+    """Make the console for standard output, which gives no character a special meaning."""
     return Console(width=None if sys.stdout.isatty() else _PIPED, **_PLAIN)
 
 
@@ -51,12 +51,12 @@ def _cell(value: Any) -> Text:
 
 
 def _whole_width(name: str, cells: Sequence[Text]) -> int:
-    """Columns of the screen in which nothing of a column is broken."""
+    """Return the width in which no text of a column is broken."""
     return max(len(name), *(cell.cell_len for cell in cells))
 
 
 def _least_width(name: str, cells: Sequence[Text]) -> int:
-    """Columns of the screen in which no word of a column is broken, nor a part of its name."""
+    """Return the width in which no word of a column is broken, nor a part of its name."""
     words = [word for cell in cells for word in cell.plain.split()]
     longest = max((Text(word).cell_len for word in words), default=0)
     return max(min(longest, _LONGEST_WORD), *map(len, _parts(name)))
@@ -69,7 +69,7 @@ def _how_many_fit(widths: Sequence[int], room: int) -> int:
 
 
 def _header(name: str, width: int) -> Text:
-    """A column's name, which may be broken after an underscore where the column is narrow."""
+    """Break a column's name after underscores where the column is narrow."""
     lines = [""]
     for part in _parts(name):
         if lines[-1] and len(lines[-1]) + len(part) > width:

@@ -1,4 +1,4 @@
-"""What a command says of an error: a line or two, never a traceback, and exit code 1."""
+"""The report of an error by a command: a line or two, never a traceback, and exit code 1."""
 
 import errno
 import os
@@ -19,32 +19,32 @@ from labkit.stack.supervisor.control import NotUp
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
-def tell(error: Exception) -> int:
-    """Tell people what an error means; return the exit code.
+def report(error: Exception) -> int:
+    """Print what an error means; return the exit code.
 
-    Where nobody reads our output any more, as behind `| head`, nothing is said.
+    Where nobody reads our output any more, as behind `| head`, nothing is printed.
     """
     if isinstance(error, BrokenPipeError):
-        with suppress(OSError):  # what Python flushes at its end goes nowhere
+        with suppress(OSError):  # Python flushes into nothing at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    said = in_words(error) or _of_ours(error)
+    text = explain(error) or _report_bug(error)
     with suppress(OSError):  # nobody reads that either
-        print(f"labkit: {said}", file=sys.stderr, flush=True)
+        print(f"labkit: {text}", file=sys.stderr, flush=True)
     return 1
 
 
-def in_words(error: Exception) -> str | None:
-    """Return what to tell people, in one line; None for a fault of ours."""
+def explain(error: Exception) -> str | None:
+    """Return an error in one line for people; None for a fault of ours."""
     if is_no_room(error):
         return f"the disk is full, nothing was changed ({error}): make room and do it again"
-    said = _in_words(error)
-    return None if said is None else printable(" ".join(said.split()))
+    text = _explain(error)
+    return None if text is None else printable(" ".join(text.split()))
 
 
-def _of_ours(error: Exception) -> str:
-    """Return two lines about a fault of ours, whose traceback goes to a file."""
-    said = printable(" ".join(f"{type(error).__name__}: {error}".split()))
+def _report_bug(error: Exception) -> str:
+    """Return two lines about a fault of ours; write its traceback to a file."""
+    summary = printable(" ".join(f"{type(error).__name__}: {error}".split()))
     lines = "".join(traceback.format_exception(error))
     try:
         with tempfile.NamedTemporaryFile(
@@ -52,22 +52,22 @@ def _of_ours(error: Exception) -> str:
         ) as file:
             file.write(lines)
     except OSError:
-        return f"a fault of labkit's own, please report it: {said}"
-    return f"a fault of labkit's own: {said}\nplease report it with what is in {file.name}"
+        return f"a fault of labkit's own, please report it: {summary}"
+    return f"a fault of labkit's own: {summary}\nplease report it with what is in {file.name}"
 
 
-def _in_words(error: Exception) -> str | None:
+def _explain(error: Exception) -> str | None:
     match error:
         case httpx.TimeoutException():
-            return f"{_asked(error)} did not answer in time: labkit status says what is up"
+            return f"{_url_of(error)} did not answer in time: labkit status says what is up"
         case httpx.HTTPError():
-            return f"{_asked(error)} cannot be asked ({error}): labkit status says what is up"
+            return f"{_url_of(error)} cannot be asked ({error}): labkit status says what is up"
         case SQLAlchemyError():
             return f"a database cannot be used: {in_one_line(error)}"
         case ValidationError():
             return "; ".join(
-                f"{'.'.join(map(str, one['loc'])) or error.title}: {one['msg']}"
-                for one in error.errors()
+                f"{'.'.join(map(str, details['loc'])) or error.title}: {details['msg']}"
+                for details in error.errors()
             )
         case OSError() if error.errno in _FORBIDDEN and error.filename:
             text = "labkit must be able to write there, or name another home with --home"
@@ -79,8 +79,8 @@ def _in_words(error: Exception) -> str | None:
     return None
 
 
-def _asked(error: httpx.HTTPError) -> str:
+def _url_of(error: httpx.HTTPError) -> str:
     try:
         return str(error.request.url)
-    except RuntimeError:  # it was never made
+    except RuntimeError:  # no request was made
         return "the lab"

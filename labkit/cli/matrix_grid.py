@@ -23,9 +23,10 @@ _Grid = dict[str, dict[str, str]]
 def grid(
     results: Iterable[CellResult], scenarios: Mapping[str, Scenario] = SCENARIOS
 ) -> Iterator[Text]:
-    """Draw the lines of the grid: what is crossed by scenario, a block for each service.
+    """Draw the lines of the grid: crossings by scenarios, in a block for each service.
 
-    A line is of all boundaries of a crossing (before and after a commit, say), and shows the worst.
+    A line is of all boundaries of a crossing (before and after a commit, say), and shows the worst
+    verdict.
 
     Args:
         results: of the cells that were played.
@@ -48,21 +49,21 @@ def grid(
 
 
 def _letters() -> Iterator[str]:
-    """A letter for each column, however many there are."""
+    """Yield a letter for each column, however many there are."""
     return chain(ascii_letters, digits, filter(str.isalpha, map(chr, count(_ALPHA))))
 
 
 def _worst(results: Iterable[CellResult]) -> _Grid:
-    """crossing → scenario → the worst verdict, in the order of the list of failpoints."""
-    points, found = catalogue(), defaultdict[str, dict[str, str]](dict)
+    """Map crossing → scenario → worst verdict, in the order of the list of failpoints."""
+    points, lines = catalogue(), defaultdict[str, dict[str, str]](dict)
     order = list(SIGNS)
     for result in results:
         for failpoint in result.cell.failpoints:
-            line = found[_crossing(points[failpoint])]
+            line = lines[_crossing(points[failpoint])]
             before = line.get(result.cell.scenario, HELD)
             line[result.cell.scenario] = min(before, result.verdict, key=order.index)
     names = dict.fromkeys(_crossing(point) for point in points.values())
-    return {name: found[name] for name in names if name in found}
+    return {name: lines[name] for name in names if name in lines}
 
 
 def _crossing(point: Failpoint) -> str:

@@ -1,55 +1,59 @@
-"""The commands that do what a client does: order, and pay."""
+"""The commands of a client of the shop: order, and pay."""
 
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import typer
 
-from labkit.cli.base import DEFAULT_HOME, HomeOption, app, endpoints, print_table, say
+from labkit.cli.base import DEFAULT_HOME, HomeOption, app, echo, endpoints_of, print_table
 from labkit.home import Home
-from labkit.lab.client import Client
+from labkit.lab.client import Client, OrderFields
 from labkit.ops.reader import Reader
 from labkit.results import Result
 from labkit.shop.states import PaymentState
+from labkit.waiting import poll_until
 
-_TOLD_SECONDS = 3.0
-_POLL_SECONDS = 0.05
+_NOTICE_S = 3.0
+_POLL_S = 0.05
 
 
 @app.command()
 def order(
-    home: HomeOption = DEFAULT_HOME,
-    number: Annotated[int, typer.Option(help="Pieces.")] = 1,
+    folder: HomeOption = DEFAULT_HOME,
+    number: Annotated[int, typer.Option(help="Number of pieces.")] = 1,
     balance: Annotated[int, typer.Option(help="Cents to pay from the balance.")] = 0,
     coupon: Annotated[bool, typer.Option("--coupon", help="Use the user's first coupon.")] = False,
-    user: Annotated[int | None, typer.Option(help="user_id; the first if not said.")] = None,
-    goods: Annotated[int | None, typer.Option(help="goods_id; the first if not said.")] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency-Key.")] = None,
+    user: Annotated[int | None, typer.Option(help="User id. Defaults to the first user.")] = None,
+    goods: Annotated[
+        int | None, typer.Option(help="Goods id. Defaults to the first goods.")
+    ] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency key of the request.")] = None,
 ) -> None:
     """Place an order (下单) over HTTP, and show the order. Exit code 1 when it is refused.
 
     Example: `labkit order --number 2 --balance 10000 --coupon`
     """
-    client = _client(home)
-    wanted: dict[str, Any] = {"goods_number": number, "money_paid": balance, "coupon": coupon}
+    client = _client(folder)
+    body: OrderFields = {"goods_number": number, "money_paid": balance, "coupon": coupon}
     if user is not None:
-        wanted["user_id"] = user
+        body["user_id"] = user
     if goods is not None:
-        wanted["goods_id"] = goods
-    response = client.place(client.body(**wanted), key)
-    data = _say(response)
+        body["goods_id"] = goods
+    response = client.place(client.body(**body), key)
+    data = _echo_result(response)
     if data:
-        _show("the order", client.find(data["order_id"]))
+        _show("the order", client.find(str(data["order_id"])))
     raise typer.Exit(data is None)
 
 
 @app.command()
 def pay(
-    order_id: Annotated[int, typer.Argument(help="Of an order that is placed and not paid.")],
-    home: HomeOption = DEFAULT_HOME,
-    give_up: Annotated[bool, typer.Option("--give-up", help="Press the other button.")] = False,
+    order_id: Annotated[int, typer.Argument(help="Id of an order that is placed and not paid.")],
+    folder: HomeOption = DEFAULT_HOME,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="Give up on the cashier page instead of paying.")
+    ] = False,
 ) -> None:
     """Pay for an order (支付): open its payment, press the button of the cashier page, show it.
 
@@ -57,39 +61,44 @@ def pay(
 
     Example: `labkit pay 383026413512351744`
     """
-    client = _client(home)
-    opened = _say(client.create_payment(order_id))
+    client = _client(folder)
+    opened = _echo_result(client.create_payment(order_id))
     if opened is None:
         raise typer.Exit(1)
-    say(f"the cashier page (收银台): {opened['cashier_url']}")
-    done = _say(client.press(opened["cashier_url"], "give-up" if give_up else "pay"))
+    cashier_url = str(opened["cashier_url"])
+    echo(f"the cashier page (收银台): {cashier_url}")
+    done = _echo_result(client.press(cashier_url, "give-up" if give_up else "pay"))
     if done:
-        _show("the payment", _told(client, opened["pay_id"]))
+        _show("the payment", _await_payment(client, str(opened["pay_id"])))
     raise typer.Exit(done is None)
 
 
-def _client(home: Path) -> Client:
-    return Client(endpoints(home), Reader(Home(home)))
+def _client(folder: Path) -> Client:
+    return Client(endpoints_of(folder), Reader(Home(folder)))
 
 
-def _say(response: httpx.Response) -> dict[str, Any] | None:
-    """Say what was answered; the data of a success."""
-    result = Result[Any].model_validate_json(response.text)
-    say(f"HTTP {response.status_code} {result.name}: {result.message}")
+def _echo_result(response: httpx.Response) -> dict[str, object] | None:
+    """Print the result; return the data of a success."""
+    result = Result[dict[str, object]].model_validate_json(response.text)
+    echo(f"HTTP {response.status_code} {result.name}: {result.message}")
     return result.data if result.success else None
 
 
-def _show(title: str, found: httpx.Response) -> None:
-    data = found.json()["data"] or {}
+def _show(title: str, response: httpx.Response) -> None:
+    data = response.json()["data"] or {}
     print_table(title, [{"field": key, "value": value} for key, value in data.items()])
 
 
-def _told(client: Client, pay_id: str) -> httpx.Response:
-    """The payment, once the platform has told the shop what became of it, or some time later."""
-    deadline = time.monotonic() + _TOLD_SECONDS
-    while True:
-        found = client.find_payment(pay_id)
-        known = found.status_code == 200 and found.json()["data"]["is_paid"] != PaymentState.OPEN
-        if known or time.monotonic() > deadline:
-            return found
-        time.sleep(_POLL_SECONDS)
+def _await_payment(client: Client, pay_id: str) -> httpx.Response:
+    """Find a payment; wait a while for the platform to notify the shop of its end."""
+    response = client.find_payment(pay_id)
+
+    def has_ended() -> bool:
+        nonlocal response
+        response = client.find_payment(pay_id)
+        return (
+            response.status_code == 200 and response.json()["data"]["is_paid"] != PaymentState.OPEN
+        )
+
+    poll_until(has_ended, _NOTICE_S, _POLL_S)
+    return response

@@ -10,48 +10,48 @@ from bench import history, purchases
 from bench.load import Answer, outcome, percentile
 from bench.purchases import Purchase
 from bench.replay import histogram, send
-from labkit.cli.base import console, print_table, say, working
+from labkit.cli.base import console, echo, print_table, show_progress
 from labkit.home import Home
 from labkit.ops import in_flight
 from labkit.ops.invariants import check
 from labkit.ops.reader import Reader
 from labkit.stack.supervisor import control, launch
 
-_SETTLE_SECONDS = 60.0
-_SHOWN = 20
+_SETTLE_S = 60.0
+_MAX_SHOWN = 20
 
 
-def replay(place: Home, rate: float, limit: int) -> bool:
-    """Replay the first purchases on a lab that starts afresh, and show what came of it.
+def replay(home: Home, rate: float, limit: int) -> bool:
+    """Replay the first purchases on a lab that starts afresh, and show the results.
 
     Args:
-        place: where the lab is up.
+        home: of a lab that is up.
         rate: orders a second.
-        limit: how many purchases.
+        limit: the number of purchases.
 
     Returns:
-        Whether all answers go with the tables, and every invariant holds.
+        True if all answers agree with the tables, and every invariant holds.
     """
     sent = list(islice(purchases.purchases(), limit))
-    with working("starting afresh with the customers"):
-        control.tell(place, "reset", **purchases.seeds(sent).model_dump())
-    answers = _send(place, sent, rate)
+    with show_progress("starting afresh with the customers"):
+        control.tell(home, "reset", **purchases.seeds(sent).model_dump())
+    answers = _send(home, sent, rate)
     _show(answers)
-    return _check(place, sent, answers)
+    return _check(home, sent, answers)
 
 
 def _show(answers: list[Answer]) -> None:
     outcomes = Counter(map(outcome, answers)).most_common()
     print_table("answers", [{"answer": each, "orders": number} for each, number in outcomes])
-    took = [1000 * answer.seconds for answer in answers]
-    say("from the time to send to the answer", "bold")
-    say("\n".join(histogram(took)))
-    say(f"p50 {percentile(took, 50):.1f} ms, p99 {percentile(took, 99):.1f} ms")
+    latencies = [1000 * answer.seconds for answer in answers]
+    echo("from the time to send to the answer", "bold")
+    echo("\n".join(histogram(latencies)))
+    echo(f"p50 {percentile(latencies, 50):.1f} ms, p99 {percentile(latencies, 99):.1f} ms")
 
 
-def _send(place: Home, sent: list[Purchase], rate: float) -> list[Answer]:
+def _send(home: Home, sent: list[Purchase], rate: float) -> list[Answer]:
     """Send them under a progress bar."""
-    url = launch.status(place)["endpoints"]["order-web"]
+    url = launch.status(home)["endpoints"]["order-web"]
     answers: list[Answer] = []
     columns = (
         TextColumn("replaying", markup=False),
@@ -62,25 +62,31 @@ def _send(place: Home, sent: list[Purchase], rate: float) -> list[Answer]:
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("replay", total=len(sent))
 
-        def told(answer: Answer) -> None:
+        def on_answer(answer: Answer) -> None:
             answers.append(answer)
             progress.advance(bar)
 
-        uvloop.run(send(url, sent, rate, told))
+        uvloop.run(send(url, sent, rate, on_answer))
     return answers
 
 
-def _check(place: Home, sent: list[Purchase], answers: list[Answer]) -> bool:
-    """Settle; then compare the answers with the tables, and look at the invariants."""
-    reader = Reader(place)
-    with working("settling"):
-        left = in_flight.settle(reader, _SETTLE_SECONDS)
-    found = [f"still in flight: {one['what']}" for one in left]
-    found += history.breaches(reader.table("trade_order"), sent, answers)
-    held = check.check(reader)
+def _check(home: Home, sent: list[Purchase], answers: list[Answer]) -> bool:
+    """Settle; then compare the answers with the tables, and check the invariants."""
+    reader = Reader(home)
+    with show_progress("settling"):
+        unsettled = in_flight.settle(reader, _SETTLE_S)
+    breaches = [f"still in flight: {item['what']}" for item in unsettled]
+    breaches += history.breaches(reader.table("trade_order"), sent, answers)
+    findings = check.check(reader)
     reader.close()
-    found += [f"{one['name']} is broken by {breach}" for one in held for breach in one["broken"]]
-    for breach in found[:_SHOWN]:
-        say(breach)
-    say(f"{len(answers)} answers and {len(held)} invariants looked at: {len(found)} breaches")
-    return not found
+    breaches += [
+        f"{finding['name']} is broken by {breach}"
+        for finding in findings
+        for breach in finding["broken"]
+    ]
+    for breach in breaches[:_MAX_SHOWN]:
+        echo(breach)
+    echo(
+        f"{len(answers)} answers and {len(findings)} invariants looked at: {len(breaches)} breaches"
+    )
+    return not breaches

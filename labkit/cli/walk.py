@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from labkit.cli.base import print_table, say, working
+from labkit.cli.base import echo, print_table, show_progress
 from labkit.lab.display.answer import Answer
 from labkit.lab.display.changes import Changes
 from labkit.lab.display.frames import Difference, Table
@@ -34,17 +34,17 @@ def take() -> None:
     """Start a lab in a home of its own, walk through it, and leave nothing behind."""
     home = Path(tempfile.mkdtemp(prefix="labkit-tour-"))
     try:
-        with working("starting the services and a broker, each service with a database"):
+        with show_progress("starting the services and a broker, each service with a database"):
             lab = Lab.up(home)
             lab.reset()
         try:
             _walk(lab)
         finally:
-            with working("stopping everything"):
+            with show_progress("stopping everything"):
                 lab.down()
     finally:
         shutil.rmtree(home)
-    say("\nEverything is stopped. Next: make lab opens the course.")
+    echo("\nEverything is stopped. Next: make lab opens the course.")
 
 
 def _walk(lab: Lab) -> None:
@@ -62,16 +62,16 @@ def _walk(lab: Lab) -> None:
             _ORDERING,
             lambda: lab.order(goods_number=2, money_paid=300_00),
         )
-    say(
+    echo(
         "The order was cancelled (取消) in one transaction with the message order_cancel; goods,\n"
         "coupon and user each gave back what they had really taken: compensation (补偿). And pay\n"
         "will never accept a payment for it: blocked."
     )
     if placed.order_id:
         _pay(lab, placed.order_id)
-    say("")
+    echo("")
     _table("5. The platform's bill beside the shop's payments (对账)", lab.reconcile())
-    say("")
+    echo("")
     _table("6. What must be true, whatever fails", lab.check())
 
 
@@ -82,14 +82,14 @@ def _pay(lab: Lab, order_id: str) -> None:
         _OPENING,
         lambda: lab.create_payment(order_id),
     )
-    say(f"the cashier page (收银台): {opened.cashier_url}")
+    echo(f"the cashier page (收银台): {opened.cashier_url}")
     _step(
         "4. Its user presses pay there, and the platform calls back, signed (回调)",
         lab,
         _PAYING,
         lambda: lab.pay(order_id),
     )
-    say(
+    echo(
         "The callback was believed because it is signed, and because merchant, payment and amount\n"
         "are right. Payment and the message paid are one transaction; from the message come the\n"
         "order's state, the points (积分) and the payment log (支付日志), each once."
@@ -97,11 +97,11 @@ def _pay(lab: Lab, order_id: str) -> None:
 
 
 def _step(title: str, lab: Lab, tables: Sequence[str], ask: Callable[[], Answer]) -> Answer:
-    say(f"\n{title}", "bold")
-    with lab.watch(*tables) as seen, working("waiting until all has settled"):
+    echo(f"\n{title}", "bold")
+    with lab.watch(*tables) as changes, show_progress("waiting until all has settled"):
         answer = ask()
-    say(f"the answer: {answer!r}")
-    _print(seen)
+    echo(f"the answer: {answer!r}")
+    _print(changes)
     return answer
 
 
@@ -109,15 +109,15 @@ def _table(title: str, frame: Table) -> None:
     print_table(title, frame.to_dict("records"))  # type: ignore[arg-type]  # its keys are strings
 
 
-def _print(seen: Changes) -> None:
-    for difference in seen.differences:
+def _print(changes: Changes) -> None:
+    for difference in changes.differences:
         if difference.changed:
             _print_difference(difference)
-    say("(+ new row, ~ changed: before → after)", "dim")
+    echo("(+ new row, ~ changed: before → after)", "dim")
 
 
 def _print_difference(difference: Difference) -> None:
     name, *lines = difference.text().splitlines()
-    say(name, "bold")
+    echo(name, "bold")
     for line in lines:
-        say(f"  {line}", _COLOURS.get(line[0], ""))
+        echo(f"  {line}", _COLOURS.get(line[0], ""))

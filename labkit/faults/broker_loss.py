@@ -1,14 +1,14 @@
-"""A broker that lies: it forgets records that it had acknowledged, the newest first.
+"""A broker that lies: it loses records that it had acknowledged, the newest first.
 
 Kafka does that where a replica that lags behind becomes the leader (unclean leader election), or
 where all replicas lose power before they wrote to disk.
 """
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Protocol
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
@@ -21,8 +21,19 @@ _POLL_MS = 100
 _MANY = 100_000
 
 
+class Record(Protocol):
+    """A record, as Kafka's client returns it."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
 class BrokerLog:
-    """Everything that the broker holds of a lab, read and written past the shop.
+    """All records of a lab that the broker holds, read and written past the shop.
 
     Args:
         home: of the lab.
@@ -33,11 +44,11 @@ class BrokerLog:
 
     @property
     def is_kept(self) -> bool:
-        """Whether it outlives the broker's process."""
+        """Return True if the records outlive the broker's process."""
         return self._config.durable
 
-    def read(self) -> list[Any]:
-        """Every record of the lab, those of one partition together and in their order."""
+    def read(self) -> list[Record]:
+        """Read every record of the lab; those of one partition stand together and in order."""
         client = make_client(
             KafkaConsumer,
             **self._config.common,
@@ -58,8 +69,8 @@ class BrokerLog:
         finally:
             client.close()
 
-    def cut(self, records: Iterable[Any]) -> None:
-        """Have a broker with a disk give up what it holds, up to the last of these records."""
+    def cut(self, records: Iterable[Record]) -> None:
+        """Delete the records of a broker with a disk, up to the last of these."""
         ends = {
             TopicPartition(record.topic, record.partition): record.offset + 1 for record in records
         }
@@ -69,8 +80,8 @@ class BrokerLog:
         finally:
             admin.close()
 
-    def write(self, records: Iterable[Any]) -> None:
-        """Put records into their partitions, in the order given."""
+    def write(self, records: Iterable[Record]) -> None:
+        """Write records into their partitions, in the given order."""
         topics.make(self._config, topics_of(self._config))
         client = make_client(KafkaProducer, **self._config.common, enable_idempotence=False)
         try:
@@ -83,7 +94,7 @@ class BrokerLog:
             client.close()
 
     def _ours(self, names: Iterable[str]) -> list[str]:
-        """What begins as ours does, and is not the broker's own."""
+        """Return the names with the prefix of this lab, without the broker's own."""
         return [
             name
             for name in names
@@ -91,20 +102,20 @@ class BrokerLog:
         ]
 
 
-def heads(records: Iterable[Any], seed: int) -> list[Any]:
-    """What is left when each partition loses a random tail, of one record at least."""
-    chance, kept = random.Random(seed), list[Any]()
+def heads(records: Iterable[Record], seed: int) -> list[Record]:
+    """Return the records that remain when each partition loses a random tail, at least one."""
+    chance, kept = random.Random(seed), list[Record]()
     for _, partition in groupby(records, key=attrgetter("topic", "partition")):
         rows = list(partition)
         kept += rows[: chance.randrange(len(rows))]
     return kept
 
 
-def _to_the_end(client: KafkaConsumer, parts: list[TopicPartition]) -> list[Any]:
-    """All records up to the end, and what is behind it: a broker may name too early an end."""
-    ends, found = client.end_offsets(parts), list[Any]()
+def _to_the_end(client: KafkaConsumer, parts: list[TopicPartition]) -> list[Record]:
+    """Read all records to the end and beyond: a broker may report an end that is too early."""
+    ends, records = client.end_offsets(parts), list[Record]()
     while True:
         batches = client.poll(timeout_ms=_POLL_MS)
         if not batches and all(client.position(part) >= ends[part] for part in parts):
-            return found
-        found += [record for records in batches.values() for record in records]
+            return records
+        records += [record for batch in batches.values() for record in batch]

@@ -1,8 +1,7 @@
-"""A server in its container, to be treated badly through the Docker engine."""
+"""A server in its container, which a fault reaches through the Docker engine."""
 
 import signal
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,8 +16,9 @@ from labkit.stack.containers import compose_file, engine
 from labkit.stack.containers.compose_file import ADDRESS
 from labkit.stack.containers.create import find
 from labkit.stack.supervisor import ports
+from labkit.waiting import wait_until
 
-_DEAD_SECONDS, _SERVES_SECONDS = 15.0, 60.0
+_DEAD_S, _SERVES_S = 15.0, 60.0
 _PERIOD = 100_000  # microseconds, over which the kernel shares CPU out
 _NO_LIMIT = -1
 
@@ -27,9 +27,9 @@ class Server:
     """One server of a stack.
 
     Args:
-        docker: where it runs.
-        project: its stack.
-        name: which one: mysql, kafka or zookeeper.
+        docker: the engine.
+        project: the name of its project.
+        name: mysql, kafka or zookeeper.
 
     Raises:
         ValueError: it is in no container there.
@@ -43,18 +43,18 @@ class Server:
 
     @property
     def container(self) -> Container:
-        """The container as it is now."""
+        """Return the container as it is now."""
         return self._find()
 
     @property
     def address(self) -> str:
-        """`host:port` where it serves its clients."""
+        """Return the `host:port` at which it serves its clients."""
         return self.container.labels[ADDRESS]
 
     def kill(self) -> None:
-        """Kill −9, and see it dead: nothing is flushed that was not."""
+        """Kill it with −9, and wait until it is dead: nothing more is flushed."""
         self.container.kill()
-        _until(lambda: self.container.status == "exited", f"{self.name} did not die", _DEAD_SECONDS)
+        wait_until(lambda: self.container.status == "exited", f"{self.name} is dead", _DEAD_S)
         code = self.container.attrs["State"]["ExitCode"]
         if code != 128 + signal.SIGKILL:
             raise RuntimeError(f"{self.name} ended by itself, with code {code}, before the kill")
@@ -62,37 +62,37 @@ class Server:
     def start(self) -> None:
         """Start it, and wait until it serves its clients."""
         self.container.start()
-        _until(self._serves, f"{self.name} does not serve", _SERVES_SECONDS)
+        wait_until(self._serves, f"{self.name} serves", _SERVES_S)
 
     def pause(self) -> None:
-        """Stop it where it stands; connections stay open and nobody answers."""
+        """Freeze it; connections stay open and nobody answers."""
         self.container.pause()
 
     def unpause(self) -> None:
-        """Let it go on."""
+        """Let it continue."""
         self.container.unpause()
 
     @property
     def cpu_quota(self) -> int:
-        """Microseconds of each period that it may use; -1 where nothing limits it."""
+        """Return the microseconds of each period that it may use; -1 for no limit."""
         return self.container.attrs["HostConfig"]["CpuQuota"] or _NO_LIMIT
 
     def limit_cpu(self, quota: int) -> None:
-        """Let it have so many microseconds of each period."""
+        """Limit it to so many microseconds of each period."""
         self.container.update(cpu_period=_PERIOD, cpu_quota=quota)
 
     @property
     def throttlings(self) -> int:
-        """How often it had to wait for the rest of a period: it wanted more than it was given."""
-        told = self._docker.api.stats(str(self.container.id), stream=False, one_shot=True)
-        return int(told["cpu_stats"]["throttling_data"]["throttled_periods"])
+        """Return how often it had to wait for the rest of a period, having used up its quota."""
+        stats = self._docker.api.stats(str(self.container.id), stream=False, one_shot=True)
+        return int(stats["cpu_stats"]["throttling_data"]["throttled_periods"])
 
     @property
     def networks(self) -> dict[str, list[str] | None]:
-        """The networks that it is on, by id, with the names that it has there.
+        """Return the networks that it is on, by id, with its names there.
 
         Raises:
-            ValueError: it is on none of its own.
+            ValueError: it shares this machine's network.
         """
         container = self.container
         if container.attrs["HostConfig"]["NetworkMode"] == "host":
@@ -100,24 +100,24 @@ class Server:
                 f"{self.name} is on this machine's own network, which is not cut: "
                 "server_paused has it not answer either"
             )
-        joined: dict[str, Any] = container.attrs["NetworkSettings"]["Networks"]
+        joined: dict[str, dict[str, Any]] = container.attrs["NetworkSettings"]["Networks"]
         return {network["NetworkID"]: network["Aliases"] for network in joined.values()}
 
     def leave(self, networks: Iterable[str]) -> None:
-        """Take it off some networks."""
+        """Disconnect it from networks."""
         for number in networks:
             self._docker.networks.get(number).disconnect(self.container)
 
     def join(self, networks: Mapping[str, list[str] | None]) -> None:
-        """Put it on some networks, where it is not on them."""
+        """Connect it to networks, where it is not on them."""
         for number in networks.keys() - self.networks.keys():
             self._docker.networks.get(number).connect(self.container, aliases=networks[number])
 
     def _find(self) -> Container:
-        found = find(self._docker, self._project, self.name)
-        if found is None:
+        container = find(self._docker, self._project, self.name)
+        if container is None:
             raise ValueError(f"{self.name} is in no container of the stack {self._project}")
-        return found
+        return container
 
     def _serves(self) -> bool:
         container = self.container
@@ -132,10 +132,10 @@ class Server:
 
 @contextmanager
 def server_of(home: Home, name: str) -> Iterator[Server]:
-    """A server of the stack that a lab stands on.
+    """Connect to a server that a lab uses in a container.
 
     Raises:
-        ValueError: the lab stands on no containers, or this one is not there.
+        ValueError: the lab uses no containers, or this one is not there.
         RuntimeError: no Docker engine answers.
     """
     stack = home.state().get("stack")
@@ -158,7 +158,7 @@ def quota_of(percent: float) -> int:
 
 
 def _has_a_broker(address: str) -> bool:
-    """Whether Kafka tells its clients whom to ask: it listens long before."""
+    """Return True if Kafka names its brokers to clients: it listens long before it does."""
     try:
         admin = KafkaAdminClient(bootstrap_servers=address, bootstrap_timeout_ms=2000)
     except KafkaError:
@@ -169,11 +169,3 @@ def _has_a_broker(address: str) -> bool:
         return False
     finally:
         admin.close()
-
-
-def _until(condition: Callable[[], bool], complaint: str, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{complaint} within {seconds:.0f} s")
-        time.sleep(0.05)

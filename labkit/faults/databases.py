@@ -1,4 +1,4 @@
-"""A service's own database, to be put out of reach, locked or filled up: a file, or a schema."""
+"""The faults of a service's own database, which is a file or a schema."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -19,35 +19,36 @@ from labkit.shop.tables import TABLES
 from labkit.stack.setup import hide
 from labkit.stack.setup.databases import FULL_TRIGGER, full_triggers
 from labkit.stack.supervisor import spawn
+from labkit.waiting import wait_until
 
 _TABLE_IS_FULL = 1114
 #: service → its main table, whose rows can be held.
 _TABLES = {service: tables[0] for service, tables in TABLES.items()} | {"platform": trade}
-_LOCK_SECONDS = 10
+_LOCK_S = 10
 
 
 class Database(Protocol):
-    """What can befall a database; each is undone when its block ends."""
+    """The faults of a database; each is undone when its block ends."""
 
     def away(self) -> AbstractContextManager[None]:
-        """The service cannot open it."""
+        """Take it away: the service cannot open it."""
 
     def locked(self) -> AbstractContextManager[None]:
-        """Somebody else holds it: reading goes on, and nobody can write."""
+        """Lock it: the service can read, and nobody can write."""
 
     def full(self) -> AbstractContextManager[None]:
-        """It cannot grow."""
+        """Fill it: it cannot grow."""
 
     def row_held(self, number: int) -> AbstractContextManager[None]:
-        """Somebody's open transaction holds one row of its main table."""
+        """Hold one row of its main table in an open transaction."""
 
 
 def databases_of(home: Home, service: str) -> list[Database]:
-    """The database of a service, or those of all.
+    """Return the database of a service, or those of all.
 
     Args:
         home: of the lab.
-        service: as `goods`; `all` of them.
+        service: such as `goods`; `all` of them.
 
     Raises:
         ValueError: it has none; says which have.
@@ -84,12 +85,13 @@ def end_holder(home: Home, service: str, connection: int) -> None:
 
 @undo_action
 def let_write(_home: Home, service: str) -> None:
-    """Let others write to an SQLite file again: who holds it sees that its note is gone."""
+    """Let others write to an SQLite file again: the process that locks it sees its note gone."""
 
 
 def _schemas(home: Home, service: str) -> list["Schema"]:
-    """The schema of a service: none where the lab stands on files meanwhile."""
-    return [one for one in databases_of(home, service) if isinstance(one, Schema)]
+    """Return the schema of a service; none where the lab uses files by now."""
+    databases = databases_of(home, service)
+    return [database for database in databases if isinstance(database, Schema)]
 
 
 class File:
@@ -97,7 +99,7 @@ class File:
 
     Args:
         home: of the lab.
-        service: whose.
+        service: the owner.
     """
 
     def __init__(self, home: Home, service: str) -> None:
@@ -107,7 +109,7 @@ class File:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """A link to nowhere is in its place; who had it open is killed and starts without it."""
+        """Replace it by a link to nowhere, and kill the process that had it open."""
         with undo_note(self._home, undo_actions.bring_back, path=str(self._path)):
             with held(self._home, self._service):
                 hide.put_away(self._path)
@@ -115,10 +117,8 @@ class File:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Another connection is in the middle of a transaction that writes."""
-        holder = sqlite3.connect(
-            self._path, _LOCK_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        """Begin a transaction that writes, on another connection, and keep it open."""
+        holder = sqlite3.connect(self._path, _LOCK_S, isolation_level=None, check_same_thread=False)
         try:
             with undo_note(self._home, let_write, service=self._service) as note:
                 holder.execute("BEGIN EXCLUSIVE")
@@ -129,15 +129,18 @@ class File:
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """The kernel lets the service's processes write nothing more to any file."""
+        """Let the kernel refuse every write of the service's processes to any file."""
         if not hasattr(psutil.Process, "rlimit"):
             raise ValueError(
                 "only Linux can keep a process from writing: database_full is not to "
                 "be had here, database_away is"
             )
-        processes = [psutil.Process(one["pid"]) for one in running(self._home, self._service)]
+        processes = [
+            psutil.Process(process["pid"]) for process in running(self._home, self._service)
+        ]
         limits = [
-            (one.pid, spawn.birth(one.pid), *one.rlimit(psutil.RLIMIT_FSIZE)) for one in processes
+            (process.pid, spawn.birth(process.pid), *process.rlimit(psutil.RLIMIT_FSIZE))
+            for process in processes
         ]
         with undo_note(self._home, undo_actions.lift_limit, processes=limits):
             for process, (*_, hard) in zip(processes, limits, strict=True):
@@ -146,7 +149,7 @@ class File:
 
     @contextmanager
     def row_held(self, number: int) -> Iterator[None]:  # noqa: ARG002  # a schema has rows to hold
-        """Refused: there is one lock for all of a file."""
+        """Refuse: there is one lock for all of a file."""
         raise ValueError(
             "SQLite locks a whole database and never a row: row_held needs MySQL "
             "(LABKIT_MYSQL), database_locked is to be had here"
@@ -159,10 +162,10 @@ class Schema:
 
     Args:
         home: of the lab.
-        server: SQLAlchemy URL of who may make accounts.
-        service: whose.
-        url: of the service's own.
-        table: its main one.
+        server: SQLAlchemy URL of a user who may make accounts.
+        service: the owner.
+        url: of the schema, for the service's account.
+        table: the main one.
     """
 
     def __init__(self, home: Home, server: str, service: str, url: str, table: Table) -> None:
@@ -175,12 +178,13 @@ class Schema:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """The account is locked, and its connections are killed."""
+        """Lock the account, and kill its connections."""
         with undo_note(self._home, unlock_account, service=self._service):
             self._do(f"ALTER USER '{self._user}'@'%' ACCOUNT LOCK")
             with self._engine.connect() as connection:
-                while self._kill_all(connection):
-                    pass
+                wait_until(
+                    lambda: not self._kill_all(connection), f"{self._user} has no connection"
+                )
             yield
 
     def unlock(self) -> None:
@@ -189,16 +193,16 @@ class Schema:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Another connection has a lock on each table, which leaves the others reading only."""
+        """Lock each table on another connection, so that the service can only read."""
         with self._holder(self._engine) as holder:
             tables = ", ".join(f"`{self._schema}`.`{table}` READ" for table in self._tables(holder))
-            holder.execute(text(f"SET lock_wait_timeout = {_LOCK_SECONDS}"))
+            holder.execute(text(f"SET lock_wait_timeout = {_LOCK_S}"))
             holder.execute(text(f"LOCK TABLES {tables}"))
             yield
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """The server answers each insert with the error of a table that cannot grow.
+        """Let the server answer each insert with the error of a table that cannot grow.
 
         A disk cannot be filled for one schema alone, nor without harm to what else is on it.
         """
@@ -224,7 +228,7 @@ class Schema:
 
     @contextmanager
     def row_held(self, number: int) -> Iterator[None]:
-        """Another connection has changed the row, and does not commit."""
+        """Lock the row on another connection, and do not commit."""
         table = self._table
         row = next(iter(table.primary_key)) == number
         engine = create_engine(self._engine.url.set(database=self._schema), poolclass=NullPool)
@@ -243,7 +247,7 @@ class Schema:
 
     @contextmanager
     def _holder(self, engine: Engine) -> Iterator[Connection]:
-        """Have a connection that holds something for a block; anybody can end it by its note."""
+        """Open a connection that holds locks for a block; anybody can end it by its note."""
         holder = engine.connect()
         number = int(holder.execute(text("SELECT CONNECTION_ID()")).scalar_one())
         with undo_note(self._home, end_holder, service=self._service, connection=number):
@@ -259,14 +263,14 @@ class Schema:
                 connection.execute(text(statement))
 
     def _tables(self, connection: Connection) -> list[str]:
-        asked = "SELECT table_name FROM information_schema.tables WHERE table_schema = :schema"
-        return list(connection.execute(text(asked), {"schema": self._schema}).scalars())
+        query = "SELECT table_name FROM information_schema.tables WHERE table_schema = :schema"
+        return list(connection.execute(text(query), {"schema": self._schema}).scalars())
 
     def _kill_all(self, connection: Connection) -> int:
-        """Kill the account's connections; how many there were."""
-        asked = "SELECT id FROM information_schema.processlist WHERE user = :user"
-        found = connection.execute(text(asked), {"user": self._user}).scalars().all()
-        for number in found:
+        """Kill the account's connections, and return how many there were."""
+        query = "SELECT id FROM information_schema.processlist WHERE user = :user"
+        numbers = connection.execute(text(query), {"user": self._user}).scalars().all()
+        for number in numbers:
             with suppress(OperationalError):  # it went by itself
                 connection.execute(text(f"KILL {number}"))
-        return len(found)
+        return len(numbers)

@@ -15,7 +15,7 @@ from labkit.faults.verb import Reach, verb
 from labkit.home import Home
 from labkit.runtime.injection import outages
 
-#: A larger disk is no one's to fill.
+#: The size of the largest disk that is filled: a larger one may be everybody's.
 MAX_BYTES = 512 * 1024 * 1024
 _CHUNK = os.urandom(64 * 1024)  # of which no file system makes a hole
 _SMALLEST = 512
@@ -23,13 +23,13 @@ _TOP_UP_S = 0.05
 
 
 class DiskVerbs(LabVerbs):
-    """What can befall the disk that the home lies on."""
+    """The faults of the disk on which the home lies."""
 
     @verb
     def disk_full(self) -> Iterator[Reach]:
-        """The home's disk is full to the last byte: a small one, which holds nothing but the home.
+        """Fill the home's disk to the last byte: a small one, which holds nothing but the home.
 
-        What is given back meanwhile is filled up again. Everything that the lab writes feels it:
+        Room that becomes free meanwhile is filled again. It hits everything that the lab writes:
         databases, ids, state, logs. The home must be put on such a disk first.
 
         Raises:
@@ -49,10 +49,14 @@ def _must_be_small(home: Home) -> None:
         disk = disk.parent
     size = shutil.disk_usage(disk).total
     path = {disk, *home.folder.parents, home.folder}
-    others = [one.name for one in disk.iterdir() if one not in path and one.name != "lost+found"]
-    if size <= MAX_BYTES and not others:
+    neighbours = [
+        file.name for file in disk.iterdir() if file not in path and file.name != "lost+found"
+    ]
+    if size <= MAX_BYTES and not neighbours:
         return
-    why = f"{others[0]} lies there too" if size <= MAX_BYTES else f"it has {size / 10**9:.1f} GB"
+    why = (
+        f"{neighbours[0]} lies there too" if size <= MAX_BYTES else f"it has {size / 10**9:.1f} GB"
+    )
     raise ValueError(
         f"disk_full fills the disk of the home, {disk}, and {why}. Put the home on a small one of "
         "its own: mkdir small; sudo mount -t tmpfs -o size=64m,mode=777 tmpfs small; "

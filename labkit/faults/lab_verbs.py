@@ -1,19 +1,15 @@
-"""What every fault needs: the lab's home, its processes, and patience."""
-
-import time
-from collections.abc import Callable
+"""The base of all fault verbs: the lab's home and its processes."""
 
 from labkit.home import Home
 from labkit.stack.supervisor import launch
 from labkit.state import ServiceStatus
 
-#: For the name of a service or a process: all of them.
+#: Stands for the names of all services or processes.
 ALL = "all"
-_BACK_SECONDS = 15.0
 
 
 class LabVerbs:
-    """Faults of one lab.
+    """The faults of one lab.
 
     Args:
         home: of the lab.
@@ -38,23 +34,10 @@ class LabVerbs:
         return pid
 
     def _serves(self, name: str, not_pid: int | None = None) -> bool:
-        one = self._process(name)
-        return bool(one["state"] == "up" and one["pid"] != not_pid)
+        process = self._process(name)
+        return process["state"] == "up" and process["pid"] != not_pid
 
 
 def label_of(process: ServiceStatus) -> str:
-    """Return how people and logs call a process of `labkit status`: `goods-1`."""
+    """Return the name that people and logs use for a process: `goods-1`."""
     return f"{process['name']}-{process['instance']}"
-
-
-def until(condition: Callable[[], bool], complaint: str, seconds: float = _BACK_SECONDS) -> None:
-    """Wait until something is true.
-
-    Raises:
-        TimeoutError: it was not in time; says the complaint.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"{complaint} within {seconds:.0f} s")
-        time.sleep(0.02)

@@ -1,13 +1,11 @@
-"""What of a lab is broken on purpose just now."""
+"""The list of all that is broken in a lab on purpose just now."""
 
-from typing import Any
-
-from labkit.faults.undo_notes import list_notes
+from labkit.faults.undo_notes import StandingRow, list_notes
 from labkit.home import Home
 from labkit.runtime.injection.failpoints import FailpointStore
 
 
-def list_standing(home: Home) -> list[dict[str, Any]]:
+def list_standing(home: Home) -> list[StandingRow]:
     """List the faults that somebody holds, with their process, and the failpoints that are armed.
 
     `labkit fault --clear` ends them all.

@@ -4,59 +4,61 @@ from collections.abc import Iterator
 
 from labkit.faults.poisoning import MAX_FIELDS, Poison, put_poison_aside
 from labkit.faults.processes import ProcessVerbs
-from labkit.faults.rule_verbs import TOPICS, RuleVerbs, one_of, seconds_of
+from labkit.faults.standing_verbs import TOPICS, StandingVerbs, one_of, seconds_of
 from labkit.faults.undo_notes import undo_note
 from labkit.faults.verb import Reach, verb
 from labkit.runtime.injection.standing import FaultKind, StandingFault
 
 
-class MessageVerbs(RuleVerbs, ProcessVerbs):
-    """What can befall a message."""
+class MessageVerbs(StandingVerbs, ProcessVerbs):
+    """The faults of messages."""
 
     @verb
     def duplicated(self, topic: str) -> Iterator[Reach]:
-        """Each message of a topic is sent twice.
+        """Send each message of a topic twice.
 
         Args:
-            topic: as the wiring names it, `order_cancel`.
+            topic: its name in the wiring, such as `order_cancel`.
         """
-        with self._ruled(
+        with self._standing(
             StandingFault(FaultKind.DUPLICATED, one_of(topic, TOPICS, "topic"))
         ) as met:
             yield Reach(met, f"nothing was sent to {topic}")
 
     @verb
     def reordered(self, topic: str) -> Iterator[Reach]:
-        """Of two messages of a topic that one process sends within a second, the later goes first.
+        """Swap two messages of a topic that one process sends within a second.
 
         Args:
-            topic: as the wiring names it, `order_cancel`.
+            topic: its name in the wiring, such as `order_cancel`.
         """
-        with self._ruled(StandingFault(FaultKind.REORDERED, one_of(topic, TOPICS, "topic"))) as met:
+        with self._standing(
+            StandingFault(FaultKind.REORDERED, one_of(topic, TOPICS, "topic"))
+        ) as met:
             yield Reach(met, f"no two messages were sent to {topic} within a second")
 
     @verb
     def late(self, topic: str, seconds: float) -> Iterator[Reach]:
-        """Each message of a topic is sent so much later; what waits goes when the block ends.
+        """Send each message of a topic so much later; those that wait are sent when the block ends.
 
         Args:
-            topic: as the wiring names it, `order_cancel`.
-            seconds: how much later.
+            topic: its name in the wiring, such as `order_cancel`.
+            seconds: the delay.
         """
         rule = StandingFault(FaultKind.LATE, one_of(topic, TOPICS, "topic"), seconds_of(seconds))
-        with self._ruled(rule) as met:
+        with self._standing(rule) as met:
             yield Reach(met, f"nothing was sent to {topic}")
 
     @verb
     def poison(self, topic: str, fields: int = 1) -> Iterator[Reach]:
-        """A message that no handler can read goes the way of all others, by outbox and broker.
+        """Send a message that no handler can read, by outbox and broker as any other.
 
         It waits in each inbox and is then dead, with its cause. When the block ends it is put
-        aside: it counts as done there, keeps its cause, and is tried no more.
+        aside: each inbox counts it as done, keeps its cause, and tries it no more.
 
         Args:
-            topic: as the wiring names it, `order_cancel`.
-            fields: how many it has that nobody knows: each makes its cause longer, 700 make it
+            topic: its name in the wiring, such as `order_cancel`.
+            fields: the number of its unknown fields: each makes its cause longer, 700 make it
                 longer than any column.
         """
         if not 1 <= fields <= MAX_FIELDS:
@@ -73,15 +75,15 @@ class MessageVerbs(RuleVerbs, ProcessVerbs):
                 kept = poison.kept()
 
     def lose_broker(self, seed: int | None = None) -> int:
-        """Make the broker forget what it had acknowledged: everything, or a random tail of it.
+        """Make the broker lose acknowledged records: all of them, or a random tail.
 
-        The services stand still meanwhile, so that what is lost can be counted.
+        The services are stopped meanwhile, so that the lost records can be counted.
 
         Args:
-            seed: of the tail that each partition loses; without one, everything is lost.
+            seed: of the tail that each partition loses; without one, all is lost.
 
         Returns:
-            How many records were lost: none means that the fault was not reached.
+            The number of lost records; 0 means that the fault was not reached.
         """
         from labkit.faults import broker_loss  # here: a Kafka client takes long to load
 

@@ -3,24 +3,24 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from labkit.faults.rule_verbs import SERVING, WITH_STEPS, RuleVerbs, one_of, seconds_of
+from labkit.faults.standing_verbs import SERVING, WITH_STEPS, StandingVerbs, one_of, seconds_of
 from labkit.faults.verb import Reach, verb
 from labkit.runtime.injection.standing import FaultKind, StandingFault
 
 
-class NetworkVerbs(RuleVerbs):
-    """What can befall calls."""
+class NetworkVerbs(StandingVerbs):
+    """The faults of calls."""
 
     @verb
     def slow(self, service: str, seconds: float) -> Iterator[Reach]:
-        """Every step of a service takes so much longer, as on a slow disk.
+        """Slow every step of a service down by so much, as a slow disk does.
 
         Args:
-            service: who has a database.
-            seconds: how much longer each group of steps takes that commit together.
+            service: one with a database.
+            seconds: the delay of each group of steps that commit together.
         """
         one_of(service, WITH_STEPS, "service with a database")
-        with self._ruled(StandingFault(FaultKind.SLOW, service, seconds_of(seconds))) as met:
+        with self._standing(StandingFault(FaultKind.SLOW, service, seconds_of(seconds))) as met:
             yield Reach(met, f"nobody asked {service} for a step")
 
     @verb
@@ -31,13 +31,13 @@ class NetworkVerbs(RuleVerbs):
         way: Literal["both", "there", "back"] = "both",
         how: Literal["dropped", "refused"] = "dropped",
     ) -> Iterator[Reach]:
-        """The network is cut between two services, one way or both.
+        """Cut the network between two services, one way or both.
 
         Args:
             a: a service.
             b: another one.
-            way: what is lost: what `a` sends (`there`), what `b` sends (`back`), or both. What is
-                lost back was done, and the answer does not come.
+            way: the messages that are lost: those of `a` (`there`), those of `b` (`back`), or both.
+                Where they are lost on the way back, the work was done and no answer comes.
             how: `dropped` loses each message without a word; `refused` refuses connections, and
                 breaks those that are open. Of connections, `there` are those that `a` opens.
         """
@@ -46,7 +46,7 @@ class NetworkVerbs(RuleVerbs):
         if a == b:
             raise ValueError(f"{a}: a network is cut between two services")
         pairs = {"both": (f"{a}>{b}", f"{b}>{a}"), "there": (f"{a}>{b}",), "back": (f"{b}>{a}",)}
-        with self._ruled(
+        with self._standing(
             *(StandingFault(FaultKind.CUT, pair, mode=how) for pair in pairs[way])
         ) as met:
             yield Reach(met, f"nothing went between {a} and {b}")

@@ -1,14 +1,14 @@
-"""The failpoints of a home, from outside: list, arm, disarm, count."""
+"""The failpoints of a home, seen from outside: list, arm, disarm, count."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from labkit.home import Home
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.injection.boundaries import TIMED, Failpoint
 from labkit.runtime.injection.counters import numbers_in
-from labkit.runtime.injection.failpoints import FailpointStore
+from labkit.runtime.injection.failpoints import Armed, FailpointStore
 from labkit.runtime.wiring import failpoints_of
 from labkit.shop.wiring import SERVICES
 from labkit.stack.boundaries import HELPER, SUPERVISOR, boundaries_of
@@ -20,19 +20,30 @@ _POINTS: Mapping[str, list[Failpoint]] = {
 }
 
 
+class FailpointRow(TypedDict):
+    """A failpoint in a list."""
+
+    name: str
+    service: str
+    boundary: str
+    actions: list[str]
+    hits: int
+    armed: Armed | None
+
+
 def catalogue() -> dict[str, Failpoint]:
-    """Every failpoint of a lab, by name."""
+    """Return every failpoint of a lab, by name."""
     return {point.name: point for points in _POINTS.values() for point in points}
 
 
-def list_all(home: Home) -> list[dict[str, Any]]:
-    """Every failpoint with what it can do, how often it was crossed, and what it is armed with."""
+def list_all(home: Home) -> list[FailpointRow]:
+    """List every failpoint with its actions, its crossings, and the armed action."""
     armed = FailpointStore(home.faults).armed()
-    listed = []
+    rows: list[FailpointRow] = []
     for name, points in _POINTS.items():
         counts = _hits(home, name, len(points))
         for point, hits in zip(points, counts, strict=True):
-            listed.append(
+            rows.append(
                 {
                     "name": point.name,
                     "service": point.service,
@@ -42,7 +53,7 @@ def list_all(home: Home) -> list[dict[str, Any]]:
                     "armed": armed.get(point.name),
                 }
             )
-    return listed
+    return rows
 
 
 def arm(home: Home, name: str, action: str, times: int = 1) -> None:
@@ -52,7 +63,7 @@ def arm(home: Home, name: str, action: str, times: int = 1) -> None:
         home: of the lab.
         name: as `list_all` gives it.
         action: `crash`, `refuse`, `delay:SECONDS`, `stall:SECONDS` or `duplicate`.
-        times: how many crossings it acts on.
+        times: the number of crossings on which it acts.
 
     Raises:
         ValueError: there is no such failpoint, or it cannot do that; says what there is.
@@ -70,7 +81,7 @@ def arm(home: Home, name: str, action: str, times: int = 1) -> None:
 
 
 def check_seconds(action: str) -> None:
-    """Refuse an action whose seconds are none, as `delay:nan`.
+    """Refuse an action whose seconds are no number of seconds, such as `delay:nan`.
 
     Raises:
         ValueError: a delay has no seconds, or too many, or another action has any.
@@ -83,7 +94,7 @@ def check_seconds(action: str) -> None:
 
 
 def remaining(home: Home, name: str) -> int:
-    """How many crossings a failpoint is still armed for."""
+    """Return the number of crossings for which a failpoint is still armed."""
     armed = FailpointStore(home.faults).armed().get(name)
     return armed["times"] if armed else 0
 
@@ -94,10 +105,10 @@ def disarm(home: Home, name: str | None = None) -> None:
 
 
 def crossed_by(home: Home, service: str, but: int) -> int:
-    """How many boundaries all instances of a service but one have crossed since the last reset."""
+    """Count the boundaries that all instances but one have crossed since the last reset."""
     size = len(failpoints_of(SERVICES[service]))
-    others = [file for file in _files(home, service) if file.stem != f"{service}-{but}"]
-    return sum(sum(numbers_in(file, size)) for file in others)
+    files = [file for file in _files(home, service) if file.stem != f"{service}-{but}"]
+    return sum(sum(numbers_in(file, size)) for file in files)
 
 
 def _is_seconds(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""A message that no handler can read: put into an outbox, and put aside in each inbox after."""
+"""A message that no handler can read: put into an outbox, and later put aside in each inbox."""
 
 import hashlib
 import json
@@ -6,9 +6,8 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from labkit.faults.undo_notes import undo_action
@@ -19,7 +18,7 @@ from labkit.runtime.db.tables import DONE, POISON, UNSENT, inbox, outbox
 from labkit.runtime.registry.ids import SEQUENCE_BITS, WORKERS, first_of
 from labkit.shop.wiring import GROUPS, SERVICES
 
-#: So many unknown fields are the most that fit the bytes of an event.
+#: The largest number of unknown fields that fit into an event.
 MAX_FIELDS = 700
 _KEY = "poison"
 _ASIDE = "put aside: it was poison"
@@ -27,18 +26,18 @@ _ASIDE = "put aside: it was poison"
 
 @undo_action
 def put_poison_aside(home: Home, topic: str, event_id: int, fields: int = 1) -> None:
-    """Have each inbox take a poisoned message for done."""
+    """Mark a poisoned message as done in each inbox."""
     Poison(home, topic, fields, event_id).put_aside()
 
 
 class Poison:
-    """One such message.
+    """One message that no handler can read.
 
     Args:
         home: of the lab.
-        topic: where it is sent.
-        fields: how many it has that nobody knows.
-        event_id: of one that was sent; a new one if not said.
+        topic: to which it is sent.
+        fields: the number of its unknown fields.
+        event_id: of a message that was sent; a new one by default.
     """
 
     def __init__(
@@ -56,17 +55,17 @@ class Poison:
         self.event_id = event_id or new
 
     def send(self) -> None:
-        """Have a service that sends to the topic find it in its outbox, due now.
+        """Put it into the outbox of a service that sends to the topic, due now.
 
-        Of those that send `paid` it is order: an invariant reads all that pay sends there.
+        Of the services that send `paid` it takes order: an invariant reads all that pay sends.
         """
         sender = next(
             name
-            for name, one in SERVICES.items()
-            if any(event.topic == self._topic for event in one.emits)
+            for name, service in SERVICES.items()
+            if any(event.topic == self._topic for event in service.emits)
         )
         row = {
-            **self._said(),
+            **self._columns(),
             "groups": ",".join(self._groups),
             "status": UNSENT,
             "tries": 0,
@@ -76,23 +75,23 @@ class Poison:
             connection.execute(insert(outbox).values(**row))
 
     def kept(self) -> int:
-        """How many inboxes keep it with its cause."""
+        """Count the inboxes that keep it with its cause."""
         return sum(self._cause(group) is not None for group in self._groups)
 
     def put_aside(self) -> None:
-        """Have each inbox take it for done, also one where it has not come yet: it may come."""
+        """Mark it as done in each inbox, also where it has not come yet: it may come."""
         for group in self._groups:
             if not self._end(group) and not self._begin_ended(group):
                 self._end(group)  # it came just then
 
     def _cause(self, group: str) -> str | None:
         with self._writing(group) as connection:
-            found = select(inbox.c.last_error).where(self._is_mine(group))
-            cause: str | None = connection.execute(found).scalar()
+            query = select(inbox.c.last_error).where(self._is_mine(group))
+            cause: str | None = connection.execute(query).scalar()
             return cause
 
     def _end(self, group: str) -> bool:
-        """End the row that is there, whatever it says; whether there is one."""
+        """Mark the row as done, whatever its status; return False if there is none."""
         cause = f"{_ASIDE}: {self._cause(group)}"
         done = {"status": DONE, "done_time": self._now(), "last_error": cause}
         with self._writing(group) as connection:
@@ -100,9 +99,9 @@ class Poison:
             return bool(connection.execute(end).rowcount)
 
     def _begin_ended(self, group: str) -> bool:
-        """Make a row that is ended from the start; whether there was none."""
+        """Insert a row that is done from the start; return False if there is one already."""
         row = {
-            **self._said(),
+            **self._columns(),
             "group_name": group,
             "status": DONE,
             "tries": 0,
@@ -118,8 +117,8 @@ class Poison:
             return False
         return True
 
-    def _said(self) -> dict[str, Any]:
-        """What outbox and inbox both say of it."""
+    def _columns(self) -> dict[str, object]:
+        """Return the columns that outbox and inbox share."""
         return {
             "event_id": self.event_id,
             "topic": self._topic,
@@ -129,7 +128,7 @@ class Poison:
             "add_time": self._now(),
         }
 
-    def _is_mine(self, group: str) -> Any:
+    def _is_mine(self, group: str) -> ColumnElement[bool]:
         return (inbox.c.group_name == group) & (inbox.c.event_id == self.event_id)
 
     def _now(self) -> datetime:

@@ -1,4 +1,4 @@
-"""Processes that die, stand still, or come back when others have taken their place."""
+"""Processes that die, stop, or come back when others have taken their place."""
 
 import os
 import signal
@@ -12,62 +12,63 @@ import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from labkit.faults import points, undo_actions
-from labkit.faults.lab_verbs import LabVerbs, until
-from labkit.faults.rule_verbs import WITH_INSTANCES, one_of
+from labkit.faults.lab_verbs import LabVerbs
+from labkit.faults.standing_verbs import WITH_INSTANCES, one_of
 from labkit.faults.undo_notes import undo_note
 from labkit.faults.verb import NotReached, Reach, verb
 from labkit.runtime.registry.zookeeper_session import SESSION_S
 from labkit.runtime.rpc.connection import OPTIONS
-from labkit.stack.supervisor import control, fencing, launch, spawn
+from labkit.stack.supervisor import control, fencing, spawn
+from labkit.waiting import wait_until
 
-_LONGEST = 3600.0
+_LONGEST_S = 3600.0
 
 
 class ProcessVerbs(LabVerbs):
-    """What can befall a process."""
+    """The faults of processes."""
 
     def kill(self, process: str) -> None:
         """Kill a process with −9, and wait until it is started again and serves."""
         before = self._pid(process)
         os.kill(before, signal.SIGKILL)
-        until(lambda: self._serves(process, not_pid=before), f"{process} did not come back")
+        wait_until(lambda: self._serves(process, not_pid=before), f"{process} is back")
 
     @verb
     def killed(self, process: str) -> Iterator[Reach]:
-        """A process is killed with −9 and stays down.
+        """Kill a process with −9, and keep it down.
 
         Args:
-            process: as `labkit status` names it; `goods` is `goods-1`.
+            process: its name in `labkit status`; `goods` is `goods-1`.
         """
         self._process(process)
         with undo_note(self._home, undo_actions.release, names=[process]):
             control.tell(self._home, "hold", name=process)
-            until(lambda: not self._process(process)["pid"], f"{process} did not die")
+            wait_until(lambda: not self._process(process)["pid"], f"{process} is dead")
             try:
                 yield Reach(lambda: 1, f"{process} did not die")
             finally:
                 undo_actions.release(self._home, [process])
-                until(lambda: self._serves(process), f"{process} did not come back")
+                wait_until(lambda: self._serves(process), f"{process} is back")
 
     @verb
     def paused(self, process: str) -> Iterator[Reach]:
-        """A process stands still (SIGSTOP): it keeps its locks and its connections.
+        """Stop a process (SIGSTOP): it keeps its locks and its connections.
 
         Where the lock of a database is among them, and another instance needs it, the supervisor
-        ends the process after a second or two.
+        kills the process after a second or two.
 
         Args:
-            process: as `labkit status` names it; `goods` is `goods-1`.
+            process: its name in `labkit status`; `goods` is `goods-1`.
         """
         pid = self._pid(process)
         with undo_note(self._home, undo_actions.resume, processes=[(pid, spawn.birth(pid))]):
             os.kill(pid, signal.SIGSTOP)
-            until(lambda: stands_still(pid), f"{process} did not stand still")
-            yield Reach(lambda: 1, f"{process} did not stand still")
+            wait_until(lambda: stands_still(pid), f"{process} is stopped")
+            yield Reach(lambda: 1, f"{process} did not stop")
 
     @verb
     def zombie(self, service: str) -> Iterator[Reach]:
-        """An instance hangs past all its leases, another one takes its place, and it comes back.
+        """Hang an instance past all its leases, while another takes its place, then wake it.
 
         The other instance is there for the block alone, where there is none yet. The block begins
         when the leases are over: of outbox rows, of its place in the consumer group, of ids.
@@ -76,7 +77,7 @@ class ProcessVerbs(LabVerbs):
             service: one with a database; its first instance hangs.
 
         Raises:
-            NotReached: it did not come back as the process that it was.
+            NotReached: it is back as the process that it was.
         """
         one_of(service, WITH_INSTANCES, "service with a database")
         first = f"{service}-1"
@@ -84,21 +85,20 @@ class ProcessVerbs(LabVerbs):
             pid = self._pid(first)
             with undo_note(self._home, undo_actions.resume, processes=[(pid, spawn.birth(pid))]):
                 self._stop_between_writes(service, first)
-                taken = self._taken_over(service)
-                yield Reach(taken, f"no other {service} did anything meanwhile")
-            until(lambda: self._serves(first), f"{first} did not come back")
+                crossings = self._others_crossings(service)
+                yield Reach(crossings, f"no other {service} did anything meanwhile")
+            wait_until(lambda: self._serves(first), f"{first} is back")
             if self._process(first)["pid"] != pid:
                 raise NotReached(f"zombie: {first} was ended while it hung")
-            until(lambda: answers(self._process(first)["endpoint"] or ""), f"{first} hangs still")
+            wait_until(lambda: answers(self._process(first)["endpoint"] or ""), f"{first} answers")
 
     @contextmanager
     def _services_stopped(self) -> Iterator[None]:
         """Stop all services for a block, and wake those that ran before."""
-        services = [one for one in launch.status(self._home)["services"] if one["name"] != "broker"]
         pids = [
-            service["pid"]
-            for service in services
-            if service["pid"] and not is_stopped(service["pid"])
+            process["pid"]
+            for process in self._processes()
+            if process["name"] != "broker" and process["pid"] and not is_stopped(process["pid"])
         ]
         born = [(pid, spawn.birth(pid)) for pid in pids]
         with undo_note(self._home, undo_actions.resume, processes=born):
@@ -108,9 +108,9 @@ class ProcessVerbs(LabVerbs):
 
     @contextmanager
     def _helped(self, service: str) -> Iterator[None]:
-        """Have two instances of a service at least, for a block."""
-        living = [one for one in launch.status(self._home)["services"] if one["name"] == service]
-        if len(living) > 1:
+        """Run two instances of a service at least, for a block."""
+        instances = [process for process in self._processes() if process["name"] == service]
+        if len(instances) > 1:
             yield
             return
         with undo_note(self._home, undo_actions.scale_back, service=service, number=1):
@@ -127,31 +127,31 @@ class ProcessVerbs(LabVerbs):
 
         def is_stopped() -> bool:
             os.kill(pid, signal.SIGSTOP)
-            until(lambda: stands_still(pid), f"{process} did not stand still")
+            wait_until(lambda: stands_still(pid), f"{process} is stopped")
             if fencing.blocks(pid, database):
                 os.kill(pid, signal.SIGCONT)
                 return False
             return True
 
-        until(is_stopped, f"{process} wrote all the time")
+        wait_until(is_stopped, f"{process} is between two writes")
         over = time.monotonic() + self._longest_lease()
-        until(lambda: time.monotonic() > over, "its leases were not over", _LONGEST)
+        wait_until(lambda: time.monotonic() > over, "its leases are over", _LONGEST_S)
 
     def _longest_lease(self) -> float:
-        """Seconds until whatever a process that hangs has leased is another's."""
+        """Return the seconds after which another process has all that a hanging one has leased."""
         settings = self._home.settings()
         session = SESSION_S if settings.zookeeper else 0.0
         leases = settings.outbox_lease, settings.group_session, settings.worker_reserve, session
         return max(leases)
 
-    def _taken_over(self, service: str) -> Callable[[], int]:
-        """Counts what all others of a service do from now on: each crossing of a boundary."""
+    def _others_crossings(self, service: str) -> Callable[[], int]:
+        """Return a counter of the boundaries that all other instances cross from now on."""
         before = points.crossed_by(self._home, service, but=1)
         return lambda: points.crossed_by(self._home, service, but=1) - before
 
 
 def answers(endpoint: str) -> bool:
-    """Return True if a service says that it serves, when it is asked after its health."""
+    """Return True if a service answers a health check that it serves."""
     with grpc.insecure_channel(endpoint, OPTIONS) as channel:
         try:
             health: Any = health_pb2_grpc.HealthStub(channel)
@@ -162,7 +162,7 @@ def answers(endpoint: str) -> bool:
 
 
 def stands_still(pid: int) -> bool:
-    """Whether a process is stopped now, or was ended meanwhile."""
+    """Return True if a process is stopped now, or was ended meanwhile."""
     try:
         return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
@@ -170,7 +170,7 @@ def stands_still(pid: int) -> bool:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return True where a process is stopped already, or is gone."""
+    """Return True if a process is stopped already, or is gone."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_STOPPED
     except psutil.NoSuchProcess:

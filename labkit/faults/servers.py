@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from labkit.faults import undo_actions
 from labkit.faults.databases import Database, databases_of
 from labkit.faults.holding import held
-from labkit.faults.lab_verbs import ALL, LabVerbs, until
+from labkit.faults.lab_verbs import ALL, LabVerbs
 from labkit.faults.undo_notes import undo_action, undo_note
 from labkit.faults.verb import Reach, verb
 from labkit.home import DATABASES, Home
@@ -18,6 +18,7 @@ from labkit.settings import Settings
 from labkit.stack.setup import hide
 from labkit.stack.supervisor import spawn
 from labkit.stack.supervisor.instances import BROKER
+from labkit.waiting import wait_until
 
 if TYPE_CHECKING:  # Docker's client takes long to load
     from labkit.faults.containers import Server
@@ -29,7 +30,7 @@ _LEAST_PERCENT = 1.0  # Docker gives no less
 
 @undo_action
 def serve_again(home: Home, name: str) -> None:
-    """Start or wake a server in its container, where it is down or stands still."""
+    """Start or wake a server in its container, where it is down or paused."""
     from labkit.faults.containers import server_of  # here: Docker's client takes long to load
 
     with suppress(ValueError), server_of(home, name) as server:  # there is no such container
@@ -58,120 +59,121 @@ def give_cpu(home: Home, name: str, quota: int) -> None:
 
 
 class ServerVerbs(LabVerbs):
-    """What can befall a server."""
+    """The faults of servers."""
 
     @verb
     def database_away(self, service: str = ALL) -> Iterator[Reach]:
-        """A service cannot open its database: the file is out of reach, or its account is locked.
+        """Take a service's database away: hide its file, or lock its account.
 
-        A service that has its SQLite file open is killed, and starts again without. In MySQL the
+        A service that has its SQLite file open is killed, and starts again without it. In MySQL the
         connections of the account are killed.
 
         Args:
-            service: whose; `all` of them if not said.
+            service: the owner; `all` by default.
         """
-        yield from self._on_databases(service, lambda one: one.away())
+        yield from self._on_databases(service, lambda database: database.away())
 
     @verb
     def database_locked(self, service: str = ALL) -> Iterator[Reach]:
-        """Somebody else holds a service's database: it can read and not write.
+        """Lock a service's database: the service can read and not write.
 
-        A service waits before it gives up: some 2 s on SQLite, 5 s on MySQL; a shorter block that
-        ends before that has reached nobody.
+        A service waits before it gives up: some 2 s on SQLite, 5 s on MySQL; a block that ends
+        before that has hit nothing.
 
         Args:
-            service: whose; `all` of them if not said.
+            service: the owner; `all` by default.
         """
-        yield from self._on_databases(service, lambda one: one.locked())
+        yield from self._on_databases(service, lambda database: database.locked())
 
     @verb
     def database_full(self, service: str = ALL) -> Iterator[Reach]:
-        """A service's database cannot grow: no room for one more row.
+        """Fill a service's database: there is no room for one more row.
 
-        The kernel lets the service write to no file (Linux alone has that); in MySQL each insert
-        is answered with error 1114, that the table is full.
+        The kernel lets the service write to no file (only Linux can do that); MySQL answers each
+        insert with error 1114, that the table is full.
 
         Args:
-            service: whose; `all` of them if not said.
+            service: the owner; `all` by default.
         """
-        yield from self._on_databases(service, lambda one: one.full())
+        yield from self._on_databases(service, lambda database: database.full())
 
     @verb
     def row_held(self, service: str, number: int) -> Iterator[Reach]:
-        """Somebody's open transaction holds one row of a service's database.
+        """Hold one row of a service's database in an open transaction.
 
-        Only MySQL locks rows; on SQLite this is refused. Steps that need the row are told after
-        some 0.4 s, and at once while it is known to be held.
+        Only MySQL locks rows; on SQLite this is refused. Steps that need the row fail after some
+        0.4 s, and at once while the service knows that it is held.
 
         Args:
-            service: whose.
+            service: the owner.
             number: of the order, the goods, the coupon, the user or the payment.
         """
         if service not in DATABASES:
             raise ValueError(f"{service} has no rows; {', '.join(DATABASES)} have")
         (database,) = databases_of(self._home, service)
-        missed = self._misses(outages.ROW, service)
+        missed = self._outages(outages.ROW, service)
         with database.row_held(number):
             yield Reach(missed, f"no step of {service} needed row {number}")
 
     @verb
     def broker_away(self) -> Iterator[Reach]:
-        """The broker is killed with −9 and stays down; what was in memory alone is lost."""
-        yield from self._missed(outages.BROKER, BROKER, self._broker_down())
+        """Kill the broker with −9, and keep it down; what was in memory alone is lost."""
+        yield from self._count_outages(outages.BROKER, BROKER, self._broker_down())
 
     @verb
     def broker_paused(self) -> Iterator[Reach]:
-        """The broker stands still: connections stay open and nobody answers.
+        """Stop the broker: connections stay open and nobody answers.
 
-        A client gives up after some 3 s; a shorter block has reached nobody.
+        A client gives up after some 3 s; a shorter block has hit nothing.
         """
         paused = self._pause("kafka") if self._settings.broker else self._broker_stopped()
-        yield from self._missed(outages.BROKER, BROKER, paused)
+        yield from self._count_outages(outages.BROKER, BROKER, paused)
 
     @verb
     def registry_away(self) -> Iterator[Reach]:
-        """The registry is out of reach: the folder of leases, or ZooKeeper, which is killed.
+        """Take the registry away: hide the folder of leases, or kill ZooKeeper.
 
-        Calls go to who was there last; ids go on for `LABKIT_WORKER_RESERVE` seconds.
+        Calls go to the instances that were there last; ids go on for `LABKIT_WORKER_RESERVE`
+        seconds.
         """
         gone = self._kill("zookeeper") if self._settings.zookeeper else self._registry_aside()
-        yield from self._missed(outages.REGISTRY, "registry", gone)
+        yield from self._count_outages(outages.REGISTRY, "registry", gone)
 
     @verb
     def server_killed(self, name: Name) -> Iterator[Reach]:
-        """A server in its container is killed with −9 and stays down.
+        """Kill a server in its container with −9, and keep it down.
 
         Args:
-            name: mysql, kafka or zookeeper; every lab that stands on it feels it.
+            name: mysql, kafka or zookeeper; every lab that uses it is hit.
         """
-        yield from self._missed(_KINDS[name], name, self._kill(name))
+        yield from self._count_outages(_KINDS[name], name, self._kill(name))
 
     @verb
     def server_paused(self, name: Name) -> Iterator[Reach]:
-        """A server in its container stands still: connections stay open and nobody answers.
+        """Pause a server in its container: connections stay open and nobody answers.
 
-        Clients give up after 3 to 5 s; a shorter block has reached nobody.
+        Clients give up after 3 to 5 s; a shorter block has hit nothing.
 
         Args:
-            name: mysql, kafka or zookeeper; every lab that stands on it feels it.
+            name: mysql, kafka or zookeeper; every lab that uses it is hit.
         """
-        yield from self._missed(_KINDS[name], name, self._pause(name))
+        yield from self._count_outages(_KINDS[name], name, self._pause(name))
 
     @verb
     def server_cut(self, name: Name) -> Iterator[Reach]:
-        """A server's container is taken off its network, where it has one of its own.
+        """Take a server's container off its network, where it has one of its own.
 
         Args:
-            name: mysql, kafka or zookeeper; every lab that stands on it feels it.
+            name: mysql, kafka or zookeeper; every lab that uses it is hit.
         """
-        yield from self._missed(_KINDS[name], name, self._cut(name))
+        yield from self._count_outages(_KINDS[name], name, self._cut(name))
 
     @verb
     def server_slow(self, name: Name, percent: float = 5.0) -> Iterator[Reach]:
-        """A server in its container gets a small share of one CPU.
+        """Give a server in its container a small share of one CPU.
 
         Args:
-            name: mysql, kafka or zookeeper; every lab that stands on it feels it.
+            name: mysql, kafka or zookeeper; every lab that uses it is hit.
             percent: of one CPU.
         """
         from labkit.faults.containers import quota_of  # here: Docker's client takes long to load
@@ -188,26 +190,26 @@ class ServerVerbs(LabVerbs):
             yield Reach(throttled, f"{name} had nothing to do for which {percent} % is too little")
 
     def _on_databases(
-        self, service: str, befalls: Callable[[Database], AbstractContextManager[None]]
+        self, service: str, fault: Callable[[Database], AbstractContextManager[None]]
     ) -> Iterator[Reach]:
-        found = databases_of(self._home, service)
-        of = "*" if service == ALL else service
-        away, held = (self._misses(kind, of) for kind in (outages.DATABASE, outages.ROW))
+        databases = databases_of(self._home, service)
+        owner = "*" if service == ALL else service
+        away, held = (self._outages(kind, owner) for kind in (outages.DATABASE, outages.ROW))
         missed = lambda: away() + held()  # noqa: E731  # MySQL says of a locked table that a row is
         with ExitStack() as all_of_them:
-            for one in found:
-                all_of_them.enter_context(befalls(one))
+            for database in databases:
+                all_of_them.enter_context(fault(database))
             yield Reach(missed, f"no step failed for want of the database of {service}")
 
-    def _missed(
+    def _count_outages(
         self, kind: str, name: str, broken: AbstractContextManager[None]
     ) -> Iterator[Reach]:
-        missed = self._misses(kind)
+        missed = self._outages(kind)
         with broken:
             yield Reach(missed, f"no connection of the shop to {name} failed")
 
-    def _misses(self, kind: str, service: str = "*") -> Callable[[], int]:
-        """How often the shop has missed a kind of server since now."""
+    def _outages(self, kind: str, service: str = "*") -> Callable[[], int]:
+        """Return a counter of the outages of a kind of server that the shop meets from now on."""
         before = outages.total(self._home.faults, kind, service)
         return lambda: outages.total(self._home.faults, kind, service) - before
 
@@ -223,7 +225,7 @@ class ServerVerbs(LabVerbs):
             with held(self._home, BROKER):
                 yield
         finally:
-            until(lambda: self._serves(BROKER), "the broker did not come back")
+            wait_until(lambda: self._serves(BROKER), "the broker is back")
 
     @contextmanager
     def _broker_stopped(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""How each fault that stands is undone, by whoever finds it: see `standing`."""
+"""The actions that undo each fault, for whoever finds its note: see `undo_notes`."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from labkit.stack.supervisor import control, spawn
 
 @undo_action
 def resume(_home: Home, processes: Sequence[tuple[int, str | None]]) -> None:
-    """Have processes go on that stand still; one that died meanwhile is nobody else."""
+    """Resume processes that are stopped, unless another has the pid by now."""
     for pid, born in processes:
         if spawn.birth(pid) == born:
             with suppress(ProcessLookupError):
@@ -27,18 +27,18 @@ def resume(_home: Home, processes: Sequence[tuple[int, str | None]]) -> None:
 
 @undo_action
 def release(home: Home, names: Sequence[str]) -> None:
-    """Have processes start again that are held down."""
+    """Release processes that are held down, so that they start again."""
     for name in names:
         control.tell(home, "release", name=name)
 
 
 @undo_action
-def remove_rules(home: Home, rules: Sequence[str]) -> None:
-    """Have rules stand no more."""
+def remove_standing(home: Home, numbers: Sequence[str]) -> None:
+    """Remove standing faults from the fault book."""
     book = FaultBook(home.faults)
-    found = [rule for rule in book.standing() if rule.number in rules]
-    if found:
-        book.remove(*found)
+    faults = [fault for fault in book.standing() if fault.number in numbers]
+    if faults:
+        book.remove(*faults)
 
 
 @undo_action
@@ -55,7 +55,7 @@ def bring_back(_home: Home, path: str) -> None:
 
 @undo_action
 def lift_limit(_home: Home, processes: Sequence[tuple[int, str | None, int, int]]) -> None:
-    """Let processes write to files again; one that was started since has no limit."""
+    """Let processes write to files again, unless another has the pid by now."""
     for pid, born, soft, hard in processes:
         with suppress(psutil.NoSuchProcess):
             if spawn.birth(pid) == born:
@@ -64,11 +64,11 @@ def lift_limit(_home: Home, processes: Sequence[tuple[int, str | None, int, int]
 
 @undo_action
 def free_disk(home: Home) -> None:
-    """Give back the room that fills the disk; whoever keeps it full stops then."""
+    """Remove the file that fills the disk; the process that keeps it full stops then."""
     home.filling_file.unlink(missing_ok=True)
 
 
 @undo_action
 def scale_back(home: Home, service: str, number: int) -> None:
-    """Have as many instances of a service as there were."""
+    """Scale a service back to its number of instances."""
     control.tell(home, "scale", **{service: number})

@@ -1,8 +1,8 @@
-"""What stands broken is written down, so that whoever broke it can be killed and it is mended.
+"""Notes that say how to undo a fault, so that it is mended also where its maker is killed.
 
-A note says how one thing is undone. Its maker holds a lock on it, which the system drops when the
-maker dies, however it dies: a note that nobody holds is of somebody who cannot undo it any more.
-The next command, or the next `Lab`, does.
+A maker holds a lock on its note, which the system drops when the maker dies, however it dies: a
+note without a lock is of a process that cannot undo it any more. The next command, or the next
+`Lab`, does it.
 """
 
 import fcntl
@@ -15,41 +15,43 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict, cast
 
 from labkit.home import Home, try_lock
 from labkit.stack.supervisor.control import NotUp
 
-Undo = Callable[..., None]
-#: How a person calls the fault that is being applied; its notes say so.
+Undo: TypeAlias = Callable[..., None]
+#: A fault that stands, in a list: its name, and the pid of the process that holds it.
+StandingRow = TypedDict("StandingRow", {"fault": str, "held by": int | None})
+#: The fault that is being applied, as a person names it; its notes say so.
 CALLED: ContextVar[str] = ContextVar("called", default="")
 _LOOK_S = 0.05
-#: name → what undoes one thing. Each can be done twice, and when it is undone already.
+#: name → undo action. Each can be done twice, and also when nothing is left to undo.
 UNDO_ACTIONS: dict[str, Undo] = {}
 
 
 def undo_action(function: Undo) -> Undo:
-    """Register a function that undoes one thing: it takes the home, and what JSON can hold."""
+    """Register an undo action: a function of the home, and of values that JSON can hold."""
     UNDO_ACTIONS[function.__name__] = function
     return function
 
 
 @contextmanager
 def undo_note(home: Home, undo: Undo, **arguments: Any) -> Iterator[Path]:
-    """Have something broken for a block, undone at its end, or later where this process is killed.
+    """Keep a note for a block, and undo at its end; others do where this process is killed.
 
-    What breaks it comes in the block: a note without a fault does no harm.
+    The block does the damage: a note without a fault does no harm.
 
     Args:
         home: of the lab.
-        undo: what undoes it; registered.
+        undo: a registered undo action.
         arguments: of `undo`.
 
-    Returns:
-        The note, which goes when somebody else clears the fault; see `end_when_cleared`.
+    Yields:
+        The note, which is removed when somebody else clears the fault; see `end_when_cleared`.
     """
-    said = {"undo": undo.__name__, "arguments": arguments, "fault": CALLED.get(), "by": os.getpid()}
-    note, lock = _write(home, said)
+    content = _Content(undo=undo.__name__, arguments=arguments, fault=CALLED.get(), by=os.getpid())
+    note, lock = _write(home, content)
     try:
         yield note
     finally:
@@ -62,7 +64,7 @@ def undo_note(home: Home, undo: Undo, **arguments: Any) -> Iterator[Path]:
 
 @contextmanager
 def end_when_cleared(note: Path, end: Callable[[], None]) -> Iterator[None]:
-    """End what this process alone can end, as soon as somebody else clears its note, in a block."""
+    """End in a block what this process alone can end, as soon as somebody else clears its note."""
     over = threading.Event()
 
     def watch() -> None:
@@ -80,28 +82,28 @@ def end_when_cleared(note: Path, end: Callable[[], None]) -> Iterator[None]:
         watcher.join()
 
 
-def list_notes(home: Home) -> list[dict[str, Any]]:
-    """List what stands broken, each fault once: its name, and the process that wants it so."""
-    found = []
+def list_notes(home: Home) -> list[StandingRow]:
+    """List the faults that stand, each once: its name, and the process that holds it."""
+    rows: list[StandingRow] = []
     for note in sorted(home.standing.glob("*.json")):
         with suppress(FileNotFoundError, ValueError):  # gone meanwhile, or broken: `mend` says so
-            said = _read(note)
-            found.append({"fault": _in_words(said), "held by": said.get("by")})
-    return [row for at, row in enumerate(found) if row not in found[:at]]
+            content = _read(note)
+            rows.append({"fault": _describe(content), "held by": content.get("by")})
+    return [row for at, row in enumerate(rows) if row not in rows[:at]]
 
 
 def mend(home: Home, *, everything: bool = False) -> list[str]:
-    """Undo what stands broken and whose maker is gone, the newest first.
+    """Undo the faults whose maker is gone, the newest first.
 
     Args:
         home: of the lab.
-        everything: also what a maker still wants broken.
+        everything: undo also the faults whose maker is alive.
 
     Returns:
-        What was undone, or could not be, in words.
+        The faults that were undone, or could not be, in words.
     """
     notes = sorted(home.standing.glob("*.json"), reverse=True)
-    mended = [said for note in notes if (said := _mend(home, note, everything=everything))]
+    mended = [text for note in notes if (text := _mend(home, note, everything=everything))]
     return list(dict.fromkeys(mended))  # a fault may have several notes
 
 
@@ -112,54 +114,63 @@ def _mend(home: Home, note: Path, *, everything: bool) -> str | None:
         if lock is None and not everything:
             return None
         try:
-            said = _read(note)
+            content = _read(note)
             with suppress(NotUp):  # no supervisor holds anything down
-                UNDO_ACTIONS[said["undo"]](home, **said["arguments"])
+                UNDO_ACTIONS[content["undo"]](home, **content["arguments"])
         except Exception as error:  # one that cannot be mended keeps no other from it
-            what = note if isinstance(error, _BrokenNote) else _in_words(said)
-            return f"{what}: not mended ({' '.join(str(error).split())})"
+            name = note if isinstance(error, _BrokenNote) else _describe(content)
+            return f"{name}: not mended ({' '.join(str(error).split())})"
         else:
             note.unlink(missing_ok=True)
-            return _in_words(said)
+            return _describe(content)
         finally:
             if lock is not None:
                 os.close(lock)
     return None
 
 
+class _Content(TypedDict, total=False):
+    """The content of a note; `undo` and `arguments` are in each."""
+
+    undo: str
+    arguments: dict[str, Any]
+    fault: str
+    by: int
+
+
 class _BrokenNote(ValueError):
     """Somebody else wrote to a note."""
 
 
-def _read(note: Path) -> dict[str, Any]:
-    """Return what a note says.
+def _read(note: Path) -> _Content:
+    """Read a note.
 
     Raises:
-        _BrokenNote: it says nothing that could be undone.
+        _BrokenNote: it names nothing that could be undone.
     """
     try:
-        said = json.loads(note.read_text())
+        content = json.loads(note.read_text())
     except ValueError:
-        said = None
-    if not isinstance(said, dict) or not {"undo", "arguments"} <= said.keys():
+        content = None
+    if not isinstance(content, dict) or not {"undo", "arguments"} <= content.keys():
         raise _BrokenNote("the note is broken: remove it")
-    return said
+    return cast(_Content, content)
 
 
-def _in_words(said: dict[str, Any]) -> str:
-    if said.get("fault"):
-        return str(said["fault"])
-    about = ", ".join(str(value) for value in said["arguments"].values())
-    return f"{said['undo'].replace('_', ' ')} {about}"
+def _describe(content: _Content) -> str:
+    if content.get("fault"):
+        return content["fault"]
+    values = ", ".join(str(value) for value in content["arguments"].values())
+    return f"{content['undo'].replace('_', ' ')} {values}"
 
 
-def _write(home: Home, said: dict[str, Any]) -> tuple[Path, int]:
+def _write(home: Home, content: _Content) -> tuple[Path, int]:
     """Write a note and lock it, before anybody can find it."""
     home.standing.mkdir(mode=0o700, exist_ok=True)
     note = home.standing / f"{time.time_ns():020}-{secrets.token_hex(4)}.json"
     draft = note.with_suffix(".draft")
     lock = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    os.write(lock, json.dumps(said).encode())
+    os.write(lock, json.dumps(content).encode())
     draft.rename(note)
     return note, lock

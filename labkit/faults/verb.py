@@ -1,12 +1,12 @@
-"""What a fault's verb is: a context manager that says how often it was met, declared once.
+"""A fault's verb: a context manager that counts how often the fault was hit, declared once.
 
     class NetworkVerbs(LabVerbs):
         @verb
         def slow(self, service: str, seconds: float) -> Iterator[Reach]:
-            "Every step of a service takes so much longer."
+            "Slow every step of a service down."
             ...                                   # break
             try:
-                yield Reach(how_often, f"no step of {service} ran")
+                yield Reach(count_hits, f"no step of {service} ran")
             finally:
                 ...                               # mend
 
@@ -30,16 +30,16 @@ _KINDS = {float: "a number", int: "a whole number"}
 
 
 class NotReached(Exception):
-    """A fault was there and nothing came its way, so that what followed proves nothing."""
+    """A fault was there and nothing hit it, so that a test of it proves nothing."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """How often a fault was met.
+    """The count of how often a fault was hit.
 
     Attributes:
-        count: tells it, while the fault is there and after it is mended.
-        complaint: what did not happen, where it was met by nothing.
+        count: counts, while the fault is there and after it is mended.
+        complaint: the event that did not happen, where nothing hit the fault.
     """
 
     count: Callable[[], int]
@@ -47,7 +47,7 @@ class Reach:
 
     @property
     def times(self) -> int:
-        """How often it was met so far."""
+        """Return how often it was hit so far."""
         return self.count()
 
 
@@ -59,7 +59,7 @@ class Parameter:
         name: of the argument.
         kind: str, int or float.
         default: None where it must be given.
-        choices: what it can be; empty where it can be anything.
+        choices: the values that it can have; empty where it can have any.
     """
 
     name: str
@@ -68,16 +68,16 @@ class Parameter:
     choices: tuple[str, ...] = ()
 
     @property
-    def shown(self) -> str:
-        """As the usage of a command shows it."""
+    def usage(self) -> str:
+        """Return its part of the usage of a command."""
         text = "|".join(self.choices) or self.name.upper()
         return text if self.default is None else f"[{text}]"
 
-    def read(self, text: str) -> Any:
-        """The value that a text stands for.
+    def parse(self, text: str) -> Any:
+        """Parse its value.
 
         Raises:
-            ValueError: it stands for none.
+            ValueError: the text is no such value.
         """
         if self.choices and text not in self.choices:
             raise ValueError(f"{self.name} is one of {', '.join(self.choices)}, not {text!r}")
@@ -89,34 +89,34 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Verb:
-    """A fault that is there for a block, and mended after.
+    """A fault that stands for a block, and is mended after.
 
     Attributes:
         name: of the method of `Faults`.
-        says: what it does, in a sentence.
+        summary: what it does, in a sentence.
         parameters: its arguments, in their order.
     """
 
     name: str
-    says: str
+    summary: str
     parameters: tuple[Parameter, ...]
 
     @property
     def usage(self) -> str:
-        """How it is written on the command line."""
-        return " ".join((self.name, *(parameter.shown for parameter in self.parameters)))
+        """Return how it is written on the command line."""
+        return " ".join((self.name, *(parameter.usage for parameter in self.parameters)))
 
-    def read(self, texts: Sequence[str]) -> list[Any]:
-        """Its arguments, from the command line.
+    def parse(self, texts: Sequence[str]) -> list[Any]:
+        """Parse its arguments, as the command line has them.
 
         Raises:
-            ValueError: there are too few or too many, or one is none; says how it is written.
+            ValueError: there are too few or too many, or one is invalid; says how it is written.
         """
         needed = sum(parameter.default is None for parameter in self.parameters)
         if not needed <= len(texts) <= len(self.parameters):
             raise ValueError(f"write: labkit break {self.usage}")
         pairs = zip(self.parameters, texts, strict=False)
-        return [parameter.read(text) for parameter, text in pairs]
+        return [parameter.parse(text) for parameter, text in pairs]
 
 
 #: name → verb, in the order in which they are declared.
@@ -129,8 +129,8 @@ def verb(
     """Make a verb of a generator that breaks, yields its `Reach` once, and mends.
 
     Returns:
-        A method that gives a context manager. Its end raises `NotReached` where the block ended
-        without an exception, all is mended, and nothing had met the fault.
+        A method that returns a context manager. Its end raises `NotReached` where the block ended
+        without an exception, all is mended, and nothing had hit the fault.
     """
     name = function.__name__
     VERBS[name] = Verb(name, _sentence(function), _parameters(function))
@@ -157,12 +157,12 @@ def _sentence(function: Callable[..., Any]) -> str:
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
-    _, *ours = inspect.signature(function, eval_str=True).parameters.values()
-    return tuple(_parameter(our) for our in ours)
+    _, *parameters = inspect.signature(function, eval_str=True).parameters.values()
+    return tuple(_parameter(parameter) for parameter in parameters)
 
 
-def _parameter(one: inspect.Parameter) -> Parameter:
-    default = None if one.default is one.empty else one.default
-    if get_origin(one.annotation) is Literal:
-        return Parameter(one.name, str, default, get_args(one.annotation))
-    return Parameter(one.name, one.annotation, default)
+def _parameter(parameter: inspect.Parameter) -> Parameter:
+    default = None if parameter.default is parameter.empty else parameter.default
+    if get_origin(parameter.annotation) is Literal:
+        return Parameter(parameter.name, str, default, get_args(parameter.annotation))
+    return Parameter(parameter.name, parameter.annotation, default)

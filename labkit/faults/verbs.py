@@ -1,13 +1,13 @@
-"""Faults as a learner says them. A context manager mends what it broke when its block ends."""
+"""The faults of a lab, as a notebook uses them: each is mended when its block ends."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from labkit.faults import points, undo_actions
 from labkit.faults.clocks import ClockVerbs
 from labkit.faults.disks import DiskVerbs
 from labkit.faults.messages import MessageVerbs
 from labkit.faults.network import NetworkVerbs
+from labkit.faults.points import FailpointRow
 from labkit.faults.processes import ProcessVerbs
 from labkit.faults.servers import ServerVerbs
 from labkit.faults.undo_notes import undo_note
@@ -21,13 +21,13 @@ class Faults(MessageVerbs, NetworkVerbs, ClockVerbs, ProcessVerbs, ServerVerbs, 
         home: of the lab.
     """
 
-    def list(self) -> list[dict[str, Any]]:
-        """Every failpoint: name, service, boundary, actions, hits."""
+    def list(self) -> list[FailpointRow]:
+        """List every failpoint: name, service, boundary, actions, hits."""
         return points.list_all(self._home)
 
     def hits(self, name: str) -> int:
-        """How often a failpoint was crossed since the last reset, armed or not."""
-        return next(int(one["hits"]) for one in self.list() if one["name"] == name)
+        """Return how often a failpoint was crossed since the last reset, armed or not."""
+        return next(int(point["hits"]) for point in self.list() if point["name"] == name)
 
     def arm(self, name: str, action: str, times: int = 1) -> None:
         """Arm a failpoint and leave it armed; see `armed` for one that mends itself."""
@@ -39,7 +39,7 @@ class Faults(MessageVerbs, NetworkVerbs, ClockVerbs, ProcessVerbs, ServerVerbs, 
 
     @verb
     def armed(self, name: str, action: str, times: int = 1) -> Iterator[Reach]:
-        """A failpoint acts on its next crossings.
+        """Arm a failpoint: it acts on its next crossings.
 
         Args:
             name: as `list` gives it.

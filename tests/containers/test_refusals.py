@@ -148,7 +148,7 @@ def test_another_password_than_the_data_have(
     """A server that never lets its health check in: the line holds what it said."""
     settings = own_stack()
     stack.up(settings, print)
-    monkeypatch.setattr("labkit.stack.containers.project._READY_SECONDS", 5)
+    monkeypatch.setattr("labkit.stack.containers.project._READY_S", 5)
     line = refusal(settings.model_copy(update={"mysql_password": "another"}))
     assert line.startswith("mysql is not ready after 5 s")
     assert "Access denied" in line

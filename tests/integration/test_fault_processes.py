@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from labkit.faults import NotReached
-from labkit.faults.rule_verbs import WITH_STEPS
+from labkit.faults.standing_verbs import WITH_STEPS
 from labkit.lab import Lab
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.injection.standing import FaultBook

@@ -9,7 +9,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.exc import OperationalError
 
-from labkit.cli.errors import in_words, tell
+from labkit.cli.errors import explain, report
 from labkit.home import Home
 from labkit.stack.supervisor.status import EMPTY_STATUS
 from tests.support.states import state_in_json
@@ -30,7 +30,7 @@ ASKED = httpx.Request("POST", "http://127.0.0.1:1/order")
 )
 def test_what_is_away_is_one_line(error: Exception) -> None:
     """A web that hangs, a database that is gone, a folder that is not ours: told, in a line."""
-    said = in_words(error)
+    said = explain(error)
     assert said
     assert said.isprintable()
     assert "SELECT" not in said
@@ -40,7 +40,7 @@ def test_a_setting_that_is_wrong_is_one_line() -> None:
     """Pydantic says it in five."""
     with pytest.raises(ValidationError) as wrong:
         TypeAdapter(int).validate_python("many")
-    said = in_words(wrong.value)
+    said = explain(wrong.value)
     assert said
     assert said.isprintable()
 
@@ -52,7 +52,7 @@ def test_a_fault_of_ours_keeps_its_traceback(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     error = KeyError("order\nof nobody")
     error.add_note("of test_errors.py")
-    assert tell(error) == 1
+    assert report(error) == 1
     said = capsys.readouterr().err
     (file,) = tmp_path.iterdir()
     assert said.splitlines() == [
@@ -67,7 +67,7 @@ def test_a_fault_of_ours_is_told_where_no_file_can_be(
 ) -> None:
     """On a full disk, say."""
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
-    assert tell(AttributeError("x")) == 1
+    assert report(AttributeError("x")) == 1
     assert capsys.readouterr().err.splitlines() == [
         "labkit: a fault of labkit's own, please report it: AttributeError: x"
     ]

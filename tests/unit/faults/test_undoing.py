@@ -152,7 +152,7 @@ def test_what_cannot_be_undone_is_said_and_keeps_no_other(home: Home) -> None:
     folder.mkdir()
     for number, undo in enumerate(
         (
-            {"undo": "remove_rules", "arguments": {"rules": [rule.number]}},
+            {"undo": "remove_standing", "arguments": {"numbers": [rule.number]}},
             {"undo": "fly", "arguments": {}},
         )
     ):

@@ -76,7 +76,7 @@ def test_a_failpoint_says_how_often_it_acted(faults: Faults) -> None:
 )
 def test_arguments_are_read_from_text(name: str, texts: list[str], arguments: list[object]) -> None:
     """Words, numbers and choices, the last ones left out where they may be."""
-    assert VERBS[name].read(texts) == arguments
+    assert VERBS[name].parse(texts) == arguments
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_arguments_are_read_from_text(name: str, texts: list[str], arguments: li
 def test_what_cannot_be_read_is_said(name: str, texts: list[str], says: str) -> None:
     """One line that says how it is written."""
     with pytest.raises(ValueError, match="^" + says.replace("|", r"\|")):
-        VERBS[name].read(texts)
+        VERBS[name].parse(texts)
 
 
 @pytest.mark.parametrize("seconds", [-1, 3601, float("nan"), float("inf")])
@@ -117,7 +117,7 @@ def test_a_verb_needs_a_sentence_and_arguments_with_types() -> None:
             yield Reach(lambda: len(table) * often, "there is no table")
 
     removed = VERBS.pop("shaken")
-    assert (removed.usage, removed.says) == ("shaken TABLE [OFTEN]", "A table is shaken.")
+    assert (removed.usage, removed.summary) == ("shaken TABLE [OFTEN]", "A table is shaken.")
     with Mine().shaken("abc") as reach:
         assert reach.times == 6
     with pytest.raises(NotReached, match="shaken: there is no table"), Mine().shaken(""):

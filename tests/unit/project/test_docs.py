@@ -64,7 +64,16 @@ def test_every_failpoint_boundary_is_documented(boundary: str) -> None:
 def test_every_verb_is_documented(verb: Verb) -> None:
     """A fault stands in the reference as the command line is given it, with its sentence."""
     usage = verb.usage.replace("|", "\\|")
-    assert f"| `{usage}` | {verb.says} |" in REFERENCE
+    assert f"| `{usage}` | {verb.summary} |" in REFERENCE
+
+
+def test_the_readme_and_the_reference_count_the_verbs() -> None:
+    """The number in the README is that of the verbs, and the reference's table has no other row."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"[{len(VERBS)} verbs](docs/reference.md#faults-as-verbs)" in readme
+    table = REFERENCE.partition("## Faults as verbs")[2].partition("\n## ")[0]
+    rows = [line for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) == len(VERBS)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=lambda scenario: scenario.name)
