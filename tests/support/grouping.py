@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -96,6 +96,42 @@ def die_once(_tx: Transaction, folder: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def runner_defaults(
+    folder: Path,
+    worker: int = 1,
+    service: str = "goods",
+    own: Iterable[Step[Any, Any]] = (),
+    committed: Callable[[list[tuple[int, Event, str]]], None] = lambda _: None,
+    **settings: Any,
+) -> tuple[TransactionDefaults, Failpoints]:
+    """Return what a service's transactions are given, and its failpoints.
+
+    Args:
+        folder: the folder of the clock and the faults.
+        worker: the number under which it makes ids.
+        service: name of the service.
+        own: more steps, which need failpoints.
+        committed: is called with the events of each commit.
+        settings: the lab's settings.
+    """
+    points = failpoints_of(SERVICES[service])
+    for which in (gate, tell, tell_and_fail, raise_it, die_once, *own):
+        points += [Failpoint(service, which.name, boundary) for boundary in KINDS["commit"]]
+    points += [Failpoint("goods", OrderCancelled.topic, boundary) for boundary in KINDS["send"]]
+    failpoints = Failpoints(folder, f"{service}-{worker}", points)
+    lease = ReservingLease(ReservedFile(folder / f"{worker}.reserved"), worker, 60_000)
+    defaults = TransactionDefaults(
+        service=service,
+        clock=LabClock(folder / "clock.json"),
+        ids=IdMaker(lease, wall_ms),
+        settings=Settings(**settings),
+        failpoints=failpoints,
+        write_outbox=outbox.writer(GROUPS),
+        committed=committed,
+    )
+    return defaults, failpoints
+
+
 class Runner:
     """A service's runner on a file, as a process of its own would have it.
 
@@ -109,23 +145,11 @@ class Runner:
     def __init__(
         self, folder: Path, worker: int = 1, service: str = "goods", **settings: Any
     ) -> None:
-        points = failpoints_of(SERVICES[service])
-        for own in (gate, tell, tell_and_fail, raise_it, die_once):
-            points += [Failpoint(service, own.name, boundary) for boundary in KINDS["commit"]]
-        points += [Failpoint("goods", OrderCancelled.topic, boundary) for boundary in KINDS["send"]]
         self.events: list[tuple[int, Event, str]] = []
-        self.failpoints = Failpoints(folder, f"{service}-{worker}", points)
-        lease = ReservingLease(ReservedFile(folder / f"{worker}.reserved"), worker, 60_000)
-        context = TransactionDefaults(
-            service=service,
-            clock=LabClock(folder / "clock.json"),
-            ids=IdMaker(lease, wall_ms),
-            settings=Settings(**settings),
-            failpoints=self.failpoints,
-            write_outbox=outbox.writer(GROUPS),
-            committed=self.events.extend,
+        defaults, self.failpoints = runner_defaults(
+            folder, worker, service, committed=self.events.extend, **settings
         )
-        self.database = Database(url_of(folder, service), context)
+        self.database = Database(url_of(folder, service), defaults)
 
     @contextmanager
     def held(self, by: Step[Any, Any] = gate) -> Iterator[None]:
