@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from labkit.home import Home
+from labkit.results import Message
 from labkit.runtime import critical
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.database import Database
@@ -26,7 +27,7 @@ from labkit.runtime.registry.open import open_registry
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.server import Handler, Server
-from labkit.runtime.steps import Event, Flow, Step
+from labkit.runtime.steps import AnyFlow, AnyStep, Event, Flow, Step
 from labkit.runtime.telemetry import tracing
 from labkit.runtime.telemetry.kinds import Kind
 from labkit.runtime.wiring import Service, failpoints_of
@@ -76,7 +77,7 @@ class Runtime:
         self._outside = outside
         self._broker = broker
         self._address = address
-        self._flows: dict[tuple[str, Any], asyncio.Task[Any]] = {}
+        self._flows: dict[tuple[str, Message], asyncio.Task[Any]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.registry = open_registry(home, settings)
         process = f"{service.name}-{instance}"
@@ -226,14 +227,14 @@ class Runtime:
         )
 
     def _handlers(self) -> dict[str, Handler]:
-        def handler(function: Step[Any, Any] | Flow[Any, Any]) -> Handler:
+        def handler(function: AnyStep | AnyFlow) -> Handler:
             if isinstance(function, Flow):
                 return lambda command, _expires: self._run_flow(function, command)
             return lambda command, expires: self._database.ask(function, command, expires)
 
         return {name: handler(function) for name, function in self.service.methods.items()}
 
-    def _run_flow(self, flow: Flow[Any, Any], command: Any) -> "asyncio.Task[Any]":
+    def _run_flow(self, flow: AnyFlow, command: Message) -> "asyncio.Task[Any]":
         """Run a flow; if it is shared, callers with the same command share the one that runs."""
         if not flow.shared:
             return asyncio.ensure_future(flow.function(self._shop, command))
@@ -244,7 +245,7 @@ class Runtime:
             running.add_done_callback(lambda _: self._flows.pop(key))
         return running
 
-    async def _sweep(self, sweep: Flow[Any, None]) -> None:
+    async def _sweep(self, sweep: Flow[None, None]) -> None:
         while True:
             await asyncio.sleep(self.settings.sweep_interval)
             try:

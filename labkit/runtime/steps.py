@@ -75,6 +75,12 @@ class Flow(Generic[C_contra, A_co]):
         return await self.function(shop, command)
 
 
+AnyStep = Step[Any, Any]
+AnyFlow = Flow[Any, Any]
+#: A step whose command is an event.
+EventHandler = Step[Any, None]
+
+
 class RunStep(Protocol):
     """Runs a step on a service's own database and commits it."""
 

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from labkit.results import Result
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 from labkit.runtime.messaging import addresses, dead_letters, inbox, outbox
+from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.deadlines import Deadline
 from labkit.runtime.rpc.contract import calls_of, methods_of
-from labkit.runtime.steps import Event, Flow, Step
+from labkit.runtime.steps import AnyFlow, AnyStep, Event, EventHandler, Flow, Step
 
 _RUNTIME_STEPS = (
     outbox.claim_unsent,
@@ -51,10 +51,10 @@ class Service:
     name: str
     contract: type | None = None
     shop: Callable[..., object] | None = None
-    handlers: Mapping[type[Event], Step[Any, None]] = field(default_factory=dict)
-    steps: tuple[Step[Any, Any], ...] = ()
-    sweeps: tuple[Flow[Any, None], ...] = ()
-    by_hand: Mapping[str, Step[Any, Result[None]]] = field(default_factory=dict)
+    handlers: Mapping[type[Event], EventHandler] = field(default_factory=dict)
+    steps: tuple[AnyStep, ...] = ()
+    sweeps: tuple[Flow[None, None], ...] = ()
+    by_hand: Mapping[str, Step[StuckItem, Result[None]]] = field(default_factory=dict)
     deadlines: tuple[Deadline, ...] = ()
     calls: Mapping[str, type] = field(default_factory=dict)
     leaves: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class Service:
     answers: tuple[str, ...] = ()
 
     @property
-    def methods(self) -> Mapping[str, Step[Any, Any] | Flow[Any, Any]]:
+    def methods(self) -> Mapping[str, AnyStep | AnyFlow]:
         """Return the step or flow behind each call of the contract."""
         calls = calls_of(self.contract) if self.contract else {}
         return {name: call.function for name, call in calls.items()}
@@ -79,7 +79,7 @@ def failpoints_of(service: Service) -> list[Failpoint]:
     return [Failpoint(service.name, step, boundary) for step, boundary in _boundaries(service)]
 
 
-def _further(service: Service) -> Iterator[Step[Any, Any]]:
+def _further(service: Service) -> Iterator[AnyStep]:
     """Yield the steps that are behind no call of the contract."""
     yield from (*service.steps, *service.by_hand.values(), *service.handlers.values())
 

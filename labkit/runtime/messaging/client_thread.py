@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from labkit.runtime import critical
 
@@ -29,7 +29,7 @@ class ClientThread:
 
         def make() -> None:
             value, error = _outcome(function)
-            settle_soon(loop, result, value, error)
+            settle_soon(loop, result, cast(A, value), error)
 
         self._calls.put(make)
         return result
@@ -49,8 +49,8 @@ class ClientThread:
 
 def settle_soon(
     loop: asyncio.AbstractEventLoop,
-    future: "asyncio.Future[Any]",
-    value: Any,
+    future: "asyncio.Future[A]",
+    value: A,
     error: Exception | None,
 ) -> None:
     """Settle a future of a loop, from any thread."""
@@ -58,7 +58,7 @@ def settle_soon(
         loop.call_soon_threadsafe(_settle, future, value, error)
 
 
-def _settle(future: "asyncio.Future[Any]", value: Any, error: Exception | None) -> None:
+def _settle(future: "asyncio.Future[A]", value: A, error: Exception | None) -> None:
     if future.done():  # whoever waited has gone
         return
     if error:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Mapping
-from typing import Any
 
 from labkit.results import Result
 from labkit.runtime import critical
@@ -14,11 +13,11 @@ from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import inbox
 from labkit.runtime.messaging.dead_letters import StuckItem
-from labkit.runtime.messaging.inbox import Delivery, Failure
+from labkit.runtime.messaging.inbox import Delivery, DeliveryStep, Failure
 from labkit.runtime.messaging.ports import Broker, Consumer, GroupLost, StepRunner
 from labkit.runtime.messaging.reading import NEVER_S, Progress
 from labkit.runtime.registry.ids import NoIds
-from labkit.runtime.steps import Event, Step
+from labkit.runtime.steps import Event, EventHandler
 from labkit.runtime.telemetry import tracing
 from labkit.runtime.telemetry.kinds import Kind
 
@@ -30,9 +29,9 @@ _PAUSE_S = 0.5
 _LEAVE_S = 5.0  # that stopping waits for what was polled, and for leaving the group
 
 #: topic → the type of its events, and their handler.
-Handlers = Mapping[str, tuple[type[Event], Step[Any, None]]]
+Handlers = Mapping[str, tuple[type[Event], EventHandler]]
 #: topic → the step that takes a delivery.
-DeliverySteps = Mapping[str, Step[Any, None]]
+DeliverySteps = Mapping[str, DeliveryStep]
 
 
 class EventConsumer:
@@ -156,13 +155,13 @@ class EventConsumer:
         for boundary in boundaries:
             await self._failpoints.cross_async(f"{boundary}.after_offset_commit")
 
-    def _begin(self, step: Step[Any, None], delivery: Delivery) -> Awaitable[None]:
+    def _begin(self, step: DeliveryStep, delivery: Delivery) -> Awaitable[None]:
         """Run a step, however many wait for the database: the batch bounds itself."""
         if tracing.on and delivery.trace:
             return self._begin_traced(step, delivery)
         return self._database.ask(step, delivery, bounded=False)
 
-    async def _begin_traced(self, step: Step[Any, None], delivery: Delivery) -> None:
+    async def _begin_traced(self, step: DeliveryStep, delivery: Delivery) -> None:
         with tracing.span(step.name, Kind.RECEIVE, delivery.trace, **_attributes(delivery)):
             await self._database.ask(step, delivery, bounded=False)
 
@@ -219,7 +218,7 @@ class EventConsumer:
             return f"{type(error).__name__}: {error}"
         return None
 
-    async def _run(self, step: Step[Any, None], delivery: Delivery) -> None:
+    async def _run(self, step: DeliveryStep, delivery: Delivery) -> None:
         if not (tracing.on and delivery.trace):
             return await self._database.run(step, delivery)
         with tracing.span(step.name, Kind.RECEIVE, delivery.trace, **_attributes(delivery)):
@@ -230,7 +229,7 @@ class EventConsumer:
             critical.end_process(task.get_name(), task.exception())
 
 
-def _attributes(delivery: Delivery) -> dict[str, Any]:
+def _attributes(delivery: Delivery) -> dict[str, str | int]:
     """Return the attributes of a delivery's span."""
     return {"topic": delivery.topic, "order_id": delivery.key, "event_id": delivery.event_id}
 

@@ -17,7 +17,7 @@ from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import DEAD, DONE, WAITING, inbox
 from labkit.runtime.db.texts import shorten
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.steps import Event, Step, step
+from labkit.runtime.steps import Event, EventHandler, Step, step
 
 _BATCH = 100
 _BY_HAND = "given up by hand"
@@ -57,6 +57,9 @@ class Delivery(Message):
     body: str
     trace: str = ""
     tries: int | None = None
+
+
+DeliveryStep = Step[Delivery, None]
 
 
 class Failure(Message):
@@ -114,7 +117,7 @@ class BodyChanged(Exception):
     """An event id came again with another message: a producer's defect, kept out."""
 
 
-def guarded(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None]:
+def guarded(handler: EventHandler, event_type: type[Event]) -> DeliveryStep:
     """Put the inbox around an event handler: the row and the change commit together.
 
     Args:
@@ -133,8 +136,8 @@ def guarded(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None
 
 
 def retried(
-    handler: Step[Any, None], event_type: type[Event], *, by_hand: bool = False
-) -> Step[Any, None]:
+    handler: EventHandler, event_type: type[Event], *, by_hand: bool = False
+) -> DeliveryStep:
     """Put the inbox around the handler of a row that waits, or by hand also of a dead one."""
     statuses = (WAITING, DEAD) if by_hand else (WAITING,)
 
@@ -225,7 +228,7 @@ def _first_time(tx: Transaction, delivery: Delivery) -> bool:
     return False
 
 
-def _values(tx: Transaction, delivery: Delivery) -> dict[str, Any]:
+def _values(tx: Transaction, delivery: Delivery) -> dict[str, object]:
     return {
         "group_name": delivery.group,
         "event_id": delivery.event_id,

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
 
@@ -58,7 +57,7 @@ class BrokerConfig:
         ]
 
     @property
-    def common(self) -> dict[str, Any]:
+    def common(self) -> dict[str, object]:
         """Return the settings that all clients share."""
         return {"bootstrap_servers": self.address.split(","), **_RECOVER}
 

@@ -18,6 +18,10 @@ from labkit.runtime.messaging.ports import BrokerError, GroupLost, Partition, Po
 log = logging.getLogger(__name__)
 
 A = TypeVar("A")
+#: Objects of kafka-python, which has no types.
+KafkaClient = Any
+TopicPartition = Any
+Record = Any
 
 _JOINED_S = 2.0  # that leaving waits for a join to end
 _LEAVING_POLL_S = 0.05
@@ -31,11 +35,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyth
 
     joining = True
 
-    def on_partitions_revoked(self, revoked: Any) -> None:  # noqa: ARG002  # the client's interface
+    def on_partitions_revoked(self, revoked: object) -> None:  # noqa: ARG002  # the client's interface
         """Note that the group distributes its partitions anew."""
         self.joining = True
 
-    def on_partitions_assigned(self, assigned: Any) -> None:  # noqa: ARG002  # the same
+    def on_partitions_assigned(self, assigned: object) -> None:  # noqa: ARG002  # the same
         """Note that the group has settled, perhaps with nothing for this member."""
         self.joining = False
 
@@ -52,7 +56,7 @@ class Member:
     """
 
     def __init__(
-        self, client: Any, group: str, prefix: str, membership: Membership, patience: float
+        self, client: KafkaClient, group: str, prefix: str, membership: Membership, patience: float
     ) -> None:
         self._client = client
         self._membership = membership
@@ -111,13 +115,14 @@ class Member:
         finally:
             self._client.close(autocommit=False)
 
-    def _poll(self, timeout_s: float) -> Any:
+    def _poll(self, timeout_s: float) -> dict[TopicPartition, list[Record]]:
         """Poll, and let a join of the group that takes longer than that go on with the next poll.
 
         kafka-python 3.0 forgets why it joins again where it learnt of partitions and leads the
         group: a poll that ends while it distributes them is its last word. Neither a member nor
         joining, it would burn a core and hear nothing.
         """
+        batches: dict[TopicPartition, list[Record]]
         batches = self._client.poll(timeout_ms=int(timeout_s * 1000))
         if not self._membership.joining:
             self._member_at = time.monotonic()
@@ -127,7 +132,7 @@ class Member:
             self._client._coordinator.request_rejoin()  # there is no public way
         return batches
 
-    def _has_read(self, part: Any) -> bool:
+    def _has_read(self, part: TopicPartition) -> bool:
         """Return True if the last poll read a partition to its end.
 
         The broker says with the records that it gives where a partition ends; before that nobody
@@ -136,10 +141,10 @@ class Member:
         end = self._client.highwater(part)
         return end is not None and (self._client.position(part, timeout_ms=0) or 0) >= end
 
-    def _partition(self, part: Any) -> Partition:
+    def _partition(self, part: TopicPartition) -> Partition:
         return part.topic.removeprefix(self._prefix), part.partition
 
-    def _deliveries(self, records: Iterator[Any]) -> Iterator[Delivery]:
+    def _deliveries(self, records: Iterator[Record]) -> Iterator[Delivery]:
         for record in records:
             try:
                 yield self._delivery(record)
@@ -147,7 +152,7 @@ class Member:
                 where = f"{record.topic}, partition {record.partition}, offset {record.offset}"
                 log.warning("a record is not ours and is passed over: %s: %r", where, error)
 
-    def _delivery(self, record: Any) -> Delivery:
+    def _delivery(self, record: Record) -> Delivery:
         headers = dict(record.headers)
         event_id, key, tag = int(headers["event_id"]), record.key.decode(), headers["tag"].decode()
         if not 0 < event_id < 1 << 63 or max(len(key), len(tag)) > _MAX_NAME:

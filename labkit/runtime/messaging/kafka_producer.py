@@ -82,7 +82,7 @@ class ThreadedProducer:
             await self._thread.call(self._drop_client)
             raise BrokerError(f"{type(error).__name__}: {error}") from error
 
-    def _hand_over(self, message: OutboxMessage, done: Callable[[Exception | None], Any]) -> None:
+    def _hand_over(self, message: OutboxMessage, done: Callable[[Exception | None], None]) -> None:
         """Give a message to the client, in its thread; `done` hears how that ended."""
         try:
             if self._client is None:

@@ -249,7 +249,7 @@ def _claim(tx: Transaction, status: int) -> list[OutboxMessage]:
     return [_message(row) for row in rows]
 
 
-def _move(tx: Transaction, event_ids: tuple[int, ...], old: int, **values: Any) -> None:
+def _move(tx: Transaction, event_ids: tuple[int, ...], old: int, **values: object) -> None:
     movable = outbox.c.event_id.in_(_not_held(tx, event_ids)) & (outbox.c.status == old)
     tx.execute(update(outbox).where(movable).values(**values))
 

@@ -6,13 +6,14 @@ these runs unchanged on a simulated broker, under a scheduler of its own.
 
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from labkit.runtime.messaging.inbox import Delivery
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.steps import Step
 
 A = TypeVar("A")
+C = TypeVar("C")
 
 
 class BrokerError(Exception):
@@ -102,7 +103,7 @@ class Broker(Protocol):
 class StepRunner(Protocol):
     """The database of a service, which runs steps and commits them."""
 
-    async def run(self, step: Step[Any, A], command: Any) -> A:
+    async def run(self, step: Step[C, A], command: C) -> A:
         """Run a step, and return its answer after the commit.
 
         Raises:
@@ -110,6 +111,6 @@ class StepRunner(Protocol):
         """
         ...
 
-    def ask(self, step: Step[Any, A], command: Any, *, bounded: bool = True) -> Awaitable[A]:
+    def ask(self, step: Step[C, A], command: C, *, bounded: bool = True) -> Awaitable[A]:
         """Queue a step to be run and committed; without a limit if it is not bounded."""
         ...

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.failpoints import Failpoints, Refused
@@ -22,7 +22,8 @@ from labkit.runtime.telemetry.kinds import Kind
 
 C = TypeVar("C")
 #: Sends a command, waits until a time of the monotonic clock at most, and returns the answer.
-Send = Callable[[Any, float], Awaitable[Any]]
+Send = Callable[[object, float], Awaitable[object]]
+StubMethod = Callable[[object], Awaitable[object]]
 
 #: Calls of the runtime itself, which no order waits for: they have no failpoints, and no spans.
 UNTRACED = ("find_missing", "find_lost", "retry", "give_up", "take_back", "ask_around")
@@ -72,7 +73,7 @@ class Calls:
         Returns:
             The stub. Its methods raise `Unknown` where no answer came in time.
         """
-        methods: dict[str, Any] = {
+        methods: dict[str, StubMethod] = {
             name: self._method(service, name, method, (timeouts or {}).get(name, self._timeout))
             for name, method in methods_of(cast(type, contract)).items()
         }
@@ -104,19 +105,19 @@ class Calls:
         }
         return make_stub(contract, methods)
 
-    def _method(self, service: str, name: str, method: Method, timeout: float) -> Any:
-        async def send(command: Any, expires: float) -> Any:
+    def _method(self, service: str, name: str, method: Method, timeout: float) -> StubMethod:
+        async def send(command: object, expires: float) -> object:
             body = method.request.dump_json(command)
             return method.answer.validate_json(await self._ask(service, name, body, expires))
 
         return self._crossing(service, name, send, timeout)
 
-    def _crossing(self, service: str, name: str, send: Send, timeout: float) -> Any:
+    def _crossing(self, service: str, name: str, send: Send, timeout: float) -> StubMethod:
         """Return a method that sends a call, with its failpoints and its span around it."""
         before, after = (f"{self._caller}.{name}.{when}_call" for when in ("before", "after"))
         failpoints = None if name in UNTRACED else self._failpoints
 
-        async def cross(command: Any) -> Any:
+        async def cross(command: object) -> object:
             expires = time.monotonic() + timeout
             try:
                 if failpoints and await failpoints.cross_async(before):
@@ -128,7 +129,7 @@ class Calls:
                 raise Unknown(str(refused)) from refused
             return answer
 
-        async def call(command: Any) -> Any:
+        async def call(command: object) -> object:
             if not tracing.on or name in UNTRACED:
                 return await cross(command)
             return await tracing.within(
@@ -189,7 +190,7 @@ class Calls:
         return connection
 
     def _ask_elsewhere(self, unresponsive: Connection) -> None:
-        """Have the calls that wait for an instance asked again, if there is another one."""
+        """Fail the calls that wait for an instance, if another one can be asked again."""
         max_age_s = _INSTANCES_MAX_AGE_AFTER_TROUBLE_S
         if len(self._registry.instances(unresponsive.service, max_age_s)) > 1:
             unresponsive.fail_waiting("it does not answer")

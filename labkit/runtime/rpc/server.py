@@ -32,8 +32,10 @@ from labkit.runtime.telemetry.kinds import Kind
 
 log = logging.getLogger(__name__)
 
+#: What a handler has begun; its result is the answer.
+Work = asyncio.Future[Any]
 #: Begins to carry a command out, given the time when nobody waits any more (monotonic clock).
-Handler = Callable[[Any, float], "asyncio.Future[Any]"]
+Handler = Callable[[Any, float], Work]
 _HEALTH_S = 1.0  # between two looks at the threads that must move
 _PATIENCE_S = 1.0  # that what is under way has when the service stops
 
@@ -52,7 +54,7 @@ class Server:
         self._service = service
         self._secret = secret
         self._methods: dict[str, tuple[Method, Handler]] = {}
-        self._under_way: set[asyncio.Future[Any]] = set()
+        self._under_way: set[Work] = set()
         self._leaving = False
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=OPTIONS)
@@ -132,9 +134,7 @@ class Server:
         work.add_done_callback(lambda done: self._end(call, method, done, stream))
         return None
 
-    def _end(
-        self, call: Call, method: Method, work: "asyncio.Future[Any]", stream: "_AnswerStream"
-    ) -> None:
+    def _end(self, call: Call, method: Method, work: Work, stream: "_AnswerStream") -> None:
         self._under_way.discard(work)
         try:
             # a stored answer comes back with plain data: the same JSON, another Python type
@@ -146,11 +146,11 @@ class Server:
             stream.send(call, Outcome.FAILED, in_one_line(error).encode())
 
 
-def _plain(_call: Call, handle: Handler, command: Any, expires: float) -> "asyncio.Future[Any]":
+def _plain(_call: Call, handle: Handler, command: object, expires: float) -> Work:
     return handle(command, expires)
 
 
-def _traced(call: Call, handle: Handler, command: Any, expires: float) -> "asyncio.Future[Any]":
+def _traced(call: Call, handle: Handler, command: object, expires: float) -> Work:
     work = partial(handle, command, expires)
     return asyncio.ensure_future(tracing.within(work, call.method, Kind.SERVE, command, call.trace))
 
