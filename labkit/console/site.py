@@ -7,17 +7,18 @@ the page works without its script, which only keeps it fresh.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from labkit import http_app
 from labkit.console.guard import Guard
 from labkit.console.page import FILES, HEADERS, Pages, read_file
 from labkit.console.watch import Watch
 from labkit.console.words import WORDS
 from labkit.home import Home
+from labkit.http_app import Endpoint
 from labkit.http_body import BodyRefused, read_bounded
 from labkit.ops import drive
 from labkit.ops.pending_item import PendingItem
@@ -29,9 +30,6 @@ _SHOWN = 50
 _REMEMBERED = 8
 _MAX_BODY, _BODY_SECONDS = 4096, 5.0
 _READ = ("GET", "HEAD")
-_METHODS = (*_READ, "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-_Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def make_app(home: Home, guard: Guard, watch: Watch) -> FastAPI:
@@ -42,24 +40,18 @@ def make_app(home: Home, guard: Guard, watch: Watch) -> FastAPI:
         guard: checks who comes.
         watch: reads what is shown.
     """
-    app = FastAPI(
-        title="labkit operator console",
-        openapi_url=None,
-        redirect_slashes=False,
-        telemetry={"tracing": False, "operation_spans": False, "metrics": False, "logs": False},
-    )
     site = _Site(home, guard, watch)
+
+    async def unknown_path(request: Request, error: HTTPException) -> Response:
+        return site.refusal(request) or site.told(request, "missing", error.status_code)
+
+    app = http_app.make_app("labkit operator console", {HTTPException: unknown_path})
     site.add(app, "/", _READ, site.show, entrance=True)
     site.add(app, "/trace/{order_id}", _READ, site.trace)
     for verb in drive.ManualAction:
         site.add(app, f"/{verb.replace('_', '-')}/{{id}}", ("POST",), site.button(verb))
     for name, kind in FILES.items():
         site.add(app, f"/{name}", _READ, _file(name, kind), entrance=True)
-
-    @app.exception_handler(HTTPException)
-    async def unknown_path(request: Request, error: HTTPException) -> Response:
-        return site.refusal(request) or site.told(request, "missing", error.status_code)
-
     return app
 
 
@@ -76,7 +68,7 @@ class _Site:
         app: FastAPI,
         path: str,
         methods: tuple[str, ...],
-        endpoint: _Endpoint,
+        endpoint: Endpoint,
         *,
         entrance: bool = False,
     ) -> None:
@@ -98,8 +90,7 @@ class _Site:
             allow = {"Allow": ", ".join(methods)}
             return self.refusal(request) or self.told(request, "method", 405, allow)
 
-        app.add_route(path, checked, list(methods))
-        app.add_route(path, other, [method for method in _METHODS if method not in methods])
+        http_app.add_page(app, path, methods, checked, other)
 
     def refusal(self, request: Request, *, entrance: bool = False) -> Response | None:
         """Why a request goes no further; None where it may."""
@@ -155,7 +146,7 @@ class _Site:
             lines, status = [], 404
         return self._html(request, "trace", status, lines=lines, order_id=order_id)
 
-    def button(self, verb: drive.ManualAction) -> _Endpoint:
+    def button(self, verb: drive.ManualAction) -> Endpoint:
         """What a button does."""
 
         async def press(request: Request) -> Response:
@@ -194,7 +185,7 @@ class _Site:
         return Response(text, status, HEADERS | (headers or {}), media_type="text/html")
 
 
-def _file(name: str, kind: str) -> _Endpoint:
+def _file(name: str, kind: str) -> Endpoint:
     text = read_file(name)
 
     async def give(_request: Request) -> Response:

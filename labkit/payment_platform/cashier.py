@@ -1,18 +1,19 @@
 """The cashier (收银台): the page on which a user pays or gives up, and what its buttons do.
 
 A button posts, is answered 303, and the browser gets the page anew; so reloading, going back and
-clicking twice only ever look again. That a trade is paid once is decided by its row, not here.
+clicking twice only ever look again. The trade's row decides that it is paid once, not this page.
 """
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 
+from labkit.http_app import Endpoint, add_page
 from labkit.http_body import BodyRefused, read_bounded
 from labkit.payment_platform.messages import CashierToken, CashierTrade
 from labkit.payment_platform.page import Page
@@ -25,14 +26,11 @@ from labkit.runtime.injection.failpoints import Refused
 from labkit.runtime.steps import Step
 from labkit.shop.codes import Code
 
-_ANSWER_SECONDS = 10  # a user waits no longer to be told something
+_ANSWER_SECONDS = 10  # a user waits no longer for an answer
 _BODY_SECONDS = 5
 _MAX_BODY = 64 * 1024
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _STATUS = {Code.SUCCESS: 200, Code.PAYMENT_NOT_FOUND: 404, Code.DEPENDENCY_AWAY: 503}
-
-_Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def add_routes(app: FastAPI, database: Database) -> None:
@@ -49,14 +47,13 @@ def add_routes(app: FastAPI, database: Database) -> None:
 
 
 def _add(
-    app: FastAPI, path: str, methods: tuple[str, ...], endpoint: _Endpoint, cashier: "_Cashier"
+    app: FastAPI, path: str, methods: tuple[str, ...], endpoint: Endpoint, cashier: "_Cashier"
 ) -> None:
-    async def other(request: Request) -> Response:
+    async def refuse(request: Request) -> Response:
         text = f"{request.method} is not taken here, only {' and '.join(methods)}"
         return cashier.answer(request, _bad(text), 405, {"Allow": ", ".join(methods)})
 
-    app.add_route(path, endpoint, list(methods))
-    app.add_route(path, other, [method for method in _METHODS if method not in methods])
+    add_page(app, path, methods, endpoint, refuse)
 
 
 class _Cashier:
@@ -70,8 +67,8 @@ class _Cashier:
         result = await self._ask(find_cashier, request)
         return self._html(request, result, _STATUS[Code(result.code)])
 
-    def button(self, step: Step[Any, Result[CashierTrade]]) -> _Endpoint:
-        """What a button does; whoever pressed it before gets the same answer."""
+    def button(self, step: Step[Any, Result[CashierTrade]]) -> Endpoint:
+        """Make the endpoint of a button; a second press gets the same answer."""
 
         async def press(request: Request) -> Response:
             if _is_foreign(request):
@@ -94,11 +91,11 @@ class _Cashier:
         status: int,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """A page for a browser, a `Result` for others."""
+        """Answer a browser with a page, and others with a `Result`."""
         if _is_browser(request):
             return self._html(request, result, status, headers)
-        every = self._page.headers | _retry(status) | dict(headers or {})
-        return Response(result.model_dump_json(), status, every, media_type="application/json")
+        text = result.model_dump_json()
+        return self._response(text, status, headers, "application/json")
 
     def _html(
         self,
@@ -107,10 +104,15 @@ class _Cashier:
         status: int,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        every = self._page.headers | _retry(status) | dict(headers or {})
         language = _chosen(request) or choose_language(request.headers.get("accept-language", ""))
         text = self._page.render(result, language, _path(request), _query(request))
-        return Response(text, status, every, media_type="text/html")
+        return self._response(text, status, headers, "text/html")
+
+    def _response(
+        self, text: str, status: int, headers: Mapping[str, str] | None, media_type: str
+    ) -> Response:
+        all_headers = self._page.headers | _retry(status) | dict(headers or {})
+        return Response(text, status, all_headers, media_type=media_type)
 
     async def _ask(
         self, step: Step[Any, Result[CashierTrade]], request: Request
@@ -139,10 +141,10 @@ def _is_browser(request: Request) -> bool:
 
 
 def _is_foreign(request: Request) -> bool:
-    """Whether another site had a browser send this.
+    """Return True if another site had a browser send this.
 
-    Our pages send no referrer, so a browser says `Origin: null` for their forms; what it says
-    about the site, no page can forge. Older browsers say only the origin, and tools neither.
+    Our pages send no referrer, so a browser sends `Origin: null` with their forms; but no page can
+    forge `Sec-Fetch-Site`. Older browsers send only the origin, and tools neither.
     """
     if site := request.headers.get("sec-fetch-site"):
         return site not in ("same-origin", "none")
@@ -151,7 +153,7 @@ def _is_foreign(request: Request) -> bool:
 
 
 async def _skip_body(request: Request) -> bool:
-    """Read a body that nobody needs to its end; False where it is too long or too slow."""
+    """Read an unneeded body to its end; return False if it is too long or too slow."""
     try:
         await read_bounded(request, _MAX_BODY, _BODY_SECONDS)
     except BodyRefused:
@@ -160,12 +162,12 @@ async def _skip_body(request: Request) -> bool:
 
 
 def _path(request: Request) -> str:
-    """Where the trade's page is."""
+    """Return the path of the trade's page."""
     return f"/cashier/{quote(request.path_params['token'], safe='')}"
 
 
 def _chosen(request: Request) -> str:
-    """The language that was chosen by hand; empty where none was."""
+    """Return the language that the user chose; empty if none."""
     language = request.query_params.get("lang", "")
     return language if language in WORDS else ""
 

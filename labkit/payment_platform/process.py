@@ -1,4 +1,4 @@
-"""What runs inside the platform's process: one port for the API, the bill and the cashier page."""
+"""The platform's process: one port for the API, the bill and the cashier page."""
 
 import asyncio
 import os
@@ -7,7 +7,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
-from labkit import http_limits
+from labkit import http_app, http_limits
 from labkit.home import Home
 from labkit.payment_api import keys
 from labkit.payment_platform import answers, api, cashier, notices
@@ -48,23 +48,23 @@ async def serve(
     address = place.endpoint(listener.getsockname()[1])
     registry = open_registry(home, settings)
     platform = assemble(home, settings, registry, f"http://{address}", instance)
-    telling = critical.create_task(platform.notifier.run(), "notifier")
+    notifying = critical.create_task(platform.notifier.run(), "notifier")
     registry.announce(Instance(PLATFORM.name, instance, address, os.getpid()))
     own = http_limits.options(timeout_keep_alive=_KEEP_SECONDS)
     config = uvicorn.Config(make_app(platform), **own)
     await uvicorn.Server(config).serve(sockets=[listener])
-    telling.cancel()
+    notifying.cancel()
     await asyncio.to_thread(platform.database.close)
     await asyncio.to_thread(registry.close)
 
 
 def assemble(home: Home, settings: Settings, registry: Registry, url: str, instance: int) -> Api:
-    """The platform with all that it stands on; the running loop is where its notifier works."""
+    """Assemble the platform; its notifier works on the running loop."""
     loop = asyncio.get_running_loop()
     failpoints = Failpoints(home.faults, f"{PLATFORM.name}-{instance}", failpoints_of(PLATFORM))
     lease = registry.lease_worker(int(settings.worker_reserve * 1000))
 
-    def committed(_ended: object) -> None:
+    def committed(_events: object) -> None:
         loop.call_soon_threadsafe(notifier.wake)
 
     context = TransactionDefaults(
@@ -84,14 +84,8 @@ def assemble(home: Home, settings: Settings, registry: Registry, url: str, insta
 
 
 def make_app(platform: Api) -> FastAPI:
-    """The web application: API, bill and cashier."""
-    app = FastAPI(
-        title="labkit payment platform",
-        openapi_url=None,
-        redirect_slashes=False,
-        telemetry={"tracing": False, "operation_spans": False, "metrics": False, "logs": False},
-    )
+    """Make the web application: API, bill and cashier."""
+    app = http_app.make_app("labkit payment platform", answers.ON_ERROR)
     api.add_routes(app, platform)
-    answers.add_refusals(app)
     cashier.add_routes(app, platform.database)
     return app

@@ -1,4 +1,4 @@
-"""What all webs answer alike: a `Result`, whatever happened, and never a 500."""
+"""The answers of all webs: a `Result`, whatever happened, and never a 500."""
 
 import json
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from labkit.http_app import ErrorHandler, make_app
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.telemetry import tracing
@@ -20,67 +21,57 @@ class Limiter:
     """A bound on the requests that are served at once; a client that finds it full comes again.
 
     Args:
-        most: requests at once.
+        limit: requests at once.
     """
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    def __init__(self, limit: int) -> None:
+        self._free = limit
 
     @property
     def is_full(self) -> bool:
         """Return True if no more requests may come in now."""
-        return self._left <= 0
+        return self._free <= 0
 
     @contextmanager
     def slot(self) -> Iterator[None]:
         """Occupy one of the slots for a block."""
-        self._left -= 1
+        self._free -= 1
         try:
             yield
         finally:
-            self._left += 1
+            self._free += 1
 
 
-def make_app(title: str) -> FastAPI:
-    """A web application that answers its errors as a `Result`.
+def make_web(title: str) -> FastAPI:
+    """Make a web application that answers its errors as a `Result`, and never with a 500."""
+    handlers: dict[type[Exception], ErrorHandler] = {
+        BadRequest: _bad_request,
+        HTTPException: _no_such_page,
+        Unknown: _away,
+        Exception: _defect,
+    }
+    return make_app(title, handlers, traced=tracing.on)
 
-    Args:
-        title: what the web is called, in its own errors too.
-    """
-    app = FastAPI(
-        title=title,
-        openapi_url=None,
-        redirect_slashes=False,
-        telemetry={
-            "tracing": tracing.on,
-            "operation_spans": False,
-            "metrics": False,
-            "logs": False,
-        },
-    )
 
-    @app.exception_handler(BadRequest)
-    async def bad(_request: Request, error: BadRequest) -> Response:
-        return answer(Result[None].refused(Code.BAD_REQUEST, str(error)))
+async def _bad_request(_request: Request, error: BadRequest) -> Response:
+    return answer(Result[None].refused(Code.BAD_REQUEST, str(error)))
 
-    @app.exception_handler(HTTPException)
-    async def unknown_path(_request: Request, error: HTTPException) -> Response:
-        return answer(Result[None].refused(Code.BAD_REQUEST, str(error.detail)), error.status_code)
 
-    @app.exception_handler(Unknown)
-    async def away(_request: Request, error: Unknown) -> Response:
-        return answer(Result[None].refused(Code.DEPENDENCY_AWAY, f"{error}; ask again"))
+async def _no_such_page(_request: Request, error: HTTPException) -> Response:
+    return answer(Result[None].refused(Code.BAD_REQUEST, str(error.detail)), error.status_code)
 
-    @app.exception_handler(Exception)
-    async def defect(_request: Request, error: Exception) -> Response:
-        text = f"{type(error).__name__} in the {title}: see its log; ask again"
-        return answer(Result[None].refused(Code.DEPENDENCY_AWAY, text))
 
-    return app
+async def _away(_request: Request, error: Unknown) -> Response:
+    return answer(Result[None].refused(Code.DEPENDENCY_AWAY, f"{error}; ask again"))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    text = f"{type(error).__name__} in the {request.app.title}: see its log; ask again"
+    return answer(Result[None].refused(Code.DEPENDENCY_AWAY, text))
 
 
 def answer(result: Result[object], status: int | None = None) -> Response:
-    """A `Result` as an HTTP answer; 64-bit ids are strings in it."""
+    """Write a `Result` as an HTTP answer, with 64-bit ids as strings."""
     if tracing.on:
         tracing.note(result)
     body = result.model_dump(mode="json")

@@ -11,7 +11,7 @@ from labkit.shop import messages as m
 from labkit.shop.codes import Code
 from labkit.shop.order.answers import undecided
 from labkit.shop.order.contract import OrderService
-from labkit.web.answers import Limiter, answer, make_app
+from labkit.web.answers import Limiter, answer, make_web
 from labkit.web.intake import (
     Amount,
     Body,
@@ -53,7 +53,7 @@ def order_web(orders: OrderService, limit: int) -> FastAPI:
         orders: the order service, as a stub whose `confirm_order` has the flow's time.
         limit: how many orders may be on their way; the next is told to come again.
     """
-    app = make_app("order web")
+    app = make_web("order web")
     limiter = Limiter(limit)
 
     async def confirm(request: Request) -> Response:

@@ -11,7 +11,7 @@ from labkit.runtime.errors import Unknown
 from labkit.shop.codes import Code
 from labkit.shop.pay import messages as p
 from labkit.shop.pay.contract import PayService
-from labkit.web.answers import Limiter, answer, make_app
+from labkit.web.answers import Limiter, answer, make_web
 from labkit.web.intake import BadRequest, Body, Id, parse_id, read_body, read_bytes, refuse_query
 
 _REFUSED_A_SECOND, _REFUSED_AT_ONCE = 50.0, 200.0
@@ -54,7 +54,7 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
         payments: the pay service, as a stub whose `create_payment` has the flow's time.
         limit: how many payments and callbacks may be on their way; the next is told to come again.
     """
-    app = make_app("pay web")
+    app = make_web("pay web")
     limiter, refusals = Limiter(limit), RateLimiter()
 
     async def create(request: Request) -> Response:
