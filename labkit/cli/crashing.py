@@ -46,7 +46,7 @@ def matrix(
     Example: `labkit matrix --only 'paid*' --seed 7`
     """
     from labkit.cli.matrix_grid import grid
-    from labkit.matrix.cells import BROKEN, CellResult
+    from labkit.matrix.cells import CellResult, CellVerdict
     from labkit.matrix.running import run
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ def matrix(
 
         def show_progress(task: str, done: int, total: int, result: CellResult | None) -> None:
             bars.update(bar, description=task, completed=done, total=total)
-            if result and result.verdict == BROKEN:
+            if result and result.verdict == CellVerdict.BROKEN:
                 echo(f"BROKEN {result.cell.name}: {result.why}")
 
         report = run(

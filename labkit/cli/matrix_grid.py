@@ -8,11 +8,16 @@ from string import ascii_letters, digits
 from rich.text import Text
 
 from labkit.faults.points import catalogue
-from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, SIGNS, CellResult
+from labkit.matrix.cells import SIGNS, CellResult, CellVerdict
 from labkit.matrix.scenario import SCENARIOS, Scenario
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 
-_STYLES = {BROKEN: "bold red", NOT_REACHED: "yellow", HELD: "green"}  # the sign says it, too
+#: verdict → style; the sign says it, too.
+_STYLES: Mapping[str, str] = {
+    CellVerdict.BROKEN: "bold red",
+    CellVerdict.NOT_REACHED: "yellow",
+    CellVerdict.HELD: "green",
+}
 _GROUP = 5
 _ALPHA = 0x3B1  # where the letters and digits of ASCII end, the Greek ones go on
 _KIND_OF = {boundary: kind for kind, boundaries in KINDS.items() for boundary in boundaries}
@@ -60,7 +65,7 @@ def _worst(results: Iterable[CellResult]) -> _Grid:
     for result in results:
         for failpoint in result.cell.failpoints:
             line = lines[_crossing(points[failpoint])]
-            before = line.get(result.cell.scenario, HELD)
+            before = line.get(result.cell.scenario, CellVerdict.HELD)
             line[result.cell.scenario] = min(before, result.verdict, key=order.index)
     names = dict.fromkeys(_crossing(point) for point in points.values())
     return {name: lines[name] for name in names if name in lines}

@@ -47,15 +47,15 @@ def reconcile(
 
     Example: `labkit reconcile --day 2026-01-05`
     """
-    from labkit.ops.reconcile import REPAIRED, Reconciler
+    from labkit.ops.reconcile import Reconciler, Repair
     from labkit.shop.pay.bill import Verdict
 
     home = running_home(folder)
     date = (day or LabClock(home.clock_file).now()).date()
     with show_progress("comparing with the bill"):
         outcomes = Reconciler(home, Reader(home)).run(date, repair=not no_repair)
-    right = ("", REPAIRED)
-    unresolved = [outcome for outcome in outcomes if outcome.done not in right]
+    right = (None, Repair.REPAIRED)
+    unresolved = [outcome for outcome in outcomes if outcome.repair not in right]
     if as_json:
         print_json({"day": date.isoformat(), "lines": [_row(outcome) for outcome in outcomes]})
         raise typer.Exit(bool(unresolved))
@@ -64,9 +64,9 @@ def reconcile(
     shown = outcomes[begin : begin + limit]
     print_table(f"payments and refunds of {date}", [_row(outcome) for outcome in shown])
     for outcome in shown:
-        if outcome.done not in right:
+        if outcome.repair not in right:
             line = outcome.line
-            echo(f"payment {line.pay_id}: {line.verdict}, {outcome.done}{_because(outcome)}")
+            echo(f"payment {line.pay_id}: {line.verdict}, {outcome.repair}{_because(outcome)}")
     if len(shown) < len(outcomes):
         echo(f"rows {begin + 1:,} to {begin + len(shown):,} of {len(outcomes):,}: --page, --limit")
     echo(f"{len(outcomes)} compared, {len(unresolved)} not right")
@@ -83,7 +83,7 @@ def _row(outcome: "ReconciledLine") -> dict[str, object]:
         "at the platform": line.there,
         "in the shop": line.here,
         "found": line.verdict,
-        "done": outcome.done or None,
+        "done": outcome.repair,
     }
 
 

@@ -96,7 +96,7 @@ def reconciliation_report(lines: Iterable[ReconciledLine], tables: LabTables) ->
             "at the platform": tables.format("", reconciled.line.there),
             "in the shop": tables.format("", reconciled.line.here),
             "found": reconciled.line.verdict.value,
-            "done": reconciled.done or "–",
+            "done": str(reconciled.repair or "–"),
         }
         for reconciled in lines
     ]

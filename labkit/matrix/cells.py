@@ -1,12 +1,26 @@
 """Cells of the crash matrix and their results."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from labkit.runtime.injection.boundaries import TIMED
 
-HELD, BROKEN, NOT_REACHED = "held", "broken", "not reached"
+
+class CellVerdict(StrEnum):
+    """Verdicts on a cell, the worst first."""
+
+    BROKEN = "broken"
+    NOT_REACHED = "not reached"
+    HELD = "held"
+
+
 #: verdict → its sign, the worst first.
-SIGNS = {BROKEN: "✗", NOT_REACHED: "○", HELD: "●"}
+SIGNS: Mapping[str, str] = {
+    CellVerdict.BROKEN: "✗",
+    CellVerdict.NOT_REACHED: "○",
+    CellVerdict.HELD: "●",
+}
 CRASH = "crash"
 
 
@@ -54,7 +68,7 @@ class CellResult:
     """
 
     cell: Cell
-    verdict: str
+    verdict: CellVerdict
     why: str
     seconds: float
     tries: int
@@ -65,7 +79,7 @@ class CellResult:
             "scenario": self.cell.scenario,
             "failpoint": "+".join(self.cell.failpoints),
             "action": self.cell.action,
-            "verdict": self.verdict,
+            "verdict": str(self.verdict),
             "why": self.why,
             "seconds": round(self.seconds, 2),
             "tries": self.tries,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from labkit.faults.points import catalogue
-from labkit.matrix.cells import BROKEN, CRASH, NOT_REACHED, CellResult
+from labkit.matrix.cells import CRASH, CellResult, CellVerdict
 from labkit.matrix.scenario import SCENARIOS
 from labkit.matrix.verdict_grid import VerdictGrid
 
@@ -36,7 +36,7 @@ class Report:
     @property
     def broken(self) -> list[CellResult]:
         """Return the results of the cells in which something does not hold."""
-        return [result for result in self.results if result.verdict == BROKEN]
+        return [result for result in self.results if result.verdict == CellVerdict.BROKEN]
 
     @property
     def failed(self) -> bool:
@@ -46,7 +46,7 @@ class Report:
     @property
     def counts(self) -> Counter[str]:
         """Count the cells of each verdict."""
-        return Counter(result.verdict for result in self.results)
+        return Counter(str(result.verdict) for result in self.results)
 
     def cell_seconds(self) -> tuple[float, float]:
         """Return the median and the longest time of a cell; zeros where there was none."""
@@ -62,7 +62,7 @@ class Report:
     def summary(self) -> Iterator[str]:
         """Yield the lines that the command line prints at the end."""
         for result in self.results:
-            if result.verdict == NOT_REACHED:
+            if result.verdict == CellVerdict.NOT_REACHED:
                 yield f"not reached, tried twice: {result.cell.name}: {result.why}"
         for result in self.broken:
             yield f"BROKEN {result.cell.name}: {result.why}"

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from labkit.faults import points
 from labkit.lab.lab import NotSettled
-from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, Cell, CellResult
+from labkit.matrix.cells import Cell, CellResult, CellVerdict
 from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Customer, Unexpected
 from labkit.matrix.labs import RunnerLab, reset_lab
@@ -66,12 +66,12 @@ class Runner:
         began = time.monotonic()
         verdict, why = self._attempt(cell)
         tries = 1
-        if verdict == NOT_REACHED:
+        if verdict == CellVerdict.NOT_REACHED:
             self._reset_if_replaced()
             tries, (verdict, why) = 2, self._attempt(cell)
         seconds = time.monotonic() - began
         self._attempts += tries
-        if verdict == BROKEN or self._attempts >= _MAX_ATTEMPTS:
+        if verdict == CellVerdict.BROKEN or self._attempts >= _MAX_ATTEMPTS:
             self._reset()
         self._reset_if_replaced()
         return CellResult(cell, verdict, why, seconds, tries)
@@ -103,7 +103,7 @@ class Runner:
             name for name, hits in after.items() if hits > before[name] and scenario.covers(name)
         )
 
-    def _attempt(self, cell: Cell) -> tuple[str, str]:
+    def _attempt(self, cell: Cell) -> tuple[CellVerdict, str]:
         """Run a cell once; return the verdict, and why."""
         context = self._new_context(frozenset(cell.failpoints))
         script = SCENARIOS[cell.scenario].script(context)
@@ -112,14 +112,14 @@ class Runner:
             self._settle()
             return self._run_with_faults(cell, context, script)
         except Exception as error:  # whatever a fault leads to, the other cells are run too
-            return BROKEN, f"{type(error).__name__}: {error}"
+            return CellVerdict.BROKEN, f"{type(error).__name__}: {error}"
         finally:
             points.disarm(self.lab.home)
             self._data_was_replaced |= context.data_was_replaced
 
     def _run_with_faults(
         self, cell: Cell, context: ScenarioContext, script: Iterator[None]
-    ) -> tuple[str, str]:
+    ) -> tuple[CellVerdict, str]:
         """Arm the cell's faults, finish the script, wait until the lab is whole, and check."""
         before = self._pids()
         for name in cell.failpoints:
@@ -133,10 +133,10 @@ class Runner:
             time.sleep(cell.delay_seconds)
         self._settle()
         if problems := list(self._breaches(context, expected)):
-            return BROKEN, "; ".join(problems)
+            return CellVerdict.BROKEN, "; ".join(problems)
         if missed:
-            return NOT_REACHED, f"nothing crossed {' or '.join(missed)} in this story"
-        return HELD, ""
+            return CellVerdict.NOT_REACHED, f"nothing crossed {' or '.join(missed)} in this story"
+        return CellVerdict.HELD, ""
 
     def _missed(self, cell: Cell) -> list[str]:
         """List the failpoints that were not reached, after waiting a little for late work."""

@@ -1,14 +1,19 @@
 """The crash matrix as a picture: a sign and a colour for each verdict, failpoint by scenario."""
 
+from collections.abc import Mapping
 from html import escape
 
 import pandas as pd
 
 from labkit.lab.display import html
-from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED, SIGNS
+from labkit.matrix.cells import SIGNS, CellVerdict
 
 _NOTHING = "·"
-_COLOURS = {HELD: "#dff5e1", BROKEN: "#f4b6b6", NOT_REACHED: "#fff3c9"}
+_COLOURS: Mapping[str, str] = {
+    CellVerdict.HELD: "#dff5e1",
+    CellVerdict.BROKEN: "#f4b6b6",
+    CellVerdict.NOT_REACHED: "#fff3c9",
+}
 _LEGEND = "  ".join([*(f"{sign} {verdict}" for verdict, sign in SIGNS.items()), "· not played"])
 
 

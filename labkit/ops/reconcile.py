@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from operator import attrgetter
 
 import httpx
@@ -23,11 +24,18 @@ from labkit.shop.pay.messages import FindPayment
 from labkit.shop.states import PaymentState, RefundState
 from labkit.shop.tables import pay, refund
 
-REPAIRED, REPAIRABLE, FOR_A_PERSON = "repaired", "can be repaired", "needs a person"
 _MAX_LOOKS = 3
 _BETWEEN_LOOKS_S = 0.3
 _TIMEOUT_S = 5.0
 _MAX_CALLS = 16
+
+
+class Repair(StrEnum):
+    """States of the repair of a line that did not match."""
+
+    REPAIRED = "repaired"
+    REPAIRABLE = "can be repaired"
+    FOR_A_PERSON = "needs a person"
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,12 @@ class ReconciledLine:
 
     Attributes:
         line: as it was compared, before anything was repaired.
-        done: `REPAIRED`, `REPAIRABLE` or `FOR_A_PERSON`; empty where it matched.
+        repair: None where it matched.
         why: the reason why it could not be repaired; empty where there was none.
     """
 
     line: ComparedLine
-    done: str = ""
+    repair: Repair | None = None
     why: str = ""
 
 
@@ -176,8 +184,8 @@ async def _check_payments(home: Home, pay_ids: set[int]) -> dict[int, str]:
 
 def _reconciled(line: ComparedLine, is_wrong: bool, why: str) -> ReconciledLine:
     if not is_wrong:
-        return ReconciledLine(line, REPAIRED if line.verdict != Verdict.MATCHED else "")
-    return ReconciledLine(line, REPAIRABLE if line.repairable else FOR_A_PERSON, why)
+        return ReconciledLine(line, Repair.REPAIRED if line.verdict != Verdict.MATCHED else None)
+    return ReconciledLine(line, Repair.REPAIRABLE if line.repairable else Repair.FOR_A_PERSON, why)
 
 
 def _differences(lines: list[ComparedLine]) -> set[tuple[Key, Verdict]]:

@@ -14,9 +14,10 @@ from labkit.cli import crashing, looking  # noqa: F401  # they register
 from labkit.cli.base import app
 from labkit.faults.points import catalogue
 from labkit.matrix import run, runner
-from labkit.matrix.cells import BROKEN, HELD
+from labkit.matrix.cells import CellVerdict
 from labkit.matrix.scenario import SCENARIOS
 
+BROKEN, HELD = CellVerdict.BROKEN, CellVerdict.HELD
 #: Another part of the matrix each time; a number given here plays one again.
 SEED = os.environ.get("MATRIX_SEED")
 #: So many fit into 90 s, on two labs and with the columns of their scenarios.

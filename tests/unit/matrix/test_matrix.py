@@ -8,10 +8,11 @@ import pytest
 from labkit.cli.matrix_grid import grid
 from labkit.faults.points import catalogue
 from labkit.matrix import SCENARIOS, Cell, CellResult, Report, plan
-from labkit.matrix.cells import BROKEN, HELD, NOT_REACHED
+from labkit.matrix.cells import CellVerdict
 from labkit.matrix.labs import map_unordered
 from labkit.matrix.scenario import Scenario
 
+BROKEN, NOT_REACHED, HELD = CellVerdict
 OPEN, SEND = "order.open_order.after_commit", "order.order_cancel.before_send"
 COLUMNS = {"accepted": frozenset({OPEN}), "cancelled": frozenset({OPEN, SEND})}
 
