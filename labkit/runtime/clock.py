@@ -28,8 +28,9 @@ from labkit.files import making_sense_of
 from labkit.home import WALL_FILE, Home, locked, write_whole
 from labkit.runtime.injection.standing import FaultKind, StandingFaults
 
+#: The lab clock goes no further, so that services can add a deadline to it.
 _LAST = datetime(9000, 1, 1)
-_MOST_BYTES = 4096  # of a clock file
+_MAX_FILE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -50,21 +51,21 @@ class Anchor:
 
 
 class _Wall:
-    """The wall clock of this process, and by how many milliseconds a fault has stepped it."""
+    """The wall clock of this process, and the step that a standing fault adds to it."""
 
     anchor: Anchor | None = None
     step_ms: Callable[[], int] | None = None
 
 
 def wall_ms() -> int:
-    """Milliseconds of the wall clock since 1970."""
+    """Return the wall clock of this process: milliseconds since 1970."""
     anchor = _Wall.anchor
     now = anchor.now_ms() if anchor else time.time_ns() // 1_000_000
     return now + _Wall.step_ms() if _Wall.step_ms else now
 
 
 def wall_ms_of(home: Home) -> int:
-    """Return the wall clock of a home, for tools, which belong to none."""
+    """Return the wall clock of a home, for tools, which belong to no home."""
     return _wall_ms_by(home.wall_file)
 
 
@@ -82,7 +83,7 @@ def anchor(home: Home) -> None:
 
 
 def follow(home: Home) -> None:
-    """Have this process follow the wall clock of a home, where a supervisor has anchored it."""
+    """Let this process follow the wall clock of a home, if a supervisor has anchored it."""
     _Wall.anchor = _read_anchor(home.wall_file)
 
 
@@ -92,7 +93,7 @@ def _wall_ms_by(file: Path) -> int:
 
 
 def _read_anchor(file: Path) -> Anchor | None:
-    """Return the anchor of a home; None where there is none, or none of this boot."""
+    """Return the anchor of a home; None if there is none, or none of this boot."""
     try:
         with making_sense_of(file):
             anchor = Anchor(**json.loads(file.read_text()))
@@ -121,29 +122,29 @@ def step_with(faults: StandingFaults, process: str) -> None:
 
 
 def as_time(milliseconds: int) -> datetime:
-    """Wall-clock milliseconds as a UTC time without zone, as the tables hold it."""
+    """Return wall-clock milliseconds as a UTC time without zone, as the tables hold it."""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).replace(tzinfo=None)
 
 
 class LabClock:
-    """Business time. Every process reads it from the home; only tools from outside move it.
+    """The business clock. Every process reads it from the home; only tools from outside move it.
 
     Args:
-        path: the home's clock file. Without it the lab clock runs with the wall clock.
+        path: the home's clock file; without it the lab clock runs with the wall clock.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen = _RUNNING
+        self._setting = _RUNNING
 
     def now(self) -> datetime:
-        """Business time now, in UTC without zone."""
-        seen = self._look()
+        """Return the business time, in UTC without zone."""
+        setting = self._current()
         wall = as_time(_wall_ms_by(self._path.with_name(WALL_FILE)))
-        return seen.stopped_at or wall + seen.offset
+        return setting.stopped_at or wall + setting.offset
 
     def stop(self, at: datetime | None = None) -> None:
-        """Stop the clock, at a time or where it is; from then on it moves only by `advance`."""
+        """Stop the clock, at a time or at once; from then on it moves only by `advance`."""
         with self._moving():
             self._write(timedelta(), at or self.now())
 
@@ -157,17 +158,17 @@ class LabClock:
         if by < timedelta():
             raise ValueError(f"the lab clock goes forward only: {by} is below zero")
         with self._moving():
-            seen, now = self._look(), self.now()
+            setting, now = self._current(), self.now()
             if by > _LAST - now:
                 raise ValueError(f"the lab clock goes to {_LAST:%Y-%m-%d} at most: {by} is too far")
-            self._write(seen.offset + by, now + by if seen.stopped_at else None)
+            self._write(setting.offset + by, now + by if setting.stopped_at else None)
 
     def reset(self) -> None:
         """Let the clock run with the wall clock again."""
         self._path.unlink(missing_ok=True)
 
     def _moving(self) -> AbstractContextManager[None]:
-        """Let one tool at a time read the clock and set it: no move is lost."""
+        """Lock the clock, so that one tool at a time reads and sets it: no move is lost."""
         return locked(self._path.with_suffix(".lock"))
 
     def _write(self, offset: timedelta, stopped_at: datetime | None) -> None:
@@ -175,18 +176,18 @@ class LabClock:
         state = {"offset_seconds": offset.total_seconds(), "stopped_at": stopped}
         write_whole(self._path, json.dumps(state))
 
-    def _look(self) -> "_Setting":
-        """Return the setting as it is in the home now; the file is read when it is another one."""
+    def _current(self) -> "_Setting":
+        """Return the setting in the home now; the file is read only if it is another one."""
         try:
-            if self._path.stat().st_ino != self._seen.inode:
-                self._seen = _read(self._path)
+            if self._path.stat().st_ino != self._setting.inode:
+                self._setting = _read(self._path)
         except FileNotFoundError:  # also when it is reset between the two
-            self._seen = _RUNNING
-        return self._seen
+            self._setting = _RUNNING
+        return self._setting
 
 
 class _Setting:
-    """What a clock file says. It keeps the file open.
+    """The setting in a clock file. It keeps the file open.
 
     A clock file is never written to, only replaced, and as long as one is open no other gets its
     inode: so another setting is another inode. Its time would not do: within one tick of the file
@@ -207,14 +208,14 @@ def _read(path: Path) -> _Setting:
     try:
         inode = os.fstat(descriptor).st_ino
         with making_sense_of(path):
-            state = json.loads(os.read(descriptor, _MOST_BYTES))
+            state = json.loads(os.read(descriptor, _MAX_FILE_BYTES))
             offset, stopped = timedelta(seconds=state["offset_seconds"]), state["stopped_at"]
-            found = _Setting(inode, offset, datetime.fromisoformat(stopped) if stopped else None)
+            setting = _Setting(inode, offset, datetime.fromisoformat(stopped) if stopped else None)
     except BaseException:
         os.close(descriptor)
         raise
-    weakref.finalize(found, _close, descriptor, os.getpid()).atexit = False
-    return found
+    weakref.finalize(setting, _close, descriptor, os.getpid()).atexit = False
+    return setting
 
 
 def _close(descriptor: int, opened_by: int) -> None:

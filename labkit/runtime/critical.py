@@ -26,8 +26,8 @@ class VitalThread(threading.Thread):
     """A thread that ends its process if its work raises.
 
     Args:
-        work: what it does; it returns when it was asked to stop.
-        name: for people.
+        work: the work of the thread; it returns when it was asked to stop.
+        name: name of the thread, for people.
     """
 
     def __init__(self, work: Callable[[], None], name: str) -> None:
@@ -36,7 +36,7 @@ class VitalThread(threading.Thread):
         _threads.add(self)
 
     def run(self) -> None:
-        """Do the work."""
+        """Do the work, and end the process if it raises."""
         try:
             super().run()
         except BaseException as error:  # whatever it was: nobody else would notice
@@ -44,7 +44,7 @@ class VitalThread(threading.Thread):
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Mark one turn of the work, which must end in time."""
+        """Mark the time of one turn of the work, which must end in time."""
         self._busy_since = time.monotonic()
         try:
             yield
@@ -53,13 +53,13 @@ class VitalThread(threading.Thread):
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it is in the midst of a turn for far too long."""
+        """Return True if a turn has taken far too long."""
         since = self._busy_since
         return since is not None and time.monotonic() - since > _STUCK_S
 
 
 def start_timer(seconds: float, work: Callable[[Any], None], argument: Any) -> None:
-    """Do something later, in a thread that ends the process if it raises."""
+    """Call `work(argument)` later, in a thread that ends the process if it raises."""
 
     def wait() -> None:
         time.sleep(seconds)
@@ -76,7 +76,7 @@ def create_task(work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[Non
 
 
 def stuck() -> list[str]:
-    """Return the names of the threads that do not move, for the health check."""
+    """Return the names of the threads whose turn takes too long, for the health check."""
     return sorted(thread.name for thread in _threads if thread.is_stuck)
 
 

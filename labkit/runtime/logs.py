@@ -1,8 +1,8 @@
-"""The log of a process: one line for each same trouble, however often it comes.
+"""The log of a process: repeated messages are written once, and then counted.
 
 While a database is away, a dozen loops meet the same error several times a second, for as long as
 nobody mends it. Such a trouble is written when it begins, then at growing intervals with a count,
-and once more when it has ended. Two lines tell of the same trouble where they differ in numbers
+and once more when it has ended. Two records are of the same trouble if they differ in numbers
 alone. This holds for every logger of the process, those of libraries included.
 """
 
@@ -22,8 +22,10 @@ from labkit.runtime.db.errors import is_away
 from labkit.runtime.errors import in_one_line
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 10.0, 3600.0
-_QUIET_S = 10.0  # silence after which a trouble has ended
-_REMEMBERED_S = 600.0  # so long after its end a trouble that comes again brings no new traceback
+#: Silence after which a trouble has ended.
+_QUIET_S = 10.0
+#: How long after its end a trouble that comes again brings no new traceback.
+_REMEMBERED_S = 600.0
 _MAX_TROUBLES = 200
 _MAX_LINE, _MAX_TRACEBACK = 1_000, 8_000
 _FORMAT = logging.Formatter()
@@ -32,22 +34,22 @@ _DIGITS = re.compile(r"\d+")
 
 @dataclass
 class _Trouble:
-    """Something that was written, and may come again.
+    """A message that was written, and may come again.
 
     Attributes:
         text: the line, without its time.
         since: when it began, for people.
         last: when it came last.
-        told: when it was written last.
+        written: when it was written last.
         wait: seconds until it is written again.
-        times: how often it came since it began; 0 once its end was told.
+        times: how often it came since it began; 0 once its end was written.
         more: how often since it was written last.
     """
 
     text: str
     since: str
     last: float
-    told: float
+    written: float
     wait: float = _FIRST_WAIT_S
     times: int = 1
     more: int = 0
@@ -57,9 +59,10 @@ class CalmHandler(logging.Handler):
     """Writes each trouble when it begins, at growing intervals, and when it has ended.
 
     Args:
-        descriptor: where to. What cannot be written, as on a full disk, is counted until it can be.
-        ticking: whether a thread of its own notices that a trouble has ended. Else `tick` must be
-            called now and then.
+        descriptor: the file to write to. What cannot be written, as on a full disk, is counted
+            until it can be.
+        ticking: whether a thread of its own notices that a trouble has ended; if not, `tick` must
+            be called now and then.
         now: the monotonic clock.
     """
 
@@ -74,7 +77,7 @@ class CalmHandler(logging.Handler):
         self._troubles: dict[tuple[str, str], _Trouble] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record, or count it where it repeats what was written."""
+        """Write a record, or count it if it repeats what was written."""
         now, text = self._now(), _in_a_line(record)
         key = self._key(record, text)
         trouble = self._troubles.get(key)
@@ -82,12 +85,12 @@ class CalmHandler(logging.Handler):
             return self._repeat(trouble, record, now)
         written = self._write(text, record, "" if trouble else _traceback(record))
         since = _FORMAT.formatTime(record)[11:19]
-        self._troubles[key] = _Trouble(text, since, last=now, told=now if written else -inf)
-        self._see_to_ticks()
+        self._troubles[key] = _Trouble(text, since, last=now, written=now if written else -inf)
+        self._start_ticking()
         return None
 
     def tick(self) -> None:
-        """Write which troubles have ended, and forget those that ended long ago."""
+        """Write that troubles have ended, and forget those that ended long ago."""
         now = self._now()
         for key, trouble in list(self._troubles.items()):
             if trouble.times and now - trouble.last > _QUIET_S:
@@ -96,7 +99,10 @@ class CalmHandler(logging.Handler):
                 del self._troubles[key]
 
     def _key(self, record: logging.LogRecord, text: str) -> tuple[str, str]:
-        """What makes two records the same trouble; too many that differ are told apart no more."""
+        """Return the key that two records of the same trouble share.
+
+        Once there are too many troubles, records of one message are told apart no more.
+        """
         key = record.name, _DIGITS.sub("#", text)
         if key in self._troubles or len(self._troubles) < _MAX_TROUBLES:
             return key
@@ -104,22 +110,22 @@ class CalmHandler(logging.Handler):
 
     def _repeat(self, trouble: _Trouble, record: logging.LogRecord, now: float) -> None:
         trouble.last, trouble.times, trouble.more = now, trouble.times + 1, trouble.more + 1
-        if now - trouble.told < trouble.wait:
+        if now - trouble.written < trouble.wait:
             return
-        told = f"{trouble.text} ({trouble.more} more, {trouble.times} since {trouble.since})"
-        if self._write(told, record):
-            trouble.told, trouble.more = now, 0
+        text = f"{trouble.text} ({trouble.more} more, {trouble.times} since {trouble.since})"
+        if self._write(text, record):
+            trouble.written, trouble.more = now, 0
             trouble.wait = min(trouble.wait * 2, _LONGEST_WAIT_S)
 
     def _end(self, trouble: _Trouble) -> None:
-        told = f"over: {trouble.text} (came {trouble.times} times since {trouble.since})"
+        text = f"over: {trouble.text} (came {trouble.times} times since {trouble.since})"
         ours = logging.LogRecord(__name__, logging.INFO, "", 0, "", (), None)
-        if trouble.times > 1 and not self._write(told, ours):
+        if trouble.times > 1 and not self._write(text, ours):
             return  # there is no room yet
         trouble.times = trouble.more = 0
 
     def _write(self, text: str, record: logging.LogRecord, more: str = "") -> bool:
-        """Write a line; False where that cannot be, as on a full disk."""
+        """Write a line; return False if that failed, as on a full disk."""
         when = _FORMAT.formatTime(record)
         line = f"{when} {record.levelname} {record.name}: {text}\n{more}"
         try:
@@ -127,7 +133,7 @@ class CalmHandler(logging.Handler):
         except OSError:
             return False
 
-    def _see_to_ticks(self) -> None:
+    def _start_ticking(self) -> None:
         if self._ticking and self._ticker is None:
             self._ticker = threading.Thread(target=self._tick_on, daemon=True, name="log")
             self._ticker.start()
@@ -146,7 +152,7 @@ class CalmHandler(logging.Handler):
 
 
 def set_up(*, ticking: bool = True) -> CalmHandler:
-    """Have everything that this process logs go to its standard output, calmly.
+    """Write the log of this process to its standard output, with repeated messages counted.
 
     Args:
         ticking: False for a process that must have one thread only, because it forks.
@@ -158,7 +164,7 @@ def set_up(*, ticking: bool = True) -> CalmHandler:
 
 
 def _in_a_line(record: logging.LogRecord) -> str:
-    """Return what a record says, in one line."""
+    """Return the text of a record, in one line."""
     if isinstance(record.args, tuple):
         record.args = tuple(
             in_one_line(value) if isinstance(value, BaseException) else value
@@ -171,7 +177,7 @@ def _in_a_line(record: logging.LogRecord) -> str:
 
 
 def _traceback(record: logging.LogRecord) -> str:
-    """Return the traceback of an error that is a defect, and not a server's being away."""
+    """Return the traceback of an error, if it is a defect and no outage of a server."""
     error = _error(record)
     if error is None or is_away(error) or is_no_room(error):
         return ""

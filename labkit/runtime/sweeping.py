@@ -1,4 +1,4 @@
-"""What sweepers are made of: one thing that cannot be done now holds up no other."""
+"""Sweeping: a step is run for many commands, and one that fails holds up no other."""
 
 import asyncio
 import logging
@@ -20,17 +20,17 @@ async def run_each(
 
     Args:
         run: runs a step and commits it.
-        step: what is run.
-        commands: what it is run with.
+        step: the step.
+        commands: the commands that it is run with.
 
     Raises:
         DBAPIError: the database is away, so that none can be run.
     """
-    ends = await asyncio.gather(
+    outcomes = await asyncio.gather(
         *(run(step, command) for command in commands), return_exceptions=True
     )
-    for command, end in zip(commands, ends, strict=True):
-        if isinstance(end, BaseException):
-            if is_away(end) or not isinstance(end, Exception):
-                raise end
-            log.warning("%s is run again later for %s: %s", step.name, command, end)
+    for command, outcome in zip(commands, outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            if is_away(outcome) or not isinstance(outcome, Exception):
+                raise outcome
+            log.warning("%s is run again later for %s: %s", step.name, command, outcome)

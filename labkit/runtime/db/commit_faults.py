@@ -1,7 +1,7 @@
 """The faults around a commit: failpoints before and after it, and standing faults."""
 
 from labkit.runtime.db.job import Job
-from labkit.runtime.db.ports import Clock
+from labkit.runtime.db.ports import CommitClock
 from labkit.runtime.injection.failpoints import Action, Failpoints
 from labkit.runtime.injection.standing import FaultKind
 
@@ -28,7 +28,7 @@ class CommitFaults:
         clock: of the process.
     """
 
-    def __init__(self, service: str, failpoints: Failpoints, clock: Clock) -> None:
+    def __init__(self, service: str, failpoints: Failpoints, clock: CommitClock) -> None:
         self._service = service
         self._failpoints = failpoints
         self._clock = clock
@@ -38,8 +38,8 @@ class CommitFaults:
         standing = self._failpoints.standing
         for fault in standing.of(FaultKind.SLOW, self._service):
             # what the runtime looks for by itself, all the time, proves nothing
-            asked = [job for job in group if not job.step.reads or job.expires < float("inf")]
-            standing.hit(fault, len(asked))
+            slowed = [job for job in group if not job.step.reads or job.expires < float("inf")]
+            standing.hit(fault, len(slowed))
             until = self._clock.monotonic() + fault.amount
             while self._clock.monotonic() < until and standing.is_standing(fault):
                 await self._clock.sleep(min(_POLL_S, fault.amount))

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from labkit.runtime import clock, critical
+from labkit.runtime import critical
+from labkit.runtime.clock import MachineClock
 from labkit.runtime.db.group_commit import GroupCommit
 from labkit.runtime.db.held_rows import HeldRows
 from labkit.runtime.db.job import Deliver, Job, TransactionDefaults
@@ -40,16 +41,8 @@ class BlockingQueue:
         return self._jobs.qsize()
 
 
-class BlockingClock:
+class BlockingClock(MachineClock):
     """The clocks of this process; `sleep` blocks its thread."""
-
-    def monotonic(self) -> float:
-        """Return the monotonic clock."""
-        return time.monotonic()
-
-    def wall_ms(self) -> int:
-        """Return the wall clock of the home."""
-        return clock.wall_ms()
 
     async def sleep(self, seconds: float) -> None:
         """Block the thread so long."""

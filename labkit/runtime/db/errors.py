@@ -33,7 +33,7 @@ class RowHeld(Exception):
 
 
 class ErrorKind(Enum):
-    """What an error of the database says about trying again."""
+    """The kinds of errors of a database, by what they say about trying again."""
 
     OWN = "the step's own error: it would come again for ever"
     BUSY = "all of the database is locked: the same may succeed soon"

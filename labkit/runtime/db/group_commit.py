@@ -27,7 +27,7 @@ from labkit.runtime.db.group_transaction import GroupTransaction, failure_of
 from labkit.runtime.db.grouping import Grouping
 from labkit.runtime.db.held_rows import HeldRows
 from labkit.runtime.db.job import Deliver, Job, JobResults, TransactionDefaults
-from labkit.runtime.db.ports import Clock, DatabasePort, JobQueue
+from labkit.runtime.db.ports import CommitClock, DatabasePort, JobQueue
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection import outages
 
@@ -57,7 +57,7 @@ class GroupCommit:
         self,
         database: DatabasePort,
         queue: JobQueue[Job],
-        clock: Clock,
+        clock: CommitClock,
         defaults: TransactionDefaults,
         deliver: Deliver,
         held: HeldRows | None = None,

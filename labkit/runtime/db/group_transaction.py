@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 
 from labkit.results import Result
+from labkit.runtime.clock import Clock
 from labkit.runtime.db.commit_faults import CommitFaults
 from labkit.runtime.db.deferred import DeferredWrites
 from labkit.runtime.db.errors import RowHeld
 from labkit.runtime.db.held_rows import HeldRows
 from labkit.runtime.db.job import Emitted, Job, JobResults, TransactionDefaults
 from labkit.runtime.db.lookup import Prefetched, prefetch
-from labkit.runtime.db.ports import Clock, DatabasePort, Session
+from labkit.runtime.db.ports import DatabasePort, Session
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.injection import outages
 from labkit.runtime.injection.failpoints import Refused

@@ -1,8 +1,9 @@
 """Grouping: which of the jobs that wait are run together, and when."""
 
+from labkit.runtime.clock import Clock
 from labkit.runtime.db.errors import RowHeld
 from labkit.runtime.db.job import Deliver, Job, JobResults
-from labkit.runtime.db.ports import Clock, JobQueue
+from labkit.runtime.db.ports import JobQueue
 from labkit.runtime.errors import Overloaded
 
 _MAX_GROUP = 100

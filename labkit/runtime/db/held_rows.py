@@ -17,8 +17,9 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.exc import DBAPIError
 
+from labkit.runtime.clock import Clock
 from labkit.runtime.db.errors import RowHeld, is_held
-from labkit.runtime.db.ports import Clock, RowLocks
+from labkit.runtime.db.ports import RowLocks
 from labkit.runtime.db.row_keys import RowKey
 
 #: How long a statement waits for a row.

@@ -23,7 +23,7 @@ _ANSWER_S = 0.1
 
 @dataclass(frozen=True)
 class TransactionDefaults:
-    """What a database gives to every transaction, and calls after each commit.
+    """The things that a database gives to every transaction, or calls after each commit.
 
     Attributes:
         service: name of the service.

@@ -10,22 +10,14 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
+from labkit.runtime.clock import Clock
 from labkit.runtime.db.row_keys import RowKey
 
 J = TypeVar("J")
 
 
-class Clock(Protocol):
+class CommitClock(Clock, Protocol):
     """The clocks and timers of a process."""
-
-    def monotonic(self) -> float:
-        """Return the seconds of a clock that never steps."""
-
-    def wall_ms(self) -> int:
-        """Return the wall clock in milliseconds, for stored deadlines."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait so long."""
 
     def call_later(self, seconds: float, work: Callable[[Any], None], argument: Any) -> None:
         """Call `work(argument)` after so many seconds, without waiting for it."""

@@ -199,11 +199,11 @@ class ZooKeeperLease:
         """Yield numbers that may have no id of a time to come, and whether our session has them."""
         now = self._now_ms()
         floor = self._nodes.begin(now + self._reserve_ms)
-        taken, noted = self._nodes.taken(), self._nodes.noted()
+        in_use, noted = self._nodes.taken(), self._nodes.noted()
         last = [] if self._tried is None else [self._tried]
         for number in (*last, *(number for number in range(WORKERS) if number not in last)):
-            ours = number in last and number in taken and self._nodes.is_ours(number)
-            if number in taken and not ours:
+            ours = number in last and number in in_use and self._nodes.is_ours(number)
+            if number in in_use and not ours:
                 continue
             free = self._nodes.look(number) if number in noted else self._unnoted(number, floor)
             if free.time.since < now:

@@ -1,1 +1,1 @@
-"""Spans: what one request did in every process that it crossed."""
+"""Telemetry: spans of what one request did in every process that it crossed."""

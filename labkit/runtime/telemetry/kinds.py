@@ -1,10 +1,10 @@
-"""The kinds of span. A request over HTTP has a span of FastAPI's own."""
+"""The kinds of spans. A request over HTTP has a span of FastAPI's own."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a span is about."""
+    """The kinds of spans that the runtime makes."""
 
     CALL = "call"
     SERVE = "serve"

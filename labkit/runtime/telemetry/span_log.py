@@ -1,8 +1,8 @@
-"""The diary of one process: its spans as lines of JSON in the home, for the lab to draw.
+"""The span log of one process: its spans as lines of JSON in the home, for the lab to draw.
 
 A span is written when it begins and again when it ends, straight to the system: so a process that
 is killed leaves behind what it was doing. What cannot be written, as on a full disk, is lost: no
-order fails for want of its picture.
+order fails because of its picture.
 """
 
 import json
@@ -17,8 +17,8 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
 
-#: A file that has grown to this many bytes becomes the old one, and the old one goes.
-_FULL = 8_000_000
+#: A file that has grown to this many bytes becomes the old one, and the old one is deleted.
+_MAX_BYTES = 8_000_000
 OLD = ".old"
 
 
@@ -26,9 +26,9 @@ class SpanLog(SpanProcessor):
     """Writes the spans of one process.
 
     Args:
-        folder: where to; its file is named after the process.
-        service: its name.
-        instance: which one of its kind.
+        folder: the folder of the logs; the file is named after the process.
+        service: name of the service.
+        instance: number of the instance.
     """
 
     def __init__(self, folder: Path, service: str, instance: int) -> None:
@@ -41,42 +41,42 @@ class SpanLog(SpanProcessor):
         self._size = os.fstat(self._descriptor).st_size
 
     def on_start(self, span: ReadableSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002
-        """Write what begins."""
+        """Write a span that begins."""
         self._write(span)
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Write what has ended."""
+        """Write a span that has ended."""
         self._write(span)
 
     def _write(self, span: ReadableSpan) -> None:
         line = (json.dumps(self._who | _record(span)) + "\n").encode()
         with self._lock, suppress(OSError):
-            if self._size > _FULL:
-                self._turn_over()
+            if self._size > _MAX_BYTES:
+                self._rotate()
             self._size += os.write(self._descriptor, line)
 
     def _open(self) -> int:
         return os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
-    def _turn_over(self) -> None:
-        """Begin a new file. Until that is open the old one stays so: its number is ours alone."""
-        with suppress(FileNotFoundError):  # it was turned over, and no new one could be made
+    def _rotate(self) -> None:
+        """Begin a new file; the old one stays open until then, so its descriptor stays ours."""
+        with suppress(FileNotFoundError):  # it was rotated before, and no new one could be made
             self._file.replace(self._file.with_suffix(OLD))
         before, self._descriptor, self._size = self._descriptor, self._open(), 0
         os.close(before)
 
 
 def _record(span: ReadableSpan) -> dict[str, Any]:
-    """What the lab needs of a span: what, about which order, and what came of it."""
-    about: Mapping[str, Any] = dict(span.attributes or {})
-    own = {key[7:]: value for key, value in about.items() if key.startswith("labkit.")}
+    """Return what the lab draws of a span: its name, its order, and its outcome."""
+    attributes: Mapping[str, Any] = dict(span.attributes or {})
+    own = {key[7:]: value for key, value in attributes.items() if key.startswith("labkit.")}
     return {
         "trace": format_trace_id(span.context.trace_id),
         "span": format_span_id(span.context.span_id),
         "parent": format_span_id(span.parent.span_id) if span.parent else "",
         "name": span.name,
         "kind": "http",
-        "status": about.get("http.response.status_code", 0),
+        "status": attributes.get("http.response.status_code", 0),
         "failed": span.status.status_code is StatusCode.ERROR,
         "began": span.start_time,
         "ended": span.end_time,

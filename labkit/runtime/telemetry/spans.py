@@ -1,4 +1,4 @@
-"""Spans of one process: the part of tracing that imports OpenTelemetry, where it is switched on."""
+"""Spans of one process: the part of tracing that imports OpenTelemetry, if it is switched on."""
 
 import os
 from collections.abc import Mapping
@@ -32,25 +32,25 @@ _UNTRACED = NonRecordingSpan(SpanContext(trace_id=1, span_id=1, is_remote=True))
 
 
 class Span:
-    """One span of ours around OpenTelemetry's; one that is not recorded costs next to nothing."""
+    """A span around OpenTelemetry's; one that is not recorded costs next to nothing."""
 
     def __init__(self, span: otel.Span) -> None:
         self._span = span
 
     @property
     def trace(self) -> str:
-        """The `traceparent` of whatever this span causes; empty where it is not traced."""
+        """Return the `traceparent` of whatever this span causes; empty if it is not traced."""
         context = self._span.get_span_context()
         if not context.trace_flags.sampled:
             return ""
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
 
     def current(self) -> AbstractContextManager[otel.Span]:
-        """Make this coroutine's doings part of the span."""
+        """Make whatever this coroutine does in a block part of the span."""
         return otel.use_span(self._span, record_exception=False, set_status_on_exception=False)
 
     def note(self, answer: Any) -> None:
-        """Keep what a `Result` says; any other answer says nothing."""
+        """Keep the code of a `Result`, and its order; other answers have none."""
         if isinstance(answer, Result):
             self._span.set_attribute("labkit.outcome", answer.name)
             data = answer.data
@@ -59,20 +59,20 @@ class Span:
                 self._span.set_attribute("labkit.order_id", str(order))
 
     def fail(self, error: BaseException) -> None:
-        """End with an error."""
+        """End the span with an error."""
         self._span.set_attribute("labkit.outcome", type(error).__name__)
         self._span.set_status(Status(StatusCode.ERROR, str(error)))
         self._span.end()
 
     def end_with(self, future: "Future[Any]") -> None:
-        """End as a thread's work has ended."""
+        """End the span with the outcome of a future."""
         if error := future.exception():
             self.fail(error)
         else:
             self.end()
 
     def end(self) -> None:
-        """End."""
+        """End the span."""
         self._span.end()
 
 
@@ -80,14 +80,14 @@ class Tracer:
     """Makes the spans of one process; see `tracing.start`."""
 
     def __init__(self, folder: Path, service: str, instance: int, share: float) -> None:
-        who = {
+        resource = {
             "service.namespace": "labkit",
             "service.name": service,
             "service.instance.id": f"{service}-{instance}",
         }
         by_environment = "OTEL_TRACES_SAMPLER" in os.environ
         sampler = None if by_environment else sampling.ParentBasedTraceIdRatio(share)
-        self._provider = TracerProvider(sampler, Resource.create(who), shutdown_on_exit=False)
+        self._provider = TracerProvider(sampler, Resource.create(resource), shutdown_on_exit=False)
         self._provider.add_span_processor(SpanLog(folder, service, instance))
         for exporter in exporters():
             self._provider.add_span_processor(BatchSpanProcessor(exporter()))
@@ -100,46 +100,46 @@ class Tracer:
         context = parent._span.get_span_context()
         if context.is_valid and not context.trace_flags.sampled:
             return parent
-        known = {f"labkit.{key}": str(value) for key, value in about.items() if value}
+        attributes = {f"labkit.{key}": str(value) for key, value in about.items() if value}
         return Span(
             self._tracer.start_span(
                 name,
                 otel.set_span_in_context(parent._span),
                 _KINDS[kind],
-                {"labkit.kind": kind, **known},
+                {"labkit.kind": kind, **attributes},
             )
         )
 
     def current(self) -> Span:
-        """The span that this coroutine is in, whoever made it."""
+        """Return the span that this coroutine is in, whoever made it."""
         return Span(otel.get_current_span())
 
     def close(self) -> None:
-        """Hand over what exporters still hold."""
+        """Export the spans that exporters still hold."""
         self._provider.shutdown()
 
 
 def exporters() -> list[type[SpanExporter]]:
-    """The exporters that OpenTelemetry's own environment variables ask for.
+    """Load the exporters that OpenTelemetry's own environment variables ask for.
 
-    `OTEL_TRACES_EXPORTER` names them, comma between; `otlp` goes by HTTP unless
+    `OTEL_TRACES_EXPORTER` names them, separated by commas; `otlp` goes by HTTP unless
     `OTEL_EXPORTER_OTLP_PROTOCOL` says `grpc`.
 
     Raises:
         ValueError: one is not installed.
     """
-    found = []
+    classes = []
     names = os.environ.get("OTEL_TRACES_EXPORTER", "").split(",")
     for name in filter(lambda name: name not in ("", "none"), map(str.strip, names)):
         group = entry_points(group="opentelemetry_traces_exporter", name=_registered(name))
         if not group:
             raise ValueError(f"OTEL_TRACES_EXPORTER={name}: no such exporter is installed")
-        found.append(next(iter(group)).load())
-    return found
+        classes.append(next(iter(group)).load())
+    return classes
 
 
 def _registered(name: str) -> str:
-    """`otlp` stands for one of two packages, by the protocol that is asked for."""
+    """Return the registered name of an exporter: `otlp` stands for one of two, by the protocol."""
     if name != "otlp":
         return name
     protocol = next(filter(None, map(os.environ.get, _PROTOCOLS)), "http/protobuf")
@@ -147,7 +147,7 @@ def _registered(name: str) -> str:
 
 
 def _parent(trace: str) -> Span:
-    """What a `traceparent` names; one that is empty or broken is not traced."""
+    """Return the span that a `traceparent` names; one that is empty or broken is not traced."""
     context = _TEXT.extract({"traceparent": trace}) if trace else None
     named = otel.get_current_span(context)
     return Span(named if trace and named.get_span_context().is_valid else _UNTRACED)

@@ -1,8 +1,8 @@
-"""Tracing: what one request did in every process that it crossed, told as OpenTelemetry spans.
+"""Tracing: what one request did in every process that it crossed, as OpenTelemetry spans.
 
-Off unless the lab was started with it: then nothing of OpenTelemetry is imported, and a place that
-could make a span costs one look at `on`. The runtime looks first and calls the rest only where it
-is true: `if tracing.on: …`.
+It is off unless the lab was started with it. While it is off, nothing of OpenTelemetry is imported,
+and a place that could make a span costs one look at `on`. The runtime looks first and calls the
+rest only if it is true: `if tracing.on: …`.
 
 The context travels as text, the `traceparent` of W3C Trace Context: beside a call, in a row of the
 outbox, in a header of a message. So it can be handed to another thread, and outlives a crash. Empty
@@ -30,7 +30,7 @@ def warm(share: float) -> None:
     """Import what tracing needs before processes are forked, so that they share its memory.
 
     Args:
-        share: of the requests that are traced; nothing is imported for 0.
+        share: the share of the requests that are traced; nothing is imported for 0.
 
     Raises:
         ValueError: an environment variable of OpenTelemetry names an exporter that is not there.
@@ -45,10 +45,11 @@ def start(folder: Path, service: str, instance: int, share: float) -> None:
     """Make spans in this process from now on; after the fork, because exporters have threads.
 
     Args:
-        folder: of the home's traces; a file of this process is kept in it.
-        service: its name.
-        instance: which one of its kind.
-        share: of the requests that are traced, 0 to 1. `OTEL_TRACES_SAMPLER` goes before it.
+        folder: the home's folder of traces; the file of this process is kept in it.
+        service: name of the service.
+        instance: number of the instance.
+        share: the share of the requests that are traced, 0 to 1; `OTEL_TRACES_SAMPLER` overrides
+            it.
     """
     global on, _tracer
     if share:
@@ -59,7 +60,7 @@ def start(folder: Path, service: str, instance: int, share: float) -> None:
 
 
 def stop() -> None:
-    """Hand over what exporters still hold."""
+    """Export the spans that exporters still hold, and make no more."""
     global on
     if on:
         on = False
@@ -70,9 +71,10 @@ def begin(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Spa
     """Begin a span that the caller ends, as a thread does that has several at once.
 
     Args:
-        name: of the call, step, topic.
-        kind: one of the kinds above.
-        trace: what it continues; None for what this coroutine does now, or something new.
+        name: name of the call, step or topic.
+        kind: kind of the span.
+        trace: the `traceparent` that it continues; None for the span of this coroutine, or a new
+            trace.
         about: `peer`, the service that is called; `order_id`; `event_id`; `topic`.
     """
     return _tracer.begin(name, kind, trace, about)
@@ -80,15 +82,15 @@ def begin(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Spa
 
 @contextmanager
 def span(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Iterator[Span]":
-    """The same around a block of a coroutine: what the block does is part of it."""
-    one = _tracer.begin(name, kind, trace, about)
+    """Begin a span as `begin` does, around a block of a coroutine: what the block does is in it."""
+    block = _tracer.begin(name, kind, trace, about)
     try:
-        with one.current():
-            yield one
+        with block.current():
+            yield block
     except BaseException as error:
-        one.fail(error)
+        block.fail(error)
         raise
-    one.end()
+    block.end()
 
 
 async def within(
@@ -99,19 +101,19 @@ async def within(
     trace: str | None = None,
     peer: str = "",
 ) -> A:
-    """Begin and await work that answers a command, in a span that says what came of it."""
+    """Await work that answers a command, in a span that keeps the outcome."""
     order_id = getattr(command, "order_id", None)
-    with span(name, kind, trace, peer=peer, order_id=order_id) as one:
+    with span(name, kind, trace, peer=peer, order_id=order_id) as around:
         answer = await work()
-        one.note(answer)
+        around.note(answer)
         return answer
 
 
 def note(answer: Any) -> None:
-    """Say in the span of this coroutine what a `Result` says: its code, and which order."""
+    """Keep the code of a `Result`, and its order, in the span of this coroutine."""
     _tracer.current().note(answer)
 
 
 def inject() -> str:
-    """What this coroutine does now, as text to be sent along; empty where it is not traced."""
+    """Return the `traceparent` of what this coroutine does now; empty if it is not traced."""
     return _tracer.current().trace if on else ""

@@ -157,7 +157,7 @@ def test_the_sampler_is_opentelemetrys_own(unsampled: Path) -> None:
 
 def test_the_diary_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full file becomes the old one; older spans than those are gone."""
-    monkeypatch.setattr(span_log, "_FULL", 4000)
+    monkeypatch.setattr(span_log, "_MAX_BYTES", 4000)
     for number in range(40):
         tracing.begin(f"step {number}", Kind.STEP).end()
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}

@@ -136,14 +136,14 @@ def test_a_child_whose_log_is_full_ends(how: str, code: str) -> None:
 def test_a_diary_that_cannot_be_turned_over_writes_into_no_other_file(tmp_path: Path) -> None:
     """The number of a descriptor that was closed is soon another file's, as a database's."""
     traces = tmp_path / "traces"
-    diary = SpanLog(traces, "goods", 1)
+    log = SpanLog(traces, "goods", 1)
     traces.rename(tmp_path / "elsewhere")
-    with diary._lock, pytest.raises(FileNotFoundError):
-        diary._turn_over()
+    with log._lock, pytest.raises(FileNotFoundError):
+        log._rotate()
     database = tmp_path / "goods.sqlite"
     with database.open("wb"):
-        os.write(diary._descriptor, json.dumps({"name": "deduct_stock"}).encode())
+        os.write(log._descriptor, json.dumps({"name": "deduct_stock"}).encode())
     assert database.read_bytes() == b""
     (tmp_path / "elsewhere").rename(traces)
-    diary._turn_over()
+    log._rotate()
     assert {file.name for file in traces.iterdir()} == {"goods-1.jsonl", "goods-1.old"}
