@@ -105,3 +105,12 @@ def test_the_readme_lists_every_notebook() -> None:
     notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
     assert notebooks
     assert [book.name for book in notebooks if f"(notebooks/{book.name})" not in readme] == []
+
+
+def test_every_folder_of_the_package_is_explained() -> None:
+    """A newcomer finds each folder of labkit, and of its runtime, in Contributing's table."""
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    folders = [path.parent for path in (ROOT / "labkit").glob("*/__init__.py")]
+    assert [path.name for path in folders if f"`labkit/{path.name}/`" not in table] == []
+    rooms = [path.parent.name for path in (ROOT / "labkit" / "runtime").glob("*/__init__.py")]
+    assert [name for name in rooms if f"{name}/`" not in table] == []
