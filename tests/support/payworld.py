@@ -20,7 +20,7 @@ from labkit.payment_platform import notice_request, notices, refunds, trades
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.messaging.dead_letters import StuckItem
-from labkit.runtime.steps import Event, Flow, Step
+from labkit.runtime.steps import Event, Step
 from labkit.settings import Settings
 from labkit.shop import goods, tables, users
 from labkit.shop import messages as m
@@ -32,8 +32,8 @@ from labkit.shop.pay import messages as p
 from labkit.shop.states import PaymentState, RefundState
 from labkit.shop.wiring import SERVICES
 from tests.support import shopping as s
+from tests.support.inprocess import InProcessShop
 from tests.support.store import PRICE, TABLES, OpenStore, Row
-from tests.support.world import deliver
 
 BALANCE_USED = 50_00
 AMOUNT = 2 * PRICE - BALANCE_USED  # what is left to pay of each order
@@ -51,7 +51,7 @@ class Died(Exception):
     """The pay service was killed."""
 
 
-class PayWorld:
+class PayWorld(InProcessShop):
     """All databases of the shop and the platform's, and what travels between them.
 
     Args:
@@ -65,14 +65,15 @@ class PayWorld:
     """
 
     def __init__(self, open_store: OpenStore, key: RSAPrivateKey) -> None:
-        self.stores = {name: open_store(name) for name in TABLES}
+        super().__init__({name: open_store(name) for name in TABLES}, QUICK)
         clock = self.stores["order"].clock
         for store in self.stores.values():
             store.clock, store.settings = clock, QUICK
         self.key, self.clock = key, clock
         self.crash: tuple[int, str] | None = None
         self.away = False
-        self.shop = _PayShop(self)
+        self.shop = self.services["pay"]
+        self.shop.platform, self.shop.platform_key = _Platform(self), key.public_key()
         self._loop = asyncio.new_event_loop()
         self._numbers = count(1)
 
@@ -187,7 +188,7 @@ class PayWorld:
     def time_out(self) -> None:
         """The time to pay passes for every order that there is, and the sweeper looks."""
         self.clock.advance(timedelta(seconds=self.shop.settings.unpaid_order_ttl))
-        self.do(placing.sweep_unpaid(_OrderShop(self), None))
+        self.do(placing.sweep_unpaid(self.services["order"], None))
 
     def undelivered(self) -> list[Told]:
         """The events that were told and that not all groups have, as they were told."""
@@ -196,7 +197,7 @@ class PayWorld:
     def deliver(self, every: list[Told]) -> None:
         """Deliver events to all their groups, in this order."""
         for event in every:
-            deliver(*event, self.run)
+            self.deliver_event(*event)
             for name in TELLERS:
                 if event in self.stores[name].events:
                     self.stores[name].events.remove(event)
@@ -256,48 +257,6 @@ class PayWorld:
 
     def _let_all_be_due(self) -> None:
         self.stores["pay"].wait_by_the_wall(2 * self.shop.settings.check_max)
-
-
-class _PayShop:
-    """The pay service, as its flows see it."""
-
-    def __init__(self, world: PayWorld) -> None:
-        self._world, self.settings = world, QUICK
-        self.platform_key = world.key.public_key()
-        self.orders, self.goods = _Remote(world, "order"), _Remote(world, "goods")
-        self.platform = _Platform(world)
-
-    async def run(self, step: Step[Any, Any], command: Any) -> Any:
-        """A step on the pay database."""
-        return self._world.run("pay", step, command)
-
-
-class _OrderShop:
-    """The order service, as its flows see it."""
-
-    def __init__(self, world: PayWorld) -> None:
-        self._world, self.settings = world, QUICK
-
-    async def run(self, step: Step[Any, Any], command: Any) -> Any:
-        """A step on the order database."""
-        return self._world.run("order", step, command)
-
-
-class _Remote:
-    """Another service as the pay service sees it."""
-
-    def __init__(self, world: PayWorld, service: str) -> None:
-        self._world, self._service = world, service
-
-    def __getattr__(self, name: str) -> Any:
-        function = SERVICES[self._service].methods[name]
-
-        async def call(command: Any) -> Any:
-            if isinstance(function, Flow):
-                return await function(_OrderShop(self._world), command)
-            return self._world.run(self._service, function, command)
-
-        return call
 
 
 class _Platform:

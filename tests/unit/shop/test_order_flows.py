@@ -81,7 +81,7 @@ def test_a_refused_coupon_gives_the_stock_back(open_store: OpenStore) -> None:
         async def use_coupon(self, command: Any) -> Any:
             return world.stores["coupon"].run(use, command)
 
-    world.coupons = Stale()
+    world.services["order"].coupons = Stale()
     assert world.place().code == Code.COUPON_ALREADY_USED
     world.deliver()
     assert (world.status(), world.left()) == (OrderStatus.CANCELLED, (STOCK, 1, BALANCE))
@@ -131,7 +131,7 @@ def test_an_order_that_is_not_paid_in_time_gives_all_back(open_store: OpenStore)
     world.stores["order"].clock.advance(timedelta(seconds=world.settings.unpaid_order_ttl))
 
     for _ in range(2):
-        asyncio.run(flows.sweep_unpaid(world, None))
+        asyncio.run(flows.sweep_unpaid(world.services["order"], None))
         world.deliver()
 
     statuses = [row["order_status"] for row in world.stores["order"].rows("trade_order")]
