@@ -1,10 +1,10 @@
-"""Who may use the console: whoever was handed its token, in their own browser, on this machine.
+"""Access to the console: for browsers on this machine that have brought its token.
 
 Every user of the machine reaches a loopback port, and so does every web page that a browser here
 shows. So the console answers under its own two names alone (or a page elsewhere could make its own
-name mean this address: DNS rebinding), to who brings the cookie that the token was changed into,
-and does something only for a form that it wrote itself (or another page could have the browser send
-one, with the cookie: cross-site request forgery).
+name mean this address: DNS rebinding), to browsers with the cookie that they got for the token, and
+acts only on a form that it wrote itself (or another page could make the browser send one, with the
+cookie: cross-site request forgery).
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import Response
 
-#: The field of a form that proves who wrote it.
+#: The field of a form that proves that the console wrote it.
 CSRF = "csrf"
 
 
@@ -22,12 +22,12 @@ class Guard:
     """Checks requests.
 
     Args:
-        token: of this console; nothing that is derived from it tells it.
+        token: of this console; nothing that is derived from it reveals it.
         port: on which it listens.
 
     Attributes:
         port: the same; the console answers to its names with this port alone.
-        csrf: what the forms of its own pages carry.
+        csrf: the token of the forms on its own pages.
     """
 
     def __init__(self, token: str, port: int) -> None:
@@ -39,24 +39,24 @@ class Guard:
         self.csrf = self._derive("csrf")
 
     def is_called_by_name(self, request: Request) -> bool:
-        """Whether the request names this console as its host."""
+        """Return True if the request names this console as its host."""
         return self._names.issuperset(hosts := request.headers.getlist("host")) and len(hosts) == 1
 
     def brings_token(self, request: Request) -> bool:
-        """Whether its address holds the token."""
+        """Return True if the address of the request holds the token."""
         tokens = request.query_params.getlist("token")
         return len(tokens) == 1 and _same(tokens[0], self._token)
 
     def knows(self, request: Request) -> bool:
-        """Whether the browser was let in before."""
+        """Return True if the browser was let in before."""
         return _same(request.cookies.get(self._cookie, ""), self._session)
 
     def let_in(self, answer: Response) -> None:
-        """Give a browser what it is known by: no script reads it, and no other site sends it."""
+        """Give a browser its cookie: no script reads it, and no other site sends it."""
         answer.set_cookie(self._cookie, self._session, httponly=True, samesite="strict", path="/")
 
     def wrote(self, request: Request, form: Mapping[str, str]) -> bool:
-        """Whether a form is one of the console's own, sent from its own page."""
+        """Return True if a form is one of the console's own, sent from its own page."""
         origin = request.headers.get("origin")
         if origin is not None and origin not in {f"http://{name}" for name in self._names}:
             return False

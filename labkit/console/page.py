@@ -4,7 +4,6 @@ Style and script are files of their own, and nothing else can run or load.
 """
 
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -13,7 +12,7 @@ from labkit.console.guard import CSRF
 from labkit.console.words import WORDS
 
 _FOLDER = Path(__file__).parent / "pages"
-#: That every answer of the console carries.
+#: The headers of every answer of the console.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
@@ -34,7 +33,7 @@ class Pages:
     """Renders pages.
 
     Args:
-        csrf: what their forms carry.
+        csrf: the token of their forms.
     """
 
     def __init__(self, csrf: str) -> None:
@@ -50,24 +49,24 @@ class Pages:
             csrf=csrf,
             csrf_field=CSRF,
             clock=words.clock,
-            thing=words.thing,
-            matter=words.matter,
+            title_of=words.title_of,
+            problem_of=words.problem_of,
             next_try=words.next_try,
             buttons=words.buttons,
         )
 
-    def render(self, name: str, language: str, **values: Any) -> str:
-        """A page as HTML.
+    def render(self, name: str, language: str, **values: object) -> str:
+        """Render a page as HTML.
 
         Args:
             name: of the template.
-            language: in which.
-            values: that it shows; `query` is what its links carry on.
+            language: of the page.
+            values: of the template; `query` is what its links carry on.
         """
         page = self._pages.get_template(f"{name}.html")
         return page.render(words=WORDS[language], language=language, **values)
 
 
 def read_file(name: str) -> str:
-    """A file beside the pages."""
+    """Read a file beside the pages."""
     return (_FOLDER / name).read_text(encoding="utf-8")

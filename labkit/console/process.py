@@ -1,4 +1,4 @@
-"""What runs inside the console's process."""
+"""The inside of the console's process."""
 
 import asyncio
 import socket
@@ -13,10 +13,10 @@ from labkit.home import Home
 
 
 async def serve(home: Home, listener: socket.socket) -> None:
-    """Serve until told to stop.
+    """Serve until the process is stopped.
 
-    A process of its own, and no page of a web: what is looked at dies and hangs, and this must not
-    die with it; and nobody who may order at the shop may come near these buttons.
+    The console is a process of its own, and no page of a web: the processes that it shows die and
+    hang, and it must not die with them; and clients of the shop must not come near its buttons.
 
     Args:
         home: where the lab lives.

@@ -1,13 +1,13 @@
-"""The console's web application: who comes in, what is shown, what its buttons do.
+"""The console's web application: access, pages, and the actions of its buttons.
 
-A button posts, is answered 303, and the browser gets the page anew, which says what came of it. So
-the page works without its script, which only keeps it fresh.
+A button posts, gets the answer 303, and the browser loads the page again, which shows the result.
+So the page works without its script, which only keeps it fresh.
 """
 
 import asyncio
 import time
 from collections import deque
-from typing import Any
+from typing import TypedDict
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -26,24 +26,24 @@ from labkit.ops.trace import draw
 from labkit.payment_api.signing import read_form
 from labkit.payment_platform.texts import choose_language
 
-_SHOWN = 50
-_REMEMBERED = 8
-_MAX_BODY, _BODY_SECONDS = 4096, 5.0
+_MAX_SHOWN = 50
+_MAX_ACTIONS = 8
+_MAX_BODY_BYTES, _BODY_S = 4096, 5.0
 _READ = ("GET", "HEAD")
 
 
 def make_app(home: Home, guard: Guard, watch: Watch) -> FastAPI:
-    """The web application.
+    """Make the web application.
 
     Args:
         home: of the lab.
-        guard: checks who comes.
-        watch: reads what is shown.
+        guard: checks requests.
+        watch: reads the data.
     """
     site = _Site(home, guard, watch)
 
     async def unknown_path(request: Request, error: HTTPException) -> Response:
-        return site.refusal(request) or site.told(request, "missing", error.status_code)
+        return site.refusal(request) or site.message(request, "missing", error.status_code)
 
     app = http_app.make_app("labkit operator console", {HTTPException: unknown_path})
     site.add(app, "/", _READ, site.show, entrance=True)
@@ -55,13 +55,22 @@ def make_app(home: Home, guard: Guard, watch: Watch) -> FastAPI:
     return app
 
 
+class _Action(TypedDict):
+    """An action that a button has started, with its result; `at` is of the wall clock."""
+
+    at: float
+    verb: drive.ManualAction
+    id: str
+    success: bool
+    text: str
+
+
 class _Site:
     def __init__(self, home: Home, guard: Guard, watch: Watch) -> None:
         self._home, self._guard, self._watch = home, guard, watch
         self._pages = Pages(guard.csrf)
-        self._done: deque[dict[str, Any]] = deque(maxlen=_REMEMBERED)
-        settings = home.settings()
-        self._traced = settings.tracing > 0
+        self._actions: deque[_Action] = deque(maxlen=_MAX_ACTIONS)
+        self._traced = home.settings().tracing > 0
 
     def add(
         self,
@@ -72,14 +81,14 @@ class _Site:
         *,
         entrance: bool = False,
     ) -> None:
-        """Add a page; whoever is not let in, or asks in another way, is told so by a page too.
+        """Add a page; a request that is refused, or of another method, gets a page that says why.
 
         Args:
-            app: where to.
+            app: the application.
             path: of the page.
-            methods: that it takes.
+            methods: of requests for the page.
             endpoint: answers.
-            entrance: whether it is for who is not known yet.
+            entrance: whether browsers may come that were not let in yet.
         """
 
         async def checked(request: Request) -> Response:
@@ -88,26 +97,26 @@ class _Site:
 
         async def other(request: Request) -> Response:
             allow = {"Allow": ", ".join(methods)}
-            return self.refusal(request) or self.told(request, "method", 405, allow)
+            return self.refusal(request) or self.message(request, "method", 405, allow)
 
         http_app.add_page(app, path, methods, checked, other)
 
     def refusal(self, request: Request, *, entrance: bool = False) -> Response | None:
-        """Why a request goes no further; None where it may."""
+        """Return the page that refuses a request; None for a request that may pass."""
         if not self._guard.is_called_by_name(request):
-            return self.told(request, "name", 421)
+            return self.message(request, "name", 421)
         if not entrance and not self._guard.knows(request):
-            return self.told(request, "refused", 403)
+            return self.message(request, "refused", 403)
         return None
 
-    def told(
+    def message(
         self, request: Request, what: str, status: int, headers: dict[str, str] | None = None
     ) -> Response:
-        """A page that only says something."""
-        return self._html(request, "told", status, headers, what=what, port=self._guard.port)
+        """Return a page with a message only."""
+        return self._html(request, "message", status, headers, what=what, port=self._guard.port)
 
     async def show(self, request: Request) -> Response:
-        """The console; or the way in, for who brings the token."""
+        """Return the console; or the way in, for a browser that brings the token."""
         if "token" in request.query_params and self._guard.brings_token(request):
             # a page, and no redirect: of a chain that began at another site a browser sends no
             # strict cookie along; and what follows it takes the place of the token in its history
@@ -115,10 +124,10 @@ class _Site:
             self._guard.let_in(entered)
             return entered
         if not self._guard.knows(request):
-            return self.told(request, "refused", 403)
+            return self.message(request, "refused", 403)
         look, check = await asyncio.gather(self._watch.look(), self._watch.check())
-        dead = [thing for thing in look.stuck if _is_dead(thing)]
-        waiting = [thing for thing in look.stuck if not _is_dead(thing)]
+        dead = [item for item in look.stuck if _is_dead(item)]
+        waiting = [item for item in look.stuck if not _is_dead(item)]
         return self._html(
             request,
             "console",
@@ -129,33 +138,33 @@ class _Site:
             dead=dead,
             services=self._watch.services(),
             faults=self._watch.faults(),
-            done=list(self._done),
+            done=list(self._actions),
             traced=self._traced,
-            shown=_SHOWN,
+            shown=_MAX_SHOWN,
         )
 
     async def trace(self, request: Request) -> Response:
-        """What happened to one order, line by line."""
+        """Return the trace of one order, line by line."""
         order_id = request.path_params["order_id"]
         if not (order_id.isdecimal() and order_id.isascii()):
-            return self.told(request, "missing", 404)
+            return self.message(request, "missing", 404)
         try:
-            found = await asyncio.to_thread(draw.draw, self._home.traces, order_id, str)
-            lines, status = found.lines, 200
+            drawing = await asyncio.to_thread(draw.draw, self._home.traces, order_id, str)
+            lines, status = drawing.lines, 200
         except draw.NotTraced:
             lines, status = [], 404
         return self._html(request, "trace", status, lines=lines, order_id=order_id)
 
     def button(self, verb: drive.ManualAction) -> Endpoint:
-        """What a button does."""
+        """Return what answers a button."""
 
         async def press(request: Request) -> Response:
             try:
-                form = read_form(await read_bounded(request, _MAX_BODY, _BODY_SECONDS))
+                form = read_form(await read_bounded(request, _MAX_BODY_BYTES, _BODY_S))
             except (BodyRefused, ValueError):
-                return self.told(request, "method", 400)
+                return self.message(request, "method", 400)
             if not self._guard.wrote(request, form):
-                return self.told(request, "method", 403)
+                return self.message(request, "method", 403)
             await self._drive(verb, request.path_params["id"])
             return Response(None, 303, HEADERS | {"Location": f"/{_query(request)}"})
 
@@ -163,12 +172,12 @@ class _Site:
 
     async def _drive(self, verb: drive.ManualAction, id: str) -> None:
         try:
-            told = await drive.drive(self._home, verb, id)
-            success, text = told.success, told.message
+            result = await drive.drive(self._home, verb, id)
+            success, text = result.success, result.message
         except (ValueError, RuntimeError, OSError) as error:  # no id, a database or registry away
             success, text = False, str(error)
-        self._watch.renew()
-        self._done.appendleft(
+        self._watch.invalidate()
+        self._actions.appendleft(
             {"at": time.time(), "verb": verb, "id": id, "success": success, "text": text}
         )
 
@@ -178,7 +187,7 @@ class _Site:
         name: str,
         status: int,
         headers: dict[str, str] | None = None,
-        **values: Any,
+        **values: object,
     ) -> Response:
         language = _chosen(request) or choose_language(request.headers.get("accept-language", ""))
         text = self._pages.render(name, language, query=_query(request), **values)
@@ -194,13 +203,13 @@ def _file(name: str, kind: str) -> Endpoint:
     return give
 
 
-def _is_dead(thing: PendingItem) -> bool:
-    """Return True if nobody tries something any more."""
-    return str(thing["kind"]).startswith("dead")
+def _is_dead(item: PendingItem) -> bool:
+    """Return True if nobody tries an item any more."""
+    return item["kind"].startswith("dead")
 
 
 def _chosen(request: Request) -> str:
-    """The language that was chosen by hand; empty where none was."""
+    """Return the language that was chosen by hand; empty where none was."""
     language = request.query_params.get("lang", "")
     return language if language in WORDS else ""
 

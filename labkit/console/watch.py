@@ -1,22 +1,21 @@
-"""What the console shows, read from outside: the supervisor's state and the databases as they are.
+"""The data of the console: the supervisor's state and the databases, read from outside as they are.
 
-Nothing is read while nobody looks. A database that is slow or away holds up nothing: the page shows
-what was read last, and which database does not answer. Looking takes half of the time at most, the
-invariants a tenth.
+Nothing is read while nobody looks. A database that is slow or away delays nothing: the page shows
+the last data, and which database does not answer. Reading what is stuck takes half of the time at
+most, and the invariants a tenth.
 """
 
-import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import psutil
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from labkit.console.refreshed import Refreshed
 from labkit.home import Home
 from labkit.ops import in_flight
 from labkit.ops.invariants import check as invariants
@@ -28,45 +27,78 @@ from labkit.shop import tables as t
 from labkit.shop.states import OrderStatus
 from labkit.state import ServiceStatus
 
-_LOOK_SECONDS, _CHECK_SECONDS = 0.3, 5.0
-_WAIT_SECONDS = 1.0  # for a look that is under way, before the page shows the one before
-_DATABASE_SECONDS = 2.0
-_LOOK_IDLE, _CHECK_IDLE = 1, 9  # times as long as the last one took, until the next
-_SHOWN = 10
-_WATCHED_SECONDS = 5.0  # after the last look, what has changed since has changed just now
-_SAYS = {invariant.name: invariant.summary for invariant in invariants.INVARIANTS}
+_LOOK_S, _CHECK_S = 0.3, 5.0
+_WAIT_S = 1.0  # for a read that is under way, before the page shows the last data
+_DATABASE_S = 2.0
+_LOOK_IDLE, _CHECK_IDLE = 1, 9  # idle times, in times of the last read's duration
+_MAX_YOUNG = 10
+_WATCHED_S = 5.0  # after the last look, a state that is new has begun just now
+_SUMMARIES = {invariant.name: invariant.summary for invariant in invariants.INVARIANTS}
+
+
+class YoungItem(TypedDict):
+    """A young order or payment in flight; `since` is in seconds of the wall clock."""
+
+    what: str
+    order: int
+    number: int
+    since: float
+
+
+class ProcessRow(TypedDict):
+    """A process of the shop; `since` is in seconds of the wall clock, None where nobody knows."""
+
+    label: str
+    state: str
+    pid: int | None
+    since: float | None
+
+
+class ArmedRow(TypedDict):
+    """A failpoint that is armed."""
+
+    name: str
+    action: str
+    times: int
+
+
+class InvariantRow(invariants.CheckResult):
+    """The result of an invariant, with its sentence."""
+
+    summary: str
 
 
 @dataclass
 class Look:
-    """What was read at one moment.
+    """The items of all databases at one moment.
 
     Attributes:
-        at: when (wall clock, seconds); 0 where nothing was read yet.
-        stuck: what waits or failed, as `flight.stuck` gives it, dead letters among it.
-        counts: orders, payments and messages on their way.
-        young: the youngest orders and payments in flight: `what`, `order`, `number`, `since` (s).
+        at: the moment (wall clock, seconds); 0 before the first read.
+        stuck: items that wait or failed, dead letters among them.
+        counts: orders, payments and messages in flight.
+        young: the youngest orders and payments in flight.
         away: service → why its database does not answer.
     """
 
     at: float = 0.0
     stuck: list[PendingItem] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    young: list[dict[str, Any]] = field(default_factory=list)
+    young: list[YoungItem] = field(default_factory=list)
     away: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class Check:
-    """What the invariants said: each with `name`, `says`, `held`, `looked_at` and `broken`.
+    """The results of all invariants.
 
     Attributes:
-        at: when (wall clock, seconds); 0 where they were not looked at yet.
-        away: why they could not be looked at; empty where they could.
+        at: the moment (wall clock, seconds); 0 before the first check.
+        invariants: the results; the last ones where this check failed.
+        away: why the check failed; empty where it did not.
     """
 
     at: float = 0.0
-    invariants: list[dict[str, Any]] = field(default_factory=list)
+    invariants: list[InvariantRow] = field(default_factory=list)
     away: str = ""
 
 
@@ -79,147 +111,114 @@ class Watch:
 
     def __init__(self, home: Home) -> None:
         self._home = home
-        self._reader = Reader(home, _DATABASE_SECONDS)
+        self._reader = Reader(home, _DATABASE_S)
         self._threads = ThreadPoolExecutor(2, "watch")
-        self._look = _Again(self._threads, self._read, Look(), _LOOK_SECONDS, _LOOK_IDLE)
-        self._check = _Again(
-            self._threads, self._read_invariants, Check(), _CHECK_SECONDS, _CHECK_IDLE
+        self._look = Refreshed(self._threads, self._read, Look(), _LOOK_S, _LOOK_IDLE)
+        self._check = Refreshed(
+            self._threads, self._read_invariants, Check(), _CHECK_S, _CHECK_IDLE
         )
-        self._seen: dict[str, tuple[str, float | None]] = {}
+        #: label → the state of a process, and since when.
+        self._states: dict[str, tuple[str, float | None]] = {}
         self._looked_at = 0.0
 
     async def look(self) -> Look:
-        """What is on its way and what is stuck, a moment ago."""
-        found: Look = await self._look.latest(_WAIT_SECONDS)
-        return found
+        """Return what is in flight and what is stuck, a moment ago."""
+        return await self._look.latest(_WAIT_S)
 
     async def check(self) -> Check:
-        """The invariants, some seconds ago; looked at again while nobody waits."""
-        found: Check = await self._check.latest(0 if self._check.last.at else _WAIT_SECONDS)
-        return found
+        """Return the results of the invariants, some seconds ago; only the first call waits."""
+        return await self._check.latest(0 if self._check.last.at else _WAIT_S)
 
-    def renew(self) -> None:
-        """Have all that was read be too old: something was done just now."""
-        for one in (self._look, self._check):
-            one.good_until = 0.0
+    def invalidate(self) -> None:
+        """Make all data too old: a button has changed something."""
+        self._look.invalidate()
+        self._check.invalidate()
 
-    def services(self) -> list[dict[str, Any]]:
-        """The processes of the shop: `label`, `state`, `pid`, and `since` when (wall clock, s).
+    def services(self) -> list[ProcessRow]:
+        """Return the processes of the shop.
 
-        Where a state began while nobody looked, it is not known since when, and `since` is None.
+        Where a state began while nobody looked, its `since` is None.
         """
         now, before = time.time(), self._looked_at
         self._looked_at = now
-        changed = now if now - before < _WATCHED_SECONDS else None
-        return [self._service(one, changed) for one in self._home.state().get("services", [])]
+        changed = now if now - before < _WATCHED_S else None
+        services = self._home.state().get("services", [])
+        return [self._row(service, changed) for service in services]
 
-    def faults(self) -> list[dict[str, Any]]:
-        """The failpoints that are armed: `name`, `action`, `times`."""
+    def faults(self) -> list[ArmedRow]:
+        """Return the failpoints that are armed."""
         armed = FailpointStore(self._home.faults).armed()
         return [{"name": name, **fault} for name, fault in sorted(armed.items())]
 
     def close(self) -> None:
-        """Let go of the databases."""
+        """Close the databases."""
         self._threads.shutdown(cancel_futures=True)
         self._reader.close()
 
-    def _service(self, one: ServiceStatus, changed: float | None) -> dict[str, Any]:
-        label, state, since = f"{one['name']}-{one['instance']}", one["state"], None
-        if one["pid"]:
+    def _row(self, service: ServiceStatus, changed: float | None) -> ProcessRow:
+        label, state = f"{service['name']}-{service['instance']}", service["state"]
+        started: float | None = None
+        if service["pid"]:
             try:
-                process = psutil.Process(one["pid"])
-                since = process.create_time()
+                process = psutil.Process(service["pid"])
+                started = process.create_time()
                 state = "paused" if process.status() == psutil.STATUS_STOPPED else state
             except psutil.NoSuchProcess:
                 state = "down"
-        if self._seen.get(label, ("", 0.0))[0] != state:
-            self._seen[label] = (state, changed)
-        since = since if state == "up" and since else self._seen[label][1]
-        return {"label": label, "state": state, "pid": one["pid"], "since": since}
+        if self._states.get(label, ("", 0.0))[0] != state:
+            self._states[label] = (state, changed)
+        since = started if state == "up" and started else self._states[label][1]
+        return {"label": label, "state": state, "pid": service["pid"], "since": since}
 
     def _read(self) -> Look:
-        found = Look(at=time.time())
+        look = Look(at=time.time())
         for service in t.TABLES:
             try:
-                found.stuck += in_flight.stuck_in(self._reader, service)
+                look.stuck += in_flight.stuck_in(self._reader, service)
                 for what, number in in_flight.count(self._reader, service):
-                    found.counts[what] += number
-                found.young += _young(self._reader, service)
+                    look.counts[what] += number
+                look.young += _young(self._reader, service)
             except DatabaseAway as away:
-                found.away[service] = str(away)
+                look.away[service] = str(away)
             except SQLAlchemyError as error:  # its tables are just being made anew
-                found.away[service] = f"{type(error).__name__}: {error}"
-        found.stuck.sort(key=lambda one: (one["order"] or 0, one["id"]))
-        return found
+                look.away[service] = f"{type(error).__name__}: {error}"
+        look.stuck.sort(key=lambda item: (item["order"] or 0, item["id"]))
+        return look
 
     def _read_invariants(self) -> Check:
         reader = Reader(self._home)
         try:
-            found = invariants.check(reader)
+            results = invariants.check(reader)
         except (DatabaseAway, SQLAlchemyError) as error:
             return Check(time.time(), self._check.last.invariants, " ".join(str(error).split()))
         finally:
             reader.close()
-        return Check(time.time(), [{**one, "says": _SAYS[one["name"]]} for one in found])
+        rows: list[InvariantRow] = [
+            {**result, "summary": _SUMMARIES[result["name"]]} for result in results
+        ]
+        return Check(time.time(), rows)
 
 
-class _Again:
-    """Something that is read in a thread when it is asked for, one at a time, and not too often.
-
-    Args:
-        threads: where.
-        read: reads it.
-        first: what is known before.
-        seconds: how long what was read is good enough, at the least.
-        idle: times as long as reading took.
-    """
-
-    def __init__(
-        self,
-        threads: ThreadPoolExecutor,
-        read: Callable[[], Any],
-        first: Any,
-        seconds: float,
-        idle: int,
-    ) -> None:
-        self._threads, self._read, self._seconds = threads, read, seconds
-        self._idle = idle
-        self._reading: asyncio.Future[None] | None = None
-        self.good_until = 0.0
-        self.last = first
-
-    async def latest(self, wait: float) -> Any:
-        """What was read last; reading is begun where that is too old, and waited for a while."""
-        if self._reading is None and time.monotonic() >= self.good_until:
-            self._reading = asyncio.ensure_future(self._again())
-        if self._reading and wait:
-            await asyncio.wait([self._reading], timeout=wait)
-        return self.last
-
-    async def _again(self) -> None:
-        began = time.monotonic()
-        try:
-            loop = asyncio.get_running_loop()
-            self.last = await loop.run_in_executor(self._threads, self._read)
-        finally:
-            now = time.monotonic()
-            self.good_until = now + max(self._seconds, self._idle * (now - began))
-            self._reading = None
-
-
-def _young(reader: Reader, service: str) -> list[dict[str, Any]]:
-    """The youngest orders that are not decided, or payments that wait for their user."""
+def _young(reader: Reader, service: str) -> list[YoungItem]:
+    """Read the youngest orders that are not decided, or payments that wait for their user."""
     if service == "order":
-        key, which, what = (
+        key, is_young, what = (
             t.order.c.order_id,
             t.order.c.order_status == OrderStatus.UNCONFIRMED,
             "undecided",
         )
     elif service == "pay":
-        key, which, what = t.pay.c.pay_id, t.pay.c.open_order_id.is_not(None), "unpaid"
+        key, is_young, what = t.pay.c.pay_id, t.pay.c.open_order_id.is_not(None), "unpaid"
     else:
         return []
     order = key.table.c.order_id
-    newest = select(key.label("number"), order.label("order")).where(which)
-    rows = reader.query(service, newest.order_by(key.desc()).limit(_SHOWN))
-    return [{"what": what, **row, "since": made_at_ms(row["number"]) / 1000} for row in rows]
+    newest = select(key.label("number"), order.label("order")).where(is_young)
+    return [
+        {
+            "what": what,
+            "number": row["number"],
+            "order": row["order"],
+            "since": made_at_ms(row["number"]) / 1000,
+        }
+        for row in reader.query(service, newest.order_by(key.desc()).limit(_MAX_YOUNG))
+    ]

@@ -1,11 +1,12 @@
-"""What the console says, in English and Chinese."""
+"""The texts of the console, in English and Chinese."""
 
 import time
-from typing import Any
+from collections.abc import Mapping
 
+from labkit.ops.pending_item import PendingItem
 from labkit.runtime.clock import wall_ms
 
-#: language → its words. Of a stuck thing, `kind_*` says what is the matter, with its service.
+#: language → its texts. `kind_*` says what is wrong with a stuck item, given its service.
 WORDS: dict[str, dict[str, str]] = {
     "en": {
         "tag": "en",
@@ -229,47 +230,48 @@ WORDS: dict[str, dict[str, str]] = {
     },
 }
 _LATE_SECONDS = 2
-_THINGS = {"undecided": "order", "not_refunded": "refund", "dead_refund": "refund"}
+_SUBJECTS = {"undecided": "order", "not_refunded": "refund", "dead_refund": "refund"}
 
 
-def thing(one: dict[str, Any], words: dict[str, str]) -> str:
-    """What a stuck thing is, in a few words."""
-    topic: str | None = one.get("topic")
+def title_of(item: PendingItem, words: Mapping[str, str]) -> str:
+    """Return what a stuck item is, in a few words."""
+    topic = item.get("topic")
     if topic:
         return words.get(f"topic_{topic}", topic)
-    return words[f"thing_{_THINGS.get(one['kind'], 'payment')}"]
+    return words[f"thing_{_SUBJECTS.get(item['kind'], 'payment')}"]
 
 
-def matter(one: dict[str, Any], words: dict[str, str]) -> str:
-    """What is the matter with a stuck thing."""
-    return words[f"kind_{one['kind']}"].format(service_of(one))
+def problem_of(item: PendingItem, words: Mapping[str, str]) -> str:
+    """Return what is wrong with a stuck item."""
+    return words[f"kind_{item['kind']}"].format(service_of(item))
 
 
-def next_try(one: dict[str, Any], words: dict[str, str]) -> str:
-    """Who tries a stuck thing again, and when."""
-    if one["kind"] == "undecided":
+def next_try(item: PendingItem, words: Mapping[str, str]) -> str:
+    """Return which service tries a stuck item again, and when."""
+    if item["kind"] == "undecided":
         return words["next_self"]
-    if one["next_try"] is None:
+    due = item["next_try"]
+    if due is None:
         return words["next_none"]
-    seconds = round((one["next_try"] - wall_ms()) / 1000)
+    seconds = round((due - wall_ms()) / 1000)
     if seconds < -_LATE_SECONDS:
-        return words["next_late"].format(service_of(one), -seconds)
+        return words["next_late"].format(service_of(item), -seconds)
     name = "next_in" if seconds > 0 else "next_now"
-    return words[name].format(service_of(one), seconds)
+    return words[name].format(service_of(item), seconds)
 
 
-def buttons(one: dict[str, Any]) -> tuple[str, ...]:
-    """What a person can do with a stuck thing."""
-    if one["kind"] == "undecided":
+def buttons(item: PendingItem) -> tuple[str, ...]:
+    """Return the actions that a person can take on a stuck item."""
+    if item["kind"] == "undecided":
         return ()
-    return ("retry", "take_back" if one["kind"].startswith("dead") else "give_up")
+    return ("retry", "take_back" if item["kind"].startswith("dead") else "give_up")
 
 
-def service_of(one: dict[str, Any]) -> str:
-    """At whose desk it lies."""
-    return str(one["id"]).partition(".")[0]
+def service_of(item: PendingItem) -> str:
+    """Return the service whose item it is."""
+    return item["id"].partition(".")[0]
 
 
 def clock(seconds: float) -> str:
-    """A time of the wall clock, here."""
+    """Show a time of the wall clock in this machine's zone."""
     return time.strftime("%H:%M:%S", time.localtime(seconds))
