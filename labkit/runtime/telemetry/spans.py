@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -63,13 +62,6 @@ class Span:
         self._span.set_attribute("labkit.outcome", type(error).__name__)
         self._span.set_status(Status(StatusCode.ERROR, str(error)))
         self._span.end()
-
-    def end_with(self, future: "Future[Any]") -> None:
-        """End the span with the outcome of a future."""
-        if error := future.exception():
-            self.fail(error)
-        else:
-            self.end()
 
     def end(self) -> None:
         """End the span."""

@@ -13,16 +13,12 @@ import grpc.aio
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from labkit.results import Message, Result
+from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.boundaries import BOUNDARIES, Failpoint
 from labkit.runtime.injection.failpoints import Failpoints, FailpointStore
-from labkit.runtime.rpc.contract import calls_of, methods_of
 from labkit.runtime.rpc.protocol import Call, pack
-from labkit.runtime.wiring import Service
 from labkit.shop.codes import Code
-from labkit.shop.contracts import PaymentPlatform
-from labkit.shop.wiring import NAMES, SERVICES
 from labkit.waiting import wait_until
 from tests.support.counter import ONE, SECRET, Add, Counting, Handle, Total, calling, serving
 
@@ -255,11 +251,11 @@ def test_another_instance_is_asked_within_the_deadline(tmp_path: Path) -> None:
     async def main(process: subprocess.Popen[str]) -> tuple[Any, int]:
         counting = Counting()
         async with calling(tmp_path) as counter:
-            asked = asyncio.ensure_future(counter.add(ONE))
+            answer = asyncio.ensure_future(counter.add(ONE))
             assert await asyncio.to_thread(process.stdout.readline) == "asked\n"
             process.kill()
             async with serving(tmp_path, counting.add, 2):
-                return await asked, counting.total
+                return await answer, counting.total
 
     command = [sys.executable, "-c", _HANGING, str(tmp_path)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
@@ -302,25 +298,3 @@ def test_a_call_can_be_made_to_fail(
 
     assert asyncio.run(main()) == times
     assert FailpointStore(tmp_path).armed() == {}
-
-
-def test_every_contract_is_served_and_callable() -> None:
-    """Each service has a handler for each method of its contract; each call finds its service."""
-    for service in SERVICES.values():
-        if service.contract:
-            assert methods_of(service.contract).keys() == service.methods.keys()
-        for contract in service.calls.values():
-            assert contract is PaymentPlatform or NAMES[contract] in SERVICES
-
-
-@pytest.mark.parametrize("service", [service for service in SERVICES.values() if service.contract])
-def test_a_contract_says_what_its_calls_take_and_answer(service: Service) -> None:
-    """A stub reads answers as the step behind a call says, which is never `Any`.
-
-    What a bug puts in the step's place keeps to what was said.
-    """
-    for name, call in calls_of(service.contract).items():
-        request, answer = call.hints
-        assert issubclass(request, Message), name
-        assert issubclass(answer, Result), name
-        assert answer is not Result[Any], name

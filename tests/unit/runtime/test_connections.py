@@ -1,13 +1,9 @@
 """Calls that travel together, over lines that are cut, stalled, or whose other end leaves."""
 
 import asyncio
-import gc
-import logging
 import signal
 import subprocess
 import sys
-import time
-import weakref
 from collections import Counter as Counts
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -21,13 +17,9 @@ from hypothesis import strategies as st
 
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
-from labkit.runtime.injection.network import UNBROKEN
-from labkit.runtime.registry.files import Registry
 from labkit.runtime.rpc import connection, server
-from labkit.runtime.rpc.client import Calls
 from tests.support.counter import (
     ONE,
-    SECRET,
     Add,
     Counter,
     Counting,
@@ -287,81 +279,3 @@ def test_one_that_leaves_answers_what_is_under_way(
 async def within(work: "Coroutine[Any, Any, Any] | asyncio.Future[Any]") -> Any:
     """Return what work gives, which must not hang."""
     return await asyncio.wait_for(work, SECONDS)
-
-
-def test_lines_to_those_who_left_are_forgotten(tmp_path: Path) -> None:
-    """Each instance that came and went had an endpoint of its own; the last ones alone are kept."""
-
-    async def add(_: Add) -> Result[Total]:
-        return Result[Total].ok(Total(amount=1))
-
-    async def come_and_go() -> int:
-        calls = Calls("tests", Registry(tmp_path), SECRET, None, SECONDS)
-        counter = calls.stub(Counter, "counter")
-        for instance in range(1, 9):
-            async with serving(tmp_path, add, instance):
-                await counter.add(ONE)
-            Registry(tmp_path).withdraw("counter", instance)
-        await calls.close()
-        return len(calls._connections)
-
-    assert asyncio.run(come_and_go()) <= 3
-
-
-def test_a_line_that_is_closed_is_let_go_at_once() -> None:
-    """Its connection is not kept until garbage is collected: who looks often would run out."""
-
-    async def add(_: Add) -> Result[Total]:
-        return Result[Total].ok(Total(amount=1))
-
-    async def come_and_go() -> "weakref.ref[connection.Connection]":
-        async with offering(as_handler(add)) as (_, endpoint):
-            line = connection.Connection(endpoint, "counter", SECRET, 1, lambda _: None, UNBROKEN)
-            await line.ask("add", ONE.model_dump_json().encode(), time.monotonic() + SECONDS)
-            await line.close()
-            left = weakref.ref(line)
-            del line
-            await asyncio.sleep(0.1)  # its tasks end
-            return left
-
-    gc.disable()
-    try:
-        assert asyncio.run(come_and_go())() is None
-    finally:
-        gc.enable()
-
-
-def serve_alone() -> None:
-    """Serve in a process of its own until the input ends; the endpoint is printed."""
-
-    async def add(_: Add) -> Result[Total]:
-        return Result[Total].ok(Total(amount=1))
-
-    async def serve() -> None:
-        async with offering(as_handler(add)) as (_, endpoint):
-            print(endpoint, flush=True)
-            await asyncio.to_thread(sys.stdin.read)
-
-    logging.basicConfig(level=logging.WARNING, stream=sys.stdout)
-    asyncio.run(serve())
-
-
-def test_who_leaves_as_soon_as_it_has_its_answer_leaves_no_error() -> None:
-    """A stream is not ended while its first answer goes out, which gRPC logs as an error."""
-    program = "from tests.unit.runtime import test_connections; test_connections.serve_alone()"
-
-    async def ask_and_leave(endpoint: str) -> None:
-        line = connection.Connection(endpoint, "counter", SECRET, 1, lambda _: None, UNBROKEN)
-        await line.ask("add", ONE.model_dump_json().encode(), time.monotonic() + SECONDS)
-        await line.close()
-
-    async def come_and_go(endpoint: str) -> None:
-        for _ in range(40):
-            await asyncio.gather(*(ask_and_leave(endpoint) for _ in range(20)))
-
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, **pipes) as server_process:
-        assert server_process.stdout is not None
-        asyncio.run(come_and_go(server_process.stdout.readline().strip()))
-        logged, _ = server_process.communicate("")
-    assert logged == ""

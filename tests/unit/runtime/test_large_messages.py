@@ -39,16 +39,16 @@ class Echo(Protocol):
         ...
 
 
-async def _repeat(command: Text, asked: list[str]) -> Result[Repeated]:
-    asked.append(command.text)
+async def _repeat(command: Text, texts: list[str]) -> Result[Repeated]:
+    texts.append(command.text)
     return Result[Repeated].ok(Repeated(text=command.text * command.times))
 
 
 async def ask_all(folder: Path, *commands: Text) -> list[Any]:
     """Ask for all of these at once; the texts that came back, or why there is none."""
     server = Server("counter", SECRET)
-    asked: list[str] = []
-    repeat = lambda command, _: asyncio.ensure_future(_repeat(command, asked))  # noqa: E731  # notes
+    texts: list[str] = []
+    repeat = lambda command, _: asyncio.ensure_future(_repeat(command, texts))  # noqa: E731  # notes
     server.add(Echo, {"repeat": repeat})
     announce(folder, await server.start())
     calls = Calls("tests", Registry(folder), SECRET, None, SECONDS)
@@ -60,7 +60,7 @@ async def ask_all(folder: Path, *commands: Text) -> list[Any]:
     finally:
         await calls.close()
         await server.stop()
-    assert len(asked) == len(set(asked)), "a line broke, and calls were asked again"
+    assert len(texts) == len(set(texts)), "a line broke, and calls were asked again"
     return [answer if isinstance(answer, BaseException) else answer.data.text for answer in answers]
 
 

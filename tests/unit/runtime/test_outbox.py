@@ -6,30 +6,21 @@ import pytest
 
 from labkit.runtime.db.tables import GIVEN_UP, SENT, SETTLED, UNSENT
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.messaging import addresses, dead_letters, outbox
-from labkit.runtime.messaging.addresses import Subscriptions
+from labkit.runtime.messaging import dead_letters, outbox
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import DeadLetter
-from labkit.runtime.messaging.outbox import OutboxMessage, Postpone, message_of
+from labkit.runtime.messaging.outbox import Postpone, message_of
 from labkit.runtime.steps import Event, step
 from labkit.shop.messages import OrderCancelled
 from labkit.shop.wiring import GROUPS
+from tests.support.outbox_events import ORDER, emit, ids_of, sent
 from tests.support.store import NOON, OpenStore, Store, audited
-
-ORDER = 1001
 
 
 @pytest.fixture
 def store(open_store: OpenStore) -> Store:
     """The order database, whose service emits."""
     return open_store("order")
-
-
-@step()
-def tell(tx: Transaction, orders: list[int]) -> None:
-    """Tell that these orders were cancelled."""
-    for order_id in orders:
-        tx.emit(OrderCancelled(order_id=order_id))
 
 
 @step()
@@ -40,23 +31,6 @@ def tell_of_nothing(tx: Transaction, _command: None) -> None:
         topic = "unheard"
 
     tx.emit(Unheard(order_id=ORDER))
-
-
-def emit(store: Store, *orders: int) -> list[int]:
-    """Tell of some orders; the event ids."""
-    store.run(tell, list(orders or (ORDER,)))
-    return [row["event_id"] for row in store.rows("trade_mq_producer")]
-
-
-def sent(store: Store, *orders: int) -> list[int]:
-    """The same, acknowledged by the broker."""
-    ids = emit(store, *orders)
-    store.run(outbox.mark_sent, ids)
-    return ids
-
-
-def ids_of(parcels: list[OutboxMessage]) -> list[int]:
-    return [parcel.event_id for parcel in parcels]
 
 
 def test_an_event_leaves_with_its_transaction(store: Store) -> None:
@@ -84,7 +58,7 @@ def test_events_of_one_transaction_have_ids_of_their_own(store: Store) -> None:
 
 
 def test_what_is_handed_over_is_what_is_stored(store: Store) -> None:
-    """The parcel that leaves right after the commit equals the one that is read back later."""
+    """The message that leaves right after the commit equals the one that is read back later."""
     [event_id] = emit(store)
     handed = message_of(event_id, OrderCancelled(order_id=ORDER), GROUPS["order_cancel"])
     store.wait(60)
@@ -219,57 +193,6 @@ def test_what_is_lost_after_an_outage_is_asked_for_soon(store: Store) -> None:
     assert store.run(delay_of_the_next, event_id) == 2_000 * store.settings.audit_delay
 
 
-WITH_FRAUD = {**GROUPS, "order_cancel": (*GROUPS["order_cancel"], "fraud")}
-
-
-def addressed(store: Store) -> list[str]:
-    return str(store.row("trade_mq_producer")["groups"]).split(",")
-
-
-def test_an_event_is_not_settled_without_a_group_that_was_wired_meanwhile(store: Store) -> None:
-    """An earlier release asked whom it knows; a later one addressed the event to one more."""
-    ids = sent(store)
-    asked = audited(store, *ids)
-    store.run(addresses.readdress, Subscriptions(WITH_FRAUD, since=ids[0] + 1))
-    store.run(outbox.mark_settled, asked)
-    row = store.row("trade_mq_producer")
-    assert (row["status"], row["groups"].split(",")[-1]) == (SENT, "fraud")
-    store.run(outbox.mark_settled, audited(store, *ids))
-    assert store.row("trade_mq_producer")["status"] == SETTLED
-
-
-def test_what_an_earlier_release_settled_just_now_is_opened_again(store: Store) -> None:
-    """It wrote and settled an event beside a later one, which finds that and has it audited."""
-    ids = sent(store)
-    store.run(outbox.mark_settled, audited(store, *ids))
-    subscriptions = Subscriptions(WITH_FRAUD, since=ids[0])
-    assert store.run(addresses.lacks_addresses, subscriptions) is True
-    store.run(addresses.readdress, subscriptions)
-    row = store.row("trade_mq_producer")
-    assert (row["status"], row["settled_time"], addressed(store)[-1]) == (SENT, None, "fraud")
-    assert ids_of(store.run(outbox.claim_unsettled, None)) == ids
-    assert store.run(addresses.lacks_addresses, subscriptions) is False
-
-
-def test_what_was_settled_long_ago_stays_so(store: Store) -> None:
-    """A group that is wired now has no claim to what was over before."""
-    ids = sent(store)
-    store.run(outbox.mark_settled, audited(store, *ids))
-    subscriptions = Subscriptions(WITH_FRAUD, since=ids[0] + 1)
-    assert store.run(addresses.lacks_addresses, subscriptions) is False
-    before = store.everything()
-    store.run(addresses.readdress, subscriptions)
-    assert store.everything() == before
-
-
-def test_a_group_that_is_wired_no_more_keeps_its_events(store: Store) -> None:
-    """A start with the wrong wiring loses nothing."""
-    emit(store)
-    subscriptions = Subscriptions({"order_cancel": ("fraud",)}, since=0)
-    store.run(addresses.readdress, subscriptions)
-    assert addressed(store) == [*GROUPS["order_cancel"], "fraud"]
-
-
 def test_a_failed_send_waits_and_says_why(store: Store) -> None:
     """It counts the try, keeps the cause, and comes again after the delay; then all is forgiven."""
     ids = emit(store)
@@ -306,12 +229,12 @@ def test_no_row_is_left_out_for_ever(store: Store) -> None:
     """More rows than a batch are all taken, batch by batch."""
     ids = emit(store, *range(1, 251))
     store.wait(60)
-    taken = []
-    while parcels := store.run(outbox.claim_unsent, None):
-        assert len(parcels) <= 100
-        taken += ids_of(parcels)
-    assert sorted(taken) == ids
-    assert len(taken) == 250
+    claimed = list[int]()
+    while messages := store.run(outbox.claim_unsent, None):
+        assert len(messages) <= 100
+        claimed += ids_of(messages)
+    assert sorted(claimed) == ids
+    assert len(claimed) == 250
 
 
 def test_rows_that_fail_again_and_again_do_not_fill_the_batch(store: Store) -> None:
