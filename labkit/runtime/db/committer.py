@@ -94,7 +94,7 @@ class Committer:
         run_blocking(self._commits.serve())
 
 
-def run_blocking(work: Coroutine[Any, Any, T]) -> T:
+def run_blocking(work: Coroutine[object, None, T]) -> T:
     """Run a coroutine whose awaits block this thread and never suspend."""
     try:
         work.send(None)

@@ -7,24 +7,30 @@ from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import visitors
 
 from labkit.runtime.db.row_keys import RowKey, key_columns, key_in, locks_rows, own_name
+
+#: A row, its columns as attributes.
+Row = Any
+#: Name of a parameter → its value.
+Values = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """The rows that a statement returned, and the number of rows that it changed."""
 
-    rows: list[Any]
+    rows: list[Row]
     rowcount: int
 
-    def first(self) -> Any:
+    def first(self) -> Row:
         """Return the first row, its columns as attributes; None if there is none."""
         return self.rows[0] if self.rows else None
 
-    def single(self) -> Any:
+    def single(self) -> Row:
         """Return the only row.
 
         Raises:
@@ -77,7 +83,7 @@ class CompiledStatement:
             if (process := kind.result_processor(dialect, None))
         ]
 
-    def row_key(self, values: Mapping[str, Any]) -> RowKey | None:
+    def row_key(self, values: Values) -> RowKey | None:
         """Return which row it is about, with these values; None if its text does not tell."""
         if len(self.tables) != 1:
             return None
@@ -88,7 +94,7 @@ class CompiledStatement:
         }
         return key_in(table, compared)
 
-    def execute(self, cursor: Any, values: Mapping[str, Any]) -> Rows:
+    def execute(self, cursor: DBAPICursor, values: Values) -> Rows:
         """Run it on a driver's cursor.
 
         Raises:
@@ -101,7 +107,7 @@ class CompiledStatement:
             raise DBAPIError.instance(self._text, None, error, self._error) from error
         return Rows(rows, cursor.rowcount)
 
-    def execute_many(self, cursor: Any, many: Sequence[Mapping[str, Any]]) -> int:
+    def execute_many(self, cursor: DBAPICursor, many: Sequence[Values]) -> int:
         """Run it with each of these values, in as few round trips as the driver can.
 
         Returns:
@@ -119,7 +125,7 @@ class CompiledStatement:
             raise DBAPIError.instance(self._text, None, error, self._error) from error
         return int(cursor.rowcount)
 
-    def _execute_joined(self, cursor: Any, parameters: list[Any]) -> int:
+    def _execute_joined(self, cursor: DBAPICursor, parameters: list[list[object]]) -> int:
         """Send several statements in one packet, each with its own count of rows."""
         text = ";".join([self._text] * len(parameters))
         cursor.execute(text, list(chain.from_iterable(parameters)))
@@ -128,14 +134,14 @@ class CompiledStatement:
             changed += cursor.rowcount
         return changed
 
-    def _parameters(self, values: Mapping[str, Any]) -> list[Any]:
-        parameters = []
+    def _parameters(self, values: Values) -> list[object]:
+        parameters: list[object] = []
         for own, fixed, process in self._binds:
             value = fixed if own is None else values[own]
             parameters.append(process(value) if process else value)
         return parameters
 
-    def _convert(self, row: Any) -> Any:
+    def _convert(self, row: Row) -> Row:
         if self._result_processors:
             row = list(row)
             for index, process in self._result_processors:
@@ -143,6 +149,6 @@ class CompiledStatement:
         return self._row._make(row)
 
 
-def cursor_of(connection: Connection) -> Any:
+def cursor_of(connection: Connection) -> DBAPICursor:
     """Return the driver's cursor of a transaction that SQLAlchemy has begun."""
     return connection.connection.cursor()

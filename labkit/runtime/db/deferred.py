@@ -10,17 +10,16 @@ If one presumption was wrong, nothing of the group is kept, and it runs again wi
 deferred. This is optimistic concurrency control (Kung and Robinson, 1981), inside one transaction.
 """
 
-from collections.abc import Mapping
 from itertools import chain
-from typing import Any
 
 from sqlalchemy import Table
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 
-from labkit.runtime.db.compiled import CompiledStatement
+from labkit.runtime.db.compiled import CompiledStatement, Values
 from labkit.runtime.db.held_rows import HeldRows
 
-_Batch = tuple[CompiledStatement, list[Mapping[str, Any]]]
+_Batch = tuple[CompiledStatement, list[Values]]
 
 
 class PresumptionFailed(Exception):
@@ -37,12 +36,12 @@ class DeferredWrites:
         held: the rows that others hold, on a server that locks rows.
     """
 
-    def __init__(self, cursor: Any, held: HeldRows | None = None) -> None:
+    def __init__(self, cursor: DBAPICursor, held: HeldRows | None = None) -> None:
         self._cursor = cursor
         self._held = held
         self._batches: dict[Table, list[_Batch]] = {}
 
-    def add(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> None:
+    def add(self, compiled: CompiledStatement, values: Values) -> None:
         """Keep a write for later, presuming that it changes one row.
 
         Args:
@@ -70,7 +69,7 @@ class DeferredWrites:
             if changed != len(values):
                 raise PresumptionFailed(f"{changed} rows were changed, and not {len(values)}")
 
-    def _execute(self, compiled: CompiledStatement, many: list[Mapping[str, Any]]) -> int:
+    def _execute(self, compiled: CompiledStatement, many: list[Values]) -> int:
         if self._held is None:
             return compiled.execute_many(self._cursor, many)
         keys = [compiled.row_key(values) for values in many]

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import count
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -61,7 +60,7 @@ class GroupCommit:
         defaults: TransactionDefaults,
         deliver: Deliver,
         held: HeldRows | None = None,
-        turn: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        turn: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._queue = queue
         self._clock = clock
@@ -149,7 +148,7 @@ class GroupCommit:
                 await self._clock.sleep(_BACKOFF_S * tries * random.uniform(0.5, 1))
         raise AssertionError("it returns or raises")
 
-    def _is_delivered(self, job: Job, result: Any) -> bool:
+    def _is_delivered(self, job: Job, result: object) -> bool:
         """Cross the boundary after the commit; return True if the answer is delivered now."""
         if isinstance(result, RowHeld):
             return True

@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from labkit.results import Result
 from labkit.runtime.clock import Clock
@@ -145,7 +144,7 @@ class _Run:
         )
 
 
-def failure_of(job: Job, error: Exception) -> Any:
+def failure_of(job: Job, error: Exception) -> object:
     """Return what the caller of a step that raised gets: a failpoint's refusal is an answer."""
     if not isinstance(error, Refused) or job.step.failed is None:
         return error
@@ -154,7 +153,7 @@ def failure_of(job: Job, error: Exception) -> Any:
     return Result[None].refused(job.step.failed, text)
 
 
-def _call(job: Job, tx: Transaction) -> Any:
+def _call(job: Job, tx: Transaction) -> object:
     try:
         return job.step.function(tx, job.command)
     except StopIteration as error:  # which neither a coroutine nor a future lets through

@@ -12,9 +12,9 @@ for.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 from sqlalchemy import Connection, Table
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
 from labkit.runtime.clock import Clock
@@ -58,7 +58,9 @@ class HeldRows:
         return bool(self._refused_until or self._suspected_tables)
 
     @contextmanager
-    def about(self, key: RowKey | None, connection: Connection, cursor: Any) -> Iterator[None]:
+    def about(
+        self, key: RowKey | None, connection: Connection, cursor: DBAPICursor
+    ) -> Iterator[None]:
         """Run a statement that locks a row, in a block.
 
         Args:
@@ -76,7 +78,7 @@ class HeldRows:
             yield
 
     @contextmanager
-    def in_time(self, cursor: Any, keys: Sequence[RowKey | None]) -> Iterator[None]:
+    def in_time(self, cursor: DBAPICursor, keys: Sequence[RowKey | None]) -> Iterator[None]:
         """Suspect the rows of statements that wait for too long, in a block.
 
         One that names no row may have a lot to do, and has the time that the server gives.

@@ -73,5 +73,5 @@ class Job:
 
 
 #: The results of some jobs: each with its answer, or with the exception that was raised.
-JobResults = list[tuple[Job, Any]]
+JobResults = list[tuple[Job, object]]
 Deliver = Callable[[JobResults], None]

@@ -8,8 +8,9 @@ from functools import cache, wraps
 from typing import Any, TypeVar
 
 from sqlalchemy import Column, Connection, Dialect, bindparam, select
+from sqlalchemy.engine.interfaces import DBAPICursor
 
-from labkit.runtime.db.compiled import CompiledStatement
+from labkit.runtime.db.compiled import CompiledStatement, Row
 from labkit.runtime.db.job import Job
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Step
@@ -18,10 +19,10 @@ A = TypeVar("A")
 Q = TypeVar("Q")
 Key = Column[Any]
 #: Key column → its value → the row.
-Prefetched = Mapping[Key, Mapping[Any, Any]]
+Prefetched = Mapping[Key, Mapping[object, Row]]
 
 
-def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[Q, A]]:
+def lookup(key: Key) -> Callable[[Callable[[Row, Q], A]], Step[Q, A]]:
     """Mark a function `(row, query) -> answer` as a step that finds one row and changes nothing.
 
     Args:
@@ -29,7 +30,7 @@ def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[Q, A]]:
             is given None if there is no row.
     """
 
-    def mark(answer: Callable[[Any, Q], A]) -> Step[Q, A]:
+    def mark(answer: Callable[[Row, Q], A]) -> Step[Q, A]:
         @wraps(answer)
         def function(tx: Transaction, query: Q) -> A:
             value = getattr(query, key.name)
@@ -43,7 +44,7 @@ def lookup(key: Key) -> Callable[[Callable[[Any, Q], A]], Step[Q, A]]:
     return mark
 
 
-def prefetch(connection: Connection, cursor: Any, group: list[Job]) -> Prefetched:
+def prefetch(connection: Connection, cursor: DBAPICursor, group: list[Job]) -> Prefetched:
     """Find the rows that the lookups of a group ask for.
 
     Args:
@@ -54,7 +55,7 @@ def prefetch(connection: Connection, cursor: Any, group: list[Job]) -> Prefetche
     Returns:
         Key → its value → the row, if there is one.
     """
-    wanted: dict[Key, set[Any]] = {}
+    wanted: dict[Key, set[object]] = {}
     for job in group:
         key = job.step.key
         if key is not None:
@@ -62,7 +63,9 @@ def prefetch(connection: Connection, cursor: Any, group: list[Job]) -> Prefetche
     return {key: _find(connection, cursor, key, values) for key, values in wanted.items()}
 
 
-def _find(connection: Connection, cursor: Any, key: Key, values: set[Any]) -> Mapping[Any, Any]:
+def _find(
+    connection: Connection, cursor: DBAPICursor, key: Key, values: set[object]
+) -> Mapping[object, Row]:
     query = _query(key, len(values), connection.dialect)
     rows = query.execute(cursor, {str(n): value for n, value in enumerate(values)}).rows
     return {getattr(row, key.name): row for row in rows}

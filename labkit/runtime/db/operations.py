@@ -8,13 +8,13 @@ same row the *TCC fence*; Helland's "Life beyond Distributed Transactions" (2007
 """
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any, Generic, Protocol, TypeVar, overload
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import ColumnElement, Executable, Select, delete, select, update
 
 from labkit.results import Result, ResultCode
 from labkit.runtime.codes import RuntimeCode
+from labkit.runtime.db.compiled import Values
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import operation as table
 from labkit.runtime.db.transaction import Transaction
@@ -26,38 +26,38 @@ APPLIED, REFUSED, BLOCKED, UNDONE = "applied", "refused", "blocked", "undone"
 
 
 @statement
-def _find(order_id: int, operation: str) -> Any:
+def _find(order_id: int, operation: str) -> Executable:
     return _row(order_id, operation)
 
 
 @statement
-def _find_and_keep(order_id: int, operation: str) -> Any:
+def _find_and_keep(order_id: int, operation: str) -> Executable:
     return _row(order_id, operation).with_for_update(read=True)
 
 
-def _row(order_id: int, operation: str) -> Any:
+def _row(order_id: int, operation: str) -> Select[Any]:
     columns = (table.c.outcome, table.c.amount, table.c.body_hash, table.c.result)
     return select(*columns).where(_key(order_id, operation))
 
 
 @statement
-def _end(order_id: int, operation: str, outcome: str, amount: int, result: str) -> Any:
+def _end(order_id: int, operation: str, outcome: str, amount: int, result: str) -> Executable:
     ended = {"outcome": outcome, "amount": amount, "result": result}
     return update(table).where(_key(order_id, operation)).values(ended)
 
 
 @statement
-def _forget(order_id: int, operation: str) -> Any:
+def _forget(order_id: int, operation: str) -> Executable:
     return delete(table).where(_key(order_id, operation))
 
 
 @statement
-def _undo(order_id: int, operation: str) -> Any:
+def _undo(order_id: int, operation: str) -> Executable:
     applied = _key(order_id, operation) & (table.c.outcome == APPLIED)
     return update(table).where(applied).values(outcome=UNDONE)
 
 
-def _key(order_id: int, operation: str) -> Any:
+def _key(order_id: int, operation: str) -> ColumnElement[bool]:
     return (table.c.order_id == order_id) & (table.c.operation == operation)
 
 
@@ -87,7 +87,7 @@ class Operation(Generic[A]):
     def __init__(
         self,
         tx: Transaction,
-        row: Mapping[str, Any],
+        row: Values,
         answer: type[Result[A]],
         previous_result: Result[A] | None,
     ) -> None:
@@ -158,7 +158,7 @@ def claim(
     name: str,
     command: Command,
     *,
-    answer: type[Result[Any]] = Result[None],
+    answer: Any = Result[None],
     subject_id: int | None = None,
 ) -> Operation[Any]:
     """Claim an operation before any change. A forward step does this first.
@@ -173,7 +173,7 @@ def claim(
     Returns:
         The operation. If it has a `previous_result`, the step answers with that and does nothing.
     """
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "order_id": subject_id or command.order_id,
         "operation": name,
         "outcome": APPLIED,
@@ -222,11 +222,11 @@ def outcome_of(tx: Transaction, name: str, order_id: int, *, wait: bool = False)
     return row and str(row.outcome)
 
 
-def _key_of(row: Mapping[str, Any]) -> dict[str, Any]:
+def _key_of(row: Values) -> dict[str, Any]:
     return {"order_id": row["order_id"], "operation": row["operation"]}
 
 
-def _previous_result(tx: Transaction, row: Mapping[str, Any], answer: type[Result[A]]) -> Result[A]:
+def _previous_result(tx: Transaction, row: Values, answer: type[Result[A]]) -> Result[A]:
     previous = tx.run(_find(**_key_of(row))).single()
     what = f"order {row['order_id']}: {row['operation']}"
     if previous.outcome in (BLOCKED, UNDONE):

@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection
+from sqlalchemy.engine.interfaces import DBAPICursor
 
 from labkit.runtime.clock import Clock
 from labkit.runtime.db.row_keys import RowKey
@@ -48,10 +49,10 @@ class Session(Protocol):
         """Return the connection that it is open on."""
 
     @property
-    def cursor(self) -> Any:
+    def cursor(self) -> DBAPICursor:
         """Return the driver's cursor of the connection."""
 
-    def savepoint(self) -> AbstractContextManager[Any]:
+    def savepoint(self) -> AbstractContextManager[object]:
         """Open a savepoint for a block, which is rolled back if the block raises."""
 
 
@@ -70,13 +71,13 @@ class DatabasePort(Protocol):
 class RowLocks(Protocol):
     """The row locks of a server, seen from one transaction."""
 
-    def timeout(self, cursor: Any, seconds: float | None) -> AbstractContextManager[None]:
+    def timeout(self, cursor: DBAPICursor, seconds: float | None) -> AbstractContextManager[None]:
         """Bound the time of the statements of a block; without a number, by the server's time."""
 
     def is_timeout(self, error: Exception) -> bool:
         """Return True if a statement failed because its time was over."""
 
-    def abandon(self, cursor: Any) -> Exception:
+    def abandon(self, cursor: DBAPICursor) -> Exception:
         """Return the error that ends a transaction whose statement still waits on the server."""
 
     def is_free(self, key: RowKey, connection: Connection) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from operator import and_, eq
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, BooleanClauseList, Column, Table
+from sqlalchemy import BindParameter, BooleanClauseList, Column, ColumnElement, Table
 
 
 class RowKey(NamedTuple):
@@ -16,10 +16,10 @@ class RowKey(NamedTuple):
     """
 
     table: Table
-    values: tuple[tuple[str, Any], ...]
+    values: tuple[tuple[str, object], ...]
 
     @property
-    def conditions(self) -> list[Any]:
+    def conditions(self) -> list[ColumnElement[bool]]:
         """Build the conditions that select the row."""
         return [self.table.c[column] == value for column, value in self.values]
 
@@ -39,7 +39,7 @@ class KeyColumn(NamedTuple):
 
     name: str
     parameter: str | None
-    fixed: Any = None
+    fixed: object = None
 
 
 def locks_rows(statement: Any) -> bool:
@@ -59,7 +59,7 @@ def row_key_of(statement: Any) -> RowKey | None:
     return key_in(tables[0], {name: bind.value for name, bind in _equalities(statement)})
 
 
-def key_in(table: Table, values: Mapping[str, Any]) -> RowKey | None:
+def key_in(table: Table, values: Mapping[str, object]) -> RowKey | None:
     """Return the key of the row with these column values, if they tell it from all others."""
     primary = [column.name for column in table.primary_key]
     if primary and values.keys() >= set(primary):

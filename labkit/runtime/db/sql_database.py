@@ -3,10 +3,10 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from typing import Any
 
 from sqlalchemy import Connection, Engine, literal, select
 from sqlalchemy import Transaction as SqlTransaction
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
 from labkit.runtime.db.compiled import cursor_of
@@ -42,7 +42,7 @@ class SqlSession:
         self.connection = connection
         self.cursor = cursor_of(connection)
 
-    def savepoint(self) -> AbstractContextManager[Any]:
+    def savepoint(self) -> AbstractContextManager[object]:
         """Open a savepoint for a block."""
         return _rolling_back(self.connection, self.connection.begin_nested())
 
@@ -95,7 +95,7 @@ class SqlRowLocks:
     left behind is ended on another one.
     """
 
-    def timeout(self, cursor: Any, seconds: float | None) -> AbstractContextManager[None]:
+    def timeout(self, cursor: DBAPICursor, seconds: float | None) -> AbstractContextManager[None]:
         """Bound the time of the statements of a block."""
         return read_timeout(cursor.connection, seconds)
 
@@ -103,7 +103,7 @@ class SqlRowLocks:
         """Return True if a statement failed because its time was over."""
         return isinstance(error, DBAPIError) and is_timeout(error)
 
-    def abandon(self, cursor: Any) -> Exception:
+    def abandon(self, cursor: DBAPICursor) -> Exception:
         """Return the error that ends the transaction."""
         return LeftBehind(cursor.connection.thread_id())
 

@@ -8,7 +8,7 @@ no SQL put together from strings.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, ParamSpec
@@ -16,7 +16,7 @@ from typing import Any, Generic, ParamSpec
 from sqlalchemy import Column, Dialect, Insert, Table, bindparam, literal, select
 from sqlalchemy.dialects import sqlite
 
-from labkit.runtime.db.compiled import CompiledStatement
+from labkit.runtime.db.compiled import CompiledStatement, Values
 
 P = ParamSpec("P")
 _PREFIX = "its_"  # a parameter must not have the name of a column that is set
@@ -30,7 +30,7 @@ class BoundStatement:
     """A statement with its values, ready to be executed."""
 
     statement: "Statement[Any]"
-    values: Mapping[str, Any]
+    values: Values
 
 
 class Statement(Generic[P]):

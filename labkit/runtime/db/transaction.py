@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Connection, CursorResult, Executable, Table
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 
-from labkit.runtime.db.compiled import CompiledStatement, Rows, cursor_of
+from labkit.runtime.db.compiled import CompiledStatement, Row, Rows, Values, cursor_of
 from labkit.runtime.db.deferred import DeferredWrites
 from labkit.runtime.db.errors import is_duplicate
 from labkit.runtime.db.held_rows import HeldRows
@@ -43,10 +44,10 @@ class Transaction:
     wall_ms: int
     ids: IdMaker
     settings: Settings
-    cursor: Any = None
+    cursor: DBAPICursor = None  # type: ignore[assignment]  # made where it is not given
     trace: str = ""
     deferred: DeferredWrites | None = None
-    prefetched: Mapping[Column[Any], Mapping[Any, Any]] = field(default_factory=dict)
+    prefetched: Mapping[Column[Any], Mapping[object, Row]] = field(default_factory=dict)
     emitted: list[tuple[int, Event]] = field(default_factory=list)
     held: HeldRows | None = None
 
@@ -63,7 +64,7 @@ class Transaction:
         self._flush()
         return self._execute(self._compiled(bound), bound.values)
 
-    def first(self, bound: BoundStatement) -> Any:
+    def first(self, bound: BoundStatement) -> Row:
         """Return the first row of a query, its columns as attributes; None if there is none."""
         return self.run(bound).first()
 
@@ -90,7 +91,7 @@ class Transaction:
         self.deferred.add(self._compiled(bound), bound.values)
         return True
 
-    def insert(self, table: Table, **row: Any) -> None:
+    def insert(self, table: Table, **row: object) -> None:
         """Insert a row."""
         compiled = self._insertion(table, row)
         if self.deferred:
@@ -98,7 +99,7 @@ class Transaction:
         else:
             self._execute(compiled, row)
 
-    def insert_once(self, table: Table, key: Key = (), /, **row: Any) -> bool:
+    def insert_once(self, table: Table, key: Key = (), /, **row: object) -> bool:
         """Insert a row, or do nothing if its key is there already.
 
         Args:
@@ -147,7 +148,7 @@ class Transaction:
             return nullcontext()
         return self.held.about(key, self.connection, self.cursor)
 
-    def _execute(self, compiled: CompiledStatement, values: Mapping[str, Any]) -> Rows:
+    def _execute(self, compiled: CompiledStatement, values: Values) -> Rows:
         if self.held is None or not compiled.locks:
             return compiled.execute(self.cursor, values)
         with self.held.about(compiled.row_key(values), self.connection, self.cursor):
@@ -156,10 +157,10 @@ class Transaction:
     def _compiled(self, bound: BoundStatement) -> CompiledStatement:
         return bound.statement.on(self.connection.dialect)
 
-    def _insertion(self, table: Table, row: Mapping[str, Any], once: Key = ()) -> CompiledStatement:
+    def _insertion(self, table: Table, row: Values, once: Key = ()) -> CompiledStatement:
         return insertion(table, tuple(row), self.connection.dialect, once)
 
-    def _is_taken(self, key: Key, row: Mapping[str, Any]) -> bool:
+    def _is_taken(self, key: Key, row: Values) -> bool:
         """Return True if a row has these values of a key: MySQL's error names no columns."""
         query = row_of_key(key, self.connection.dialect)
         return query.execute(self.cursor, row).first() is not None
