@@ -1,4 +1,4 @@
-"""Reading the body of a request that somebody sends us: never more, nor longer, than we want."""
+"""Reading the body of a request, with a bound on its length and on its time."""
 
 import asyncio
 
@@ -6,16 +6,16 @@ from starlette.requests import Request
 
 
 class BodyRefused(Exception):
-    """A body that is too long or too slow; the message says which, for who sent it."""
+    """A body that is too long or too slow; the message tells its sender which."""
 
 
-async def read_bounded(request: Request, most: int, seconds: float) -> bytes:
-    """A request's body.
+async def read_bounded(request: Request, max_bytes: int, seconds: float) -> bytes:
+    """Read a request's body.
 
     Args:
-        request: whose.
-        most: bytes that it may have.
-        seconds: that it may take to arrive.
+        request: with the body.
+        max_bytes: of the body.
+        seconds: until it must have arrived.
 
     Raises:
         BodyRefused: it is longer, or slower.
@@ -25,8 +25,8 @@ async def read_bounded(request: Request, most: int, seconds: float) -> bytes:
         async with asyncio.timeout(seconds):
             async for part in request.stream():
                 body += part
-                if len(body) > most:
-                    raise BodyRefused(f"body: longer than {most} bytes")
+                if len(body) > max_bytes:
+                    raise BodyRefused(f"body: longer than {max_bytes} bytes")
     except TimeoutError as error:
         raise BodyRefused(f"body: did not arrive within {seconds} s") from error
     return body

@@ -1,7 +1,7 @@
 """Limits of the HTTP servers before a request is whole: slow heads, endless heads, connections.
 
-uvicorn waits for ever for the head of a request, of any length, and takes as many connections as
-there are descriptors. One client who sends nothing could keep all others out (a "slowloris").
+uvicorn waits for ever for the head of a request, of any length, and accepts as many connections as
+there are descriptors. One client that sends nothing could keep all others out (a "slowloris").
 """
 
 import asyncio
@@ -17,17 +17,17 @@ _MAX_CONNECTIONS = 10_000
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection of a server. What it may not do closes it, with a word to the client.
+    """A connection with limits. Breaking one closes it, with an answer that says which.
 
-    Where there are too many connections, the one that has been sending its head for longest makes
-    room: who has sent a whole request is always served.
+    With too many connections, the one that has been sending its head for longest is closed: a
+    client that has sent a whole request is always served.
     """
 
     #: Connections that have not sent a whole head yet, the oldest first.
     _unfinished: ClassVar[dict["BoundedProtocol", None]] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head."""
+        """Start the timer of the first head."""
         super().connection_made(transport)
         self._refusal = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -38,7 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
             next(iter(self._unfinished)).refuse("503 Service Unavailable", "too many connections")
 
     def data_received(self, data: bytes) -> None:
-        """Read on; a head must end in time, and below its limit."""
+        """Receive data; a head must end in time, and below its limit."""
         self._head_bytes += len(data)
         super().data_received(data)
         if not self._in_head:
@@ -49,7 +49,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
+        """Forget the connection."""
         self._end_head()
         super().connection_lost(exc)
 
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Let a request in whose head is not too long; the parser calls this."""
+        """Accept a request whose head is not too long; the parser calls this."""
         self._end_head()
         if self._head_bytes > _MAX_HEAD_BYTES:  # or it came with the beginning of a body
             size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
@@ -69,12 +69,12 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Say that it is no HTTP, where nothing was said before."""
+        """Answer that it is no HTTP, unless `refuse` has answered."""
         if not self._refusal:
             super().send_400_response(msg)
 
     def refuse(self, status: str, why: str) -> None:
-        """Close the connection with an answer."""
+        """Answer and close the connection."""
         self._refusal = why
         self._end_head()
         if self.transport.is_closing():
@@ -104,13 +104,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def max_connections() -> int:
-    """Return how many connections a server takes at once, which its descriptors allow."""
+    """Return how many connections a server accepts at once, as its descriptors allow."""
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(_MAX_CONNECTIONS, soft - _RESERVED_DESCRIPTORS))
 
 
 def options(**own: Any) -> dict[str, Any]:
-    """Return what every HTTP server of a lab is configured with, and what is its own."""
+    """Return the uvicorn options of every HTTP server of a lab, and those of its own."""
     return {
         "http": BoundedProtocol,
         "lifespan": "off",

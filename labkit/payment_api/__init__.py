@@ -1,1 +1,1 @@
-"""What shop and payment platform both speak: signatures, keys, forms over HTTP."""
+"""The protocol between shop and payment platform: signatures, keys, forms over HTTP."""

@@ -1,4 +1,4 @@
-"""Posting forms, for both sides of the platform. (httpx took five times the CPU for each.)"""
+"""Posting forms, for both shop and platform. (httpx took five times the CPU for each.)"""
 
 import asyncio
 import time
@@ -16,11 +16,11 @@ _KEEP_SECONDS = 2.0  # an idle connection: shorter than any server keeps it
 
 
 def open_session(at_once: int, seconds: float) -> aiohttp.ClientSession:
-    """Connections that stay open, kept by the running loop.
+    """Open a session of the running loop, which keeps its connections open.
 
     Args:
-        at_once: how many forms may be on their way; the next waits.
-        seconds: what one may take, from asking for it to the end of the answer.
+        at_once: connections at most; the next form waits.
+        seconds: of one form, from its request to the end of its answer.
     """
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=at_once, keepalive_timeout=_KEEP_SECONDS),
@@ -39,23 +39,23 @@ async def post(
         session: as `open_session` gives it.
         url: where to.
         params: of the form.
-        way: what is wrong with the network there.
+        way: the faults of the network on the way there.
 
     Returns:
         Status and body of the answer, 64 KiB of it at most.
 
     Raises:
-        OSError: no whole answer came: refused, broken off, no HTTP, or too late.
+        OSError: no whole answer came: it was refused, broken off, no HTTP, or too late.
     """
     until = time.monotonic() + (session.timeout.total or 0)
     if way.drops():
-        await _nothing(until)
+        await _time_out(until)
     try:
-        answer = await _post(session, _connected(url, way), urlencode(params).encode())
+        answer = await _post(session, _address(url, way), urlencode(params).encode())
     except aiohttp.ClientError as error:
         raise ConnectionError(f"{type(error).__name__}: {error}") from error
     if way.drops(back=True):
-        await _nothing(until)
+        await _time_out(until)
     return answer
 
 
@@ -67,13 +67,13 @@ async def _post(session: aiohttp.ClientSession, url: str, form: bytes) -> tuple[
         return response.status, body
 
 
-def _connected(url: str, way: NetworkPath) -> str:
-    """The address to which a connection is made, which is nobody's where it is refused."""
+def _address(url: str, way: NetworkPath) -> str:
+    """Return the URL to connect to; a fault that refuses connections leads to a dead address."""
     parts = urlsplit(url)
     return parts._replace(netloc=way.connects_to(parts.netloc)).geturl()
 
 
-async def _nothing(until: float) -> NoReturn:
-    """What happens where nothing comes: the time passes."""
+async def _time_out(until: float) -> NoReturn:
+    """Wait until the time is over, as if nothing came."""
     await asyncio.sleep(until - time.monotonic())
     raise TimeoutError("nothing came")

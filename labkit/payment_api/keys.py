@@ -1,7 +1,7 @@
 """The key pairs of platform and merchant: made once, readable by their owner alone.
 
-In life each side makes its own and hands over the public half. Here both lie in one home, which is
-one person's; a reset leaves them alone.
+In production each side makes its own and hands over the public half. Here both lie in one home; a
+reset keeps them.
 """
 
 from pathlib import Path
@@ -20,17 +20,17 @@ from cryptography.hazmat.primitives.serialization import (
 
 from labkit.home import locked, write_whole
 
-#: Whom the platform knows the merchant as (商户号).
+#: The merchant's number at the platform (商户号).
 APP_ID = "2026000100000001"
 PLATFORM, MERCHANT = OWNERS = "platform", "merchant"
 _BITS = 2048
 
 
 def make(folder: Path) -> None:
-    """Make the pairs that are not there yet; who comes second waits for who came first.
+    """Make the missing pairs, under a lock.
 
     Args:
-        folder: of the keys: `NAME.pem` is private, `NAME.pub` may be known to all.
+        folder: of the keys: `NAME.pem` is private, `NAME.pub` public.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     with locked(folder / "lock"):
@@ -40,18 +40,18 @@ def make(folder: Path) -> None:
 
 
 def new() -> RSAPrivateKey:
-    """A new private key, which holds its public half."""
+    """Generate a private key, which holds its public half."""
     return rsa.generate_private_key(public_exponent=65537, key_size=_BITS)
 
 
 def private(folder: Path, name: str) -> RSAPrivateKey:
-    """The private key of `PLATFORM` or `MERCHANT`: for its owner alone."""
+    """Load the private key of `PLATFORM` or `MERCHANT`: for its owner alone."""
     text = (folder / f"{name}.pem").read_bytes()
     return cast(RSAPrivateKey, load_pem_private_key(text, password=None))
 
 
 def public(folder: Path, name: str) -> RSAPublicKey:
-    """The public key of `PLATFORM` or `MERCHANT`, by which the other side knows it."""
+    """Load the public key of `PLATFORM` or `MERCHANT`, with which the other side verifies."""
     return cast(RSAPublicKey, load_pem_public_key((folder / f"{name}.pub").read_bytes()))
 
 

@@ -22,9 +22,9 @@ _SMUGGLED = re.compile(r"&[^&=]*=")
 
 
 def canonical(params: Mapping[str, str]) -> str:
-    """What is signed: sorted `key=value` pairs with `&` between.
+    """Return the text that is signed: sorted `key=value` pairs with `&` between.
 
-    `sign`, `sign_type` and parameters with an empty value do not belong to it.
+    It leaves out `sign`, `sign_type` and parameters with an empty value.
 
     Raises:
         ValueError: other parameters would give the same text, so that it could not be trusted.
@@ -37,7 +37,7 @@ def canonical(params: Mapping[str, str]) -> str:
 
 
 def sign(key: RSAPrivateKey, params: Mapping[str, str]) -> str:
-    """The signature of the parameters, in base64.
+    """Sign the parameters, in base64.
 
     Raises:
         ValueError: as `canonical`.
@@ -47,7 +47,7 @@ def sign(key: RSAPrivateKey, params: Mapping[str, str]) -> str:
 
 
 def signed(key: RSAPrivateKey, params: Mapping[str, str]) -> dict[str, str]:
-    """The parameters with their `sign_type` and `sign`.
+    """Return the parameters with their `sign_type` and `sign`.
 
     Raises:
         ValueError: as `canonical`.
@@ -56,9 +56,9 @@ def signed(key: RSAPrivateKey, params: Mapping[str, str]) -> dict[str, str]:
 
 
 def verify(key: RSAPublicKey, params: Mapping[str, str]) -> bool:
-    """Whether exactly these parameters were signed by the owner of the key.
+    """Return True if the owner of the key signed exactly these parameters.
 
-    The library compares; nothing here ends earlier for a signature that is nearly right.
+    The library compares, in a time that does not depend on how much of the signature is right.
     """
     text = params.get("sign", "")
     try:
@@ -71,7 +71,7 @@ def verify(key: RSAPublicKey, params: Mapping[str, str]) -> bool:
 
 
 def read_form(body: bytes) -> dict[str, str]:
-    """The parameters of a form, each of which may stand there once.
+    """Parse a form, in which each parameter may stand once.
 
     Args:
         body: as it came, percent-encoded UTF-8.
@@ -86,7 +86,7 @@ def read_form(body: bytes) -> dict[str, str]:
         errors="strict",
         max_num_fields=_MAX_PARAMETERS,
     )
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    params = dict(pairs)
+    if len(params) != len(pairs):
         raise ValueError("a parameter is repeated")
-    return found
+    return params

@@ -1,7 +1,7 @@
 """The platform's API for merchants, and its bill. A request that is not signed changes nothing.
 
-Every answer to a signed request is signed too, over its own parameters and the number of the
-request, so that nobody can answer for the platform, nor with an answer to another request.
+The platform signs every answer to a signed request, over the answer's parameters and the request's
+number, so that nobody can answer in its place, nor with an answer to another request.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 from fastapi import FastAPI, Request, Response
@@ -36,20 +36,21 @@ _STEP_SECONDS = 10.0
 _EARLY_SECONDS = 5.0
 
 A = TypeVar("A")
-_Do = Callable[[dict[str, str]], Awaitable[Result[object]]]
+C = TypeVar("C")
+_Action = Callable[[dict[str, str]], Awaitable[Result[object]]]
 
 
 @dataclass(frozen=True)
 class Api:
-    """What the platform's API stands on.
+    """The platform's API.
 
     Attributes:
         database: the platform's.
-        notifier: who sends its notices.
+        notifier: sends its notices.
         failpoints: crossed before an answer.
         key: the platform's private key.
         merchant_key: the merchant's public key.
-        url: under which this process is reached, without a slash at its end.
+        url: of this process, without a slash at its end.
     """
 
     database: Database
@@ -60,7 +61,7 @@ class Api:
     url: str
 
     async def create(self, params: dict[str, str]) -> Result[object]:
-        """Open a trade; asked again for the same number, the same trade."""
+        """Open a trade; the same number again gets the same trade."""
         form = forms.read(forms.CreateForm, params)
         command = OpenTrade(token=secrets.token_urlsafe(32), **form.model_dump())
         opened = await self._run(trades.create_trade, command)
@@ -70,57 +71,57 @@ class Api:
         return opened
 
     async def query(self, params: dict[str, str]) -> Result[object]:
-        """What a trade is now."""
+        """Query a trade."""
         form = forms.read(forms.TradeForm, params)
         return await self._run(trades.query_trade, FindTrade(**form.model_dump()))
 
     async def close(self, params: dict[str, str]) -> Result[object]:
-        """Close a trade that waits; the answer says what holds then."""
+        """Close a waiting trade; the answer tells its state then."""
         form = forms.read(forms.TradeForm, params)
         return await self._run(trades.close_trade, FindTrade(**form.model_dump()))
 
     async def refund(self, params: dict[str, str]) -> Result[object]:
-        """Give money of a trade back, once under each request number."""
+        """Refund money of a trade, once under each request number."""
         form = forms.read(forms.RefundForm, params)
         return await self._run(refunds.refund_trade, Refund(**form.model_dump()))
 
     async def bill(self, request: Request) -> Response:
-        """The bill of a business day, for whoever may reach this port."""
+        """Answer with the bill of a business day, for anybody who reaches this port."""
         query = BillDay(day=forms.read_day(request.url.query))
         return Response(await self._run(bill.write_bill, query), media_type="text/csv")
 
-    def signed(self, do: _Do) -> Callable[[Request], Awaitable[Response]]:
-        """An endpoint that does something for the merchant, and for nobody else."""
+    def signed(self, action: _Action) -> Callable[[Request], Awaitable[Response]]:
+        """Make an endpoint that serves the merchant's signed requests only."""
 
         async def endpoint(request: Request) -> Response:
-            params = forms.of_merchant(await forms.read_body(request), self.merchant_key)
+            params = forms.read_signed(await forms.read_body(request), self.merchant_key)
             name = forms.take_name(params)
-            result = await do(params)
+            result = await action(params)
             return answers.json(
                 signed(self.key, answers.flat(result, self.url) | name), Code(result.code).status
             )
 
         return endpoint
 
-    async def _run(self, step: Step[Any, A], command: Any) -> A:
+    async def _run(self, step: Step[C, A], command: C) -> A:
         return await self.database.ask(step, command, time.monotonic() + _STEP_SECONDS)
 
     async def _pay_early(self, trade: CashierTrade) -> None:
-        """The buyer is quicker than our answer, and so is our notice."""
+        """Pay the trade, and send its notice, before the merchant has the answer."""
         if trade.trade_status != TradeStatus.WAIT_BUYER_PAY:
             return
-        told = self.notifier.expect(int(trade.out_trade_no))
+        sent = self.notifier.expect(int(trade.out_trade_no))
         await self._run(trades.pay_trade, CashierToken(token=trade.token))
-        await asyncio.wait([asyncio.ensure_future(told.wait())], timeout=_EARLY_SECONDS)
+        await asyncio.wait([asyncio.ensure_future(sent.wait())], timeout=_EARLY_SECONDS)
 
 
 def add_routes(app: FastAPI, api: Api) -> None:
     """Add the API and the bill to the platform's application."""
-    for name, do in {
+    for name, action in {
         "create": api.create,
         "query": api.query,
         "close": api.close,
         "refund": api.refund,
     }.items():
-        app.add_route(f"/api/trade/{name}", api.signed(do), ["POST"])
+        app.add_route(f"/api/trade/{name}", api.signed(action), ["POST"])
     app.add_route("/bill", api.bill, ["GET"])

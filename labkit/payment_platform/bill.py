@@ -1,11 +1,10 @@
-"""The bill (对账单): what was paid and refunded on a business day, as CSV, for who reconciles."""
+"""The bill (对账单): the payments and refunds of a business day, as CSV, for reconciling."""
 
 import csv
 import io
 from datetime import datetime, time
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Executable, select
 
 from labkit.payment_platform.messages import BillDay
 from labkit.payment_platform.tables import refund, trade
@@ -17,17 +16,17 @@ COLUMNS = ("kind", "out_trade_no", "trade_no", "out_request_no", "amount", "time
 
 
 @statement
-def _payments(begin: datetime, end: datetime) -> Any:
+def _payments(begin: datetime, end: datetime) -> Executable:
     paid = select(trade.c.out_trade_no, trade.c.trade_no, trade.c.total_amount, trade.c.pay_time)
     of_day = (trade.c.pay_time >= begin) & (trade.c.pay_time <= end)
     return paid.where(of_day).order_by(trade.c.pay_time, trade.c.trade_no)
 
 
 @statement
-def _refunds(begin: datetime, end: datetime) -> Any:
+def _refunds(begin: datetime, end: datetime) -> Executable:
     of_trade = refund.join(trade, refund.c.out_trade_no == trade.c.out_trade_no)
     of_day = (refund.c.refund_time >= begin) & (refund.c.refund_time <= end)
-    found = select(
+    columns = select(
         refund.c.out_trade_no,
         trade.c.trade_no,
         refund.c.out_request_no,
@@ -35,12 +34,12 @@ def _refunds(begin: datetime, end: datetime) -> Any:
         refund.c.refund_time,
     )
     order = (refund.c.refund_time, refund.c.out_request_no)
-    return found.select_from(of_trade).where(of_day).order_by(*order)
+    return columns.select_from(of_trade).where(of_day).order_by(*order)
 
 
 @step(reads=True)
 def write_bill(tx: Transaction, query: BillDay) -> str:
-    """The bill of a business day (UTC): a head, then a line for each payment and each refund."""
+    """Write the bill of a business day (UTC): a head, then a line for each payment and refund."""
     begin, end = datetime.combine(query.day, time.min), datetime.combine(query.day, time.max)
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")

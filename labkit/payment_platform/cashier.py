@@ -7,7 +7,6 @@ clicking twice only ever look again. The trade's row decides that it is paid onc
 import asyncio
 import re
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
@@ -67,7 +66,7 @@ class _Cashier:
         result = await self._ask(find_cashier, request)
         return self._html(request, result, _STATUS[Code(result.code)])
 
-    def button(self, step: Step[Any, Result[CashierTrade]]) -> Endpoint:
+    def button(self, step: Step[CashierToken, Result[CashierTrade]]) -> Endpoint:
         """Make the endpoint of a button; a second press gets the same answer."""
 
         async def press(request: Request) -> Response:
@@ -115,7 +114,7 @@ class _Cashier:
         return Response(text, status, all_headers, media_type=media_type)
 
     async def _ask(
-        self, step: Step[Any, Result[CashierTrade]], request: Request
+        self, step: Step[CashierToken, Result[CashierTrade]], request: Request
     ) -> Result[CashierTrade]:
         token = request.path_params["token"]
         if not _TOKEN.fullmatch(token):

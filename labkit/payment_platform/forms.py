@@ -45,7 +45,7 @@ Moment = Annotated[datetime, BeforeValidator(_moment)]
 
 
 class TradeForm(BaseModel):
-    """Which trade; closed to unknown parameters."""
+    """The form that names a trade; closed to unknown parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class TradeForm(BaseModel):
 
 
 class CreateForm(TradeForm):
-    """What is to be paid, until when, and who wants to know; amounts are cents."""
+    """The form that opens a trade; amounts are cents."""
 
     subject: str = Field(min_length=1, max_length=255)
     total_amount: Number
@@ -62,7 +62,7 @@ class CreateForm(TradeForm):
 
 
 class RefundForm(TradeForm):
-    """What is to be given back, under which number."""
+    """The form of a refund."""
 
     out_request_no: Number
     refund_amount: Number
@@ -72,7 +72,7 @@ F = TypeVar("F", bound=TradeForm)
 
 
 async def read_body(request: Request) -> dict[str, str]:
-    """The parameters of a form.
+    """Read the parameters of a form.
 
     Raises:
         BadForm: too long, too slow, no form, or a parameter is repeated.
@@ -87,8 +87,8 @@ async def read_body(request: Request) -> dict[str, str]:
         ) from error
 
 
-def of_merchant(params: dict[str, str], key: RSAPublicKey) -> dict[str, str]:
-    """The parameters of a request that the merchant has signed, without what only proves it.
+def read_signed(params: dict[str, str], key: RSAPublicKey) -> dict[str, str]:
+    """Verify that the merchant signed a request, and return its parameters without the proof.
 
     Raises:
         Forbidden: another merchant, or not signed with the merchant's key.
@@ -102,7 +102,7 @@ def of_merchant(params: dict[str, str], key: RSAPublicKey) -> dict[str, str]:
 
 
 def take_name(params: dict[str, str]) -> dict[str, str]:
-    """Take out what the answer will name, so that it is one to this request and to no other.
+    """Take out the numbers that the answer repeats, so that it answers this request and no other.
 
     Raises:
         BadForm: `request_id` is missing or too long.
@@ -114,7 +114,7 @@ def take_name(params: dict[str, str]) -> dict[str, str]:
 
 
 def read(form: type[F], params: dict[str, str]) -> F:
-    """The parameters in the form that they must have.
+    """Read parameters into a form.
 
     Raises:
         BadForm: one is missing, unknown or wrong.
@@ -124,12 +124,12 @@ def read(form: type[F], params: dict[str, str]) -> F:
     except ValidationError as error:
         first = error.errors()[0]
         raise BadForm(
-            f"{'.'.join(str(one)[:64] for one in first['loc'])}: {first['msg']}"
+            f"{'.'.join(str(part)[:64] for part in first['loc'])}: {first['msg']}"
         ) from error
 
 
 def read_day(query: str) -> date:
-    """The day of `day=YYYY-MM-DD`.
+    """Read the day of `day=YYYY-MM-DD`.
 
     Raises:
         BadForm: not exactly that.

@@ -1,4 +1,4 @@
-"""What travels inside the platform: what its steps are asked, and what they answer."""
+"""The messages inside the platform: the commands of its steps, and their answers."""
 
 from datetime import date, datetime
 from typing import ClassVar
@@ -10,13 +10,13 @@ from labkit.runtime.steps import Event
 
 
 class OpenTrade(Message):
-    """The merchant wants to be paid.
+    """Open a trade for the merchant.
 
     Attributes:
-        out_trade_no: the merchant's own number of it, once.
-        token: what the address of the cashier page will bear.
-        time_expire: business time from which on it can no longer be paid.
-        notify_url: where the merchant wants to be told.
+        out_trade_no: the merchant's own number of it, unique.
+        token: of the cashier page's address.
+        time_expire: business time from which it can no longer be paid.
+        notify_url: of the merchant, for notices.
     """
 
     out_trade_no: int
@@ -28,13 +28,13 @@ class OpenTrade(Message):
 
 
 class FindTrade(Message):
-    """The merchant asks about a trade, or closes it."""
+    """Query a trade for the merchant, or close it."""
 
     out_trade_no: int
 
 
 class CashierToken(Message):
-    """Someone opens the cashier page, pays there or gives up."""
+    """The token of a cashier page, with which a buyer opens it, pays or gives up."""
 
     token: str
 
@@ -43,7 +43,7 @@ class CashierTrade(Message):
     """A trade as it is now.
 
     Attributes:
-        close_time: when it was closed; None where its time is over and nobody has closed it yet.
+        close_time: when it was closed; None if its time is over and nobody has closed it yet.
         now: business time of the answer.
     """
 
@@ -60,7 +60,7 @@ class CashierTrade(Message):
 
 
 class Refund(Message):
-    """The merchant gives money of a trade back, once under each `out_request_no`."""
+    """Refund money of a trade for the merchant, once under each `out_request_no`."""
 
     out_trade_no: int
     out_request_no: int
@@ -68,7 +68,7 @@ class Refund(Message):
 
 
 class Refunded(Message):
-    """Money that was given back."""
+    """Money that was refunded."""
 
     out_trade_no: int
     out_request_no: int
@@ -76,25 +76,25 @@ class Refunded(Message):
 
 
 class BillDay(Message):
-    """The bill of a business day is asked for."""
+    """Write the bill of a business day."""
 
     day: date
 
 
 class TradeEnded(Event):
-    """A trade was paid or closed, which the merchant will be told. Its order is `out_trade_no`."""
+    """A trade was paid or closed, so the merchant gets a notice. Its order is `out_trade_no`."""
 
     topic: ClassVar[str] = "notify"
 
 
 class DueNotices(Message):
-    """Which notices are to be sent now, as many as `limit`."""
+    """Find at most `limit` notices that are due."""
 
     limit: int
 
 
 class Notice(Message):
-    """A notice that is to be sent.
+    """A notice that is due.
 
     Attributes:
         tries: how often it was sent before.
@@ -117,8 +117,8 @@ class NoticeTried(Message):
     """A notice was sent, and answered or not.
 
     Attributes:
-        tries: how often it was sent before; what another try has noted meanwhile stands.
-        error: what was answered in place of `success`; empty where it was `success`.
+        tries: how often it was sent before; if another try was noted meanwhile, that stands.
+        error: the answer in place of `success`; empty if it was `success`.
     """
 
     notify_id: int

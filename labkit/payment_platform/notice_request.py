@@ -1,6 +1,6 @@
-"""One notice on the wire: its parameters, signed, and what came back.
+"""A notice on the wire: its signed parameters, and the merchant's answer.
 
-What the platform is told to do wrong with it, it does here: a third party is not to be trusted.
+The failpoints that make the platform misbehave act here: a third party is not to be trusted.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _TIME = "%Y-%m-%d %H:%M:%S"
 
 
 def params_of(notice: Notice) -> dict[str, str]:
-    """The parameters of a notice, as Alipay names them, unsigned."""
+    """Return the unsigned parameters of a notice, as Alipay names them."""
     paid = notice.pay_time.strftime(_TIME) if notice.pay_time else ""
     return {
         "app_id": keys.APP_ID,
@@ -37,10 +37,10 @@ def params_of(notice: Notice) -> dict[str, str]:
 
 
 async def compose(notice: Notice, key: RSAPrivateKey, verb: str) -> dict[str, str]:
-    """The parameters, signed; wrong in the way that an armed failpoint asks for.
+    """Sign the parameters of a notice; wrongly, if an armed failpoint asks for it.
 
     Args:
-        notice: what is told.
+        notice: to be sent.
         key: the platform's.
         verb: `wrong_amount` signs a wrong amount, `forge` signs with a foreign key, `alter` changes
             the amount after the signing; any other does nothing.
@@ -58,7 +58,7 @@ async def post(session: ClientSession, url: str, params: dict[str, str], way: Ne
     """Send a notice.
 
     Returns:
-        What was answered in place of `success`; empty where it was `success`.
+        The answer in place of `success`; empty if it was `success`.
     """
     try:
         status, body = await http.post(session, url, params, way)

@@ -1,13 +1,12 @@
-"""Notices (异步通知): rows that tell the merchant how a trade ended, until it answers `success`.
+"""Notices (异步通知): tell the merchant how a trade ended, until it answers `success`.
 
-The row is written in the transaction that ends the trade, so that no crash can lose it. It is
-sent by the notifier, at once and then on Alipay's growing interval, by the lab clock.
+A notice's row is written in the transaction that ends the trade, so that no crash can lose it. The
+notifier sends it at once, and then on Alipay's growing interval, by the lab clock.
 """
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, Update, select, update
 
 from labkit.payment_platform.messages import DueNotices, Notice, NoticeTried
 from labkit.payment_platform.tables import notice, trade
@@ -25,7 +24,7 @@ SCHEDULE = Backoff(
 
 
 @statement
-def _due(now: datetime, most: int) -> Any:
+def _due(now: datetime, limit: int) -> Executable:
     about = (
         trade.c.out_trade_no,
         trade.c.trade_no,
@@ -36,28 +35,28 @@ def _due(now: datetime, most: int) -> Any:
         trade.c.notify_url,
     )
     of_trade = notice.join(trade, notice.c.out_trade_no == trade.c.out_trade_no)
-    found = select(notice.c.notify_id, notice.c.tries, *about).select_from(of_trade)
-    return found.where(notice.c.next_try <= now).order_by(notice.c.next_try).limit(most)
+    columns = select(notice.c.notify_id, notice.c.tries, *about).select_from(of_trade)
+    return columns.where(notice.c.next_try <= now).order_by(notice.c.next_try).limit(limit)
 
 
 @statement
-def _answered(notify_id: int, tries: int, now: datetime) -> Any:
+def _answered(notify_id: int, tries: int, now: datetime) -> Executable:
     answered = {"answer_time": now, "next_try": None, "last_error": None}
     return _tried(notify_id, tries).values(answered)
 
 
 @statement
-def _unanswered(notify_id: int, tries: int, next_try: datetime | None, error: str) -> Any:
+def _unanswered(notify_id: int, tries: int, next_try: datetime | None, error: str) -> Executable:
     return _tried(notify_id, tries).values(next_try=next_try, last_error=error)
 
 
-def _tried(notify_id: int, tries: int) -> Any:
+def _tried(notify_id: int, tries: int) -> Update:
     as_it_was = (notice.c.notify_id == notify_id) & (notice.c.tries == tries)
     return update(notice).where(as_it_was).values(tries=notice.c.tries + 1)
 
 
 def write(tx: Transaction) -> None:
-    """Write the notices of what a transaction ended: due at once, however the lab clock stands."""
+    """Write the notices of the trades that a transaction ended: due at once."""
     for notify_id, ended in tx.emitted:
         tx.insert(
             notice,
@@ -71,14 +70,14 @@ def write(tx: Transaction) -> None:
 
 @step(reads=True)
 def find_due_notices(tx: Transaction, query: DueNotices) -> list[Notice]:
-    """The notices whose next try has come, the longest due first."""
+    """Find the notices that are due, the most overdue first."""
     rows = tx.run(_due(tx.now, query.limit)).rows
     return [Notice(now=tx.now, **row._asdict()) for row in rows]
 
 
 @step()
 def mark_notice(tx: Transaction, tried: NoticeTried) -> None:
-    """Note that a notice was answered, or when it is to be sent again."""
+    """Record that a notice was answered, or when it is sent again."""
     if not tried.error:
         tx.expect_update(_answered(tried.notify_id, tried.tries, tx.now))
         return

@@ -1,7 +1,7 @@
-"""The notifier: carries notices to the merchant, many at once, and sees that each is answered.
+"""The notifier: sends notices to the merchant, many at once, until each is answered.
 
-It looks when a commit wrote a notice, and a few times a second for those whose next try has come.
-A crash between sending and marking sends again, under the same `notify_id`.
+It queries when a commit wrote a notice, and a few times a second for those that fall due. After a
+crash between sending and marking it sends again, under the same `notify_id`.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from labkit.runtime.injection.network import NetworkPath
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 32
-_READ = 100  # how many notices wait in memory at most
-_LOOK_SECONDS = 0.3
-_ANSWER_SECONDS = 5.0
-_HOLD_SECONDS = 1.0
+_WORKERS = 32
+_MAX_QUEUED = 100  # notices in memory
+_POLL_S = 0.3
+_ANSWER_TIMEOUT_S = 5.0
+_MAX_HOLD_S = 1.0
 _MERCHANT = "pay-web"  # where its notices go
 
 
@@ -45,38 +45,38 @@ class Notifier:
         self._way = NetworkPath(failpoints.standing, PLATFORM.name, _MERCHANT)
         self._written = asyncio.Event()
         self._queue: asyncio.Queue[Notice] = asyncio.Queue()
-        self._taken: set[int] = set()  # queued or being sent
+        self._in_progress: set[int] = set()  # queued or being sent
         self._more = False
         self._held: dict[int, asyncio.Event] = {}
         self._expected: dict[int, asyncio.Event] = {}
 
     def wake(self) -> None:
-        """Look now: a notice was written."""
+        """Query now, because a notice was written."""
         self._written.set()
 
     def expect(self, out_trade_no: int) -> asyncio.Event:
-        """What will be set when a notice of this trade has been sent."""
+        """Return an event that is set when a notice of this trade has been sent."""
         return self._expected.setdefault(out_trade_no, asyncio.Event())
 
     async def run(self) -> None:
         """Work until cancelled."""
         async with (
-            open_session(_AT_ONCE, _ANSWER_SECONDS) as session,
+            open_session(_WORKERS, _ANSWER_TIMEOUT_S) as session,
             asyncio.TaskGroup() as workers,
         ):
-            for _ in range(_AT_ONCE):
+            for _ in range(_WORKERS):
                 workers.create_task(self._work(session))
             while True:
                 self._written.clear()
-                await self._look()
+                await self._queue_due()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._written.wait(), _LOOK_SECONDS)
+                    await asyncio.wait_for(self._written.wait(), _POLL_S)
 
-    async def _look(self) -> None:
-        """Take the notices that are due and that no worker has yet."""
+    async def _queue_due(self) -> None:
+        """Queue the due notices that no worker has yet."""
         if not self._queue.empty():
             return
-        limit = len(self._taken) + _READ
+        limit = len(self._in_progress) + _MAX_QUEUED
         try:
             due = await self._database.run(notices.find_due_notices, DueNotices(limit=limit))
         except Exception:  # the notifier outlives a database that is away
@@ -84,8 +84,8 @@ class Notifier:
             return
         self._more = len(due) == limit
         for notice in due:
-            if notice.notify_id not in self._taken:
-                self._taken.add(notice.notify_id)
+            if notice.notify_id not in self._in_progress:
+                self._in_progress.add(notice.notify_id)
                 self._queue.put_nowait(notice)
 
     async def _work(self, session: ClientSession) -> None:
@@ -95,24 +95,24 @@ class Notifier:
                 self.wake()
             try:
                 await self._send_and_mark(session, notice)
-            except Exception:  # it is due still, and is sent again
+            except Exception:  # it is still due, and is sent again
                 log.exception("notice %d was perhaps sent, and not marked", notice.notify_id)
-                await asyncio.sleep(_LOOK_SECONDS)
-            self._taken.discard(notice.notify_id)
+                await asyncio.sleep(_POLL_S)
+            self._in_progress.discard(notice.notify_id)
 
     async def _send_and_mark(self, session: ClientSession, notice: Notice) -> None:
         try:
             error = await self._send(session, notice)
         except Refused as refused:
             error = f"lost on its way: {refused}"
-        self._tell_who_waits(notice)
+        self._wake_waiters(notice)
         await self._database.run(
             notices.mark_notice,
             NoticeTried(notify_id=notice.notify_id, tries=notice.tries, error=error),
         )
 
     async def _send(self, session: ClientSession, notice: Notice) -> str:
-        """Send a notice, as a failpoint would have it; what was answered in place of `success`."""
+        """Send a notice, as a failpoint asks; return the answer in place of `success`."""
         action = await self._failpoints.act_async("platform.notify.before_notify")
         if action.verb == "reorder":
             await self._hold_back(notice)
@@ -124,15 +124,15 @@ class Notifier:
         return error
 
     async def _hold_back(self, notice: Notice) -> None:
-        """Wait until a later notice has gone, but not for ever: perhaps none comes."""
+        """Wait until a later notice was sent, but not for ever: perhaps none comes."""
         overtaken = self._held[notice.notify_id] = asyncio.Event()
         with suppress(TimeoutError):
-            await asyncio.wait_for(overtaken.wait(), _HOLD_SECONDS)
+            await asyncio.wait_for(overtaken.wait(), _MAX_HOLD_S)
         del self._held[notice.notify_id]
 
-    def _tell_who_waits(self, gone: Notice) -> None:
+    def _wake_waiters(self, sent: Notice) -> None:
         for notify_id, overtaken in self._held.items():
-            if notify_id < gone.notify_id:
+            if notify_id < sent.notify_id:
                 overtaken.set()
-        if expected := self._expected.pop(gone.out_trade_no, None):
+        if expected := self._expected.pop(sent.out_trade_no, None):
             expected.set()

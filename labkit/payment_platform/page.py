@@ -24,7 +24,7 @@ class Page:
     """Renders the page.
 
     Attributes:
-        headers: that every answer of the cashier carries.
+        headers: of every answer of the cashier.
     """
 
     def __init__(self) -> None:
@@ -47,13 +47,13 @@ class Page:
         self._template = pages.get_template("cashier.html")
 
     def render(self, result: Result[CashierTrade], language: str, path: str, query: str) -> str:
-        """The page as HTML.
+        """Render the page as HTML.
 
         Args:
-            result: with the trade, or why there is none.
-            language: in which.
+            result: with the trade, or the reason why there is none.
+            language: of the page.
             path: of the trade's page.
-            query: what its forms carry on: the language, where it was chosen by hand.
+            query: of its forms: the language, if the user chose it.
         """
         trade = result.data
         state = state_of(trade) if trade else _PROBLEMS.get(Code(result.code), "refused")
@@ -68,7 +68,7 @@ class Page:
 
 
 def state_of(trade: CashierTrade) -> str:
-    """What the page tells: waiting, paid, closed (by someone), or expired."""
+    """Return the state that the page shows: waiting, paid, closed (by someone), or expired."""
     if trade.trade_status == TradeStatus.TRADE_SUCCESS:
         return "paid"
     if (trade.close_time or trade.now) >= trade.time_expire:

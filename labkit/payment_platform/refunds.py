@@ -1,8 +1,8 @@
-"""Refunds (退款): money of a paid trade goes back, once under each request number."""
+"""Refunds (退款) of paid trades, once under each request number."""
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, select, update
 
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.messages import Refund, Refunded
@@ -15,13 +15,13 @@ from labkit.shop.codes import Code
 
 
 @statement
-def _find(out_request_no: int) -> Any:
+def _find(out_request_no: int) -> Executable:
     return select(refund).where(refund.c.out_request_no == out_request_no)
 
 
 @statement
-def _give_back(out_trade_no: int, cents: int) -> Any:
-    """Paid, and so much of it left."""
+def _add_refund(out_trade_no: int, cents: int) -> Executable:
+    """Add to the refunded amount of a trade that is paid and has so much left."""
     more = trade.c.refunded_amount + cents
     able = (trade.c.trade_status == TradeStatus.TRADE_SUCCESS) & (more <= trade.c.total_amount)
     mine = trade.c.out_trade_no == out_trade_no
@@ -29,17 +29,17 @@ def _give_back(out_trade_no: int, cents: int) -> Any:
 
 
 @statement
-def _trade(out_trade_no: int) -> Any:
+def _trade(out_trade_no: int) -> Executable:
     return select(trade).where(trade.c.out_trade_no == out_trade_no)
 
 
 @step()
 def refund_trade(tx: Transaction, command: Refund) -> Result[Refunded]:
-    """Give money of a paid trade back, never more than was paid; asked again, once."""
+    """Refund money of a paid trade, never more than was paid; the same request again, once."""
     earlier = tx.first(_find(command.out_request_no))
     if earlier is not None:
         return _again(command, earlier)
-    if not tx.expect_update(_give_back(command.out_trade_no, command.refund_amount)):
+    if not tx.expect_update(_add_refund(command.out_trade_no, command.refund_amount)):
         return _refuse(command, tx.first(_trade(command.out_trade_no)))
     tx.insert(
         refund,
@@ -69,8 +69,8 @@ def _refuse(command: Refund, row: Any) -> Result[Refunded]:
         return Result[Refunded].refused(
             Code.PAYMENT_ERROR, f"{about} is {row.trade_status}, not paid"
         )
-    left = row.total_amount - row.refunded_amount
-    text = f"{about} has {left} cents left, {command.refund_amount} were asked for"
+    rest = row.total_amount - row.refunded_amount
+    text = f"{about} has {rest} cents left, {command.refund_amount} were asked for"
     return Result[Refunded].refused(Code.MONEY_MORE_THAN_AMOUNT, text)
 
 

@@ -1,9 +1,9 @@
-"""What the cashier page says, in English and Chinese."""
+"""The texts of the cashier page, in English and Chinese."""
 
 from datetime import datetime
 
 PLATFORM = "Labkit Pay"
-#: language → its words. `*_title` names the state in the browser's tab, `*_text` says what to do.
+#: Language → its texts. `*_title` names the state in the browser's tab, `*_text` says what to do.
 WORDS = {
     "en": {
         "tag": "en",
@@ -81,7 +81,7 @@ _DEFAULT = "en"
 
 
 def choose_language(accepted: str) -> str:
-    """The language of the page that a browser likes best, by its Accept-Language header."""
+    """Choose the page's language by a browser's Accept-Language header."""
     weights = {_DEFAULT: 0.0}
     for part in accepted.split(","):
         tag, _, weight = part.partition(";")
@@ -100,10 +100,10 @@ def _weight(text: str) -> float:
 
 
 def yuan(cents: int) -> str:
-    """An amount as people read it."""
+    """Format an amount for people."""
     return f"¥{cents // 100}.{cents % 100:02}"
 
 
 def moment(time: datetime, language: str) -> str:
-    """A business time as people read it; without seconds, and with its zone."""
+    """Format a business time for people; without seconds, and with its zone."""
     return WORDS[language]["time"].format(time)

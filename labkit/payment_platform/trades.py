@@ -1,13 +1,14 @@
 """Trades (交易): opened by the merchant, paid or given up by the buyer, each moved once.
 
 Every change of state is a compare-and-swap on the waiting state, so that of a payment, a close, a
-giving up and an expiry that meet, exactly one wins; the winner tells the merchant.
+giving up and an expiry that meet, exactly one wins; the winner notifies the merchant.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, Update, select, update
 
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.messages import (
@@ -19,43 +20,45 @@ from labkit.payment_platform.messages import (
 )
 from labkit.payment_platform.tables import trade
 from labkit.results import Result
-from labkit.runtime.db.statements import statement
+from labkit.runtime.db.statements import BoundStatement, statement
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
 from labkit.shop.codes import Code
 
+_Swap = Callable[[int, datetime], BoundStatement]
+
 
 @statement
-def _find(out_trade_no: int) -> Any:
+def _find(out_trade_no: int) -> Executable:
     return select(trade).where(trade.c.out_trade_no == out_trade_no)
 
 
 @statement
-def _find_by_token(token: str) -> Any:
+def _find_by_token(token: str) -> Executable:
     return select(trade).where(trade.c.token == token)
 
 
 @statement
-def _pay(out_trade_no: int, now: datetime) -> Any:
-    """Waiting and in time → paid."""
+def _pay(out_trade_no: int, now: datetime) -> Executable:
+    """Set waiting and in time → paid."""
     swap = _swap(out_trade_no).where(trade.c.time_expire > now)
     return swap.values(trade_status=TradeStatus.TRADE_SUCCESS, pay_time=now)
 
 
 @statement
-def _close(out_trade_no: int, now: datetime) -> Any:
-    """Waiting → closed."""
+def _close(out_trade_no: int, now: datetime) -> Executable:
+    """Set waiting → closed."""
     return _swap(out_trade_no).values(trade_status=TradeStatus.TRADE_CLOSED, close_time=now)
 
 
-def _swap(out_trade_no: int) -> Any:
+def _swap(out_trade_no: int) -> Update:
     waiting = trade.c.trade_status == TradeStatus.WAIT_BUYER_PAY
     return update(trade).where(trade.c.out_trade_no == out_trade_no, waiting)
 
 
 @step()
 def create_trade(tx: Transaction, command: OpenTrade) -> Result[CashierTrade]:
-    """Open a trade; asked again for the same number, what it is now. Its amount never changes."""
+    """Open a trade; the same number again gets the trade as it is now. Its amount never changes."""
     tx.insert_once(
         trade,
         **command.model_dump(),
@@ -64,30 +67,30 @@ def create_trade(tx: Transaction, command: OpenTrade) -> Result[CashierTrade]:
         trade_status=TradeStatus.WAIT_BUYER_PAY,
         add_time=tx.now,
     )
-    row = _as_it_is(tx, tx.first(_find(command.out_trade_no)))
+    row = _expire(tx, tx.first(_find(command.out_trade_no)))
     if row.total_amount != command.total_amount:
         text = f"it was opened over {row.total_amount} cents, not {command.total_amount}"
-        return _no(tx, Code.IDEMPOTENCY_KEY_REUSED, row, text)
+        return _refuse(tx, Code.IDEMPOTENCY_KEY_REUSED, row, text)
     return Result[CashierTrade].ok(_view(tx, row))
 
 
 @step()
 def query_trade(tx: Transaction, query: FindTrade) -> Result[CashierTrade]:
-    """What a trade is now. One whose time is over is closed first, so that the answer stays."""
+    """Query a trade. One whose time is over is closed first, so that the answer is final."""
     row = tx.first(_find(query.out_trade_no))
-    return Result[CashierTrade].ok(_view(tx, _as_it_is(tx, row))) if row else _missing(query)
+    return Result[CashierTrade].ok(_view(tx, _expire(tx, row))) if row else _missing(query)
 
 
 @step()
 def close_trade(tx: Transaction, command: FindTrade) -> Result[CashierTrade]:
-    """Close a trade that waits. The answer is what holds then: it may have been paid before."""
+    """Close a waiting trade. The answer tells its state then: it may have been paid before."""
     row = tx.first(_find(command.out_trade_no))
     return Result[CashierTrade].ok(_view(tx, _end(tx, _close, row))) if row else _missing(command)
 
 
 @step(reads=True)
 def find_cashier(tx: Transaction, query: CashierToken) -> Result[CashierTrade]:
-    """What the cashier page shows; one whose time is over is shown closed."""
+    """Find the trade of a cashier page; one whose time is over is shown closed."""
     row = tx.first(_find_by_token(query.token))
     if row is None:
         return _missing(query)
@@ -97,13 +100,13 @@ def find_cashier(tx: Transaction, query: CashierToken) -> Result[CashierTrade]:
 
 @step()
 def pay_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade]:
-    """Pay a trade that waits, once and in time (确认付款); a second press finds it paid."""
+    """Pay a waiting trade, once and in time (确认付款); a second press finds it paid."""
     row = tx.first(_find_by_token(command.token))
     if row is None:
         return _missing(command)
-    row = _as_it_is(tx, _end(tx, _pay, row))
+    row = _expire(tx, _end(tx, _pay, row))
     if row.trade_status == TradeStatus.TRADE_CLOSED:
-        return _no(tx, Code.PAYMENT_ERROR, row, "it is closed and can no longer be paid")
+        return _refuse(tx, Code.PAYMENT_ERROR, row, "it is closed and can no longer be paid")
     return Result[CashierTrade].ok(_view(tx, row), f"trade {row.trade_no} is paid")
 
 
@@ -115,20 +118,20 @@ def give_up_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade
         return _missing(command)
     row = _end(tx, _close, row)
     if row.trade_status == TradeStatus.TRADE_SUCCESS:
-        return _no(tx, Code.PAYMENT_ALREADY_PAID, row, "it is paid and cannot be given up")
+        return _refuse(tx, Code.PAYMENT_ALREADY_PAID, row, "it is paid and cannot be given up")
     return Result[CashierTrade].ok(_view(tx, row), f"trade {row.trade_no} is closed")
 
 
-def _end(tx: Transaction, swap: Any, row: Any) -> Any:
-    """Move a trade if it still waits, and tell the merchant; the trade as it is then."""
+def _end(tx: Transaction, swap: _Swap, row: Any) -> Any:
+    """End a trade if it still waits, and notify the merchant; return the trade as it is then."""
     if not tx.expect_update(swap(row.out_trade_no, tx.now)):
         return tx.first(_find(row.out_trade_no))
     tx.emit(TradeEnded(order_id=row.out_trade_no))
     return tx.first(_find(row.out_trade_no))
 
 
-def _as_it_is(tx: Transaction, row: Any) -> Any:
-    """The trade, closed where its time to be paid is over."""
+def _expire(tx: Transaction, row: Any) -> Any:
+    """Close a trade whose time to be paid is over; return the trade as it is then."""
     return _end(tx, _close, row) if _is_over(tx, row) else row
 
 
@@ -151,11 +154,11 @@ def _view(tx: Transaction, row: Any, trade_status: str = "") -> CashierTrade:
     )
 
 
-def _no(tx: Transaction, code: Code, row: Any, why: str) -> Result[CashierTrade]:
-    text = f"trade {row.trade_no}: {why}"
+def _refuse(tx: Transaction, code: Code, row: Any, reason: str) -> Result[CashierTrade]:
+    text = f"trade {row.trade_no}: {reason}"
     return Result[CashierTrade].refused(code, text, _view(tx, row))
 
 
-def _missing(asked: FindTrade | CashierToken) -> Result[CashierTrade]:
-    number = f" {asked.out_trade_no}" if isinstance(asked, FindTrade) else ""  # no token in a text
+def _missing(query: FindTrade | CashierToken) -> Result[CashierTrade]:
+    number = f" {query.out_trade_no}" if isinstance(query, FindTrade) else ""  # no token in a text
     return Result[CashierTrade].refused(Code.PAYMENT_NOT_FOUND, f"there is no trade{number}")

@@ -1,4 +1,4 @@
-"""What the platform is made of, as data: each step, and what can be made to go wrong around it."""
+"""The wiring of the platform, as data: its steps, from which its failpoints follow."""
 
 from labkit.payment_platform import bill, notices, refunds, trades
 from labkit.payment_platform.tables import SERVICE

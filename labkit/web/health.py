@@ -1,4 +1,4 @@
-"""What a web says of itself to who knows the home's secret: whether those it calls answer."""
+"""The health of a web, for callers with the home's secret: the answers of those it calls."""
 
 import hmac
 import json
@@ -15,12 +15,12 @@ PATH = "/health"
 
 
 class Health:
-    """Stands before a web application, and leaves all other requests to it.
+    """A middleware that answers `/health`, and passes all other requests to the web application.
 
     Args:
         web: the application.
         secret: of the home.
-        ask_around: asks everybody whom the web calls.
+        ask_around: asks every service that the web calls.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class Health:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if not self._is_for_us(scope):
+        if not self._is_health_check(scope):
             return await self._web(scope, receive, send)
         edges = [edge.model_dump() for edge in await self._ask_around()]
         answer = Response(json.dumps(edges), media_type="application/json")
         return await answer(scope, receive, send)
 
-    def _is_for_us(self, scope: Any) -> bool:
+    def _is_health_check(self, scope: Any) -> bool:
         if scope["type"] != "http" or scope["path"] != PATH:
             return False
-        told = dict(scope["headers"]).get(SECRET.encode(), b"")
-        return hmac.compare_digest(told, self._secret)
+        secret = dict(scope["headers"]).get(SECRET.encode(), b"")
+        return hmac.compare_digest(secret, self._secret)

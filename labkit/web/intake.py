@@ -1,4 +1,4 @@
-"""Reading requests: whatever is malformed is refused with 400 and a word on which field and why."""
+"""Reading requests: a malformed one is refused with 400, naming the field and the reason."""
 
 import json
 import re
@@ -20,7 +20,7 @@ class BadRequest(Exception):
 
 
 def _whole(value: Any) -> Any:
-    """An id: a whole number, or the same in a string (JavaScript cannot hold 64 bits)."""
+    """Accept an id also as a string, since JavaScript cannot hold 64 bits."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value, re.ASCII):
         return int(value)
     return value
@@ -51,7 +51,7 @@ B = TypeVar("B", bound=Body)
 
 
 async def read_body(request: Request, form: type[B]) -> B:
-    """The request's JSON object, in the form that it must have.
+    """Read the request's JSON object into a form.
 
     Raises:
         BadRequest: too long, no JSON, a field that is missing, unknown, repeated or wrong, or
@@ -60,19 +60,19 @@ async def read_body(request: Request, form: type[B]) -> B:
     refuse_query(request)
     body = await read_bytes(request)
     try:
-        found = json.loads(body, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
+        fields = json.loads(body, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"body: not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         raise BadRequest("body: must be a JSON object")
     try:
-        return form(**found)
+        return form(**fields)
     except ValidationError as error:
         raise BadRequest(_explain(error)) from error
 
 
 async def read_bytes(request: Request) -> bytes:
-    """The request's body.
+    """Read the request's body.
 
     Raises:
         BadRequest: it is too long, or does not arrive in time.
@@ -84,7 +84,7 @@ async def read_bytes(request: Request) -> bytes:
 
 
 def refuse_query(request: Request) -> None:
-    """Refuse query parameters: nothing here takes any.
+    """Refuse query parameters: no page takes any.
 
     Raises:
         BadRequest: there are some.
@@ -94,8 +94,8 @@ def refuse_query(request: Request) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    """What is wrong with a body, field by field, without echoing what was sent."""
-    return "; ".join(f"{_place(one['loc'])}: {one['msg']}" for one in error.errors()[:5])
+    """Describe what is wrong with a body, field by field, without echoing it."""
+    return "; ".join(f"{_place(detail['loc'])}: {detail['msg']}" for detail in error.errors()[:5])
 
 
 def _place(loc: tuple[int | str, ...]) -> str:
@@ -103,7 +103,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
 
 
 def parse_id(field: str, text: str) -> int:
-    """An id from a path.
+    """Parse an id in a path.
 
     Raises:
         BadRequest: it is no whole number from 1 to 2^63 - 1.
@@ -115,7 +115,7 @@ def parse_id(field: str, text: str) -> int:
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The client's key for this request, where it sent one.
+    """Return the client's key for this request, if it sent one.
 
     Raises:
         BadRequest: sent twice, empty, too long, or not plain printable ASCII.
@@ -129,12 +129,12 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the field {twice[:64]!r} is repeated")
-    return found
+    return fields
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -41,23 +41,23 @@ class PlaceOrderBody(Body):
 
 
 class UserBody(Body):
-    """Who cancels or returns."""
+    """The user who cancels or returns an order."""
 
     user_id: Id
 
 
 def order_web(orders: OrderService, limit: int) -> FastAPI:
-    """The web application.
+    """Make the web application.
 
     Args:
-        orders: the order service, as a stub whose `confirm_order` has the flow's time.
-        limit: how many orders may be on their way; the next is told to come again.
+        orders: a stub of the order service whose `confirm_order` has the flow's time.
+        limit: orders at once; the client of the next is told to ask again.
     """
     app = make_web("order web")
     limiter = Limiter(limit)
 
     async def confirm(request: Request) -> Response:
-        if limiter.is_full:  # before anything is begun: this answer costs nothing
+        if limiter.is_full:  # before any work: this answer costs nothing
             text = f"{limit} orders are on their way already; ask again"
             return answer(Result[m.OrderPlaced].refused(Code.DEPENDENCY_AWAY, text))
         with limiter.slot():
@@ -70,27 +70,27 @@ def order_web(orders: OrderService, limit: int) -> FastAPI:
     async def cancel(request: Request) -> Response:
         return answer(await orders.cancel_by_user(await _user_order(request)))
 
-    async def give_back(request: Request) -> Response:
+    async def return_(request: Request) -> Response:
         return answer(await orders.return_order(await _user_order(request)))
 
-    # plain routes: the requests are read by our own rules, and nothing has to be worked out of
-    # signatures, which took a quarter of a request's time
+    # Plain routes: `intake` reads the requests, so that FastAPI analyses no signatures, which took
+    # a quarter of a request's time.
     app.add_route("/order/confirm", confirm, ["POST"])
     app.add_route("/order/{order_id}", find, ["GET"])
     app.add_route("/order/{order_id}/cancel", cancel, ["POST"])
-    app.add_route("/order/{order_id}/return", give_back, ["POST"])
+    app.add_route("/order/{order_id}/return", return_, ["POST"])
 
     return app
 
 
 async def _place(orders: OrderService, request: Request) -> Response:
     key = idempotency_key(request) or uuid.uuid4().hex
-    asked = m.PlaceOrder(**(await read_body(request, PlaceOrderBody)).model_dump())
-    digest = hashlib.sha256(asked.model_dump_json().encode()).hexdigest()
+    order = m.PlaceOrder(**(await read_body(request, PlaceOrderBody)).model_dump())
+    digest = hashlib.sha256(order.model_dump_json().encode()).hexdigest()
 
     # the order id comes first, so that whatever happens later can name it
     opened = await orders.open_order(
-        m.OpenOrder(user_id=asked.user_id, idempotency_key=key, request_hash=digest)
+        m.OpenOrder(user_id=order.user_id, idempotency_key=key, request_hash=digest)
     )
     if opened.data is None:
         return answer(opened)
@@ -98,7 +98,7 @@ async def _place(orders: OrderService, request: Request) -> Response:
         return answer(Result[m.OrderPlaced].model_validate_json(opened.data.answer))
     order_id = opened.data.order_id
     try:
-        return answer(await orders.confirm_order(m.ConfirmOrder(order_id=order_id, request=asked)))
+        return answer(await orders.confirm_order(m.ConfirmOrder(order_id=order_id, request=order)))
     except Unknown:
         return answer(undecided(order_id))
 

@@ -14,45 +14,45 @@ from labkit.shop.pay.contract import PayService
 from labkit.web.answers import Limiter, answer, make_web
 from labkit.web.intake import BadRequest, Body, Id, parse_id, read_body, read_bytes, refuse_query
 
-_REFUSED_A_SECOND, _REFUSED_AT_ONCE = 50.0, 200.0
+_REFUSALS_PER_S, _MAX_REFUSALS = 50.0, 200.0
 
 
 class CreatePaymentBody(Body):
-    """Which order is to be paid."""
+    """The order to be paid."""
 
     order_id: Id
 
 
 class RateLimiter:
-    """How many callbacks may come that are not taken: a bucket that fills again as time goes.
+    """A token bucket for callbacks that are refused.
 
-    One whose signature nobody has verified, because the pay service is away, counts as well: a
-    flood must not be free for as long as it keeps that service from answering. Whoever sends more
-    is not even looked at. A genuine callback that is turned away with them does no harm: the
-    platform repeats it, and the pay service asks by itself.
+    A callback that nobody could verify, because the pay service is away, counts as well: a flood
+    must not be free for as long as it keeps that service from answering. While the bucket is empty
+    no callback is even read. A genuine one that is turned away then does no harm: the platform
+    repeats it, and the pay service asks by itself.
     """
 
     def __init__(self) -> None:
-        self._left, self._at = _REFUSED_AT_ONCE, time.monotonic()
+        self._left, self._at = _MAX_REFUSALS, time.monotonic()
 
     def is_exhausted(self) -> bool:
         """Return True if the bucket is empty now."""
         now = time.monotonic()
-        self._left = min(_REFUSED_AT_ONCE, self._left + (now - self._at) * _REFUSED_A_SECOND)
+        self._left = min(_MAX_REFUSALS, self._left + (now - self._at) * _REFUSALS_PER_S)
         self._at = now
         return self._left < 1
 
-    def note(self) -> None:
-        """Count one that was not taken."""
+    def count(self) -> None:
+        """Count a refused callback."""
         self._left -= 1
 
 
 def pay_web(payments: PayService, limit: int) -> FastAPI:
-    """The web application.
+    """Make the web application.
 
     Args:
-        payments: the pay service, as a stub whose `create_payment` has the flow's time.
-        limit: how many payments and callbacks may be on their way; the next is told to come again.
+        payments: a stub of the pay service whose `create_payment` has the flow's time.
+        limit: payments and callbacks at once; the sender of the next is told to come again.
     """
     app = make_web("pay web")
     limiter, refusals = Limiter(limit), RateLimiter()
@@ -62,8 +62,8 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
             text = f"{limit} payments are on their way already; ask again"
             return answer(Result[p.PaymentOpened].refused(Code.DEPENDENCY_AWAY, text))
         with limiter.slot():
-            asked = await read_body(request, CreatePaymentBody)
-            command = p.CreatePayment(order_id=asked.order_id)
+            body = await read_body(request, CreatePaymentBody)
+            command = p.CreatePayment(order_id=body.order_id)
             return answer(await payments.create_payment(command))
 
     async def find(request: Request) -> Response:
@@ -75,10 +75,10 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
         if refusals.is_exhausted() or limiter.is_full:
             return PlainTextResponse("fail", 429, {"Retry-After": "1"})
         with limiter.slot():
-            taken = await _take(payments, request)
-        if not taken.success:
-            refusals.note()
-        return PlainTextResponse("success" if taken.success else "fail", Code(taken.code).status)
+            result = await _take(payments, request)
+        if not result.success:
+            refusals.count()
+        return PlainTextResponse("success" if result.success else "fail", Code(result.code).status)
 
     app.add_route("/pay/createPayment", create, ["POST"])
     app.add_route("/pay/callback", callback, ["POST"])
@@ -87,7 +87,7 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
 
 
 async def _take(payments: PayService, request: Request) -> Result[None]:
-    """Hand a callback on as it came, each parameter decoded and none interpreted."""
+    """Pass a callback on as it came, each parameter decoded and none interpreted."""
     try:
         refuse_query(request)
         fields = signing.read_form(await read_bytes(request))

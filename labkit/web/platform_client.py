@@ -1,8 +1,7 @@
-"""The merchant's side (SDK): signs, asks the platform, believes only what the platform signed."""
+"""The merchant's side (SDK): signs requests, and trusts only answers that the platform signed."""
 
 import json
 import secrets
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
@@ -15,23 +14,25 @@ from labkit.runtime.injection.network import UNBROKEN, NetworkPath
 from labkit.shop.codes import Code
 from labkit.shop.pay.messages import AskTrade, CreateTrade, RefundTrade, TradeFound, TradeRefunded
 
-_AT_ONCE = 64
+_MAX_CONNECTIONS = 64
+
+_About = CreateTrade | AskTrade | RefundTrade
 
 
 class PlatformClient:
-    """What the shop knows the payment platform by: the contract `PaymentPlatform` over HTTP.
+    """The contract `PaymentPlatform` over HTTP.
 
-    Its methods raise `Unknown` where no genuine answer came in time: what was asked may have been
-    done, and can be asked again under the same numbers.
+    Its methods raise `Unknown` if no genuine answer came in time: the request may have been carried
+    out, and can be repeated under the same numbers.
 
     Args:
         base_url: of the platform, without a slash at its end.
         app_id: the merchant's number there.
         key: the merchant's private key.
         platform_key: the platform's public key.
-        notify_url: where the platform shall tell how a trade ended.
-        timeout: seconds that a call has.
-        way: what is wrong with the network there.
+        notify_url: where the platform sends its callbacks.
+        timeout: seconds of a call.
+        way: the faults of the network on the way there.
     """
 
     def __init__(
@@ -50,14 +51,14 @@ class PlatformClient:
         self._platform_key = platform_key
         self._notify_url = notify_url
         self._way = way
-        self._session = open_session(_AT_ONCE, timeout)
+        self._session = open_session(_MAX_CONNECTIONS, timeout)
 
     async def create_trade(self, command: CreateTrade) -> Result[TradeFound]:
         """Open a trade; asked again with the same amount, the same trade."""
         answer = await self._ask(
             "create",
             command,
-            subject=command.subject.replace("&", "＆"),  # `&` is what parts signed parameters
+            subject=command.subject.replace("&", "＆"),  # `&` separates signed parameters
             total_amount=str(command.total_amount),
             time_expire=command.time_expire.isoformat(),
             notify_url=self._notify_url,
@@ -73,7 +74,7 @@ class PlatformClient:
         return _trade(command, await self._ask("close", command))
 
     async def refund_trade(self, command: RefundTrade) -> Result[TradeRefunded]:
-        """Give money back, once for each refund id."""
+        """Refund money, once for each refund id."""
         answer = await self._ask(
             "refund",
             command,
@@ -91,7 +92,7 @@ class PlatformClient:
         )
 
     async def ask_health(self) -> None:
-        """Ask about a trade that nobody opened, to see whether the platform answers.
+        """Query a trade that nobody opened, to see whether the platform answers.
 
         Raises:
             Unknown: it does not.
@@ -102,8 +103,8 @@ class PlatformClient:
         """Close all connections."""
         await self._session.close()
 
-    async def _ask(self, method: str, about: Any, **params: str) -> dict[str, str]:
-        """Ask under the payment's number, and give the genuine answer to exactly this request."""
+    async def _ask(self, method: str, about: _About, **params: str) -> dict[str, str]:
+        """Send a signed request, and return the genuine answer to exactly this request."""
         what = f"order {about.order_id}: payment {about.pay_id}: the platform's answer to {method}"
         number = {"out_trade_no": str(about.pay_id), "request_id": secrets.token_hex(16)}
         request = signed(self._key, {"app_id": self._app_id, **number, **params})
@@ -121,7 +122,7 @@ class PlatformClient:
 
 
 def _strings(text: bytes) -> dict[str, str]:
-    """An answer's parameters; what is no text proves nothing and is left out."""
+    """Return an answer's parameters, without those that are no text and so not signed."""
     try:
         body = json.loads(text)
     except ValueError:
@@ -148,6 +149,6 @@ def _trade(about: CreateTrade | AskTrade, answer: dict[str, str]) -> Result[Trad
     )
 
 
-def _refusal(about: Any, answer: dict[str, str]) -> tuple[Code, str]:
+def _refusal(about: _About, answer: dict[str, str]) -> tuple[Code, str]:
     text = f"order {about.order_id}: payment {about.pay_id}: {answer['message']}"
     return Code(int(answer["code"])), text

@@ -5,7 +5,7 @@ A callback may never come. The shop does not rely on it, but on asking by itself
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
@@ -68,9 +68,9 @@ async def send_refunds(shop: PayShop, _command: None) -> None:
 
 async def _work_through(
     shop: PayShop,
-    find: Step[Any, list[int]],
-    claim: Step[Any, list[D]],
-    work: Callable[[PayShop, D], Awaitable[Any]],
+    find: Step[DueQuery, list[int]],
+    claim: Step[DueQuery, list[D]],
+    work: Callable[[PayShop, D], Awaitable[object]],
 ) -> None:
     """Claim what is due and work on it, up to `_MAX_CONCURRENT` at once, until nothing is left.
 

@@ -200,7 +200,7 @@ def test_reorder_lets_a_later_notice_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The held one follows the one that overtook it, and waits for nothing else."""
-    monkeypatch.setattr(notifier, "_HOLD_SECONDS", 3600)
+    monkeypatch.setattr(notifier, "_MAX_HOLD_S", 3600)
 
     async def scenario(platform: Served, merchant: Merchant) -> None:
         arm(platform, "reorder")
