@@ -1,4 +1,4 @@
-"""What a clock that was hours ahead has postponed is tried when its service starts again."""
+"""A start of a service makes due what a clock that was hours ahead has postponed."""
 
 from collections.abc import Callable
 from typing import Any
