@@ -11,6 +11,8 @@ STACK ?= embedded
 MATRIX ?=
 # Is there a Docker engine with the images? make test-all ENGINE=.ci/engine makes both where it may.
 ENGINE ?= docker image inspect labkit/kafka:offline >/dev/null 2>&1
+# More options of JupyterLab, as in a container: make lab JUPYTER='--ip 0.0.0.0'
+JUPYTER ?=
 # Newer versions: make lock LOCK_FLAGS=--upgrade
 LOCK_FLAGS ?=
 
@@ -21,6 +23,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group build $(LOCK_FLAGS) \
 	--universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+# JupyterLab refuses to run as root, which is who you are in many containers.
+ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 .PHONY: help tour lab test slow test-all matrix bugs mysql containers test-containers bench check lock clean
 
@@ -35,7 +40,7 @@ tour: $(VENV)/.core ## be shown the running shop, in the terminal
 	@$(BIN)/labkit tour
 
 lab: $(VENV)/.dev ## open the course in JupyterLab
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab notebooks/
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/jupyter lab $(ALLOW_ROOT) $(JUPYTER) notebooks/
 
 test: check ## check, then run what finds most mistakes, each notebook among it, in ten minutes
 	@$(PYTEST) -m "not slow" tests/notebooks tests/integration tests/unit

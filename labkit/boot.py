@@ -1,4 +1,4 @@
-"""The identity of a boot: it tells which readings of the monotonic clock can be compared."""
+"""The identity of a boot: readings of the monotonic clock can be compared within one alone."""
 
 import ctypes
 import sys
@@ -12,10 +12,10 @@ _LETTERS = 64
 
 @cache
 def boot_id() -> str:
-    """Return what names this boot of the machine, however its wall clock is set meanwhile."""
+    """Return the id of this boot of the machine, which no setting of the wall clock changes."""
     try:
         return _LINUX.read_text().strip() if sys.platform == "linux" else _of_macos()
-    except OSError:  # a system that does not tell: its boots cannot be told apart
+    except OSError:  # a system without such an id: its boots look all the same
         return ""
 
 

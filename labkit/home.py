@@ -113,12 +113,12 @@ class Home:
 
     @property
     def option(self) -> str:
-        """The option of a command that names this home, as it can be typed into a shell."""
+        """Return the option of a command that names this home, as it can be typed into a shell."""
         return f"--home {shlex.quote(str(self.folder))}"
 
     @property
     def secret(self) -> str:
-        """The secret that calls between this lab's processes carry; others are refused.
+        """Return the secret that calls between this lab's processes carry; others are refused.
 
         Raises:
             ValueError: somebody else wrote to its file; says which file, and what to do.
@@ -130,7 +130,7 @@ class Home:
 
     @property
     def mark(self) -> str:
-        """The prefix that tells this lab's data from another's, where they share a server."""
+        """Return the mark that tells this lab's data from another's, where they share a server."""
         return hashlib.sha256(self.secret.encode()).hexdigest()[:8]
 
     def settings(self) -> Settings:

@@ -1,8 +1,8 @@
-"""Text from data, so that whatever shows it takes it for text.
+"""Text from data, made safe for whatever shows it.
 
 A terminal obeys control characters, and both terminals and browsers obey the marks that turn the
 direction of writing: with them, an address that a client sent could clear an operator's screen, or
-have a row say what it does not. They are written out, as `\\x1b`; the rest stays as it is.
+make a row show what it does not hold. They are written out, as `\\x1b`; the rest stays as it is.
 """
 
 import re
@@ -17,7 +17,7 @@ def printable(text: str, *, lines: bool = False) -> str:
     """Return a text with everything written out that a terminal would obey.
 
     Args:
-        text: from data, of anybody.
+        text: from data of any origin.
         lines: whether line breaks and tabs stay, as in a log.
     """
     if text.isprintable():
@@ -34,8 +34,8 @@ def printable_json(text: str) -> str:
     return re.sub(r"[^\n -~]", _json_escape, text)
 
 
-def _json_escape(found: re.Match[str]) -> str:
-    letter = found[0]
+def _json_escape(match: re.Match[str]) -> str:
+    letter = match[0]
     if letter in _JOINERS or not _is_obeyed(letter):
         return letter
     units = letter.encode("utf-16-be", errors="surrogatepass")

@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-def _share(text: Any) -> Any:
-    return {"on": 1, "off": 0}.get(text, text)
+def _share(value: object) -> object:
+    return {"on": 1, "off": 0}.get(value, value) if isinstance(value, str) else value
 
 
 _DAY, _YEAR = 86_400, 365 * 86_400
@@ -20,48 +21,49 @@ _Delay = Annotated[float, Field(ge=0.001, le=_DAY)]
 
 
 class CannotSet(ValueError):
-    """A setting has a value that it cannot have; the message names both, and what it can have."""
+    """A setting has an invalid value; the message names both, and the valid values."""
 
 
 class Settings(BaseSettings):
-    """Times are seconds unless the name says otherwise. `labkit up` keeps them in the home.
+    """The settings of a lab, which `labkit up` keeps in its home. Times are in seconds.
 
     Attributes:
-        stack: the ground of a notebook's lab; `labkit up` is told its own, or takes this one.
+        stack: the stack of a notebook's lab, and of `labkit up` without `--stack`.
         broker: `host:port` of a Kafka to use (more with commas between); empty: the lab starts its
             own, in memory.
         mysql: SQLAlchemy URL of a MySQL server, of a user who may make schemas and users there;
             empty: each service has an SQLite file.
-        zookeeper: `host:port[,host:port…]` of a ZooKeeper to use as registry; empty: a folder of
-            the home is.
+        zookeeper: `host:port[,host:port…]` of a ZooKeeper to use as registry; empty: the
+            registry is a folder of the home.
         pay_web: URL of the pay web, for the platform's callbacks; services that `labkit serve`
             starts need it, `labkit up` finds its own.
-        platform: URL at which the pay service reaches the payment platform; the same.
-        containers_name: of the containers' project: two with different names never meet; empty:
-            compose.yaml's.
+        platform: URL at which the pay service reaches the payment platform; needed likewise.
+        containers_name: name of the containers' project; projects with different names share
+            nothing; empty: the name in compose.yaml.
         containers_network: empty: a network of their own, with ports published on 127.0.0.1;
             `host`: no network, each server listens on 127.0.0.1 itself. Kafka then also takes the
             two ports after its own.
-        mysql_image, kafka_image, zookeeper_image: what to start instead of the images that
+        mysql_image, kafka_image, zookeeper_image: images to start instead of those that
             compose.yaml names.
-        mysql_port, kafka_port, zookeeper_port: of 127.0.0.1; 0: the usual one.
-        mysql_password: of MySQL's root in the container, when it is made; empty: compose.yaml's.
-        call_timeout: what one call between services has.
-        flow_timeout: what placing an order has before it is answered 202.
+        mysql_port, kafka_port, zookeeper_port: ports on 127.0.0.1; 0: the usual one.
+        mysql_password: password of MySQL's root, for a new container; empty: that in compose.yaml.
+        call_timeout: timeout of one call between services.
+        flow_timeout: time to place an order before the answer is 202.
         unconfirmed_deadline: age (wall clock) at which an unconfirmed order is cancelled.
         unpaid_order_ttl: age (lab clock) at which an unpaid order is cancelled.
-        sweep_interval: how often the order service looks for both.
-        outbox_lease: how long a row belongs to the process that wrote or claimed it.
-        audit_delay: from the broker's acknowledgement to asking the subscribers what they lack.
-        check_first: from opening a payment to asking the platform about it, where no callback came;
-            it doubles up to check_max. Refunds are tried again in the same way.
+        sweep_interval: interval at which the order service looks for both.
+        outbox_lease: time for which a row belongs to the process that wrote or claimed it.
+        audit_delay: time from the broker's acknowledgement until the subscribers are asked what
+            they lack.
+        check_first: time from the opening of a payment until the platform is asked about it, where
+            no callback came; it doubles up to check_max. Refunds are tried again in the same way.
         retry_first: delay before the first retry of a failed event; it doubles up to retry_max.
         retry_limit: tries before an event is given up as dead.
-        partitions: of each topic at the broker, made at the first start: no more instances of one
+        partitions: partitions of each topic, made at the first start: no more instances of one
             service can consume at a time.
-        group_session: after this silence the broker gives a consumer's partitions to another.
-        worker_reserve: how far ahead of use the time of ids is reserved, on disk or in ZooKeeper.
-        queue_limit: how many orders, steps or calls may wait at one place; the next is refused.
+        group_session: silence after which the broker gives a consumer's partitions to another.
+        worker_reserve: time ahead of use for which ids are reserved, on disk or in ZooKeeper.
+        queue_limit: orders, steps or calls that may wait at one place; the next is refused.
         tracing: share of the requests that are traced, 0 to 1; `on` and `off` are 1 and 0.
     """
 
@@ -101,34 +103,34 @@ class Settings(BaseSettings):
     tracing: Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)] = 0.0
 
     def __init__(self, **values: Any) -> None:
-        """Read the environment; a keyword goes before it.
+        """Read the environment; a keyword takes precedence over it.
 
         Raises:
-            CannotSet: a setting has a value that it cannot have.
+            CannotSet: a setting has an invalid value.
         """
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise CannotSet("; ".join(map(_in_words, error.errors()))) from None
+            raise CannotSet("; ".join(map(_describe, error.errors()))) from None
 
 
 def bounds_of(field: FieldInfo) -> tuple[float, float] | None:
-    """Return the least and the largest number that a setting can be; None for a text."""
-    found = {
+    """Return the least and the largest value of a number; None for a text."""
+    bounds = {
         name: getattr(bound, name)
         for bound in field.metadata
         for name in ("ge", "le")
         if hasattr(bound, name)
     }
-    return (found["ge"], found["le"]) if found else None
+    return (bounds["ge"], bounds["le"]) if bounds else None
 
 
-def _in_words(error: Any) -> str:
+def _describe(error: ErrorDetails) -> str:
     """Return what is wrong with one setting, for people."""
     name = str(error["loc"][0]).lower()
     field = Settings.model_fields[name]
-    what = f"LABKIT_{name.upper()}={error['input']}"
+    setting = f"LABKIT_{name.upper()}={error['input']}"
     if bounds := bounds_of(field):
         kind = "a whole number" if field.annotation is int else "a number"
-        return f"{what}: it must be {kind} from {bounds[0]:.12g} to {bounds[1]:.12g}"
-    return f"{what}: {error['msg'][0].lower()}{error['msg'][1:]}"
+        return f"{setting}: it must be {kind} from {bounds[0]:.12g} to {bounds[1]:.12g}"
+    return f"{setting}: {error['msg'][0].lower()}{error['msg'][1:]}"
