@@ -91,7 +91,7 @@ class Runner:
             self._wait_quiet()
             after = self._hits()
             problems = [
-                *(f"it breaks {name}, which is not reached" for name in context.unspent_faults()),
+                *(f"its own fault {name} is not reached" for name in context.unspent_faults()),
                 *self._breaches(context, expected),
             ]
         except (Unexpected, NotSettled, TimeoutError) as error:
@@ -135,7 +135,10 @@ class Runner:
         if problems := list(self._breaches(context, expected)):
             return CellVerdict.BROKEN, "; ".join(problems)
         if missed:
-            return CellVerdict.NOT_REACHED, f"nothing crossed {' or '.join(missed)} in this story"
+            return (
+                CellVerdict.NOT_REACHED,
+                f"nothing crossed {' or '.join(missed)} in this scenario",
+            )
         return CellVerdict.HELD, ""
 
     def _missed(self, cell: Cell) -> list[str]:

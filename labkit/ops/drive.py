@@ -52,7 +52,7 @@ async def drive(home: Home, action: ManualAction, id: str) -> Result[None]:
     service, kind, number = parts[1], parts[2], int(parts[3])
     if kind == "order.":
         text = f"order {number} is decided by the order service itself, at its deadline"
-        return Result[None].refused(Code.BAD_REQUEST, f"{text}: nobody can hurry or stop that")
+        return Result[None].refused(Code.BAD_REQUEST, f"{text}: it cannot be driven by hand")
     item = StuckItem(number=number, outbox=kind is not None)
     async with calls_from("desk", home, _TIMEOUT_S) as calls:
         try:
