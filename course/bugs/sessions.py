@@ -10,7 +10,7 @@ from labkit.runtime.db.transaction import Transaction
 
 def commit(tx: Transaction) -> None:
     """End the transaction here; what follows is one of its own."""
-    tx._send()
+    tx._flush()
     tx.cursor.execute("COMMIT")
     tx.cursor.execute("BEGIN IMMEDIATE")
 

@@ -237,7 +237,7 @@ constant_worker = bug(
 
 
 @constant_worker.replaces("labkit.runtime.registry.ids:IdMaker.next")
-def _(self: Any) -> int:
+def _(self: Any) -> Any:
     with self._lock:
         now = max(self._now_ms(), self._last_ms)
         self._sequence = self._sequence + 1 if now == self._last_ms else 0

@@ -1,20 +1,21 @@
 """Stories of orders: races for what is scarce, ends that come too late, refusals."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Unpack
 
 from sqlalchemy import text
 
 from course.bugs.stories.story import IS_DECIDED, hits, story
+from labkit.lab.client import OrderFields
 from labkit.matrix.context import ScenarioContext
-from labkit.matrix.customer import Unexpected
+from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.scenario import (
     IS_ABSENT,
     IS_CANCELLED,
     IS_PAID,
     IS_PLACED,
-    ExpectedStates,
     Script,
+    States,
 )
 
 #: A lab opens with a million pieces and 10^11 cents of each of two users: three such orders fit.
@@ -23,7 +24,9 @@ _ITS_PIECES = 60_000  # which cost as much
 _SECOND_USER = 2
 
 
-def _race(context: ScenarioContext, buyers: int, **wanted: Any) -> ExpectedStates:
+def _race(
+    context: ScenarioContext, buyers: int, **wanted: Unpack[OrderFields]
+) -> dict[Placed, States]:
     """So many order the same at once; whoever is answered 200 has it."""
     with ThreadPoolExecutor(buyers) as pool:
         orders = list(pool.map(lambda _: context.customer.place(**wanted), range(buyers)))
@@ -40,7 +43,9 @@ def last_pieces(context: ScenarioContext) -> Script:
 @story("one-coupon", "eight orders want one coupon at once")
 def one_coupon(context: ScenarioContext) -> Script:
     """Race for a coupon: the first is held up until the others have come, and saw it unused."""
-    coupon_id = context.customer.order(coupon=True).body["coupon_id"] + 2  # the user's next one
+    first = context.customer.order(coupon=True).body["coupon_id"]
+    assert first
+    coupon_id = first + 2  # the user's next one
     yield
     with context.lab.faults.armed("order.deduct_stock.before_call", "delay:0.4", times=8):
         return _race(context, 8, coupon_id=coupon_id)
