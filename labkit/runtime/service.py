@@ -52,7 +52,7 @@ class Runtime:
         groups: topic → consumer groups.
         names: contract → name of the service that offers it.
         broker: where events go and come from.
-        outside: name in what its flows are handed → what is known of a system that is not ours.
+        outside: field of the flows' argument → a client, or a key, of a system outside.
         address: where it answers calls.
     """
 
@@ -93,7 +93,7 @@ class Runtime:
         self._shop = self._make_shop() if service.shop else None
 
     def _make_shop(self) -> object:
-        """Make what the flows are handed: this database's runner, and stubs of other services."""
+        """Make the first argument of the flows: `run`, `settings`, and stubs of other services."""
         stubs = {
             name: self.calls.outside(contract, name, self._outside[name])
             if name in self._outside
@@ -148,7 +148,7 @@ class Runtime:
     async def _serve(self) -> str:
         """Serve the contract of the service and the admin service; return the endpoint."""
         assert self.service.contract  # a service without a contract is a web
-        name, manual_steps = self.service.name, self.service.by_hand
+        name, manual_steps = self.service.name, self.service.manual_steps
         admin = AdminHandlers(name, self._database, self._consumer, manual_steps)
         self._server = Server(name, self.home.secret, self._address)
         self._server.add(self.service.contract, self._handlers())

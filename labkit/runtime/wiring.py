@@ -33,16 +33,16 @@ class Service:
     Attributes:
         name: of the service, its database and its consumer group.
         contract: the calls that it answers, with the step or flow behind each; None for a web.
-        shop: makes what its flows are handed, from the names in `calls` and from `run`, `settings`
-            and what is known of systems that are not ours; None where it has no flows.
+        shop: the class of the first argument of its flows: its fields are `run`, `settings`, the
+            names in `calls`, and whatever else concerns systems outside; None without flows.
         handlers: event type → the step that handles it.
         steps: further steps that its flows run.
         sweeps: flows that run again and again.
-        by_hand: `give_up` and `take_back` → the step that does it with what is stuck here and is no
-            event.
+        manual_steps: `give_up` and `take_back` → the step that does it with a stuck item of this
+            service that is no event.
         deadlines: the columns of its own tables that say when something is tried again.
-        calls: name in what its flows are handed → contract of another service.
-        leaves: methods of those contracts that its flows leave to others.
+        calls: field of `shop` → contract of another service.
+        unused_calls: methods of those contracts that its flows do not call.
         emits: the events that its steps emit.
         notifies: what it posts to others over HTTP, again and again until they have answered.
         answers: the requests from outside that have a failpoint before their answer.
@@ -54,10 +54,10 @@ class Service:
     handlers: Mapping[type[Event], EventHandler] = field(default_factory=dict)
     steps: tuple[AnyStep, ...] = ()
     sweeps: tuple[Flow[None, None], ...] = ()
-    by_hand: Mapping[str, Step[StuckItem, Result[None]]] = field(default_factory=dict)
+    manual_steps: Mapping[str, Step[StuckItem, Result[None]]] = field(default_factory=dict)
     deadlines: tuple[Deadline, ...] = ()
     calls: Mapping[str, type] = field(default_factory=dict)
-    leaves: tuple[str, ...] = ()
+    unused_calls: tuple[str, ...] = ()
     emits: tuple[type[Event], ...] = ()
     notifies: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ def failpoints_of(service: Service) -> list[Failpoint]:
 
 def _further(service: Service) -> Iterator[AnyStep]:
     """Yield the steps that are behind no call of the contract."""
-    yield from (*service.steps, *service.by_hand.values(), *service.handlers.values())
+    yield from (*service.steps, *service.manual_steps.values(), *service.handlers.values())
 
 
 def _boundaries(service: Service) -> Iterator[tuple[str, str]]:
@@ -94,7 +94,7 @@ def _boundaries(service: Service) -> Iterator[tuple[str, str]]:
             name
             for contract in service.calls.values()
             for name in methods_of(contract)
-            if name not in service.leaves
+            if name not in service.unused_calls
         ],
         "send": service.topics(),
         "offset": [event.topic for event in service.handlers],

@@ -84,7 +84,7 @@ SERVICES = {
                 retries.note_refund_trouble,
             ),
             sweeps=(polling.check_payments, polling.send_refunds),
-            by_hand={
+            manual_steps={
                 "give_up": manual.give_up_payment,
                 "take_back": manual.take_back_payment,
             },
@@ -93,7 +93,7 @@ SERVICES = {
                 Deadline(refund.c.next_try, refund.c.state == RefundState.OPEN),
             ),
             calls={"orders": OrderService, "goods": GoodsService, "platform": PaymentPlatform},
-            leaves=(
+            unused_calls=(
                 "open_order",
                 "confirm_order",
                 "cancel_by_user",
@@ -108,7 +108,9 @@ SERVICES = {
             handlers={OrderPaid: log.log_payment, OrderRefunded: log.log_refund},
         ),
         Service(name="order-web", calls={"orders": OrderService}),
-        Service(name="pay-web", calls={"payments": PayService}, leaves=("look_after_payment",)),
+        Service(
+            name="pay-web", calls={"payments": PayService}, unused_calls=("look_after_payment",)
+        ),
     )
 }
 

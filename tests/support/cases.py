@@ -27,7 +27,7 @@ def _steps(service: Any) -> list[tuple[Step[Any, Any], type[Event] | None]]:
     handlers = [(handler, event) for event, handler in service.handlers.items()]
     return [
         *methods,
-        *((step, None) for step in (*service.steps, *service.by_hand.values())),
+        *((step, None) for step in (*service.steps, *service.manual_steps.values())),
         *handlers,
     ]
 
@@ -107,7 +107,7 @@ def _refund_in_trouble(store: Store) -> p.PayTrouble:
 
 def _given_up_by_hand(store: Store) -> StuckItem:
     thing = StuckItem(number=paying.refunding(store)["refund_id"])
-    store.run(SERVICES["pay"].by_hand["give_up"], thing)
+    store.run(SERVICES["pay"].manual_steps["give_up"], thing)
     return thing
 
 

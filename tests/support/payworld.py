@@ -214,7 +214,7 @@ class PayWorld(InProcessShop):
 
     def by_hand(self, verb: str, number: int) -> Result[Any]:
         """Do by hand what a person does with a stuck payment or refund."""
-        step = SERVICES["pay"].by_hand[verb]
+        step = SERVICES["pay"].manual_steps[verb]
         answer: Result[Any] = self.run("pay", step, StuckItem(number=number))
         return answer
 

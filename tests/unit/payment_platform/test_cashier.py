@@ -37,7 +37,7 @@ def http() -> Iterator[httpx.Client]:
         yield client
 
 
-class Seen(HTMLParser):
+class PageReader(HTMLParser):
     """A page as a browser reads it: its elements, and the text of each."""
 
     def __init__(self, page: str) -> None:
@@ -83,14 +83,14 @@ def test_the_page_shows_what_is_bought(till: Till, http: httpx.Client, language:
     """What, from whom, how much, which order, until when; in the language asked for."""
     trade = till.opened(subject="华为P30 × 2", cents=4_080_05)
     response = http.get(till.address(trade, language))
-    seen, words = Seen(response.text), WORDS[language]
+    page, words = PageReader(response.text), WORDS[language]
     assert response.headers["content-type"] == "text/html; charset=utf-8"
-    assert seen.values("html", "lang") == [LANGUAGES[language]]
-    assert seen.text("title")[0].startswith(words["waiting_title"])
-    assert seen.text("h1") == [words["waiting_title"]]
-    assert seen.text("dd")[:3] == ["华为P30 × 2", words["merchant_name"], trade.out_trade_no]
-    assert seen.values("time", "datetime") == [trade.time_expire.isoformat() + "Z"]
-    assert seen.text("button") == [f"{words['pay']} ¥4080.05", words["give_up"]]
+    assert page.values("html", "lang") == [LANGUAGES[language]]
+    assert page.text("title")[0].startswith(words["waiting_title"])
+    assert page.text("h1") == [words["waiting_title"]]
+    assert page.text("dd")[:3] == ["华为P30 × 2", words["merchant_name"], trade.out_trade_no]
+    assert page.values("time", "datetime") == [trade.time_expire.isoformat() + "Z"]
+    assert page.text("button") == [f"{words['pay']} ¥4080.05", words["give_up"]]
     assert "¥4080.05" in response.text
 
 
@@ -102,12 +102,12 @@ def test_the_page_says_how_it_ended(
     """Paid, closed or expired: the title and the heading say so, and there is nothing to press."""
     made: Callable[[], CashierTrade] = getattr(till, state)
     response = http.get(till.address(made(), language))
-    seen, words = Seen(response.text), WORDS[language]
+    page, words = PageReader(response.text), WORDS[language]
     assert response.status_code == 200
-    assert seen.text("title")[0].startswith(words[f"{state}_title"])
-    assert seen.text("h1") == [words[f"{state}_title"]]
+    assert page.text("title")[0].startswith(words[f"{state}_title"])
+    assert page.text("h1") == [words[f"{state}_title"]]
     assert words[f"{state}_text"] in response.text
-    assert seen.text("button") == []
+    assert page.text("button") == []
 
 
 def test_the_languages_have_the_same_words() -> None:
@@ -141,13 +141,13 @@ def test_the_browser_says_which_language(accepted: str, language: str) -> None:
 def test_a_choice_by_hand_outlives_the_button(till: Till, http: httpx.Client) -> None:
     """`?lang=` beats the browser's language and is kept over the POST; a foreign one is not."""
     trade, english = till.opened(), {"Accept-Language": "en"}
-    page = Seen(http.get(till.address(trade, "zh"), headers=english).text)
+    page = PageReader(http.get(till.address(trade, "zh"), headers=english).text)
     assert page.values("html", "lang") == ["zh-CN"]
     for action in page.values("form", "action"):
         answered = http.post(f"{till.base}{action}", headers=BROWSER | english)
         assert answered.headers["location"] == f"/cashier/{trade.token}?lang=zh"
     odd = http.get(f"{till.address(trade)}?lang=%22%3E%3Cb%3E&lang=xx", headers=english)
-    assert Seen(odd.text).values("html", "lang") == ["en"]
+    assert PageReader(odd.text).values("html", "lang") == ["en"]
     assert "<b>" not in odd.text
 
 
@@ -229,10 +229,10 @@ def test_an_unknown_token_is_not_found(till: Till, http: httpx.Client, token: st
 @example("字" * 10_000)
 def test_what_is_bought_is_only_text(till: Till, http: httpx.Client, subject: str) -> None:
     """Whatever the merchant calls it, the page has the same elements, and shows it as it is."""
-    plain = Seen(http.get(till.address(till.opened("plain"), "en")).text)
-    seen = Seen(http.get(till.address(till.opened(subject), "en")).text)
-    assert [tag for tag, _ in seen.elements] == [tag for tag, _ in plain.elements]
-    assert seen.text("dd")[0] == subject.strip()
+    plain = PageReader(http.get(till.address(till.opened("plain"), "en")).text)
+    page = PageReader(http.get(till.address(till.opened(subject), "en")).text)
+    assert [tag for tag, _ in page.elements] == [tag for tag, _ in plain.elements]
+    assert page.text("dd")[0] == subject.strip()
 
 
 WRONG = [("", "POST"), ("/pay", "GET"), ("/give-up", "GET")]
@@ -248,7 +248,7 @@ def test_other_methods_are_refused(till: Till, http: httpx.Client, part: str, me
     assert refused.headers["allow"] == ("POST" if part else "GET, HEAD")
     page = http.request(method, till.address(trade) + part, headers=BROWSER)
     assert page.status_code == 405
-    assert f"/cashier/{trade.token}" in Seen(page.text).values("a", "href")
+    assert f"/cashier/{trade.token}" in PageReader(page.text).values("a", "href")
     assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY
 
 
@@ -274,7 +274,7 @@ def test_another_site_can_press_nothing(
     assert (refused.status_code, result_of(refused).code) == (403, Code.BAD_REQUEST)
     page = press(http, till, trade, button, headers=headers | BROWSER | {"Accept-Language": "en"})
     assert page.status_code == 403
-    assert WORDS["en"]["refused_title"] in Seen(page.text).text("h1")
+    assert WORDS["en"]["refused_title"] in PageReader(page.text).text("h1")
     assert till.status(trade) == TradeStatus.WAIT_BUYER_PAY
 
 

@@ -73,11 +73,11 @@ def test_an_added_parameter_is_not_believed(params: dict[str, str], name: str, v
 def test_a_dropped_parameter_is_not_believed(params: dict[str, str], data: st.DataObject) -> None:
     """Nothing can be left out of what was signed, nor renamed, nor moved into its neighbour."""
     message, name = signed(PLATFORM_KEY, params), data.draw(st.sampled_from(sorted(params)))
-    left = {key: value for key, value in message.items() if key != name}
-    assert not verify(PUBLIC, left)
-    assert not verify(PUBLIC, {**left, name + "x": params[name]})
+    rest = {key: value for key, value in message.items() if key != name}
+    assert not verify(PUBLIC, rest)
+    assert not verify(PUBLIC, {**rest, name + "x": params[name]})
     for neighbour in params.keys() - {name}:
-        moved = {**left, neighbour: f"{left[neighbour]}&{name}={params[name]}"}
+        moved = {**rest, neighbour: f"{rest[neighbour]}&{name}={params[name]}"}
         assert not verify(PUBLIC, moved)
 
 
@@ -94,8 +94,8 @@ def test_one_signature_has_one_spelling() -> None:
     message = signed(PLATFORM_KEY, NOTICE)
     text = message["sign"]
     letters = string.ascii_letters + string.digits + "+/"
-    others = {text[:at] + letter + text[at + 1 :] for at in (0, 200, 341) for letter in letters}
-    for other in (others | {text + "\n", text[:9] + " " + text[9:], text[:-1], text + "="}) - {
+    respelled = {text[:at] + letter + text[at + 1 :] for at in (0, 200, 341) for letter in letters}
+    for other in (respelled | {text + "\n", text[:9] + " " + text[9:], text[:-1], text + "="}) - {
         text
     }:
         assert not verify(PUBLIC, {**message, "sign": other})

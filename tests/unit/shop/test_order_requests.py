@@ -210,8 +210,8 @@ def test_an_order_that_is_saved_is_not_ruled_out(store: Store) -> None:
     too_late(store)
     before = store.everything()
     assert find(store, order_id) == Code.ORDER_UNDECIDED
-    asked = m.FindOrder(order_id=order_id)
-    assert store.run(steps.rule_out, asked).code == Code.ORDER_UNDECIDED
+    query = m.FindOrder(order_id=order_id)
+    assert store.run(steps.rule_out, query).code == Code.ORDER_UNDECIDED
     assert store.everything() == before
 
 

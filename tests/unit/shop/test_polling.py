@@ -89,9 +89,9 @@ def shop_of(world: PayWorld, platform: SlowPlatform) -> Any:
 
 def test_a_slow_answer_holds_up_nobody_else(world: PayWorld) -> None:
     """While one question is not answered, what falls due is asked about by the same sweep."""
-    slow, *others = opened(world, 4)
+    slow, *rest = opened(world, 4)
     set_check(world, [slow], DUE)
-    set_check(world, others, NEVER)
+    set_check(world, rest, NEVER)
     platform = SlowPlatform(world, {slow})
     shop = shop_of(world, platform)
 
@@ -99,8 +99,8 @@ def test_a_slow_answer_holds_up_nobody_else(world: PayWorld) -> None:
         sweep = asyncio.create_task(polling.check_payments.function(shop, None))
         async with asyncio.timeout(120):
             await platform.is_asked([slow])
-            set_check(world, others, DUE)
-            await platform.is_asked([slow, *others])
+            set_check(world, rest, DUE)
+            await platform.is_asked([slow, *rest])
             assert not sweep.done()
             platform.let.set()
             await sweep
@@ -122,13 +122,13 @@ def test_what_is_due_is_asked_about_and_no_more_at_once_than_there_is_room(
 
 def test_one_that_fails_fails_alone(world: PayWorld) -> None:
     """A defect over one payment is told once the others are asked about, and they are."""
-    broken, *others = opened(world, 5)
-    set_check(world, [broken, *others], DUE)
+    broken, *rest = opened(world, 5)
+    set_check(world, [broken, *rest], DUE)
     platform = SlowPlatform(world, set())
     platform.broken = {broken}
     with pytest.raises(ZeroDivisionError):
         world.do(polling.check_payments.function(shop_of(world, platform), None))
-    assert sorted(platform.asked) == sorted([broken, *others])
+    assert sorted(platform.asked) == sorted([broken, *rest])
     assert platform.under_way == 0
 
 

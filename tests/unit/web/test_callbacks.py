@@ -40,13 +40,13 @@ class Payments:
     def __init__(self, world: PayWorld) -> None:
         self.world, self.away = world, False
 
-    async def take_callback(self, command: p.Callback) -> Result[Any]:
+    async def take_callback(self, command: p.Callback) -> Result[None]:
         """Run the real flow, or be away."""
         if self.away:
             raise Unknown("pay gave no answer")
         answer = await flows.take_callback(self.world.shop, command)
         sent = METHOD.answer.dump_json(answer, warnings=False)
-        received: Result[Any] = METHOD.answer.validate_json(sent)
+        received: Result[None] = METHOD.answer.validate_json(sent)
         return received
 
 

@@ -20,12 +20,12 @@ OPENED = p.PaymentOpened(pay_id=INT64, pay_amount=70_00, cashier_url="http://pla
 class Payments:
     """The pay service behind the web: keeps what reaches it, and answers what it is told to."""
 
-    def __init__(self, answer: Result[Any] | Unknown) -> None:
+    def __init__(self, answer: Result[p.PaymentOpened] | Unknown) -> None:
         self.answer, self.reached = answer, list[Any]()
         self.go_on = asyncio.Event()
         self.go_on.set()
 
-    async def create_payment(self, command: p.CreatePayment) -> Result[Any]:
+    async def create_payment(self, command: p.CreatePayment) -> Result[p.PaymentOpened]:
         """Keep it, and answer when told to go on."""
         self.reached.append(command)
         await self.go_on.wait()
@@ -50,7 +50,7 @@ def send(payments: Payments, method: str, path: str, **how: Any) -> httpx.Respon
 @pytest.mark.parametrize("order_id", [INT64, str(INT64)])
 def test_a_payment_is_opened(order_id: Any) -> None:
     """Ids come as numbers or strings and leave as strings; amounts are numbers."""
-    payments = Payments(Result[Any].ok(OPENED))
+    payments = Payments(Result[p.PaymentOpened].ok(OPENED))
     answer = send(payments, "POST", "/pay/createPayment", json={"order_id": order_id})
     assert answer.status_code == 200
     assert payments.reached == [p.CreatePayment(order_id=INT64)]
@@ -81,7 +81,7 @@ def test_a_payment_is_opened(order_id: Any) -> None:
 )
 def test_a_malformed_request_reaches_nobody(body: bytes) -> None:
     """400 with a word why; what is to be paid is never the client's to say."""
-    payments = Payments(Result[Any].ok(OPENED))
+    payments = Payments(Result[p.PaymentOpened].ok(OPENED))
     answer = send(payments, "POST", "/pay/createPayment", content=body)
     assert (answer.status_code, answer.json()["code"]) == (400, Code.BAD_REQUEST)
     assert payments.reached == []
@@ -100,7 +100,7 @@ def test_a_malformed_request_reaches_nobody(body: bytes) -> None:
 )
 def test_a_refusal_has_its_status(code: Code, status: int) -> None:
     """Each code has one HTTP status, and the body is the refusal itself."""
-    payments = Payments(Result[Any].refused(code, "a reason"))
+    payments = Payments(Result[p.PaymentOpened].refused(code, "a reason"))
     answer = send(payments, "POST", "/pay/createPayment", json={"order_id": 1})
     assert (answer.status_code, json.loads(answer.text)["name"]) == (status, code.name)
     assert ("retry-after" in answer.headers) == (status == 503)
@@ -117,7 +117,7 @@ def test_an_unknown_end_is_told_as_such() -> None:
 @pytest.mark.parametrize("number", ["0", "x", "1.0", str(INT64 + 1), "-1", "callback"])
 def test_a_payment_is_asked_for_by_its_number(number: str) -> None:
     """Anything but a whole number is 400 and reaches nobody."""
-    payments = Payments(Result[Any].refused(Code.PAYMENT_NOT_FOUND, "no"))
+    payments = Payments(Result[p.PaymentOpened].refused(Code.PAYMENT_NOT_FOUND, "no"))
     assert send(payments, "GET", f"/pay/{number}").status_code == 400
     assert payments.reached == []
     assert send(payments, "GET", "/pay/1").status_code == 404
@@ -125,7 +125,7 @@ def test_a_payment_is_asked_for_by_its_number(number: str) -> None:
 
 def test_too_many_at_once_are_told_to_come_again() -> None:
     """Beyond the limit nothing reaches the pay service: 503, and a callback 429 `fail`."""
-    payments = Payments(Result[Any].ok(OPENED))
+    payments = Payments(Result[p.PaymentOpened].ok(OPENED))
 
     async def main() -> list[httpx.Response]:
         payments.go_on.clear()
