@@ -4,107 +4,29 @@ No Kafka, no thread of a client: what consumes and audits awaits nothing but the
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
-from labkit.runtime.messaging import inbox
 from labkit.runtime.messaging.admin import AdminService
 from labkit.runtime.messaging.audit import Findings, PatientAdmin, ask_groups
 from labkit.runtime.messaging.consumer import EventConsumer
-from labkit.runtime.messaging.inbox import Delivery, Missing, MissingQuery
 from labkit.runtime.messaging.outbox import MissingFrom, OutboxMessage
-from labkit.runtime.messaging.ports import Broker, Partition, Polled, Producer
-from labkit.runtime.messaging.reading import LostQuery, Reading
+from labkit.runtime.messaging.ports import Broker
 from labkit.shop.goods import return_stock
 from labkit.shop.messages import OrderCancelled
 from labkit.waiting import wait_until
 from tests.support.grouping import Runner, running
+from tests.support.memory_broker import TOPIC, Admin, Log, MemoryBroker
 
-TOPIC = OrderCancelled.topic
 LAGS = "goods lags behind, and has not read it yet"
-
-
-class Log:
-    """The records of one topic, in two partitions: an even key lies in 0, an odd one in 1."""
-
-    def __init__(self) -> None:
-        self.records: list[list[OutboxMessage]] = [[], []]
-
-
-class MemoryBroker:
-    """The port `Broker` of one instance, which its group has given one partition.
-
-    Args:
-        log: what the broker holds.
-        number: of the partition.
-    """
-
-    def __init__(self, log: Log, number: int) -> None:
-        self._log = log
-        self._number = number
-        self._position = 0
-        self.reads = asyncio.Event()
-        self.reads.set()
-
-    async def join(self, _topics: Iterable[str]) -> "MemoryBroker":
-        return self
-
-    async def poll(self, _timeout_s: float) -> Polled:
-        await self.reads.wait()
-        await asyncio.sleep(0.01)
-        records = self._log.records[self._number][self._position :]
-        self._position += len(records)
-        part = frozenset({(TOPIC, self._number)})
-        return Polled([_delivery(record) for record in records], part, part)
-
-    async def commit(self) -> None:
-        """Nobody reads it again."""
-
-    async def close(self) -> None:
-        """Nobody waits for it."""
-
-    def partition_of(self, topic: str, key: str) -> Partition:
-        return topic, int(key) % 2
-
-    def producer(self) -> Producer:
-        raise AssertionError("nothing is sent here")
-
-    def change_group(self) -> None:
-        raise AssertionError("its group has admitted it")
-
-
-class Admin:
-    """The admin service of one instance, as `Runtime` serves it."""
-
-    def __init__(self, runner: Runner, consumer: EventConsumer) -> None:
-        self._runner = runner
-        self._consumer = consumer
-
-    async def find_missing(self, query: MissingQuery) -> Missing:
-        return await self._runner.database.run(inbox.find_missing, query)
-
-    async def find_lost(self, query: LostQuery) -> Reading:
-        behind_s = {number: self._consumer.behind_s(*way) for number, way in query.routes.items()}
-        return Reading(missing=await self.find_missing(query), behind_s=behind_s)
 
 
 def _message(event_id: int, order_id: int) -> OutboxMessage:
     body = OrderCancelled(order_id=order_id).model_dump_json()
     tag = OrderCancelled.tag
     return OutboxMessage(event_id, TOPIC, tag, str(order_id), body, ("goods",))
-
-
-def _delivery(message: OutboxMessage) -> Delivery:
-    return Delivery(
-        group="goods",
-        event_id=message.event_id,
-        topic=message.topic,
-        tag=message.tag,
-        key=message.key,
-        body=message.body,
-    )
 
 
 @asynccontextmanager
@@ -122,7 +44,7 @@ async def consuming(runner: Runner, broker: MemoryBroker) -> AsyncIterator[Event
 
 
 async def audit(runner: Runner, consumer: EventConsumer, message: OutboxMessage) -> Findings:
-    admin = PatientAdmin(cast(AdminService, Admin(runner, consumer)), pause_s=0)
+    admin = PatientAdmin(cast(AdminService, Admin(runner.database, consumer)), pause_s=0)
     return await ask_groups(lambda _group: admin, [message], audit_delay=1.0)
 
 
@@ -143,7 +65,7 @@ def test_what_another_instance_has_not_read_yet_is_no_loss(tmp_path: Path) -> No
         odd.reads.clear()
         async with consuming(runner, even) as idle, consuming(runner, odd) as lagging:
             await reading_to_the_end(idle, "1000")
-            log.records[1].append(message)
+            log.append(message)
             for consumer in (idle, lagging):
                 findings = await audit(runner, consumer, message)
                 assert (findings.missing(), list(findings.waiting)) == ([], [LAGS])
