@@ -7,7 +7,6 @@ import os
 import re
 import secrets
 import shlex
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,8 +18,9 @@ from sqlalchemy import URL
 from labkit.files import broken, making_sense_of, read_object
 from labkit.settings import Settings
 from labkit.state import LabState, is_state
+from labkit.waiting import poll_until
 
-_LOOKING_SECONDS = 1.0
+_LOOKING_S = 1.0
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: Beside the clock file of a home: what its wall clock is tied to.
 WALL_FILE = "wall.json"
@@ -260,14 +260,19 @@ def try_lock(path: Path, *, only_look: bool = False) -> int | None:
     return descriptor
 
 
-def take_lock(path: Path, seconds: float = _LOOKING_SECONDS) -> int | None:
+def take_lock(path: Path, seconds: float = _LOOKING_S) -> int | None:
     """Take a file lock as `try_lock` does, but wait for a process that only looks at it.
 
     Args:
         path: the lock file; it is created where there is none.
         seconds: how long to wait for whoever holds it.
     """
-    deadline = time.monotonic() + seconds
-    while (descriptor := try_lock(path)) is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    descriptor: int | None = None
+
+    def is_taken() -> bool:
+        nonlocal descriptor
+        descriptor = try_lock(path)
+        return descriptor is not None
+
+    poll_until(is_taken, seconds, poll=0.01)
     return descriptor

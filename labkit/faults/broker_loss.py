@@ -16,9 +16,11 @@ from labkit.home import Home
 from labkit.runtime.messaging import topics
 from labkit.runtime.messaging.kafka_clients import make_client
 from labkit.stack.setup.topics import broker_config_of, topics_of
+from labkit.waiting import wait_until
 
 _POLL_MS = 100
 _MANY = 100_000
+_READ_S = 300.0
 
 
 class Record(Protocol):
@@ -114,8 +116,11 @@ def heads(records: Iterable[Record], seed: int) -> list[Record]:
 def _to_the_end(client: KafkaConsumer, parts: list[TopicPartition]) -> list[Record]:
     """Read all records to the end and beyond: a broker may report an end that is too early."""
     ends, records = client.end_offsets(parts), list[Record]()
-    while True:
+
+    def is_at_end() -> bool:
         batches = client.poll(timeout_ms=_POLL_MS)
-        if not batches and all(client.position(part) >= ends[part] for part in parts):
-            return records
-        records += [record for batch in batches.values() for record in batch]
+        records.extend(record for batch in batches.values() for record in batch)
+        return not batches and all(client.position(part) >= ends[part] for part in parts)
+
+    wait_until(is_at_end, "all records of the broker are read", _READ_S, poll=0)
+    return records

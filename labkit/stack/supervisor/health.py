@@ -28,6 +28,7 @@ from labkit.shop.wiring import SERVICES
 from labkit.stack.supervisor.instances import BROKER
 from labkit.stack.supervisor.status import status as recorded_status
 from labkit.state import LabStatus, ServiceStatus
+from labkit.waiting import poll_until
 from labkit.web.health import PATH
 
 #: States of a process in `labkit status`: it answers, or it was started and does not.
@@ -75,7 +76,7 @@ def ask(home: Home) -> dict[str, ProcessHealth]:
         Label → its health, in the order of `labkit status`.
     """
     services = [service for service in recorded_status(home)["services"] if service["endpoint"]]
-    return {health.process: health for health in run_beside(_ask_all(home, services))}
+    return {health.process: health for health in run_beside(_ask_all(home.secret, services))}
 
 
 def status(home: Home) -> tuple[LabStatus, list[str]]:
@@ -99,29 +100,34 @@ def await_whole(home: Home, on_progress: Callable[[str], None], seconds: float =
     Raises:
         RuntimeError: one does not answer; says which, and why.
     """
-    deadline = time.monotonic() + seconds
-    while problems := _problems(ask(home).values()):
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the lab is not whole: {problems[0]} (logs: {home.logs})")
-        on_progress(problems[0])
-        time.sleep(_AGAIN_S)
+    problems: list[str] = []
+
+    def is_whole() -> bool:
+        nonlocal problems
+        problems = _problems(ask(home).values())
+        if problems:
+            on_progress(problems[0])
+        return not problems
+
+    if not poll_until(is_whole, seconds, _AGAIN_S):
+        raise RuntimeError(f"the lab is not whole: {problems[0]} (logs: {home.logs})")
 
 
 def _problems(healths: Iterable[ProcessHealth]) -> list[str]:
     return [health.problem for health in healths if health.problem]
 
 
-async def _ask_all(home: Home, services: Iterable[ServiceStatus]) -> list[ProcessHealth]:
+async def _ask_all(secret: str, services: Iterable[ServiceStatus]) -> list[ProcessHealth]:
     async with httpx.AsyncClient(timeout=_AROUND_S, trust_env=False) as http:
-        return await asyncio.gather(*(_ask(home, http, service) for service in services))
+        return await asyncio.gather(*(_ask(secret, http, service) for service in services))
 
 
-async def _ask(home: Home, http: httpx.AsyncClient, service: ServiceStatus) -> ProcessHealth:
+async def _ask(secret: str, http: httpx.AsyncClient, service: ServiceStatus) -> ProcessHealth:
     """Ask a process itself, and beside that the services that it calls.
 
     A process that waits for others is not silent.
     """
-    first, *rest = _questions(home, http, service)
+    first, *rest = _questions(secret, http, service)
     pid = service["pid"]
     error, *around = await asyncio.gather(
         _within(_PROCESS_S, first, pid), *(_within(_AROUND_S, question, pid) for question in rest)
@@ -135,7 +141,7 @@ async def _ask(home: Home, http: httpx.AsyncClient, service: ServiceStatus) -> P
 
 
 def _questions(
-    home: Home, http: httpx.AsyncClient, service: ServiceStatus
+    secret: str, http: httpx.AsyncClient, service: ServiceStatus
 ) -> list[Coroutine[Any, Any, tuple[Edge, ...]]]:
     """Return what to ask a process: first about itself, then about those that it calls."""
     name, endpoint = service["name"], service["endpoint"] or ""
@@ -144,8 +150,8 @@ def _questions(
     if name == PLATFORM.name:
         return [_ask_http(http, f"{endpoint}/cashier/of-nobody")]
     if SERVICES[name].contract is None:
-        return [_ask_http(http, f"{endpoint}/nowhere"), _ask_web(http, endpoint, home.secret)]
-    return [_ask_service(name, endpoint, home.secret, method) for method in _QUERIES]
+        return [_ask_http(http, f"{endpoint}/nowhere"), _ask_web(http, endpoint, secret)]
+    return [_ask_service(name, endpoint, secret, method) for method in _QUERIES]
 
 
 async def _within(

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +18,11 @@ from labkit.stack.supervisor.ending import down, end, kill
 from labkit.stack.supervisor.holder import Holder, holder_of, is_up, sign
 from labkit.stack.supervisor.status import status
 from labkit.state import Phase
+from labkit.waiting import poll_until
 
 __all__ = ["EMBEDDED", "down", "is_up", "status", "up"]
 
 _UP_S = 90  # a whole class may press the button at once
-_LOOK_S = 0.02
 _LAST_CHARACTERS = 400
 _PAGE_BYTES = 4096
 EMBEDDED = Backends(Stack.embedded)
@@ -116,19 +115,28 @@ def _lock_or_join(home: Home, on_progress: Callable[[str], None]) -> int | None:
     A supervisor that is dying holds the lock for a moment, and so does one that somebody else just
     started.
     """
-    deadline = time.monotonic() + _UP_S
-    while (lock := try_lock(home.lock_file)) is None:
-        holder = holder_of(home)
-        if holder and _serves(home, holder):
-            return None
-        is_stopped = holder is not None and holder.is_stopped
-        if is_stopped or time.monotonic() > deadline:
-            text = f"the supervisor of {home.folder} {'stands still' if is_stopped else 'hangs'}"
-            raise RuntimeError(f"{text}: labkit down {home.option}")
+    lock: int | None = None
+
+    def is_locked_or_serves() -> bool:
+        nonlocal lock
+        lock = try_lock(home.lock_file)
+        holder = None if lock is not None else holder_of(home)
+        if lock is not None or (holder and _serves(home, holder)):
+            return True
+        if holder and holder.is_stopped:
+            raise _stuck(home, "stands still")
         on_progress("waiting for the supervisor that is there")
-        time.sleep(_LOOK_S)
-    os.ftruncate(lock, 0)
+        return False
+
+    if not poll_until(is_locked_or_serves, _UP_S):
+        raise _stuck(home, "hangs")
+    if lock is not None:
+        os.ftruncate(lock, 0)
     return lock
+
+
+def _stuck(home: Home, state: str) -> RuntimeError:
+    return RuntimeError(f"the supervisor of {home.folder} {state}: labkit down {home.option}")
 
 
 def _serves(home: Home, holder: Holder) -> bool:
@@ -220,21 +228,22 @@ def _make(home: Home) -> None:
 def _wait(
     home: Home, supervisor: "subprocess.Popen[bytes]", on_progress: Callable[[str], None]
 ) -> None:
-    deadline = time.monotonic() + _UP_S
     us = Holder(supervisor.pid, spawn.birth(supervisor.pid) or "")
-    while True:
+
+    def has_come_up() -> bool:
         state = home.state()
         is_ours = us.wrote(state)  # an earlier one may have had the same pid
         if is_ours and state.get("phase") == Phase.UP:
-            return
+            return True
         if supervisor.poll() is not None:
             raise _NotUp("the supervisor died")
-        if time.monotonic() > deadline:
-            raise _NotUp("the lab did not come up in time")
         services = state.get("services", []) if is_ours else []
         starting = [service["name"] for service in services if service["state"] != "up"]
         on_progress(f"waiting for {', '.join(starting)}" if starting else "loading the services")
-        time.sleep(_LOOK_S)
+        return False
+
+    if not poll_until(has_come_up, _UP_S):
+        raise _NotUp("the lab did not come up in time")
 
 
 def _complaint(home: Home, log_size: int) -> str:
