@@ -1,8 +1,8 @@
 """Clients of a broker, made whole or not at all.
 
 kafka-python (3.0.12) starts a client's thread and sockets before it asks the broker anything, and
-leaves both behind where no answer comes in time. Whoever tries again all night would run out of
-them. The client inside is made by a function that one may give, and so can be closed.
+leaves both behind if no answer comes in time. A service that tries again all night would run out of
+them. The inner client is made by a function that can be replaced, and so it can be closed.
 """
 
 import gc

@@ -1,5 +1,6 @@
-"""The outbox relay: sends what was committed, marks it when the broker has acknowledged it, and
-settles it when the subscribers themselves say that they have it."""
+"""The outbox relay: it sends what was committed, marks it when the broker has acknowledged it, and
+settles it when the subscribers themselves say that they have it.
+"""
 
 import asyncio
 import logging
@@ -29,11 +30,11 @@ _COMMITTED_MS = 10_000  # longer than an event waits for its commit, from the ma
 
 
 class Relay:
-    """Carries the events of one service process to the broker, and sees them home.
+    """Sends the events of one service process to the broker, and follows each until it is settled.
 
     Args:
-        service: whose outbox.
-        broker: where to.
+        service: the service whose outbox it is.
+        broker: the broker that takes the events.
         failpoints: crossed for each message.
         admin_of: group → the admin service of the service that consumes for it.
         limit: how many messages may be on their way.
@@ -67,7 +68,9 @@ class Relay:
     async def run(
         self, database: StepRunner, groups: Groups, deadlines: tuple[Deadline, ...] = ()
     ) -> None:
-        """Work until cancelled: what commits hand over, what was left behind, what is unsettled.
+        """Send and audit until cancelled: what other processes left behind, and what is unsettled.
+
+        What a commit of this process wrote comes by `send_all`, without waiting for the next scan.
 
         Args:
             database: of the service; the outbox lies in it.
@@ -96,7 +99,7 @@ class Relay:
                 self._sending[message.event_id] = asyncio.create_task(self._send(message))
 
     async def _is_due(self, groups: Groups) -> bool:
-        """Return True if something is to be sent or audited; its addresses are those of now."""
+        """Return True if something is to be sent or audited, after addressing it to new groups."""
         if self._clock.monotonic() >= self._address_at:
             await self._address(groups)
         return await self._database.run(outbox.is_due, None)
@@ -113,8 +116,8 @@ class Relay:
     async def _address(self, groups: Groups) -> None:
         """Address events to the groups that were wired since they were written.
 
-        It looks at least once before a new event is audited first; and at all that was written
-        since it looked last, settled or not.
+        This happens at least once before the first audit of a new event. It covers all that was
+        written since the last time, settled or not.
         """
         began_ms, is_first = self._clock.wall_ms(), self._address_at == 0
         since = first_of(self._addressed_ms - _COMMITTED_MS)
