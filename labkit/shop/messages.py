@@ -97,7 +97,10 @@ class Opening(Message):
 
 
 class PlaceOrder(Message):
-    """The request of a client: 下单."""
+    """The request of a client: 下单. The client works out the fee and the amount; we check them.
+
+    Each field is a column of `trade_order` of the same name.
+    """
 
     user_id: int
     goods_id: int
@@ -119,7 +122,10 @@ class ConfirmOrder(Message):
 
 
 class PreOrder(Message):
-    """A checked order, with every amount worked out."""
+    """A checked order, with every amount worked out.
+
+    Each field but the request is a column of `trade_order` of the same name.
+    """
 
     order_id: int
     request: PlaceOrder

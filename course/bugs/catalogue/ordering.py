@@ -219,10 +219,10 @@ def _(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str]]:
     if asked.goods_number > goods.goods_number:
         text = f"goods_number {asked.goods_number} is more than the {goods.goods_number} in stock"
         yield Code.STOCK_SHORT, text
-    fee = pricing.shipping_fee(asked.goods_price * asked.goods_number)
+    fee = pricing.shipping_fee(pricing.goods_amount(asked))
     if asked.shipping_fee != fee:
         yield Code.SHIPPING_FEE_WRONG, f"shipping_fee {asked.shipping_fee} should be {fee}"
-    amount = asked.goods_price * asked.goods_number + fee
+    amount = pricing.goods_amount(asked) + fee
     if asked.order_amount != amount:
         yield Code.ORDER_AMOUNT_WRONG, f"order_amount {asked.order_amount} should be {amount}"
 

@@ -33,7 +33,7 @@ async def confirm_order(shop: OrderShop, command: ConfirmOrder) -> Result[OrderP
     # 1. check the request against goods, user and coupon as they are now
     checked = await _check(shop, command)
     pre_order = checked.data
-    if pre_order is None:  # perhaps this order has taken the stock before its flow died
+    if pre_order is None:  # an earlier run of this flow may have saved the order and taken stock
         pre_order = await shop.run(queries.find_pre_order, FindOrder(order_id=order_id))
     if pre_order is None:
         return await _refuse(shop, order_id, checked)

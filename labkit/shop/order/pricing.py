@@ -1,18 +1,31 @@
 """The rules that an order's figures must meet: pure functions, cents in and cents out.
 
-To add a rule, yield its code and its text from the function of its subject: goods and shipping in
-`_goods_rules`, the balance in `_balance_rules`, coupons in `_coupon_rules`. What changes the amount
-to pay is worked out in `check`.
+The client works out price, fee and amount; the rules here compare them with what they should be.
+To add a refusal, yield its code and its text from the function of its subject: goods and shipping
+in `_goods_rules`, the balance in `_balance_rules`, coupons in `_coupon_rules`. To change an amount,
+change `goods_amount` or `shipping_fee`; `check` takes off what is paid otherwise.
 """
 
 from collections.abc import Iterator
 
 from labkit.results import Result
 from labkit.shop.codes import Code
-from labkit.shop.messages import ConfirmOrder, CouponFound, GoodsFound, PreOrder, UserFound
+from labkit.shop.messages import (
+    ConfirmOrder,
+    CouponFound,
+    GoodsFound,
+    PlaceOrder,
+    PreOrder,
+    UserFound,
+)
 
 FREE_SHIPPING_ABOVE = 100_00
 SHIPPING_FEE = 10_00
+
+
+def goods_amount(request: PlaceOrder) -> int:
+    """Return the amount of the goods, without shipping."""
+    return request.goods_price * request.goods_number
 
 
 def shipping_fee(goods_amount: int) -> int:
@@ -35,7 +48,6 @@ def check(
         The pre-order with all amounts worked out, or the first refusal.
     """
     request = command.request
-    goods_amount = request.goods_price * request.goods_number
     coupon_paid = coupon.coupon_price if coupon else 0
     pay_amount = request.order_amount - request.money_paid - coupon_paid
     broken = [
@@ -53,7 +65,7 @@ def check(
         PreOrder(
             order_id=command.order_id,
             request=request,
-            goods_amount=goods_amount,
+            goods_amount=goods_amount(request),
             coupon_paid=coupon_paid,
             pay_amount=pay_amount,
         )
@@ -72,10 +84,10 @@ def _goods_rules(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Cod
     if request.goods_number > goods.goods_number:
         text = f"goods_number {request.goods_number} is more than the {goods.goods_number} in stock"
         yield Code.STOCK_SHORT, text
-    fee = shipping_fee(request.goods_price * request.goods_number)
+    fee = shipping_fee(goods_amount(request))
     if request.shipping_fee != fee:
         yield Code.SHIPPING_FEE_WRONG, f"shipping_fee {request.shipping_fee} should be {fee}"
-    amount = request.goods_price * request.goods_number + fee
+    amount = goods_amount(request) + fee
     if request.order_amount != amount:
         yield Code.ORDER_AMOUNT_WRONG, f"order_amount {request.order_amount} should be {amount}"
 
