@@ -30,19 +30,19 @@ ASKED = httpx.Request("POST", "http://127.0.0.1:1/order")
 )
 def test_what_is_away_is_one_line(error: Exception) -> None:
     """A web that hangs, a database that is gone, a folder that is not ours: told, in a line."""
-    said = explain(error)
-    assert said
-    assert said.isprintable()
-    assert "SELECT" not in said
+    message = explain(error)
+    assert message
+    assert message.isprintable()
+    assert "SELECT" not in message
 
 
 def test_a_setting_that_is_wrong_is_one_line() -> None:
     """Pydantic says it in five."""
     with pytest.raises(ValidationError) as wrong:
         TypeAdapter(int).validate_python("many")
-    said = explain(wrong.value)
-    assert said
-    assert said.isprintable()
+    message = explain(wrong.value)
+    assert message
+    assert message.isprintable()
 
 
 def test_a_fault_of_ours_keeps_its_traceback(
@@ -53,9 +53,9 @@ def test_a_fault_of_ours_keeps_its_traceback(
     error = KeyError("order\nof nobody")
     error.add_note("of test_errors.py")
     assert report(error) == 1
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     (file,) = tmp_path.iterdir()
-    assert said.splitlines() == [
+    assert output.splitlines() == [
         "labkit: a fault of labkit's own: KeyError: 'order\\nof nobody'",
         f"please report it with what is in {file}",
     ]
@@ -91,7 +91,7 @@ def test_a_state_that_lacks_something_is_broken(tmp_path: Path, name: str) -> No
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7"])
 @pytest.mark.parametrize("name", ["state_file", "schemas_file"])
 def test_a_broken_file_of_the_home_is_named(tmp_path: Path, name: str, text: str) -> None:
-    """Half a file, or another one: which it is is said."""
+    """Half a file, or another one: the error says which."""
     home = Home(tmp_path).make()
     file: Path = getattr(home, name)
     file.write_text(text)

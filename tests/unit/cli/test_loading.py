@@ -24,8 +24,8 @@ main()
 def loaded_by(*words: str) -> set[str]:
     """Run a command that ends well, and return the modules that it loaded."""
     command = [sys.executable, "-c", _LOOK, *words]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
-    return set(said.stdout.rpartition("LOADED")[2].split())
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    return set(process.stdout.rpartition("LOADED")[2].split())
 
 
 @pytest.mark.parametrize("words", [("--help",), ("check", "--help"), ("matrix", "--help")])

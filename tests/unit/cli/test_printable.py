@@ -48,9 +48,9 @@ def test_what_a_terminal_obeys_is_written_out(text: str) -> None:
     assert OBEYED[text] in shown([{"address": text}])
     assert printable(text) == OBEYED[text]
     assert OBEYED[text] in html.table("", ["address"], [[text]])
-    said = printable_json(json.dumps({"address": text}, ensure_ascii=False))
-    assert said.isprintable()
-    assert json.loads(said) == {"address": text}
+    escaped = printable_json(json.dumps({"address": text}, ensure_ascii=False))
+    assert escaped.isprintable()
+    assert json.loads(escaped) == {"address": text}
 
 
 def test_letters_of_all_scripts_stay() -> None:

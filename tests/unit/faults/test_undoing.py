@@ -157,6 +157,6 @@ def test_what_cannot_be_undone_is_said_and_keeps_no_other(home: Home) -> None:
         )
     ):
         (folder / f"{number}.json").write_text(json.dumps(undo))
-    said = mend(home)
-    assert [("not mended" in line) for line in said] == [True, False]
+    lines = mend(home)
+    assert [("not mended" in line) for line in lines] == [True, False]
     assert FaultBook(home.faults).standing() == []

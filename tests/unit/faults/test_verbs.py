@@ -133,19 +133,19 @@ def command(*words: str | Path) -> tuple[int, str]:
 def test_the_command_lists_every_fault_with_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     """`labkit break` alone; nothing of it is taken for the terminal's own marks."""
     monkeypatch.setattr(base.console, "width", 300)  # so that no line is folded
-    code, said = command("break")
+    code, output = command("break")
     assert code == 0
     for registered in VERBS.values():
-        assert f" {registered.usage} " in said
+        assert f" {registered.usage} " in output
 
 
 def test_the_command_refuses_what_is_no_fault_and_a_home_without_a_lab(home: Home) -> None:
     """One line says which faults there are, or how a lab is started."""
-    code, said = command("break", "cutt", "order", "goods", "--home", home.folder)
+    code, output = command("break", "cutt", "order", "goods", "--home", home.folder)
     assert code == 1
-    assert said.startswith("cutt: there is no such fault; there are ")
-    code, said = command("break", "slow", "goods", "1", "--home", home.folder)
-    assert (code, "no lab is up in" in said) == (1, True)
+    assert output.startswith("cutt: there is no such fault; there are ")
+    code, output = command("break", "slow", "goods", "1", "--home", home.folder)
+    assert (code, "no lab is up in" in output) == (1, True)
 
 
 def test_clear_takes_up_what_a_killed_command_left(home: Home) -> None:

@@ -97,12 +97,12 @@ def test_settings_are_read_or_their_file_is_named(tmp_path: Path, text: str) -> 
 
 def test_a_folder_of_somebody_elses_databases_is_no_home(tmp_path: Path) -> None:
     """A file that filling the lab would remove is refused, and stays."""
-    theirs = tmp_path / "databases" / "thesis.sqlite"
-    theirs.parent.mkdir()
-    theirs.write_text("two years of work")
+    foreign = tmp_path / "databases" / "thesis.sqlite"
+    foreign.parent.mkdir()
+    foreign.write_text("two years of work")
     with pytest.raises(NotAHome, match="holds databases and is no lab's: name another home"):
         launch.up(Home(tmp_path))
-    assert theirs.read_text() == "two years of work"
+    assert foreign.read_text() == "two years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["databases"]
 
 

@@ -51,9 +51,9 @@ def test_a_service_is_whole(name: str) -> None:
 
 def test_settings_stand_for_variables() -> None:
     """A setting goes wherever the file names it, and `$$` is a dollar."""
-    said = compose_file.read(Settings(mysql_port=3307, mysql_password="it's ${odd}"))
-    mysql = said.services["mysql"]
-    assert (said.name, mysql.port) == ("labkit", 3307)
+    project = compose_file.read(Settings(mysql_port=3307, mysql_password="it's ${odd}"))
+    mysql = project.services["mysql"]
+    assert (project.name, mysql.port) == ("labkit", 3307)
     assert "--port=3307" in (mysql.command or [])
     assert mysql.environment["MYSQL_ROOT_PASSWORD"] == "it's ${odd}"
     assert '"$MYSQL_ROOT_PASSWORD"' in mysql.healthcheck.test[-1]

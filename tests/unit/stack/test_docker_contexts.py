@@ -29,12 +29,12 @@ def refusals() -> list[str]:
     """Return what `auto` gives as its reason, and how containers are refused and removed."""
     chosen = choose(Stack.auto, lambda _: None)
     assert chosen.stack is Stack.embedded
-    said = [chosen.reason.removeprefix("auto: ")]
+    lines = [chosen.reason.removeprefix("auto: ")]
     for ask in (lambda: choose(Stack.containers, lambda _: None), lambda: remove(volumes=False)):
         with pytest.raises(RuntimeError) as refused:
             ask()
-        said.append(str(refused.value))
-    return said
+        lines.append(str(refused.value))
+    return lines
 
 
 def test_a_context_that_is_gone() -> None:

@@ -19,9 +19,9 @@ def test_a_foreign_file_system_is_named(
         SimpleNamespace(mountpoint=str(tmp_path), fstype=kind),
     ]
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: mounts)
-    said = warning_for(tmp_path / "class" / ".lab")
-    assert (said is None) == (kind in ("ext4", "tmpfs"))
+    warning = warning_for(tmp_path / "class" / ".lab")
+    assert (warning is None) == (kind in ("ext4", "tmpfs"))
     assert warning_for(Path("/nowhere/.lab")) is None
-    if said:
-        assert kind in said
-        assert "\n" not in said
+    if warning:
+        assert kind in warning
+        assert "\n" not in warning

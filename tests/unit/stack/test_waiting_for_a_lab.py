@@ -25,7 +25,7 @@ class Dead:
 def test_an_earlier_supervisor_of_the_same_pid_is_not_this_one(tmp_path: Path) -> None:
     """In a container the pids begin again with each start, and the state of before says `up`."""
     home = Home(tmp_path / "home").make()
-    left: dict[str, Any] = {
+    earlier: dict[str, Any] = {
         **EMPTY_STATUS,
         "phase": "up",
         "supervisor": Dead.pid,
@@ -33,6 +33,6 @@ def test_an_earlier_supervisor_of_the_same_pid_is_not_this_one(tmp_path: Path) -
         "generation": 0,
         "topic_prefix": "",
     }
-    home.state_file.write_text(json.dumps(left))
+    home.state_file.write_text(json.dumps(earlier))
     with pytest.raises(launch._NotUp, match="died"):
         launch._wait(home, cast(Any, Dead()), lambda _: None)
