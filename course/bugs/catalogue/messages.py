@@ -113,11 +113,11 @@ settled_when_sent(offset_first)
 
 
 @offset_first.replaces("labkit.runtime.messaging.consumer:EventConsumer._poll")
-async def _(self: EventConsumer, consumer: Consumer) -> None:
-    deliveries = (await consumer.poll(0.2)).deliveries
+async def _(self: EventConsumer, member: Consumer) -> None:
+    deliveries = (await member.poll(0.2)).deliveries
     if not deliveries:
         return
-    await consumer.commit()
+    await member.commit()
     answers = [self._begin(self._first[delivery.topic], delivery) for delivery in deliveries]
     for delivery, answer in zip(deliveries, answers, strict=True):
         try:

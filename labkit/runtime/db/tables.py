@@ -63,7 +63,9 @@ outbox = Table(
     Column("groups", String(255), nullable=False),  # who must have it, comma between
     Column("status", Integer, nullable=False),  # UNSENT, SENT, SETTLED, GIVEN_UP
     Column("tries", Integer, nullable=False),
-    Column("next_try", Whole, nullable=False),  # wall-clock ms; until then somebody works on it
+    Column(
+        "next_try", Whole, nullable=False
+    ),  # wall-clock ms: the end of the lease, or of the wait before the audit
     Column("add_time", Moment, nullable=False),
     Column("sent_time", Moment),
     Column("settled_time", Moment),

@@ -195,7 +195,7 @@ def rule_out(tx: Transaction, query: FindOrder) -> Result[OrderFound | OrderPlac
 
 @step()
 def record_cancelled(tx: Transaction, event: Event) -> None:
-    """Record when the cancel message came round."""
+    """Record when the order service's own consumer handled the cancel message."""
     tx.run(rows.record_cancelled(event.order_id, tx.now))
 
 
