@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from labkit.faults.points import catalogue
+from labkit.runtime.injection.boundaries import BOUNDARIES
+
 ROOT = Path(__file__).parents[3]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 _PATH = r"(?:labkit|course|bench|tests)/[\w/]+\.py"
@@ -46,6 +49,13 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         assert file.exists(), target
         if heading:
             assert heading in _headings_of(file), f"{target}#{heading}"
+
+
+def test_every_failpoint_is_in_the_catalogue(page: Path) -> None:
+    """Each failpoint that a page names can be armed."""
+    boundaries = "|".join(BOUNDARIES)
+    named = set(re.findall(rf"\b([a-z-]+\.\w+\.(?:{boundaries}))\b", _text_of(page)))
+    assert named <= catalogue().keys()
 
 
 @cache
