@@ -8,7 +8,7 @@ from labkit.results import Result
 from labkit.shop import messages as m
 from labkit.shop.pay import messages as p
 from labkit.shop.pay import steps
-from tests.support.store import Store
+from tests.support.store import Row, Store
 
 ORDER, USER, AMOUNT, TRADE = 1001, 1, 12_34, "2026000000000001"
 
@@ -57,3 +57,13 @@ def answered(refund: Mapping[str, Any]) -> p.TradeRefunded:
     """The platform's answer to a refund."""
     names = ("pay_id", "refund_id", "amount")
     return p.TradeRefunded(**{name: refund[name] for name in names})
+
+
+def payment(store: Store, pay_id: int) -> Row:
+    """Return a payment's row."""
+    return store.row("trade_pay", pay_id=pay_id)
+
+
+def accepted(store: Store, order_id: int = ORDER) -> str:
+    """Return the outcome of the operation that lets a payment pay for its order."""
+    return store.outcome("accept_payment", order_id)[0]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import timedelta
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import pytest
 
 from labkit.home import Home
 from labkit.payment_api.trade_status import TradeStatus
-from labkit.payment_platform import bill, notices, refunds, trades
-from labkit.payment_platform.messages import BillDay, CashierToken, FindTrade, NoticeTried, Refund
+from labkit.payment_platform import notices, refunds, trades
+from labkit.payment_platform.messages import CashierToken, FindTrade, NoticeTried, Refund
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.database import Database
@@ -259,110 +259,3 @@ def _database(home: Home, instance: int) -> Database:
         lambda _: None,
     )
     return Database(home.database_url("platform"), context)
-
-
-def test_never_more_is_refunded_than_was_paid(bank: Bank) -> None:
-    """Parts may go back under numbers of their own, until all of it has."""
-    bank.open()
-    bank.run(trades.pay_trade, FIRST)
-    assert bank.run(refunds.refund_trade, refund_of(1, 3000, 1)).success
-    too_much = bank.run(refunds.refund_trade, refund_of(1, 2001, 2))
-    assert (too_much.code, "2000 cents left" in too_much.message) == (
-        Code.MONEY_MORE_THAN_AMOUNT,
-        True,
-    )
-    assert bank.run(refunds.refund_trade, refund_of(1, 2000, 2)).success
-    assert bank.run(refunds.refund_trade, refund_of(1, 1, 3)).code == Code.MONEY_MORE_THAN_AMOUNT
-    [row] = bank.rows()["platform_trade"]
-    assert (
-        row["refunded_amount"]
-        == sum(refund["amount"] for refund in bank.rows()["platform_refund"])
-        == 5000
-    )
-
-
-def test_a_refund_number_stands_for_one_refund(bank: Bank) -> None:
-    """The same number with another amount, or for another trade, is refused."""
-    for number in (1, 2):
-        bank.open(number)
-        bank.run(trades.pay_trade, CashierToken(token=f"token-{number}"))
-    assert bank.run(refunds.refund_trade, refund_of(1, 100)).success
-    before = bank.rows()
-    for other in (refund_of(1, 101), refund_of(2, 100)):
-        assert bank.run(refunds.refund_trade, other).code == Code.IDEMPOTENCY_KEY_REUSED
-    assert bank.rows() == before
-
-
-@pytest.mark.parametrize("end", [None, trades.give_up_trade])
-def test_only_a_paid_trade_is_refunded(bank: Bank, end: Any) -> None:
-    """A trade that waits or is closed has brought no money that could go back."""
-    bank.open()
-    if end:
-        bank.run(end, FIRST)
-    before = bank.rows()
-    assert bank.run(refunds.refund_trade, refund_of(1)).code == Code.PAYMENT_ERROR
-    assert bank.rows() == before
-
-
-def test_the_bill_of_a_day_holds_what_moved_on_it(bank: Bank) -> None:
-    """Payments and refunds stand under the business day on which they were made, to the last
-    microsecond of it, in exactly these columns, and nothing else does."""
-    bank.open(1)
-    bank.open(2)
-    paid = bank.run(trades.pay_trade, FIRST).data
-    bank.clock.advance(timedelta(hours=12) - timedelta(microseconds=1))
-    bank.run(refunds.refund_trade, refund_of(1, 1200))
-    bank.clock.advance(timedelta(microseconds=1))
-    bank.run(refunds.refund_trade, refund_of(1, 300, 8))
-    head = "kind,out_trade_no,trade_no,out_request_no,amount,time\n"
-    assert bank.run(bill.write_bill, BillDay(day=NOON.date())) == (
-        head
-        + f"payment,1,{paid.trade_no},,5000,2026-01-01T12:00:00\n"
-        + f"refund,1,{paid.trade_no},7,1200,2026-01-01T23:59:59.999999\n"
-    )
-    assert bank.run(bill.write_bill, BillDay(day=date(2026, 1, 2))) == (
-        head + f"refund,1,{paid.trade_no},8,300,2026-01-02T00:00:00\n"
-    )
-    assert bank.run(bill.write_bill, BillDay(day=date.max)) == head
-
-
-def test_a_notice_is_repeated_on_alipays_interval(bank: Bank) -> None:
-    """Due at once, also on a clock that stands still; then 4 min, 10 min, 10 min, 1 h, 2 h, 6 h and
-    15 h after each try, not a microsecond sooner; then never again. Its number stays the same."""
-    bank.open()
-    bank.run(trades.pay_trade, FIRST)
-    [first] = _due(bank)
-    for tries, minutes in enumerate((4, 10, 10, 60, 120, 360, 900)):
-        bank.run(notices.mark_notice, _tried(first, tries))
-        bank.clock.advance(timedelta(minutes=minutes) - timedelta(microseconds=1))
-        assert _due(bank) == []
-        bank.clock.advance(timedelta(microseconds=1))
-        [again] = _due(bank)
-        assert (again.notify_id, again.tries) == (first.notify_id, tries + 1)
-    bank.run(notices.mark_notice, _tried(first, 7))
-    bank.clock.advance(timedelta(days=30))
-    assert _due(bank) == []
-    [row] = bank.rows()["platform_notice"]
-    assert (row["tries"], row["answer_time"], row["last_error"]) == (8, None, "answered fail")
-
-
-def test_an_answered_notice_is_never_due_again(bank: Bank) -> None:
-    """`success` ends it; a second, older try that ends later changes nothing."""
-    bank.open()
-    bank.run(trades.give_up_trade, FIRST)
-    [notice] = _due(bank)
-    assert notice.trade_status == TradeStatus.TRADE_CLOSED
-    bank.run(notices.mark_notice, _tried(notice, 0, ""))
-    bank.run(notices.mark_notice, _tried(notice, 0))
-    bank.clock.advance(timedelta(days=30))
-    assert _due(bank) == []
-    [row] = bank.rows()["platform_notice"]
-    assert (row["tries"], row["answer_time"], row["last_error"]) == (1, NOON, None)
-
-
-def _due(bank: Bank) -> Any:
-    return bank.run(notices.find_due_notices, notices.DueNotices(limit=100))
-
-
-def _tried(notice: Any, tries: int, error: str = "answered fail") -> NoticeTried:
-    return NoticeTried(notify_id=notice.notify_id, tries=tries, error=error)
