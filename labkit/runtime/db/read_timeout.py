@@ -1,6 +1,7 @@
 """PyMySQL's read timeout: changed on an open connection, for which there is no public way.
 
-`Connection._read_timeout` was checked on PyMySQL 1.1 and 1.2.
+`Connection._read_timeout` was checked on PyMySQL 1.2. `tests/unit/runtime/test_private_names.py`
+fails when it changes.
 """
 
 from collections.abc import Iterator

@@ -1,11 +1,11 @@
 """The database port on SQLAlchemy: one connection, which stays open between transactions."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 
 from sqlalchemy import Connection, Engine, literal, select
-from sqlalchemy import Transaction as SqlTransaction
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 
@@ -44,7 +44,51 @@ class SqlSession:
 
     def savepoint(self) -> AbstractContextManager[object]:
         """Open a savepoint for a block."""
-        return _rolling_back(self.connection, self.connection.begin_nested())
+        return _savepoint(self.connection)
+
+
+class SqlTransaction:
+    """A transaction for a block: committed after it, rolled back if it raises.
+
+    It is no generator, because it is begun for every group.
+
+    Args:
+        database: the database.
+    """
+
+    def __init__(self, database: "SqlDatabase") -> None:
+        self._database = database
+
+    async def __aenter__(self) -> SqlSession:
+        self._connection = self._database.take_connection()
+        try:
+            self._transaction = self._connection.begin()
+            return SqlSession(self._connection)
+        except BaseException as error:
+            discard(self._connection, error)
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        connection = self._connection
+        try:
+            if isinstance(error, LeftBehind):  # it can roll nothing back
+                connection.invalidate()
+            self._transaction.__exit__(kind, error, traceback)
+        except BaseException as failure:
+            discard(connection, failure)
+            raise
+        if error is None:
+            self._database.keep_connection(connection)
+            return
+        discard(connection, error)
+        if isinstance(error, LeftBehind):
+            self._database.end_left_behind(error.thread)
+            raise RowHeld(str(error)) from error
 
 
 class SqlDatabase:
@@ -58,34 +102,41 @@ class SqlDatabase:
         self._engine = engine
         self._connection: Connection | None = None
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[SqlSession]:
+    def transaction(self) -> SqlTransaction:
         """Run a block in a transaction; one that waits too long for a row is ended."""
-        try:
-            with self._connected() as connection, _rolling_back(connection, connection.begin()):
-                yield SqlSession(connection)
-        except LeftBehind as left:
-            end_left_behind(self._engine, left.thread)
-            raise RowHeld(str(left)) from left
+        return SqlTransaction(self)
+
+    def take_connection(self) -> Connection:
+        """Return the connection that was kept, or a new one."""
+        connection, self._connection = self._connection or self._engine.connect(), None
+        return connection
+
+    def keep_connection(self, connection: Connection) -> None:
+        """Keep a connection open for the next transaction."""
+        self._connection = connection
+
+    def end_left_behind(self, thread: int) -> None:
+        """End a transaction whose connection is lost, so that it holds nothing.
+
+        Raises:
+            DBAPIError: the server is away.
+        """
+        with self._engine.connect() as connection:
+            try:
+                connection.exec_driver_sql(f"KILL {thread}")
+            except DBAPIError as error:
+                if not is_unknown_thread(error):
+                    raise
+            there = f"SELECT 1 FROM information_schema.processlist WHERE id = {thread}"
+            deadline = time.monotonic() + _END_S
+            while connection.exec_driver_sql(there).first() and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
 
     def close(self) -> None:
         """Close the connection and the engine."""
         if self._connection:
             self._connection.close()
         self._engine.dispose()
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        """Hand out the connection, which stays open; after an error a new one is made."""
-        connection, self._connection = self._connection or self._engine.connect(), None
-        try:
-            yield connection
-        except BaseException as error:
-            if kind_of(error) is ErrorKind.LOST:
-                connection.invalidate()
-            connection.close()
-            raise
-        self._connection = connection
 
 
 class SqlRowLocks:
@@ -119,28 +170,17 @@ class SqlRowLocks:
         return True
 
 
-def end_left_behind(engine: Engine, thread: int) -> None:
-    """End a transaction whose connection is lost, so that it holds nothing.
-
-    Raises:
-        DBAPIError: the server is away.
-    """
-    with engine.connect() as connection:
-        try:
-            connection.exec_driver_sql(f"KILL {thread}")
-        except DBAPIError as error:
-            if not is_unknown_thread(error):
-                raise
-        there = f"SELECT 1 FROM information_schema.processlist WHERE id = {thread}"
-        deadline = time.monotonic() + _END_S
-        while connection.exec_driver_sql(there).first() and time.monotonic() < deadline:
-            time.sleep(_POLL_S)
+def discard(connection: Connection, error: BaseException) -> None:
+    """Close a connection after an error; a lost one is not used again."""
+    if kind_of(error) is ErrorKind.LOST:
+        connection.invalidate()
+    connection.close()
 
 
 @contextmanager
-def _rolling_back(connection: Connection, transaction: SqlTransaction) -> Iterator[None]:
-    """Roll a transaction back if a block raises; a connection that was left behind cannot."""
-    with transaction:
+def _savepoint(connection: Connection) -> Iterator[None]:
+    """Roll back to a savepoint if a block raises; a connection that was left behind cannot."""
+    with connection.begin_nested():
         try:
             yield
         except LeftBehind:
