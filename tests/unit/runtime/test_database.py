@@ -13,9 +13,12 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from labkit.faults.points import catalogue
+from labkit.runtime.db.committer import run_blocking
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.engines import LOG_BYTES, open_engine, open_reader
+from labkit.runtime.db.errors import RowHeld
 from labkit.runtime.db.job import TransactionDefaults
+from labkit.runtime.db.sql_database import LeftBehind, SqlDatabase
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 from labkit.runtime.injection.failpoints import Failpoints, FailpointStore, Refused
@@ -324,3 +327,29 @@ def test_closing_finishes_what_was_queued(open_database: OpenDatabase) -> None:
         thread.submit(database.close).result(timeout=60)
     assert all(answer.done() for answer in answers)
     assert balances(store)[0] == BALANCE - 20
+
+
+def test_a_transaction_that_is_left_behind_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its connection is given up, its step is refused for now, and the next transaction commits on
+    a new connection. (What the server does about it is tested on MySQL.)"""
+    database = SqlDatabase(open_engine(f"sqlite:///{tmp_path / 'left.sqlite'}"))
+    ended: list[int] = []
+    monkeypatch.setattr(database, "end_left_behind", ended.append)
+    used = []
+
+    async def run(error: Exception | None) -> None:
+        async with database.transaction() as session:
+            used.append(session.connection)
+            session.connection.exec_driver_sql("CREATE TABLE made (number)")
+            if error:
+                raise error
+
+    with pytest.raises(RowHeld, match="ask again"):
+        run_blocking(run(LeftBehind(7)))
+    run_blocking(run(None))
+    assert ended == [7]
+    assert used[0] is not used[1]
+    assert used[0].closed
+    database.close()
