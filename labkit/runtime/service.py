@@ -112,7 +112,7 @@ class Runtime:
         return await self._database.run(step, command)
 
     async def start(self) -> None:
-        """Open the database, serve, relay and consume; then tell the registry.
+        """Open the database, serve, relay and consume; telling the registry before it consumes.
 
         Waits for the registry where that is a ZooKeeper which is away.
         """

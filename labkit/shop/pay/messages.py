@@ -89,7 +89,7 @@ class CheckDue(Message):
         is_paid: as it was when it was claimed.
         add_time: business time at which it was opened.
         turn: its next check, as the claim has set it (wall-clock ms). An answer that finds another
-            turn in the row was overtaken. None: no check was due, and a person asks.
+            turn in the row was overtaken. None: asking has ended, and a person asks once more.
         troubled: whether an error of an earlier check is stored.
     """
 

@@ -96,6 +96,6 @@ def _refund(row: Any, turn: int) -> RefundDue:
 
 
 def _later(tx: Transaction, tries: int) -> int:
-    """Return the time of the next try; the first delay was that of the payment's opening."""
+    """Return the time of the try that follows so many, counting the one that begins now."""
     backoff = Backoff.doubling(tx.settings.check_first, tx.settings.check_max, jitter=0.25)
     return tx.wall_ms + backoff.delay_ms(tries + 1)
