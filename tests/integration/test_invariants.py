@@ -12,7 +12,13 @@ from labkit.lab import Lab
 from labkit.ops.invariants import check
 from labkit.ops.reader import Reader
 from labkit.runtime.clock import wall_ms
-from tests.support import corrupted_books, corrupted_orders, corrupted_payments, corrupted_told
+from tests.support import (
+    corrupted_books,
+    corrupted_operations,
+    corrupted_orders,
+    corrupted_payments,
+    corrupted_told,
+)
 from tests.support.busy_shop import busy_lab, copy_whole, make_busy
 from tests.support.corrupted_orders import LATER, Changes
 
@@ -22,7 +28,7 @@ SPOILT = (
     | corrupted_books.SPOILT
     | corrupted_told.SPOILT
 )
-OTHERS = corrupted_orders.OTHERS | corrupted_payments.OTHERS | corrupted_books.OTHERS
+OTHERS = corrupted_operations.OTHERS | corrupted_payments.OTHERS | corrupted_books.OTHERS
 
 
 @pytest.fixture(scope="module")

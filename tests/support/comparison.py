@@ -75,7 +75,7 @@ def _told(history: "History") -> Iterator[str]:
         for table in DATABASES[database]:
             if table.name in names:
                 copy(history.tables, mirror, database, table)
-    answer_invariants.create_tables(mirror, history.told(), _BY_MARK)
+    answer_invariants.create_tables(mirror, history.exchanges(), _BY_MARK)
     for rule in answer_invariants.ACROSS:
         yield from rule.evaluate(mirror, {}).broken
     mirror.close()

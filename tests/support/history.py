@@ -226,8 +226,8 @@ class History(Payer):
         )
         self.asked.append(answer)
 
-    def told(self) -> list[Exchange]:
-        """Return all that was told, as labkit's own history would have it."""
+    def exchanges(self) -> list[Exchange]:
+        """Return all requests and answers, as labkit's own history would have them."""
         placed = [
             Exchange(
                 RequestKind.PLACE,

@@ -115,7 +115,7 @@ class Server:
 
 
 def _die_with_us(pid: int) -> "subprocess.Popen[bytes]":
-    """Have a process killed when this one is gone, however it goes.
+    """Kill a process when this one is gone, however it goes.
 
     In a session of its own, the watchdog outlives a signal to all that this process has started.
     """

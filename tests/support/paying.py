@@ -21,7 +21,7 @@ def opened(store: Store, order_id: int = ORDER, amount: int = AMOUNT) -> int:
 
 
 def seen(pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any) -> p.TradeReport:
-    """What the platform says of a payment."""
+    """Return what the platform says of a payment."""
     said: dict[str, Any] = {"trade_no": TRADE, "trade_status": status, "total_amount": AMOUNT}
     return p.TradeReport(pay_id=pay_id, **said | changed)
 
@@ -29,7 +29,7 @@ def seen(pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any) -
 def take(
     store: Store, pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any
 ) -> Result[Any]:
-    """Have the pay service hear what the platform says."""
+    """Let the pay service hear what the platform says."""
     answer: Result[Any] = store.run(steps.take_payment, seen(pay_id, status, **changed))
     return answer
 

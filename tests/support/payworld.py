@@ -5,7 +5,6 @@ another order, callbacks that come again or never, and a pay service that dies a
 """
 
 import asyncio
-import secrets
 from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from itertools import count
@@ -16,15 +15,13 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from labkit.payment_api.signing import signed
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform import messages as pm
-from labkit.payment_platform import notice_request, notices, refunds, trades
+from labkit.payment_platform import notice_request, notices, trades
 from labkit.results import Result
-from labkit.runtime.errors import Unknown
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.steps import Event, Step
 from labkit.settings import Settings
 from labkit.shop import goods, tables, users
 from labkit.shop import messages as m
-from labkit.shop.codes import Code
 from labkit.shop.order import flows as placing
 from labkit.shop.order import steps
 from labkit.shop.pay import flows, polling
@@ -33,6 +30,7 @@ from labkit.shop.states import PaymentState, RefundState
 from labkit.shop.wiring import SERVICES
 from tests.support import shopping as s
 from tests.support.inprocess import InProcessShop
+from tests.support.inprocess_platform import InProcessPlatform
 from tests.support.store import PRICE, TABLES, OpenStore, Row
 
 BALANCE_USED = 50_00
@@ -41,7 +39,6 @@ AMOUNT = 2 * PRICE - BALANCE_USED  # what is left to pay of each order
 QUICK = Settings(check_first=0.001, check_max=0.002)
 #: Whose events the shop consumes.
 TELLERS = ("order", "pay")
-NOTIFY = "http://shop/pay/callback"
 
 
 Told = tuple[int, Event]
@@ -61,7 +58,6 @@ class PayWorld(InProcessShop):
     Attributes:
         crash: which writing step of the pay service dies next, counted from 0, and whether
             `before` or `after` its commit; None when none does.
-        away: whether the platform does not answer.
     """
 
     def __init__(self, open_store: OpenStore, key: RSAPrivateKey) -> None:
@@ -71,9 +67,8 @@ class PayWorld(InProcessShop):
             store.clock, store.settings = clock, QUICK
         self.key, self.clock = key, clock
         self.crash: tuple[int, str] | None = None
-        self.away = False
         self.shop = self.services["pay"]
-        self.shop.platform, self.shop.platform_key = _Platform(self), key.public_key()
+        self.shop.platform, self.shop.platform_key = InProcessPlatform(self), key.public_key()
         self._loop = asyncio.new_event_loop()
         self._numbers = count(1)
 
@@ -239,7 +234,7 @@ class PayWorld(InProcessShop):
         return stock, user["user_money"], user["user_score"]
 
     def money(self) -> tuple[int, int]:
-        """What the platform holds for the shop, and what the shop says that it holds: cents."""
+        """Return the cents that the platform holds for the shop, and those that the shop says."""
         trades = self.stores["platform"].rows(
             "platform_trade", trade_status=TradeStatus.TRADE_SUCCESS
         )
@@ -257,71 +252,3 @@ class PayWorld(InProcessShop):
 
     def _let_all_be_due(self) -> None:
         self.stores["pay"].wait_by_the_wall(2 * self.shop.settings.check_max)
-
-
-class _Platform:
-    """The platform's steps behind the contract that the pay service knows."""
-
-    def __init__(self, world: PayWorld) -> None:
-        self._world = world
-
-    async def create_trade(self, command: p.CreateTrade) -> Result[p.TradeFound]:
-        """Open a trade, or give the one that there is."""
-        return self._found(
-            trades.create_trade,
-            pm.OpenTrade(
-                out_trade_no=command.pay_id,
-                token=secrets.token_urlsafe(16),
-                notify_url=NOTIFY,
-                subject=command.subject,
-                total_amount=command.total_amount,
-                time_expire=command.time_expire,
-            ),
-        )
-
-    async def query_trade(self, query: p.AskTrade) -> Result[p.TradeFound]:
-        """Return the state of a trade."""
-        return self._found(trades.query_trade, pm.FindTrade(out_trade_no=query.pay_id))
-
-    async def close_trade(self, command: p.AskTrade) -> Result[p.TradeFound]:
-        """Close a trade."""
-        return self._found(trades.close_trade, pm.FindTrade(out_trade_no=command.pay_id))
-
-    async def refund_trade(self, command: p.RefundTrade) -> Result[p.TradeRefunded]:
-        """Give money back."""
-        asked = pm.Refund(
-            out_trade_no=command.pay_id,
-            out_request_no=command.refund_id,
-            refund_amount=command.amount,
-        )
-        answer = self._ask(refunds.refund_trade, asked)
-        if not answer.success:
-            return Result[p.TradeRefunded].refused(Code(answer.code), answer.message)
-        done = {"pay_id": command.pay_id, "refund_id": command.refund_id}
-        return Result[p.TradeRefunded].ok(p.TradeRefunded(**done, amount=command.amount))
-
-    def _found(self, step: Step[Any, Any], command: Any) -> Result[p.TradeFound]:
-        answer = self._ask(step, command)
-        if answer.code == Code.PAYMENT_NOT_FOUND:
-            missing = p.TradeFound(
-                pay_id=command.out_trade_no, trade_status=TradeStatus.TRADE_NOT_EXIST
-            )
-            return Result[p.TradeFound].ok(missing)
-        if not answer.success:
-            return Result[p.TradeFound].refused(Code(answer.code), answer.message)
-        trade = answer.data
-        return Result[p.TradeFound].ok(
-            p.TradeFound(
-                pay_id=int(trade.out_trade_no),
-                trade_no=trade.trade_no,
-                trade_status=trade.trade_status,
-                total_amount=trade.total_amount,
-                cashier_url=f"http://platform/cashier/{trade.token}",
-            )
-        )
-
-    def _ask(self, step: Step[Any, Any], command: Any) -> Result[Any]:
-        if self._world.away:
-            raise Unknown("the platform does not answer")
-        answer: Result[Any] = self._world.run("platform", step, command)
-        return answer
