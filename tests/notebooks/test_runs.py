@@ -15,13 +15,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_to(tmp_path_factory.mktemp("course"))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", HERE)
 def test_a_notebook_alone(folder: Path, name: str) -> None:
     """Each notebook, with nothing run before it, gives exactly the outputs that it keeps."""
     run_strictly(folder, [name])
 
 
+@pytest.mark.slow
 def test_again_in_the_other_order(folder: Path) -> None:
     """Run once more over the homes that they left, and last first, they give the same."""
     run_strictly(folder, HERE[::-1])
