@@ -5,10 +5,11 @@ loaded when it is first asked for, so that a command which needs one clock waits
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from labkit.runtime.backoff import Backoff
+    from labkit.runtime.db.compiled import Row
     from labkit.runtime.db.lookup import lookup
     from labkit.runtime.db.operations import APPLIED, claim, outcome_of, undo
     from labkit.runtime.db.statements import statement
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "backoff": ("Backoff",),
+    "db.compiled": ("Row",),
     "db.lookup": ("lookup",),
     "db.operations": ("APPLIED", "claim", "outcome_of", "undo"),
     "db.statements": ("statement",),
@@ -55,6 +57,7 @@ __all__ = [
     "EnumInteger",
     "Event",
     "Moment",
+    "Row",
     "RunStep",
     "ServedBy",
     "Service",
@@ -78,7 +81,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Load a name of the door from its room."""
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

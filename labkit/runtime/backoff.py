@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from itertools import takewhile
-from typing import Any
 
 from sqlalchemy import ColumnElement, case
+
+#: So many, or as the database reckons them.
+Milliseconds = int | ColumnElement[int]
 
 _MAX_DOUBLINGS = 40  # far beyond the longest delay that a setting allows
 
@@ -64,7 +66,9 @@ class Backoff:
         """Draw the share of a delay that is waited for."""
         return random.uniform(1 - self.jitter, 1)
 
-    def in_sql(self, tries: ColumnElement[int], unit_ms: Any, drawn_ms: Any) -> ColumnElement[int]:
+    def in_sql(
+        self, tries: ColumnElement[int], unit_ms: Milliseconds, drawn_ms: Milliseconds
+    ) -> ColumnElement[int]:
         """Return the delay that follows the tries of a row, in milliseconds.
 
         Args:

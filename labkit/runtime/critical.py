@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 from weakref import WeakSet
 
 log = logging.getLogger(__name__)
+A = TypeVar("A")
 
 _EXIT_STATUS = 70  # an internal software error, in sysexits.h
 #: Longer than any turn can take whose server hangs, is locked, or is away.
@@ -58,7 +59,7 @@ class VitalThread(threading.Thread):
         return since is not None and time.monotonic() - since > _STUCK_S
 
 
-def start_timer(seconds: float, work: Callable[[Any], None], argument: Any) -> None:
+def start_timer(seconds: float, work: Callable[[A], None], argument: A) -> None:
     """Call `work(argument)` later, in a thread that ends the process if it raises."""
 
     def wait() -> None:
@@ -68,7 +69,7 @@ def start_timer(seconds: float, work: Callable[[Any], None], argument: Any) -> N
     VitalThread(wait, "timer").start()
 
 
-def create_task(work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+def create_task(work: Coroutine[object, None, None], name: str) -> "asyncio.Task[None]":
     """Start a task that runs until it is cancelled; if it ends otherwise, its process ends."""
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_see_it_end)

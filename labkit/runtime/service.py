@@ -65,7 +65,7 @@ class Runtime:
         groups: Groups,
         names: Mapping[type, str],
         broker: Broker,
-        outside: Mapping[str, Any],
+        outside: Mapping[str, object],
         address: Address = LOOPBACK,
     ) -> None:
         self.service = service
@@ -77,7 +77,7 @@ class Runtime:
         self._outside = outside
         self._broker = broker
         self._address = address
-        self._flows: dict[tuple[str, Message], asyncio.Task[Any]] = {}
+        self._flows: dict[tuple[str, Message], asyncio.Task[object]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self.registry = open_registry(home, settings)
         process = f"{service.name}-{instance}"
@@ -234,7 +234,7 @@ class Runtime:
 
         return {name: handler(function) for name, function in self.service.methods.items()}
 
-    def _run_flow(self, flow: AnyFlow, command: Message) -> "asyncio.Task[Any]":
+    def _run_flow(self, flow: AnyFlow, command: Message) -> "asyncio.Task[object]":
         """Run a flow; if it is shared, callers with the same command share the one that runs."""
         if not flow.shared:
             return asyncio.ensure_future(flow.function(self._shop, command))

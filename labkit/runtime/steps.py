@@ -17,6 +17,11 @@ C = TypeVar("C")
 A_co = TypeVar("A_co", covariant=True)
 C_contra = TypeVar("C_contra", contravariant=True)
 
+#: What a step is given first: the `Transaction`, which stands on a floor above this one.
+Tx = Any
+#: What a flow is given first: an object of the class that is its service's `shop`.
+Shop = Any
+
 
 class Event(Message):
     """Something that happened, of which other services learn: sent to a topic, keyed by its order.
@@ -45,13 +50,13 @@ class Step(Generic[C_contra, A_co]):
         key: by which a lookup finds its row.
     """
 
-    function: Callable[[Any, C_contra], A_co]
+    function: Callable[[Tx, C_contra], A_co]
     name: str
     reads: bool = False
     failed: ResultCode | None = None
-    key: Column[Any] | None = None
+    key: Column[object] | None = None
 
-    def __call__(self, tx: Any, command: C_contra) -> A_co:
+    def __call__(self, tx: Tx, command: C_contra) -> A_co:
         """Run the step inside a transaction that the caller holds."""
         return self.function(tx, command)
 
@@ -66,11 +71,11 @@ class Flow(Generic[C_contra, A_co]):
         shared: whether a caller with the same command, while it runs, gets its answer.
     """
 
-    function: Callable[[Any, C_contra], Awaitable[A_co]]
+    function: Callable[[Shop, C_contra], Awaitable[A_co]]
     name: str
     shared: bool = True
 
-    async def __call__(self, shop: Any, command: C_contra) -> A_co:
+    async def __call__(self, shop: Shop, command: C_contra) -> A_co:
         """Run the flow."""
         return await self.function(shop, command)
 
@@ -91,22 +96,22 @@ class RunStep(Protocol):
 
 def step(
     *, reads: bool = False, failed: ResultCode | None = None
-) -> Callable[[Callable[[Any, C], A]], Step[C, A]]:
+) -> Callable[[Callable[[Tx, C], A]], Step[C, A]]:
     """Mark a function `(tx, command) -> answer` as a step."""
 
-    def mark(function: Callable[[Any, C], A]) -> Step[C, A]:
+    def mark(function: Callable[[Tx, C], A]) -> Step[C, A]:
         return Step(function, function.__name__, reads, failed)
 
     return mark
 
 
-def flow(function: Callable[[Any, C], Awaitable[A]]) -> Flow[C, A]:
+def flow(function: Callable[[Shop, C], Awaitable[A]]) -> Flow[C, A]:
     """Mark a function `async (shop, command) -> answer` as a flow."""
     return Flow(function, function.__name__)
 
 
 def looking_flow(
-    function: Callable[[Any, C], Awaitable[A]],
+    function: Callable[[Shop, C], Awaitable[A]],
 ) -> Flow[C, A]:
     """Mark a function `async (shop, query) -> answer` as a flow that says what holds.
 

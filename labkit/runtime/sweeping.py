@@ -3,18 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import TypeVar
 
 from labkit.runtime.db.errors import is_away
 from labkit.runtime.steps import Step
 
 log = logging.getLogger(__name__)
+C = TypeVar("C")
 
 
 async def run_each(
-    run: Callable[[Step[Any, Any], Any], Awaitable[Any]],
-    step: Step[Any, Any],
-    commands: Sequence[Any],
+    run: Callable[[Step[C, object], C], Awaitable[object]],
+    step: Step[C, object],
+    commands: Sequence[C],
 ) -> None:
     """Run a step for each command, all at once; one that raises is left for the next sweep.
 

@@ -7,7 +7,7 @@ commit runs from one end to the other without an event loop.
 import queue
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from labkit.runtime import critical
 from labkit.runtime.clock import MachineClock
@@ -16,6 +16,7 @@ from labkit.runtime.db.held_rows import HeldRows
 from labkit.runtime.db.job import Deliver, Job, TransactionDefaults
 from labkit.runtime.db.sql_database import SqlDatabase, SqlRowLocks
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
@@ -48,7 +49,7 @@ class BlockingClock(MachineClock):
         """Block the thread so long."""
         time.sleep(seconds)
 
-    def call_later(self, seconds: float, work: Callable[[Any], None], argument: Any) -> None:
+    def call_later(self, seconds: float, work: Callable[[A], None], argument: A) -> None:
         """Do something later, in a thread of its own."""
         critical.start_timer(seconds, work, argument)
 

@@ -11,9 +11,9 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import visitors
 
-from labkit.runtime.db.row_keys import RowKey, key_columns, key_in, locks_rows, own_name
+from labkit.runtime.db.row_keys import Compiled, RowKey, key_columns, key_in, locks_rows, own_name
 
-#: A row, its columns as attributes.
+#: A row, its columns as attributes, or None if there is none. Which columns, the statement says.
 Row = Any
 #: Name of a parameter → its value.
 Values = Mapping[str, object]
@@ -58,14 +58,14 @@ class CompiledStatement:
         locks: whether it locks the rows that it finds or writes.
     """
 
-    def __init__(self, compiled: Any, dialect: Dialect, prefix: str) -> None:
+    def __init__(self, compiled: Compiled, dialect: Dialect, prefix: str) -> None:
         parts = visitors.iterate(compiled.statement)
         self.tables = frozenset(part for part in parts if isinstance(part, Table))
         self.locks = locks_rows(compiled.statement)
         self._key_columns = key_columns(compiled, prefix)
         self._text = str(compiled)
         self._joins = dialect.name != "sqlite" and not compiled.isinsert
-        self._error: Any = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine's has one
+        self._error: type[Exception] = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine's has one
         self._binds = [
             (
                 own_name(name, prefix),

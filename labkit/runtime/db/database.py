@@ -7,13 +7,13 @@ read. Business code never sees a connection, a commit, or a lock that had to be 
 import asyncio
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from labkit.runtime.db.committer import Committer
 from labkit.runtime.db.engines import open_engine, open_reader
 from labkit.runtime.db.job import Job, JobResults, TransactionDefaults
 from labkit.runtime.db.sql_database import SqlDatabase
-from labkit.runtime.steps import Step
+from labkit.runtime.steps import AnyStep, Step
 from labkit.runtime.telemetry import tracing
 
 A = TypeVar("A")
@@ -84,7 +84,7 @@ class Database:
         self._writer.close()
         self._reader.close()
 
-    def _committer_of(self, step: Step[Any, Any]) -> Committer:
+    def _committer_of(self, step: AnyStep) -> Committer:
         return self._reader if step.reads else self._writer
 
 

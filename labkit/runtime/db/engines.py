@@ -3,11 +3,12 @@
 Both are asked for the same: a commit that returned is on disk, and a reader sees one moment.
 """
 
+import sqlite3
 from typing import Any
 
 import pymysql
 from pymysql.constants import CLIENT
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import StaticPool
 
@@ -52,19 +53,19 @@ def open_reader(url: str, seconds: float = _ANSWER_S) -> Engine:
     engine = _open_sqlite(url, "BEGIN")
 
     @event.listens_for(engine, "connect")
-    def _read_only(connection: Any, _record: Any) -> None:
+    def _read_only(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA query_only=ON")
 
     return engine
 
 
 def _open_sqlite(url: str, begin: str) -> Engine:
-    pool: Any = {"poolclass": StaticPool} if url == "sqlite://" else {"pool_size": 1}
+    pool: dict[str, Any] = {"poolclass": StaticPool} if url == "sqlite://" else {"pool_size": 1}
     connect_args = {"isolation_level": None, "check_same_thread": False}
     engine = create_engine(url, connect_args=connect_args, **pool)
 
     @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
+    def _configure(connection: sqlite3.Connection, _record: object) -> None:
         for pragma in (
             "journal_mode=WAL",
             "synchronous=FULL",
@@ -74,7 +75,7 @@ def _open_sqlite(url: str, begin: str) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
-    def _begin(connection: Any) -> None:
+    def _begin(connection: Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
@@ -93,12 +94,12 @@ def _open_mysql(url: str, isolation: Any, seconds: float, *settings: str) -> Eng
     )
 
     @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: Any) -> None:
+    def _configure(connection: pymysql.Connection, _record: object) -> None:
         for setting in settings:
             connection.cursor().execute(setting)
 
     @event.listens_for(engine, "checkout")
-    def _check_alive(connection: Any, _record: Any, _proxy: Any) -> None:
+    def _check_alive(connection: pymysql.Connection, _record: object, _proxy: object) -> None:
         """Replace a connection that was killed while it was idle: that is no outage."""
         set_read_timeout(connection, _ANSWER_S)
         try:

@@ -6,7 +6,6 @@ the server is to blame.
 
 import sqlite3
 from enum import Enum
-from typing import Any
 
 from sqlalchemy.exc import DBAPIError
 
@@ -88,7 +87,7 @@ def _kind_in_sqlite(error: sqlite3.Error) -> ErrorKind:
     return ErrorKind.AWAY if away else ErrorKind.OWN
 
 
-def _number(error: DBAPIError) -> Any:
+def _number(error: DBAPIError) -> object:
     """Return the number that MySQL gives an error; 0 if the driver finds its connection closed."""
     args = getattr(error.orig, "args", ())
     return args[0] if args else None

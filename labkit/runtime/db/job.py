@@ -9,7 +9,7 @@ from labkit.runtime.clock import LabClock
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.registry.ids import IdMaker
-from labkit.runtime.steps import Event, Step
+from labkit.runtime.steps import AnyStep, Event
 from labkit.settings import Settings
 
 #: An event that was committed: its id, the event, and the `traceparent` of the step.
@@ -58,8 +58,8 @@ class Job:
         held_since: when it met a held row first, by the monotonic clock; 0 if it did not.
     """
 
-    step: Step[Any, Any]
-    command: Any
+    step: AnyStep
+    command: object
     answer: Any = field(default_factory=Future)
     expires: float = float("inf")
     trace: str = ""

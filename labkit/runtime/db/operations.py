@@ -35,7 +35,7 @@ def _find_and_keep(order_id: int, operation: str) -> Executable:
     return _row(order_id, operation).with_for_update(read=True)
 
 
-def _row(order_id: int, operation: str) -> Select[Any]:
+def _row(order_id: int, operation: str) -> Select[tuple[object, ...]]:
     columns = (table.c.outcome, table.c.amount, table.c.body_hash, table.c.result)
     return select(*columns).where(_key(order_id, operation))
 

@@ -6,7 +6,7 @@ simulation with a virtual clock, runs the same logic.
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine.interfaces import DBAPICursor
@@ -14,13 +14,14 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from labkit.runtime.clock import Clock
 from labkit.runtime.db.row_keys import RowKey
 
+A = TypeVar("A")
 J = TypeVar("J")
 
 
 class CommitClock(Clock, Protocol):
     """The clocks and timers of a process."""
 
-    def call_later(self, seconds: float, work: Callable[[Any], None], argument: Any) -> None:
+    def call_later(self, seconds: float, work: Callable[[A], None], argument: A) -> None:
         """Call `work(argument)` after so many seconds, without waiting for it."""
 
 

@@ -6,18 +6,18 @@ fails when it changes.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
+import pymysql
 from sqlalchemy.exc import DBAPIError
 
 
-def set_read_timeout(driver: Any, seconds: float) -> None:
+def set_read_timeout(driver: pymysql.Connection, seconds: float) -> None:
     """Let a connection of PyMySQL wait so long for an answer, from its next statement on."""
     driver._read_timeout = seconds
 
 
 @contextmanager
-def read_timeout(driver: Any, seconds: float | None) -> Iterator[None]:
+def read_timeout(driver: pymysql.Connection, seconds: float | None) -> Iterator[None]:
     """Let the statements of a block wait so long for an answer; without a number, as before."""
     before = driver._read_timeout
     driver._read_timeout = before if seconds is None else seconds

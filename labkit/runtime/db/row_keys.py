@@ -6,6 +6,11 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BindParameter, BooleanClauseList, Column, ColumnElement, Table
 
+#: A Core statement, or a part of one. SQLAlchemy's own types leave out what is read of it here.
+Clause = Any
+#: A statement that SQLAlchemy has compiled; so it is with this one.
+Compiled = Any
+
 
 class RowKey(NamedTuple):
     """Tells a row from all others, by the columns that a statement compares.
@@ -42,14 +47,14 @@ class KeyColumn(NamedTuple):
     fixed: object = None
 
 
-def locks_rows(statement: Any) -> bool:
+def locks_rows(statement: Clause) -> bool:
     """Return True if a statement locks the rows that it finds or writes."""
     if statement.is_select:
         return getattr(statement, "_for_update_arg", None) is not None
     return bool(statement.is_dml)
 
 
-def row_key_of(statement: Any) -> RowKey | None:
+def row_key_of(statement: Clause) -> RowKey | None:
     """Return the key of the row that a Core statement locks, if it locks exactly one."""
     if statement.is_insert or not locks_rows(statement):
         return None
@@ -68,7 +73,7 @@ def key_in(table: Table, values: Mapping[str, object]) -> RowKey | None:
     return RowKey(table, tuple((name, values[name]) for name in unique[:1])) if unique else None
 
 
-def key_columns(compiled: Any, prefix: str) -> list[KeyColumn]:
+def key_columns(compiled: Compiled, prefix: str) -> list[KeyColumn]:
     """List the columns that a statement compares with one value.
 
     Of an insert these are the columns of the primary key.
@@ -91,7 +96,7 @@ def own_name(parameter: str, prefix: str) -> str | None:
     return parameter[len(prefix) :] if parameter.startswith(prefix) else None
 
 
-def _equalities(statement: Any) -> Iterator[tuple[str, BindParameter[Any]]]:
+def _equalities(statement: Clause) -> Iterator[tuple[str, BindParameter[object]]]:
     for part in _conjuncts(getattr(statement, "whereclause", None)):
         if getattr(part, "operator", None) is not eq:
             continue
@@ -99,7 +104,7 @@ def _equalities(statement: Any) -> Iterator[tuple[str, BindParameter[Any]]]:
             yield part.left.name, part.right
 
 
-def _conjuncts(where: Any) -> Iterator[Any]:
+def _conjuncts(where: Clause | None) -> Iterator[Clause]:
     if isinstance(where, BooleanClauseList) and where.operator is and_:
         for clause in where.clauses:
             yield from _conjuncts(clause)

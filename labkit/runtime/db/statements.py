@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, ParamSpec
 
-from sqlalchemy import Column, Dialect, Insert, Table, bindparam, literal, select
+from sqlalchemy import Column, Dialect, Executable, Insert, Table, bindparam, literal, select
 from sqlalchemy.dialects import sqlite
 
 from labkit.runtime.db.compiled import CompiledStatement, Values
@@ -22,14 +22,14 @@ P = ParamSpec("P")
 _PREFIX = "its_"  # a parameter must not have the name of a column that is set
 
 #: Columns that are unique together in a table: the key that `insert_once` may find taken.
-Key = tuple[Column[Any], ...]
+Key = tuple[Column[object], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class BoundStatement:
     """A statement with its values, ready to be executed."""
 
-    statement: "Statement[Any]"
+    statement: "Statement[...]"
     values: Values
 
 
@@ -40,7 +40,7 @@ class Statement(Generic[P]):
         build: makes the Core statement, given a placeholder for each of its parameters.
     """
 
-    def __init__(self, build: Callable[P, Any]) -> None:
+    def __init__(self, build: Callable[P, Executable]) -> None:
         self.__doc__ = build.__doc__
         self._build: Callable[..., Any] = build
         self._names = tuple(inspect.signature(build).parameters)
@@ -58,7 +58,7 @@ class Statement(Generic[P]):
         return CompiledStatement(compiled, dialect, _PREFIX)
 
 
-def statement(build: Callable[P, Any]) -> Statement[P]:
+def statement(build: Callable[P, Executable]) -> Statement[P]:
     """Mark a function that builds a Core statement out of its parameters.
 
     A parameter that may be None must not be compared with `==`: that would be `= NULL`, never true.

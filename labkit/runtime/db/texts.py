@@ -4,9 +4,7 @@ MySQL in strict mode refuses what does not fit a column. The cause of a failure 
 length, and the row that it belongs to must be kept all the same.
 """
 
-from typing import Any
-
-from sqlalchemy import Text, TypeDecorator
+from sqlalchemy import Dialect, Text, TypeDecorator
 
 #: Characters of a cause. A dead letter of the largest body (8 KB) and such a cause fits the 64 KB
 #: of a `TEXT`, however both are escaped in JSON.
@@ -27,6 +25,6 @@ class CauseText(TypeDecorator[str]):
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: str | None, _dialect: Any) -> str | None:
+    def process_bind_param(self, value: str | None, _dialect: Dialect) -> str | None:
         """Cut what is written."""
         return None if value is None else shorten(value)

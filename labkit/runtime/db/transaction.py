@@ -47,7 +47,7 @@ class Transaction:
     cursor: DBAPICursor = None  # type: ignore[assignment]  # made where it is not given
     trace: str = ""
     deferred: DeferredWrites | None = None
-    prefetched: Mapping[Column[Any], Mapping[object, Row]] = field(default_factory=dict)
+    prefetched: Mapping[Column[object], Mapping[object, Row]] = field(default_factory=dict)
     emitted: list[tuple[int, Event]] = field(default_factory=list)
     held: HeldRows | None = None
 

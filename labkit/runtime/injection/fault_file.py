@@ -32,7 +32,7 @@ class FaultFile(Generic[T]):
         lock: Path,
         counter: Path,
         load: Callable[[Any], T],
-        dump: Callable[[T], Any],
+        dump: Callable[[T], object],
         *,
         durable: bool = False,
     ) -> None:

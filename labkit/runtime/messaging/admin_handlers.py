@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from labkit.results import Result
 from labkit.runtime.codes import RuntimeCode
@@ -13,7 +12,7 @@ from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
 from labkit.runtime.messaging.reading import LostQuery, Reading
-from labkit.runtime.rpc.server import Handler
+from labkit.runtime.rpc.server import Handler, Work
 from labkit.runtime.steps import Step
 
 StuckItemStep = Step[StuckItem, Result[None]]
@@ -83,5 +82,5 @@ class AdminHandlers:
         return await self._database.run(own, item) if own and not result.success else result
 
 
-def _begin(work: Awaitable[Any]) -> "asyncio.Future[Any]":
+def _begin(work: Awaitable[object]) -> Work:
     return asyncio.ensure_future(work)

@@ -6,7 +6,6 @@ would be tried hours late by a clock that is right.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Column, ColumnElement, select, update
 
@@ -27,7 +26,7 @@ class Deadline:
         waiting: the rows that are tried again; an index finds them.
     """
 
-    column: Column[Any]
+    column: Column[object]
     waiting: ColumnElement[bool]
 
 

@@ -6,13 +6,14 @@ limit it is dead: sent to the dead-letter topic, and driven by hand alone.
 """
 
 import hashlib
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 from sqlalchemy import ColumnElement, Executable, select, update
 
 from labkit.results import Message
 from labkit.runtime.backoff import Backoff
+from labkit.runtime.db.compiled import Row
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import DEAD, DONE, WAITING, inbox
 from labkit.runtime.db.texts import shorten
@@ -242,13 +243,13 @@ def _values(tx: Transaction, delivery: Delivery) -> dict[str, object]:
     }
 
 
-def _is_same(row: Any, delivery: Delivery) -> bool:
+def _is_same(row: Row, delivery: Delivery) -> bool:
     """Return True if a row is of this message, and not of another one under its id."""
     delivered = fingerprint(delivery.topic, delivery.tag, delivery.key, delivery.body)
     return _fingerprint_of(row) == delivered
 
 
-def _fingerprint_of(row: Any) -> str:
+def _fingerprint_of(row: Row) -> str:
     return _fingerprint(row.topic, row.tag, row.msg_key, row.body_hash)
 
 
@@ -283,7 +284,7 @@ def _row(delivery: Delivery) -> ColumnElement[bool]:
     return (inbox.c.group_name == delivery.group) & (inbox.c.event_id == delivery.event_id)
 
 
-def delivery_of(row: Any) -> Delivery:
+def delivery_of(row: Row) -> Delivery:
     """Return a kept row in the form in which the broker had delivered it."""
     return Delivery(
         group=row.group_name,

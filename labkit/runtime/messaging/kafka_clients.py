@@ -7,14 +7,17 @@ them. The inner client is made by a function that can be replaced, and so it can
 
 import gc
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from kafka.client_async import KafkaClient
 
 C = TypeVar("C")
 
 _BOOTSTRAP_MS = 5_000  # to find a broker; the library's own is half a minute
 
 
-def make_client(kind: Callable[..., C], **settings: Any) -> C:
+def make_client(kind: Callable[..., C], **settings: object) -> C:
     """Make a consumer, a producer or an admin client; what cannot be made leaves nothing behind.
 
     Args:
@@ -24,10 +27,10 @@ def make_client(kind: Callable[..., C], **settings: Any) -> C:
     Raises:
         KafkaError: no broker answers.
     """
-    inner: list[Any] = []
-    make_inner: Any = kind.DEFAULT_CONFIG["kafka_client"]  # type: ignore[attr-defined]  # untyped
+    inner: list[KafkaClient] = []
+    make_inner: Callable[..., KafkaClient] = kind.DEFAULT_CONFIG["kafka_client"]  # type: ignore[attr-defined]  # untyped
 
-    def make(*args: Any, **config: Any) -> Any:
+    def make(*args: object, **config: object) -> "KafkaClient":
         inner.append(make_inner(*args, **config))
         return inner[-1]
 

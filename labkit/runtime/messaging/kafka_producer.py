@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
+from kafka import KafkaProducer
 from kafka.errors import KafkaError
+from kafka.producer.future import FutureRecordMetadata
 
 from labkit.runtime.messaging.client_thread import ClientThread, settle_soon
 from labkit.runtime.messaging.outbox import OutboxMessage
@@ -22,11 +23,11 @@ class Producer:
         topic_name: returns the broker's name of a topic.
     """
 
-    def __init__(self, client: Any, topic_name: Callable[[str], str]) -> None:
+    def __init__(self, client: KafkaProducer, topic_name: Callable[[str], str]) -> None:
         self._client = client
         self._topic_name = topic_name
 
-    def send(self, message: OutboxMessage) -> Any:
+    def send(self, message: OutboxMessage) -> FutureRecordMetadata:
         """Hand a message to the client.
 
         Returns:

@@ -34,6 +34,9 @@ _COMPLAIN_S = 10.0
 _QUIET = logging.getLogger("kazoo.quiet")
 _QUIET.setLevel(logging.CRITICAL)
 
+#: kazoo has no types: an answer to come, which `get` waits for, and the answer itself.
+Promise = Any
+Answer = Any
 #: Work on ZooKeeper that is done again and again; returns the seconds until the next time.
 Task = Callable[[], float]
 
@@ -77,7 +80,7 @@ class ZooKeeperSession:
         """Run every task soon; never blocks, so that any thread may call it."""
         self._wake.set()
 
-    def call(self, request: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def call(self, request: Callable[..., Promise], *args: object, **kwargs: object) -> Answer:
         """Send one of kazoo's `…_async` requests, and wait for its answer; in our thread only.
 
         Raises:
@@ -158,9 +161,10 @@ class _Handler(SequentialThreadingHandler):  # type: ignore[misc]  # kazoo has n
         super().__init__()
         self._before = before
 
-    def create_connection(self, address: tuple[str, int], **options: Any) -> Any:
+    def create_connection(self, address: tuple[str, int], **options: object) -> socket.socket:
         if not serves(*address):
             outages.count(outages.REGISTRY)
             raise ConnectionRefusedError(f"{address[0]}:{address[1]} is not ready")
         self._before()
-        return super().create_connection(address=address, **options)
+        connected: socket.socket = super().create_connection(address=address, **options)
+        return connected

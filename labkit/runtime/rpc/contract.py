@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Generic, Self, TypeVar, get_type_hints, overload
+from typing import Any, Generic, Never, Self, TypeVar, get_type_hints, overload
 
 from pydantic import TypeAdapter
 
@@ -22,6 +22,10 @@ from labkit.runtime.steps import Flow, Step
 A_co = TypeVar("A_co", covariant=True)
 C_contra = TypeVar("C_contra", contravariant=True)
 S = TypeVar("S")
+#: What an annotation says: a class, or a form of `typing`.
+Hint = Any
+#: The adapter of a type that is known only when a contract is read.
+AnyAdapter = TypeAdapter[Any]
 
 
 class ServedBy(Generic[C_contra, A_co]):
@@ -43,7 +47,7 @@ class ServedBy(Generic[C_contra, A_co]):
     @overload
     def __get__(self, stub: object, contract: type) -> Callable[[C_contra], Awaitable[A_co]]: ...
 
-    def __get__(self, stub: object, contract: type) -> Any:
+    def __get__(self, stub: object, contract: type) -> object:
         """Return the call itself from the class; a stub has a method of its own."""
         if stub is None:
             return self
@@ -54,11 +58,11 @@ class ServedBy(Generic[C_contra, A_co]):
 class Method:
     """The readers and writers of one call's request and answer."""
 
-    request: TypeAdapter[Any]
-    answer: TypeAdapter[Any]
+    request: AnyAdapter
+    answer: AnyAdapter
 
 
-def calls_of(contract: type) -> Mapping[str, ServedBy[Any, Any]]:
+def calls_of(contract: type) -> Mapping[str, ServedBy[Never, object]]:
     """Return the calls of a contract that names the functions behind them."""
     return {name: call for name, call in vars(contract).items() if isinstance(call, ServedBy)}
 
@@ -77,14 +81,14 @@ def methods_of(contract: type) -> Mapping[str, Method]:
     }
 
 
-def make_stub(contract: type[S], methods: Mapping[str, Callable[[Any], Awaitable[Any]]]) -> S:
+def make_stub(contract: type[S], methods: Mapping[str, Callable[[Never], Awaitable[object]]]) -> S:
     """Return an object of a contract that has these methods."""
     stub = object.__new__(contract)
     vars(stub).update(methods)
     return stub
 
 
-def _hints_of(function: Callable[..., Any]) -> tuple[Any, Any]:
+def _hints_of(function: Callable[..., object]) -> tuple[Hint, Hint]:
     """Return the types of a function's last parameter and of its answer."""
     hints = get_type_hints(function)
     answer = hints.pop("return")

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 Work = asyncio.Future[Any]
 #: Begins to carry a command out, given the time when nobody waits any more (monotonic clock).
 Handler = Callable[[Any, float], Work]
+#: gRPC's end of one caller's stream; its types do not know that it can `read` and `write`.
+Context = Any
 _HEALTH_S = 1.0  # between two looks at the threads that must move
 _PATIENCE_S = 1.0  # that what is under way has when the service stops
 
@@ -98,7 +100,7 @@ class Server:
             await asyncio.sleep(0.01)  # the last answers go out
         await self._server.stop(grace=None)
 
-    async def _serve(self, _requests: object, context: Any) -> None:
+    async def _serve(self, _requests: object, context: Context) -> None:
         """Serve one caller's stream, from its first call to its end."""
         sent = dict(context.invocation_metadata()).get(SECRET, "")
         if not hmac.compare_digest(str(sent), self._secret):
@@ -158,7 +160,7 @@ def _traced(call: Call, handle: Handler, command: object, expires: float) -> Wor
 class _AnswerStream:
     """The answers to one caller: all that are ready go out together."""
 
-    def __init__(self, context: Any) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
         self._ready: deque[Answer] = deque()
         self._wake = asyncio.Event()

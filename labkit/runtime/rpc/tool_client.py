@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from labkit.home import Home
 from labkit.runtime.registry.open import open_registry
@@ -34,7 +34,7 @@ async def calls_from(tool: str, home: Home, timeout: float) -> AsyncIterator[Cal
         await asyncio.to_thread(registry.close)
 
 
-def run_beside(work: Coroutine[Any, Any, A]) -> A:
+def run_beside(work: Coroutine[object, None, A]) -> A:
     """Run a coroutine from synchronous code, also where a loop runs already, as in a notebook."""
     with _making_loop:
         loop = _loop()

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
@@ -66,9 +65,9 @@ class SpanLog(SpanProcessor):
         os.close(before)
 
 
-def _record(span: ReadableSpan) -> dict[str, Any]:
+def _record(span: ReadableSpan) -> dict[str, object]:
     """Return what the lab draws of a span: its name, its order, and its outcome."""
-    attributes: Mapping[str, Any] = dict(span.attributes or {})
+    attributes: Mapping[str, object] = dict(span.attributes or {})
     own = {key[7:]: value for key, value in attributes.items() if key.startswith("labkit.")}
     return {
         "trace": format_trace_id(span.context.trace_id),

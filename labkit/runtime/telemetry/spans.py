@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
 
 from opentelemetry import trace as otel
 from opentelemetry.sdk.resources import Resource
@@ -48,7 +47,7 @@ class Span:
         """Make whatever this coroutine does in a block part of the span."""
         return otel.use_span(self._span, record_exception=False, set_status_on_exception=False)
 
-    def note(self, answer: Any) -> None:
+    def note(self, answer: object) -> None:
         """Keep the code of a `Result`, and its order; other answers have none."""
         if isinstance(answer, Result):
             self._span.set_attribute("labkit.outcome", answer.name)
@@ -86,7 +85,7 @@ class Tracer:
         otel.set_tracer_provider(self._provider)  # FastAPI makes the spans of HTTP requests
         self._tracer = self._provider.get_tracer("labkit")
 
-    def begin(self, name: str, kind: Kind, trace: str | None, about: Mapping[str, Any]) -> Span:
+    def begin(self, name: str, kind: Kind, trace: str | None, about: Mapping[str, object]) -> Span:
         """Begin a span; see `tracing.begin`."""
         parent = self.current() if trace is None else _parent(trace)
         context = parent._span.get_span_context()

@@ -12,7 +12,7 @@ text means that this request is not traced, and everything after it costs nothin
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from labkit.runtime.telemetry.kinds import Kind
 
@@ -67,7 +67,7 @@ def stop() -> None:
         _tracer.close()
 
 
-def begin(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Span":
+def begin(name: str, kind: Kind, trace: str | None = None, **about: object) -> "Span":
     """Begin a span that the caller ends, as a thread does that has several at once.
 
     Args:
@@ -81,7 +81,7 @@ def begin(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Spa
 
 
 @contextmanager
-def span(name: str, kind: Kind, trace: str | None = None, **about: Any) -> "Iterator[Span]":
+def span(name: str, kind: Kind, trace: str | None = None, **about: object) -> "Iterator[Span]":
     """Begin a span as `begin` does, around a block of a coroutine: what the block does is in it."""
     block = _tracer.begin(name, kind, trace, about)
     try:
@@ -97,7 +97,7 @@ async def within(
     work: Callable[[], Awaitable[A]],
     name: str,
     kind: Kind,
-    command: Any,
+    command: object,
     trace: str | None = None,
     peer: str = "",
 ) -> A:
@@ -109,7 +109,7 @@ async def within(
         return answer
 
 
-def note(answer: Any) -> None:
+def note(answer: object) -> None:
     """Keep the code of a `Result`, and its order, in the span of this coroutine."""
     _tracer.current().note(answer)
 
