@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -133,13 +133,13 @@ def show_progress(activity: str) -> Iterator[Callable[[str], None]]:
         yield lambda text: status.update(Text(printable(text)))
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON, without colours or line breaks of the terminal."""
     typer.echo(printable_json(json.dumps(value, indent=1, ensure_ascii=False, default=str)))
 
 
 def print_table(
-    title: str, rows: Sequence[Mapping[str, Any]], columns: tuple[str, ...] = ()
+    title: str, rows: Sequence[Mapping[str, object]], columns: tuple[str, ...] = ()
 ) -> None:
     """Print rows as a table: in a pipe each on one line, on a screen with long texts folded."""
     if not rows:

@@ -27,7 +27,7 @@ def make_console() -> Console:
 
 
 def show_table(
-    console: Console, title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
+    console: Console, title: str, rows: Sequence[Mapping[str, object]], columns: Sequence[str]
 ) -> None:
     """Print rows as a table, and name the columns for which the screen is too narrow."""
     cells = [[_cell(row[column]) for column in columns] for row in rows]
@@ -46,7 +46,7 @@ def show_table(
         console.print(f"{text} (a wider window, a pipe or --json has them)", soft_wrap=True)
 
 
-def _cell(value: Any) -> Text:
+def _cell(value: object) -> Text:
     return Text(NOTHING if value is None else printable(str(value)))
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeAlias, TypedDict, cast
+from typing import TypeAlias, TypedDict, cast
 
 from labkit.home import Home, try_lock
 from labkit.stack.supervisor.control import NotUp
@@ -37,7 +37,7 @@ def undo_action(function: Undo) -> Undo:
 
 
 @contextmanager
-def undo_note(home: Home, undo: Undo, **arguments: Any) -> Iterator[Path]:
+def undo_note(home: Home, undo: Undo, **arguments: object) -> Iterator[Path]:
     """Keep a note for a block, and undo at its end; others do where this process is killed.
 
     The block does the damage: a note without a fault does no harm.
@@ -133,7 +133,7 @@ class _Content(TypedDict, total=False):
     """The content of a note; `undo` and `arguments` are in each."""
 
     undo: str
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
     fault: str
     by: int
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, get_args, get_origin
+from typing import Concatenate, Literal, ParamSpec, TypeVar, get_args, get_origin
 
 from labkit.faults.undo_notes import CALLED
 
@@ -64,7 +64,7 @@ class Parameter:
 
     name: str
     kind: type
-    default: Any = None
+    default: object = None
     choices: tuple[str, ...] = ()
 
     @property
@@ -73,7 +73,7 @@ class Parameter:
         text = "|".join(self.choices) or self.name.upper()
         return text if self.default is None else f"[{text}]"
 
-    def parse(self, text: str) -> Any:
+    def parse(self, text: str) -> object:
         """Parse its value.
 
         Raises:
@@ -106,7 +106,7 @@ class Verb:
         """Return how it is written on the command line."""
         return " ".join((self.name, *(parameter.usage for parameter in self.parameters)))
 
-    def parse(self, texts: Sequence[str]) -> list[Any]:
+    def parse(self, texts: Sequence[str]) -> list[object]:
         """Parse its arguments, as the command line has them.
 
         Raises:
@@ -152,11 +152,11 @@ def verb(
     return apply
 
 
-def _sentence(function: Callable[..., Any]) -> str:
+def _sentence(function: Callable[..., object]) -> str:
     return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
 
 
-def _parameters(function: Callable[..., Any]) -> tuple[Parameter, ...]:
+def _parameters(function: Callable[..., object]) -> tuple[Parameter, ...]:
     _, *parameters = inspect.signature(function, eval_str=True).parameters.values()
     return tuple(_parameter(parameter) for parameter in parameters)
 

@@ -66,12 +66,12 @@ class Exchange:
     number: str
     subject: str = ""
     key: str | None = None
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, object] = field(default_factory=dict)
     status: int = 0
     code: int = 0
     name: str = ""
     message: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def user_id(self) -> int | None:
@@ -164,7 +164,7 @@ class History:
             self._append({"number": number, **_read(response)})
         return response
 
-    def _append(self, line: Mapping[str, Any]) -> None:
+    def _append(self, line: Mapping[str, object]) -> None:
         """Append a line in one write; it begins with a line feed, which ends a torn line."""
         text = f"\n{json.dumps(line, ensure_ascii=False, default=str)}\n".encode()
         with suppress(FileNotFoundError):  # it is not kept any more

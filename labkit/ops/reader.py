@@ -18,6 +18,8 @@ from labkit.shop.tables import TABLES
 #: A row of a table: column → value.
 Row: TypeAlias = dict[str, Any]
 Rows: TypeAlias = list[Row]
+#: A query, whatever its columns are.
+Selection: TypeAlias = Select[Any]
 _TIMEOUT_S = 60.0  # an invariant reads a million orders
 _ID_BITS = 64
 _MAX_VALUES = 10_000  # SQLite takes 32,766 in a statement, MySQL as many as fit
@@ -106,7 +108,7 @@ class Reader:
             return [dict(row._mapping) for row in connection.execute(statement)]
 
     def select_in(
-        self, service: str, statement: Select[Any], column: Column[Any], values: Iterable[int]
+        self, service: str, statement: Selection, column: Column[int], values: Iterable[int]
     ) -> Rows:
         """Select the rows whose column has one of many values, in several queries."""
         ordered = sorted(set(values))
@@ -155,7 +157,7 @@ class Reader:
             offset = max(0, offset - number)
         return rows
 
-    def first(self, name: str, **wanted: Any) -> Row | None:
+    def first(self, name: str, **wanted: object) -> Row | None:
         """Return the first row of a table of one database with certain values; None without one."""
         table = self._table(name)
         matching = table.select().where(*(table.c[key] == value for key, value in wanted.items()))
@@ -171,7 +173,7 @@ class Reader:
         for engine in self._engines.values():
             engine.dispose()
 
-    def _rows(self, service: str, table: Table, wanted: Select[Any]) -> Rows:
+    def _rows(self, service: str, table: Table, wanted: Selection) -> Rows:
         shared = {"service": service} if table in RUNTIME_TABLES else {}
         ordered = wanted.order_by(*(table.primary_key or table.c))
         return [{**shared, **row} for row in self.query(service, ordered)]
@@ -188,7 +190,7 @@ class Reader:
         return _BY_NAME[name]
 
 
-def _of_order(statement: Select[Any], table: Table, order_id: int | None) -> Select[Any]:
+def _of_order(statement: Selection, table: Table, order_id: int | None) -> Selection:
     """Narrow a statement to the rows of one order: those with its id, or its message key."""
     if order_id is None:
         return statement

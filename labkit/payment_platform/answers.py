@@ -1,7 +1,7 @@
 """The platform's answers: results as parameters that can be signed, and every refusal."""
 
+from collections.abc import Mapping
 from json import dumps
-from typing import Any
 
 from fastapi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
@@ -39,7 +39,7 @@ def flat(result: Result[object], url: str) -> dict[str, str]:
     return params
 
 
-def json(body: dict[str, Any], status: int) -> Response:
+def json(body: Mapping[str, object], status: int) -> Response:
     """Make an answer in JSON."""
     headers = {"Retry-After": "1"} if status == 503 else None
     return Response(dumps(body, ensure_ascii=False), status, headers, media_type="application/json")

@@ -1,13 +1,12 @@
 """Refunds (退款) of paid trades, once under each request number."""
 
-from typing import Any
-
 from sqlalchemy import Executable, select, update
 
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.payment_platform.messages import Refund, Refunded
 from labkit.payment_platform.tables import refund, trade
 from labkit.results import Result
+from labkit.runtime.db.compiled import Row
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
@@ -51,7 +50,7 @@ def refund_trade(tx: Transaction, command: Refund) -> Result[Refunded]:
     return _done(command)
 
 
-def _again(command: Refund, earlier: Any) -> Result[Refunded]:
+def _again(command: Refund, earlier: Row) -> Result[Refunded]:
     if (earlier.out_trade_no, earlier.amount) == (command.out_trade_no, command.refund_amount):
         return _done(command)
     text = (
@@ -61,7 +60,7 @@ def _again(command: Refund, earlier: Any) -> Result[Refunded]:
     return Result[Refunded].refused(Code.IDEMPOTENCY_KEY_REUSED, text)
 
 
-def _refuse(command: Refund, row: Any) -> Result[Refunded]:
+def _refuse(command: Refund, row: Row) -> Result[Refunded]:
     about = f"refund {command.out_request_no}: trade {command.out_trade_no}"
     if row is None:
         return Result[Refunded].refused(Code.PAYMENT_NOT_FOUND, f"{about} does not exist")

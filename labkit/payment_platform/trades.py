@@ -6,7 +6,6 @@ giving up and an expiry that meet, exactly one wins; the winner notifies the mer
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Executable, Update, select, update
 
@@ -20,6 +19,7 @@ from labkit.payment_platform.messages import (
 )
 from labkit.payment_platform.tables import trade
 from labkit.results import Result
+from labkit.runtime.db.compiled import Row
 from labkit.runtime.db.statements import BoundStatement, statement
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
@@ -122,7 +122,7 @@ def give_up_trade(tx: Transaction, command: CashierToken) -> Result[CashierTrade
     return Result[CashierTrade].ok(_view(tx, row), f"trade {row.trade_no} is closed")
 
 
-def _end(tx: Transaction, swap: _Swap, row: Any) -> Any:
+def _end(tx: Transaction, swap: _Swap, row: Row) -> Row:
     """End a trade if it still waits, and notify the merchant; return the trade as it is then."""
     if not tx.expect_update(swap(row.out_trade_no, tx.now)):
         return tx.first(_find(row.out_trade_no))
@@ -130,16 +130,16 @@ def _end(tx: Transaction, swap: _Swap, row: Any) -> Any:
     return tx.first(_find(row.out_trade_no))
 
 
-def _expire(tx: Transaction, row: Any) -> Any:
+def _expire(tx: Transaction, row: Row) -> Row:
     """Close a trade whose time to be paid is over; return the trade as it is then."""
     return _end(tx, _close, row) if _is_over(tx, row) else row
 
 
-def _is_over(tx: Transaction, row: Any) -> bool:
+def _is_over(tx: Transaction, row: Row) -> bool:
     return bool(row.trade_status == TradeStatus.WAIT_BUYER_PAY and row.time_expire <= tx.now)
 
 
-def _view(tx: Transaction, row: Any, trade_status: str = "") -> CashierTrade:
+def _view(tx: Transaction, row: Row, trade_status: str = "") -> CashierTrade:
     return CashierTrade(
         token=row.token,
         out_trade_no=str(row.out_trade_no),
@@ -154,7 +154,7 @@ def _view(tx: Transaction, row: Any, trade_status: str = "") -> CashierTrade:
     )
 
 
-def _refuse(tx: Transaction, code: Code, row: Any, reason: str) -> Result[CashierTrade]:
+def _refuse(tx: Transaction, code: Code, row: Row, reason: str) -> Result[CashierTrade]:
     text = f"trade {row.trade_no}: {reason}"
     return Result[CashierTrade].refused(code, text, _view(tx, row))
 

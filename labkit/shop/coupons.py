@@ -1,12 +1,11 @@
 """Coupon service (优惠券服务): one order uses a coupon, and only its end restores it."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Executable, select, update
 
 from labkit.results import Result
-from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
+from labkit.runtime import Event, Row, Transaction, claim, lookup, statement, step, undo
 from labkit.shop.codes import Code
 from labkit.shop.messages import CouponFound, FindCoupon, UseCoupon
 from labkit.shop.states import LogDirection
@@ -38,7 +37,7 @@ def _used(order_id: int) -> Executable:
 
 
 @lookup(coupon.c.coupon_id)
-def find_coupon(row: Any, query: FindCoupon) -> Result[CouponFound]:
+def find_coupon(row: Row, query: FindCoupon) -> Result[CouponFound]:
     """Look a coupon up; another order may use it a moment later."""
     if row is None:
         text = f"coupon_id {query.coupon_id}: there is no such coupon"

@@ -1,11 +1,9 @@
 """Goods service (商品服务): stock."""
 
-from typing import Any
-
 from sqlalchemy import Executable, select, update
 
 from labkit.results import Result
-from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
+from labkit.runtime import Event, Row, Transaction, claim, lookup, statement, step, undo
 from labkit.shop.codes import Code
 from labkit.shop.messages import DeductStock, FindGoods, GoodsFound
 from labkit.shop.states import LogDirection
@@ -31,7 +29,7 @@ def _deducted(order_id: int) -> Executable:
 
 
 @lookup(goods.c.goods_id)
-def find_goods(row: Any, query: FindGoods) -> Result[GoodsFound]:
+def find_goods(row: Row, query: FindGoods) -> Result[GoodsFound]:
     """Look goods up; they may be sold a moment later."""
     if row is None:
         text = f"goods_id {query.goods_id}: there are no such goods"

@@ -1,11 +1,9 @@
 """User service (用户服务): balance and points (积分)."""
 
-from typing import Any
-
 from sqlalchemy import Executable, select, update
 
 from labkit.results import Result
-from labkit.runtime import Event, Transaction, claim, lookup, statement, step, undo
+from labkit.runtime import Event, Row, Transaction, claim, lookup, statement, step, undo
 from labkit.shop.codes import Code
 from labkit.shop.messages import DeductBalance, FindUser, OrderPaid, OrderRefunded, UserFound
 from labkit.shop.states import AccountLogType
@@ -49,7 +47,7 @@ def _earned(order_id: int) -> Executable:
 
 
 @lookup(user.c.user_id)
-def find_user(row: Any, query: FindUser) -> Result[UserFound]:
+def find_user(row: Row, query: FindUser) -> Result[UserFound]:
     """Look a user up; another order may spend the balance a moment later."""
     if row is None:
         text = f"user_id {query.user_id}: there is no such user"

@@ -3,7 +3,7 @@
 import json
 import re
 import unicodedata
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, NoReturn, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -19,14 +19,14 @@ class BadRequest(Exception):
     """A request that cannot be read; the message names the field and the reason."""
 
 
-def _whole(value: Any) -> Any:
+def _whole(value: object) -> object:
     """Accept an id also as a string, since JavaScript cannot hold 64 bits."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,19}", value, re.ASCII):
         return int(value)
     return value
 
 
-def _clean(value: Any) -> Any:
+def _clean(value: object) -> object:
     if isinstance(value, str):
         if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
             raise ValueError("must not hold control characters or broken Unicode")
@@ -128,7 +128,7 @@ def idempotency_key(request: Request) -> str | None:
     return keys[0] if keys else None
 
 
-def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]

@@ -40,7 +40,7 @@ def frame(table: str, rows: Sequence[Row], aliases: Aliases) -> "Table":
     return Table.of(shown, SHOWN_COLUMNS[table])
 
 
-def _sort_key(part: str, value: Any) -> Any:
+def _sort_key(part: str, value: object) -> object:
     return SORT_ORDER[part].index(value) if part in SORT_ORDER else value
 
 

@@ -4,10 +4,11 @@ The order is confirmed; it took a piece, a coupon and 100.00 from the balance, a
 the rest at the platform. The shop does not know that yet.
 """
 
+import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 from labkit.lab.display.columns import CODE_LABELS
 from labkit.lab.display.frames import Table
@@ -146,7 +147,8 @@ class Interleaving:
             "balance": user["user_money"],
         }
 
-    def _row(self, service: str, table: str) -> Any:
+    def _row(self, service: str, table: str) -> sqlite3.Row:
+        row: sqlite3.Row
         [row] = self._shop.services[service].query(f"SELECT * FROM {table}")
         return row
 

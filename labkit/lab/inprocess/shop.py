@@ -5,12 +5,13 @@ memory, clocks and messages that the caller moves, and a platform at which every
 """
 
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from labkit.payment_api import keys
 from labkit.payment_api.trade_status import TradeStatus
@@ -27,6 +28,9 @@ from labkit.shop.pay import messages as p
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.stack.setup.seeds import Seeds, files, seed
+
+A = TypeVar("A")
+C = TypeVar("C")
 
 START = datetime(2026, 1, 5, 9, 0)
 
@@ -106,7 +110,7 @@ class _Service:
             raise AttributeError(name)
         return _Peer(self._shop.services[NAMES[contract]])
 
-    async def run(self, step: Step[Any, Any], command: Any) -> Any:
+    async def run(self, step: Step[C, A], command: C) -> A:
         """Run a step; its writes stay until `restore`."""
         shop = self._shop
         tx = Transaction(self._connection, shop.now, shop.wall_ms, shop.ids, self.settings)
@@ -114,7 +118,7 @@ class _Service:
         self._write_outbox(tx)
         return answer
 
-    async def answer(self, method: str, command: Any) -> Any:
+    async def answer(self, method: str, command: object) -> object:
         """Answer a call of another service."""
         function = self._wired.methods[method]
         if isinstance(function, Flow):
@@ -156,7 +160,7 @@ class _Peer:
     def __init__(self, service: _Service) -> None:
         self._service = service
 
-    def __getattr__(self, method: str) -> Any:
+    def __getattr__(self, method: str) -> Callable[[object], Awaitable[object]]:
         return lambda command: self._service.answer(method, command)
 
 

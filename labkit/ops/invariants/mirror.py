@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Column, Connection, DateTime, Table, make_url
 from sqlalchemy.dialects import sqlite
@@ -110,7 +109,7 @@ def _copy(source: Connection, target: sqlite3.Connection, name: str, table: Tabl
         target.execute(f"CREATE INDEX {_quoted(name)}.{index.name} ON {table.name} ({names})")
 
 
-def _as_text(source: Connection, column: Column[Any]) -> str:
+def _as_text(source: Connection, column: Column[object]) -> str:
     name = source.dialect.identifier_preparer.quote(column.name)
     return f"CAST({name} AS CHAR)" if isinstance(column.type, DateTime) else str(name)
 

@@ -4,10 +4,8 @@ Abandoning loses no money: the row stays, `labkit check` shows where platform an
 a callback that comes after all is applied.
 """
 
-from typing import Any
-
 from labkit.results import Result
-from labkit.runtime import StuckItem, Transaction, given_up, step
+from labkit.runtime import Row, StuckItem, Transaction, given_up, step
 from labkit.shop.codes import Code
 from labkit.shop.pay import statements as rows
 from labkit.shop.states import PaymentState, RefundState
@@ -39,26 +37,26 @@ def take_back_payment(tx: Transaction, item: StuckItem) -> Result[None]:
     return Result[None].ok(message=f"{_name(item, refund)} is taken back")
 
 
-def _find(tx: Transaction, item: StuckItem) -> tuple[Any, Any]:
+def _find(tx: Transaction, item: StuckItem) -> tuple[Row, Row]:
     payment = tx.first(rows.find_stuck(item.number))
     paid = payment and payment.is_paid == PaymentState.PAID
     return payment, tx.first(rows.find_refund_of(payment.pay_id)) if paid else None
 
 
-def _is_abandoned(payment: Any, refund: Any) -> bool:
+def _is_abandoned(payment: Row, refund: Row) -> bool:
     if refund:
         return bool(refund.state == RefundState.GIVEN_UP)
     unpaid = payment and payment.is_paid != PaymentState.PAID
     return bool(unpaid and payment.next_check is None and payment.last_error)
 
 
-def _is_active(payment: Any, refund: Any) -> bool:
+def _is_active(payment: Row, refund: Row) -> bool:
     if refund:
         return bool(refund.state == RefundState.OPEN)
     return bool(payment and payment.next_check is not None)
 
 
-def _name(item: StuckItem, refund: Any) -> str:
+def _name(item: StuckItem, refund: Row) -> str:
     return f"{'refund' if refund else 'payment'} {item.number}"
 
 

@@ -5,9 +5,7 @@ and if it dies, the next try comes all the same. The time of that next try is th
 answer that finds another turn in the row was overtaken, and writes nothing.
 """
 
-from typing import Any
-
-from labkit.runtime import Backoff, Transaction, step
+from labkit.runtime import Backoff, Row, Transaction, step
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay.messages import CheckDue, DueQuery, FindPayment, PayTrouble, RefundDue
 from labkit.shop.states import RefundState
@@ -73,7 +71,7 @@ def note_refund_trouble(tx: Transaction, trouble: PayTrouble) -> None:
     tx.run(rows.note_refund_error(trouble.id, trouble.turn, trouble.error))
 
 
-def _check(row: Any, turn: int | None) -> CheckDue:
+def _check(row: Row, turn: int | None) -> CheckDue:
     return CheckDue(
         pay_id=row.pay_id,
         order_id=row.order_id,
@@ -85,7 +83,7 @@ def _check(row: Any, turn: int | None) -> CheckDue:
     )
 
 
-def _refund(row: Any, turn: int) -> RefundDue:
+def _refund(row: Row, turn: int) -> RefundDue:
     return RefundDue(
         refund_id=row.refund_id,
         pay_id=row.pay_id,

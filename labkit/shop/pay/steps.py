@@ -6,11 +6,9 @@ payment whose order has ended or is paid by another payment, `stop_payment` the 
 that ends later. Only this database can hold both facts.
 """
 
-from typing import Any
-
 from labkit.payment_api.trade_status import EXISTING_STATES, PAID_STATES, TradeStatus
 from labkit.results import Result
-from labkit.runtime import APPLIED, Event, Transaction, claim, outcome_of, step, undo
+from labkit.runtime import APPLIED, Event, Row, Transaction, claim, outcome_of, step, undo
 from labkit.shop.codes import Code
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay import statements as rows
@@ -138,7 +136,7 @@ def find_payment(tx: Transaction, query: FindPayment) -> Result[PaymentFound]:
     return Result[PaymentFound].ok(_view(tx, row))
 
 
-def _contradiction(row: Any, trade: TradeReport) -> str:
+def _contradiction(row: Row, trade: TradeReport) -> str:
     """Return what in the report cannot be true of this payment; empty if all of it fits."""
     if trade.trade_status not in EXISTING_STATES:
         return f"{trade.trade_status} is no state of a trade"
@@ -151,7 +149,7 @@ def _contradiction(row: Any, trade: TradeReport) -> str:
     return ""
 
 
-def _accept_or_refund(tx: Transaction, row: Any) -> None:
+def _accept_or_refund(tx: Transaction, row: Row) -> None:
     accept = AcceptPayment(order_id=row.order_id, pay_id=row.pay_id, pay_amount=row.pay_amount)
     operation = claim(tx, "accept_payment", accept)
     if operation.previous_result:
@@ -164,7 +162,7 @@ def _accept_or_refund(tx: Transaction, row: Any) -> None:
     )
 
 
-def _open_refund(tx: Transaction, row: Any, reason: str) -> None:
+def _open_refund(tx: Transaction, row: Row, reason: str) -> None:
     """Open the refund of a paid payment, once, under an id of its own; `polling` sends it."""
     tx.insert_once(
         refunds,
@@ -190,7 +188,7 @@ def _refuse_ended(order_id: int, outcome: str) -> Result[PaymentFound]:
     return Result[PaymentFound].refused(Code.ORDER_NOT_PAYABLE, text)
 
 
-def _view(tx: Transaction, row: Any) -> PaymentFound:
+def _view(tx: Transaction, row: Row) -> PaymentFound:
     is_paid = row.is_paid == PaymentState.PAID
     refund = tx.first(rows.find_refund_of(row.pay_id)) if is_paid else None
     return PaymentFound(

@@ -14,6 +14,8 @@ from labkit.settings import Settings
 _HERE = Path(labkit.__file__).parent
 #: Label with `host:port` of the server in a container.
 ADDRESS = "io.labkit.address"
+#: A part of the file as YAML reads it, before `Service` says what must be there.
+Node = Any
 _KAFKA_PORT = 9092
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+):-(?P<default>[^}]*)\})")
 
@@ -103,7 +105,7 @@ def _values(settings: Settings) -> dict[str, str]:
     return values
 
 
-def _fill_in(node: Any, values: dict[str, str]) -> Any:
+def _fill_in(node: Node, values: dict[str, str]) -> Node:
     """Replace `${NAME:-default}` and `$$` in all texts, as Compose does."""
     if isinstance(node, dict):
         return {key: _fill_in(value, values) for key, value in node.items()}

@@ -93,7 +93,7 @@ class Maker:
         return self._docker.api.create_networking_config({self._network: endpoint})  # type: ignore[arg-type]
 
     def _host_config(self, service: Service) -> Any:
-        published: dict[int | str, Any] = {}
+        published: dict[int | str, tuple[str, int]] = {}
         if self._network != "host":
             published[service.port] = ("127.0.0.1", service.port)
         return self._docker.api.create_host_config(
@@ -111,7 +111,7 @@ def _volumes(service: Service) -> dict[str, str]:
     return dict(volume.split(":") for volume in service.volumes)
 
 
-def _health(service: Service) -> dict[str, Any]:
+def _health(service: Service) -> dict[str, object]:
     healthcheck = service.healthcheck
     return {
         "test": healthcheck.test,

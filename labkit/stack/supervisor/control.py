@@ -4,7 +4,6 @@ import json
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
 
 from labkit.home import Home
 from labkit.stack.supervisor.holder import holder_of
@@ -24,7 +23,7 @@ def _ignore(_text: str) -> None:
 
 
 def tell(
-    home: Home, command: str, on_progress: Callable[[str], None] = _ignore, /, **arguments: Any
+    home: Home, command: str, on_progress: Callable[[str], None] = _ignore, /, **arguments: object
 ) -> None:
     """Send the supervisor a command and wait until it is done.
 
@@ -52,7 +51,7 @@ def tell(
         raise NotUp(f"the lab in {home.folder} ended before it answered")
 
 
-def _connect(home: Home, command: str, arguments: dict[str, Any]) -> socket.socket:
+def _connect(home: Home, command: str, arguments: dict[str, object]) -> socket.socket:
     """Connect to the supervisor and send it a command.
 
     The secret goes to a living supervisor alone: at the port of one that is dead, another program

@@ -10,7 +10,6 @@ import socket
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import psutil
@@ -142,7 +141,7 @@ async def _ask(secret: str, http: httpx.AsyncClient, service: ServiceStatus) -> 
 
 def _questions(
     secret: str, http: httpx.AsyncClient, service: ServiceStatus
-) -> list[Coroutine[Any, Any, tuple[Edge, ...]]]:
+) -> list[Coroutine[object, None, tuple[Edge, ...]]]:
     """Return what to ask a process: first about itself, then about those that it calls."""
     name, endpoint = service["name"], service["endpoint"] or ""
     if name == BROKER:
@@ -155,7 +154,7 @@ def _questions(
 
 
 async def _within(
-    seconds: float, question: Coroutine[Any, Any, tuple[Edge, ...]], pid: int | None
+    seconds: float, question: Coroutine[object, None, tuple[Edge, ...]], pid: int | None
 ) -> tuple[Edge, ...] | str:
     """Return the answer to a question, or why there was none."""
     try:
