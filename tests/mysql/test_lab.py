@@ -87,7 +87,7 @@ def test_what_is_held_is_listed_and_let_go(lab: Lab, history: History, fault: st
     lab.reset(users=1, balance=10**6)
     history.begin()
     name, *arguments = fault.split()
-    with getattr(lab.faults, name)(*VERBS[name].read(arguments)) as held:
+    with getattr(lab.faults, name)(*VERBS[name].parse(arguments)) as held:
         wait_until(lambda: not history.place(money_paid=1).placed and held.times, "it is met", 60)
         assert [row["fault"] for row in list_standing(lab.home)] == [fault]
         assert mend(lab.home, everything=True) == [fault]
