@@ -17,6 +17,8 @@ from tests.support.comparison import CANCELLED
 from tests.support.history import Answered, History
 from tests.support.storyline import placed
 
+pytestmark = pytest.mark.slow
+
 LATE = {"goods": "deduct_stock", "coupon": "use_coupon", "user": "deduct_balance"}
 WANTED = {"goods_number": 3, "coupon": True, "money_paid": 7_00}
 # whose rule is broken → the call whose answer grows old, who comes between, who comes too late

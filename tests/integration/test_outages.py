@@ -17,6 +17,8 @@ from labkit.waiting import wait_until
 from tests.support.history import Answered, History
 from tests.support.storyline import placed
 
+pytestmark = pytest.mark.slow
+
 ALL = {"coupon": True, "money_paid": 7_00, "goods_number": 2}
 CONFIRM = "order.confirm_pre_order.before_commit"
 

@@ -19,6 +19,8 @@ from tests.integration.conftest import assert_whole
 from tests.support.db import labkit
 from tests.support.storyline import quick_lab
 
+pytestmark = pytest.mark.slow
+
 LOST = ("platform.notify.before_notify", "refuse")
 MATCHED = ("payment", "matched", "–")
 #: The shop does not ask by itself, so that what is lost stays lost until somebody reconciles.

@@ -18,6 +18,8 @@ from tests.support.forged_callbacks import Forger
 from tests.support.history import History
 from tests.support.storyline import placed
 
+pytestmark = pytest.mark.slow
+
 
 def refunds(history: History) -> list[dict[str, object]]:
     return history.tables.rows("pay", "SELECT * FROM trade_refund")

@@ -75,6 +75,8 @@ def ask(home: Home) -> dict[str, ProcessHealth]:
         Label → its health, in the order of `labkit status`.
     """
     services = [service for service in recorded_status(home)["services"] if service["endpoint"]]
+    if not services:  # a home in which nothing ever ran has no secret
+        return {}
     return {health.process: health for health in run_beside(_ask_all(home.secret, services))}
 
 
