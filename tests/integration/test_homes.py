@@ -101,9 +101,9 @@ def test_a_foreign_process_with_a_recorded_pid_lives_on() -> None:
     with subprocess.Popen(["sleep", "60"]) as foreign:
         born = spawn.birth(foreign.pid)
         assert born
-        assert spawn.kill_left_over([{"pid": foreign.pid, "birth": f"{born}0"}]) == 0
+        assert spawn.kill_left_over([{"pid": foreign.pid, "birth": f"{born}0"}]) == []
         assert foreign.poll() is None
-        assert spawn.kill_left_over([{"pid": foreign.pid, "birth": born}]) == 1
+        assert spawn.kill_left_over([{"pid": foreign.pid, "birth": born}]) == [foreign.pid]
 
 
 def test_a_reset_under_load_lets_nothing_through(lab: Lab) -> None:
