@@ -1,6 +1,5 @@
 """Waits for a condition with a deadline: instead of a fixed sleep or a hand-written loop."""
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -29,7 +28,7 @@ def wait_until(
     """
     value = poll_until(condition, timeout, poll)
     if not value:
-        raise _too_late(what, timeout)
+        raise TimeoutError(f"not within {timeout:g} s: {what}")
     return value
 
 
@@ -42,20 +41,3 @@ def poll_until(condition: Callable[[], T], timeout: float, poll: float = POLL_S)
     while not (value := condition()) and time.monotonic() < deadline:
         time.sleep(poll)
     return value
-
-
-async def wait_until_async(
-    condition: Callable[[], T], what: str, timeout: float = TIMEOUT_S, poll: float = POLL_S
-) -> T:
-    """Wait as `wait_until` does, while the event loop runs on."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout
-    while not (value := condition()):
-        if loop.time() >= deadline:
-            raise _too_late(what, timeout)
-        await asyncio.sleep(poll)
-    return value
-
-
-def _too_late(what: str, timeout: float) -> TimeoutError:
-    return TimeoutError(f"not within {timeout:g} s: {what}")

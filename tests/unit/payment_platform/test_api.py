@@ -11,7 +11,6 @@ import pytest
 
 from labkit.payment_api import keys
 from labkit.payment_api.signing import signed, verify
-from labkit.waiting import wait_until_async
 from tests.support.platforming import (
     FOREIGN_KEY,
     MERCHANT_KEY,
@@ -23,6 +22,7 @@ from tests.support.platforming import (
     rows_at,
     served,
 )
+from tests.support.waiting import wait_until_async
 
 CREATE = {
     "out_trade_no": "1",

@@ -20,7 +20,6 @@ from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.clock import LabClock
 from labkit.runtime.injection.failpoints import FailpointStore, hits_of
 from labkit.runtime.wiring import failpoints_of
-from labkit.waiting import wait_until_async
 from tests.support.platforming import (
     AWAY,
     PLATFORM_KEY,
@@ -31,6 +30,7 @@ from tests.support.platforming import (
     rows_at,
     served,
 )
+from tests.support.waiting import wait_until_async
 
 NOTIFY = "platform.notify.before_notify"
 AFTER = "platform.notify.after_notify"

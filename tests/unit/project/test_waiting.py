@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from labkit.waiting import poll_until, wait_until, wait_until_async
+from labkit.waiting import poll_until, wait_until
+from tests.support.waiting import wait_until_async
 
 
 def after(calls: int) -> Callable[[], int]:

@@ -22,11 +22,11 @@ from labkit.runtime.messaging.relay import Relay
 from labkit.shop import messages as m
 from labkit.shop.codes import Code
 from labkit.shop.wiring import GROUPS
-from labkit.waiting import wait_until_async
 from labkit.web.orders import order_web
 from tests.support.counter import ONE, Add, Counting, announce, calling, offering, serving
 from tests.support.grouping import SECONDS, Runner, mark, running, take
 from tests.support.store import Store
+from tests.support.waiting import wait_until_async
 from tests.unit.web.test_intake import GOOD
 
 LIMIT = 3
