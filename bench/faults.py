@@ -107,7 +107,7 @@ def back_seconds(home: Home) -> dict[str, float]:
 
 
 async def _back_seconds(home: Home) -> dict[str, float]:
-    asked: dict[str, Any] = {
+    queries: dict[str, Any] = {
         "goods": (contracts.GoodsService, "find_goods", m.FindGoods(goods_id=1)),
         "coupon": (contracts.CouponService, "find_coupon", m.FindCoupon(coupon_id=1)),
         "user": (contracts.UserService, "find_user", m.FindUser(user_id=1)),
@@ -115,7 +115,7 @@ async def _back_seconds(home: Home) -> dict[str, float]:
     }
     took = {}
     async with calls_from("bench", home, _PATIENCE_SECONDS) as calls:
-        for service, (contract, method, query) in asked.items():
+        for service, (contract, method, query) in queries.items():
             ask = getattr(calls.stub(contract, service), method)
             await ask(query)
             began = time.monotonic()

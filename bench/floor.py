@@ -80,7 +80,7 @@ class Floor:
         Returns:
             How many are placed.
         """
-        asked = [m.PlaceOrder(**sample(number)) for number in numbers]
+        requests = [m.PlaceOrder(**sample(number)) for number in numbers]
         opened = self._write(
             "order",
             steps.open_order,
@@ -90,13 +90,13 @@ class Floor:
                     idempotency_key=str(number),
                     request_hash=sha256(request.model_dump_json().encode()).hexdigest(),
                 )
-                for number, request in zip(numbers, asked, strict=True)
+                for number, request in zip(numbers, requests, strict=True)
             ],
         )
         checked = self._check(
             [
                 m.ConfirmOrder(order_id=data_of(ticket).order_id, request=request)
-                for ticket, request in zip(opened, asked, strict=True)
+                for ticket, request in zip(opened, requests, strict=True)
             ]
         )
         self._write("order", steps.save_pre_order, checked)
@@ -112,17 +112,19 @@ class Floor:
             engine.dispose()
 
     def _check(self, commands: list[m.ConfirmOrder]) -> list[m.PreOrder]:
-        asked = [command.request for command in commands]
+        requests = [command.request for command in commands]
         goods_rows = self._read(
-            "goods", goods.find_goods, [m.FindGoods(goods_id=request.goods_id) for request in asked]
+            "goods",
+            goods.find_goods,
+            [m.FindGoods(goods_id=request.goods_id) for request in requests],
         )
         buyers = self._read(
-            "user", users.find_user, [m.FindUser(user_id=request.user_id) for request in asked]
+            "user", users.find_user, [m.FindUser(user_id=request.user_id) for request in requests]
         )
         tickets = self._read(
             "coupon",
             coupons.find_coupon,
-            [m.FindCoupon(coupon_id=request.coupon_id or 0) for request in asked],
+            [m.FindCoupon(coupon_id=request.coupon_id or 0) for request in requests],
         )
         checked = [
             pricing.check(command, data_of(goods_row), data_of(buyer), data_of(ticket))

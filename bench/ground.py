@@ -58,14 +58,14 @@ class Ground:
 
     Args:
         home: where it lives.
-        others: what is no process of the lab and works for it: name → seconds of CPU so far.
+        server_seconds: name → CPU seconds so far of what works for the lab, but is not in it.
     """
 
     def __init__(
-        self, home: Home, others: Callable[[], Mapping[str, float]] = dict[str, float]
+        self, home: Home, server_seconds: Callable[[], Mapping[str, float]] = dict[str, float]
     ) -> None:
         self.home = home
-        self._others = others
+        self._server_seconds = server_seconds
         self._next = 1  # number of the order that comes next; each has a coupon of its own
 
     @property
@@ -111,10 +111,10 @@ class Ground:
             RuntimeError: something still is.
         """
         reader = Reader(self.home)
-        left = in_flight.settle(reader, _SETTLE_SECONDS)
+        unsettled = in_flight.settle(reader, _SETTLE_SECONDS)
         reader.close()
-        if left:
-            raise RuntimeError(f"does not settle: {left[0]['what']} ({len(left)} in all)")
+        if unsettled:
+            raise RuntimeError(f"does not settle: {unsettled[0]['what']} ({len(unsettled)} in all)")
 
     def processes(self) -> dict[str, psutil.Process]:
         """Name → process, the broker and the supervisor among them."""
@@ -128,7 +128,7 @@ class Ground:
         times = {name: process.cpu_times() for name, process in self.processes().items()}
         return {
             **{name: spent.user + spent.system for name, spent in times.items()},
-            **self._others(),
+            **self._server_seconds(),
         }
 
     def pss_mb(self) -> float | None:
@@ -183,7 +183,7 @@ def _orders_in(seconds: float) -> int:
 def ground(
     folder: Path,
     stands_on: backends.Backends = launch.EMBEDDED,
-    others: Callable[[], Mapping[str, float]] = dict[str, float],
+    server_seconds: Callable[[], Mapping[str, float]] = dict[str, float],
     *,
     traced: bool = False,
 ) -> Iterator[Ground]:
@@ -192,13 +192,13 @@ def ground(
     Args:
         folder: its home.
         stands_on: files, or servers.
-        others: what those servers have used; see `Ground`.
+        server_seconds: what those servers have used; see `Ground`.
         traced: whether it traces every request.
     """
     home = Home(folder)
     supervisor = launch.up(home, None, stands_on, dies_with_us=True, traced=traced)
     try:
-        yield Ground(home, others)
+        yield Ground(home, server_seconds)
     finally:
         launch.down(home)
         if supervisor:

@@ -54,6 +54,6 @@ def _of_answer(purchase: Purchase, answer: Answer, rows: list[Row]) -> Iterator[
 
 def _of_orders(purchase: Purchase, rows: list[Row]) -> Iterator[str]:
     for row in rows:
-        for field, asked in purchase.request().items():
-            if row[field] != asked:
-                yield f"order {row['order_id']}: {field} is {row[field]}, asked for was {asked}"
+        for field, wanted in purchase.request().items():
+            if row[field] != wanted:
+                yield f"order {row['order_id']}: {field} is {row[field]}, asked for was {wanted}"

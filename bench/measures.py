@@ -209,13 +209,13 @@ class Bench:
         """Of every kind of process; p99 of so few is the slowest, and whose that was is told."""
         self._progress("killing every process under load")
         deaths = kills.kill_each(lab, self._pace.kills)
-        for what, said, target in (
+        for what, label, target in (
             ("calls", "calls answered again", "<3"),
             ("messages", "messages consumed", "<10"),
             ("decided", "every order decided", "<15"),
         ):
             slowest = max(deaths.each, key=attrgetter(what))
-            name = f"kill -9 under load: {said}, p99"
+            name = f"kill -9 under load: {label}, p99"
             yield Figure(name, getattr(slowest, what), "s", target, slowest.process)
         yield Figure("kill -9 under load: orders acknowledged and lost", deaths.lost, "", "<=0")
 

@@ -74,20 +74,20 @@ class Bench(measures.Bench):
             lab.scale(_BUSIEST, 2)
             doubled.append(self._put(lab).rate)
             lab.scale(_BUSIEST, 1)
-        for rates, said in ((alone, "1 instance"), (doubled, "2 instances")):
-            name = f"orders, 64 clients, {said} of {_BUSIEST}"
+        for rates, instances in ((alone, "1 instance"), (doubled, "2 instances")):
+            name = f"orders, 64 clients, {instances} of {_BUSIEST}"
             yield Figure(name, statistics.median(rates), "1/s")
 
     def _recoveries(self, lab: Ground, own: Servers) -> Iterator[Figure]:
-        for name, said in (("mysql", "MySQL"), ("kafka", "Kafka")):
-            self._progress(f"killing {said}")
+        for name, server in (("mysql", "MySQL"), ("kafka", "Kafka")):
+            self._progress(f"killing {server}")
             recoveries = recover(lab, _Server(own, name), _RATE)
-            yield Figure(f"{said} killed: serves its clients again after", recoveries.server, "s")
+            yield Figure(f"{server} killed: serves its clients again after", recoveries.server, "s")
             yield Figure(
-                f"{said} killed: from then to an order placed", recoveries.orders, "s", "<5"
+                f"{server} killed: from then to an order placed", recoveries.orders, "s", "<5"
             )
             yield Figure(
-                f"{said} killed: and all of one given back", recoveries.messages, "s", "<5"
+                f"{server} killed: and all of one given back", recoveries.messages, "s", "<5"
             )
-            yield Figure(f"{said} killed: orders acknowledged", recoveries.placed, "")
-            yield Figure(f"{said} killed: of them lost", recoveries.lost, "", "<=0")
+            yield Figure(f"{server} killed: orders acknowledged", recoveries.placed, "")
+            yield Figure(f"{server} killed: of them lost", recoveries.lost, "", "<=0")

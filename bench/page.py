@@ -64,11 +64,11 @@ def chart(figures: Sequence[Figure]) -> str:
     most = max(1.0, *(max(row[2].value or 0, _target(row[2])) for row in rows))
     drawn = [_row(at, *row, _BAR / most) for at, row in enumerate(rows)]
     height = _TOP + _ROW * len(rows) + 10
-    said = "; ".join(f"{name}: {shown(figure.value)} orders/s" for name, _, figure, _ in rows)
+    summary = "; ".join(f"{name}: {shown(figure.value)} orders/s" for name, _, figure, _ in rows)
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
-            f"<title>Orders a second. {escape(said)}</title>",
+            f"<title>Orders a second. {escape(summary)}</title>",
             f"<style>{_STYLE}</style>",
             f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
             '<text x="10" y="24">Orders a second; a red line is the target</text>',

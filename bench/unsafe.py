@@ -66,7 +66,7 @@ def unsafe_ground(folder: Path) -> Iterator[Ground | None]:
     spec = json.dumps(
         {"home": str(folder), "instances": {}, "stack": embedded, "dies_with_stdin": True}
     )
-    ours, theirs = os.pipe()
+    ours, stdin = os.pipe()
     with (home.logs / "supervisor.log").open("ab") as log:
         command = [sys.executable, "-P", "-m", "bench.unsafe", spec]
         process = subprocess.Popen(
@@ -77,7 +77,7 @@ def unsafe_ground(folder: Path) -> Iterator[Ground | None]:
         yield Ground(home)
     finally:
         launch.down(home)
-        os.close(theirs)
+        os.close(stdin)
         process.wait()
 
 
