@@ -115,9 +115,9 @@ def read_fix(where: str, code: str) -> Any:
     """
     holder, name, _old = find(where)
     module = sys.modules[where.partition(":")[0]]
-    seen = {"Any": Any, **vars(module), "__name__": module.__name__}  # a bug's code has it
-    exec(compile(code, f"your {name}", "exec"), seen)
-    new = seen.get(name)
+    namespace = {"Any": Any, **vars(module), "__name__": module.__name__}  # a bug's code has it
+    exec(compile(code, f"your {name}", "exec"), namespace)
+    new = namespace.get(name)
     if new is getattr(holder, name) or new is None:
         raise ValueError(f"it defines no {name}")
     if isinstance(new, Step | Flow):

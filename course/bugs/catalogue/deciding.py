@@ -50,12 +50,12 @@ def _(tx: Transaction, command: PreOrder) -> Any:
     if rows.is_late(tx, command.order_id):
         text = f"order {command.order_id}: took too long before it was saved; place it again"
         return operation.refuse(Code.DEPENDENCY_AWAY, text)
-    asked = command.request.model_dump()
+    figures = command.request.model_dump()
     worked_out = command.model_dump(exclude={"request"})
     state = {
         "order_status": OrderStatus.UNCONFIRMED,
         "pay_status": PayStatus.UNPAID,
         "shipping_status": 0,
     }
-    tx.insert(order, **asked, **worked_out, **state, add_time=tx.now)
+    tx.insert(order, **figures, **worked_out, **state, add_time=tx.now)
     return operation.apply(amount=command.request.order_amount)

@@ -257,10 +257,10 @@ def _(self: KafkaBroker, topics: Iterable[str]) -> Member:
 @broadcast.replaces("labkit.shop.goods:return_stock")
 def _(tx: Transaction, event: Event) -> None:
     log = goods.number_log
-    taken = select(log).where(
+    deductions = select(log).where(
         log.c.order_id == event.order_id, log.c.direction == LogDirection.DEDUCT
     )
-    for row in tx.execute(taken).all():
+    for row in tx.execute(deductions).all():
         tx.run(goods._return(row.goods_id, row.goods_number))
         back = {
             "goods_id": row.goods_id,

@@ -170,25 +170,25 @@ shipping_not_charged = bug(
 def _(
     command: ConfirmOrder, goods: GoodsFound, user: UserFound, coupon: CouponFound | None
 ) -> Result[PreOrder]:
-    asked = command.request
-    goods_amount = asked.goods_price * asked.goods_number
+    request = command.request
+    goods_amount = request.goods_price * request.goods_number
     coupon_paid = coupon.coupon_price if coupon else 0
-    pay_amount = goods_amount - asked.money_paid - coupon_paid
+    pay_amount = goods_amount - request.money_paid - coupon_paid
     broken = [
         *pricing._goods_rules(command, goods),
         *pricing._balance_rules(command, user),
         *pricing._coupon_rules(command, coupon),
     ]
     if pay_amount < 0:
-        text = f"money_paid {asked.money_paid} and the coupon exceed order_amount"
-        broken.append((Code.MONEY_MORE_THAN_AMOUNT, f"{text} {asked.order_amount}"))
+        text = f"money_paid {request.money_paid} and the coupon exceed order_amount"
+        broken.append((Code.MONEY_MORE_THAN_AMOUNT, f"{text} {request.order_amount}"))
     if broken:
         code, text = broken[0]
         return Result[PreOrder].refused(code, f"order {command.order_id}: {text}")
     return Result[PreOrder].ok(
         PreOrder(
             order_id=command.order_id,
-            request=asked,
+            request=request,
             goods_amount=goods_amount,
             coupon_paid=coupon_paid,
             pay_amount=pay_amount,
@@ -212,19 +212,21 @@ class _AnyNumber(DeductStock):
 
 @number_below_one.replaces("labkit.shop.order.pricing:_goods_rules")
 def _(command: ConfirmOrder, goods: GoodsFound) -> Iterator[tuple[Code, str]]:
-    asked = command.request
-    if asked.goods_price != goods.goods_price:
-        text = f"goods_price {asked.goods_price} is not the price {goods.goods_price} of the goods"
+    request = command.request
+    if request.goods_price != goods.goods_price:
+        text = (
+            f"goods_price {request.goods_price} is not the price {goods.goods_price} of the goods"
+        )
         yield Code.GOODS_PRICE_WRONG, text
-    if asked.goods_number > goods.goods_number:
-        text = f"goods_number {asked.goods_number} is more than the {goods.goods_number} in stock"
+    if request.goods_number > goods.goods_number:
+        text = f"goods_number {request.goods_number} is more than the {goods.goods_number} in stock"
         yield Code.STOCK_SHORT, text
-    fee = pricing.shipping_fee(pricing.goods_amount(asked))
-    if asked.shipping_fee != fee:
-        yield Code.SHIPPING_FEE_WRONG, f"shipping_fee {asked.shipping_fee} should be {fee}"
-    amount = pricing.goods_amount(asked) + fee
-    if asked.order_amount != amount:
-        yield Code.ORDER_AMOUNT_WRONG, f"order_amount {asked.order_amount} should be {amount}"
+    fee = pricing.shipping_fee(pricing.goods_amount(request))
+    if request.shipping_fee != fee:
+        yield Code.SHIPPING_FEE_WRONG, f"shipping_fee {request.shipping_fee} should be {fee}"
+    amount = pricing.goods_amount(request) + fee
+    if request.order_amount != amount:
+        yield Code.ORDER_AMOUNT_WRONG, f"order_amount {request.order_amount} should be {amount}"
 
 
 constant_worker = bug(

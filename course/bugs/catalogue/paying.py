@@ -65,17 +65,17 @@ without_amount = bug(
 
 
 @without_amount.replaces("labkit.shop.pay.steps:_contradiction")
-def _(row: Any, seen: TradeReport) -> str:
-    if seen.trade_status not in (
+def _(row: Any, trade: TradeReport) -> str:
+    if trade.trade_status not in (
         TradeStatus.WAIT_BUYER_PAY,
         TradeStatus.TRADE_SUCCESS,
         TradeStatus.TRADE_CLOSED,
     ):
-        return f"{seen.trade_status} is no state of a trade"
-    if seen.trade_status == TradeStatus.TRADE_SUCCESS and not seen.trade_no:
+        return f"{trade.trade_status} is no state of a trade"
+    if trade.trade_status == TradeStatus.TRADE_SUCCESS and not trade.trade_no:
         return "the platform says that it is paid, and names no trade"
-    if seen.trade_no and row.trade_no not in (None, seen.trade_no):
-        return f"the platform says trade {seen.trade_no}, and it is trade {row.trade_no}"
+    if trade.trade_no and row.trade_no not in (None, trade.trade_no):
+        return f"the platform says trade {trade.trade_no}, and it is trade {row.trade_no}"
     return ""
 
 
@@ -116,16 +116,16 @@ pays_another_order = bug(
 
 
 @pays_another_order.replaces("labkit.shop.pay.steps:take_payment")
-def _(tx: Transaction, seen: TradeReport) -> Any:
-    if seen.trade_status == TradeStatus.TRADE_SUCCESS:
-        waits = (pay.c.pay_amount == seen.total_amount) & (pay.c.is_paid == PaymentState.OPEN)
+def _(tx: Transaction, trade: TradeReport) -> Any:
+    if trade.trade_status == TradeStatus.TRADE_SUCCESS:
+        waits = (pay.c.pay_amount == trade.total_amount) & (pay.c.is_paid == PaymentState.OPEN)
         row = tx.execute(select(pay).where(waits).order_by(pay.c.pay_id)).first()
-        if row and tx.expect_update(rows.mark_paid(row.pay_id, str(seen.trade_no), tx.now)):
+        if row and tx.expect_update(rows.mark_paid(row.pay_id, str(trade.trade_no), tx.now)):
             steps._accept_or_refund(tx, row)
-    elif seen.trade_status == TradeStatus.TRADE_CLOSED:
-        tx.expect_update(rows.mark_closed(seen.pay_id, tx.now))
-        tx.expect_update(rows.stop_polling(seen.pay_id))
-    return Result[None].ok(message=f"payment {seen.pay_id}: {seen.trade_status} is known")
+    elif trade.trade_status == TradeStatus.TRADE_CLOSED:
+        tx.expect_update(rows.mark_closed(trade.pay_id, tx.now))
+        tx.expect_update(rows.stop_polling(trade.pay_id))
+    return Result[None].ok(message=f"payment {trade.pay_id}: {trade.trade_status} is known")
 
 
 told_again = bug(

@@ -175,8 +175,8 @@ def _(tx: Transaction, command: DeductStock) -> Any:
     if row.goods_number < command.goods_number:
         text = f"goods_id {command.goods_id}: fewer than {command.goods_number} pieces are left"
         return operation.refuse(Code.STOCK_SHORT, f"order {command.order_id}: {text}")
-    left = row.goods_number - command.goods_number
-    tx.execute(update(table).where(mine).values(goods_number=left))
+    remaining = row.goods_number - command.goods_number
+    tx.execute(update(table).where(mine).values(goods_number=remaining))
     goods._log(tx, command.goods_id, command.order_id, LogDirection.DEDUCT, command.goods_number)
     return operation.apply(amount=command.goods_number)
 
@@ -201,7 +201,7 @@ def _(tx: Transaction, command: DeductBalance) -> Any:
     if row.user_money < command.money_paid:
         text = f"user_id {command.user_id}: the balance is below {command.money_paid} cents"
         return operation.refuse(Code.MONEY_MORE_THAN_BALANCE, f"order {command.order_id}: {text}")
-    left = row.user_money - command.money_paid
-    tx.execute(update(table).where(mine).values(user_money=left))
+    remaining = row.user_money - command.money_paid
+    tx.execute(update(table).where(mine).values(user_money=remaining))
     users._log_money(tx, command.user_id, command.order_id, AccountLogType.PAID, command.money_paid)
     return operation.apply(amount=command.money_paid)
