@@ -47,12 +47,12 @@ def missed(history: History, reach: Reach) -> None:
 
 def tried_once(history: History) -> None:
     """No message is called poison, or burnt a try, because a server was away."""
-    asked = "SELECT tries, status FROM trade_mq_consumer_log"
+    query = "SELECT tries, status FROM trade_mq_consumer_log"
     inboxes = [
         row
         for name, service in SERVICES.items()
         if service.handlers
-        for row in history.tables.rows(name, asked)
+        for row in history.tables.rows(name, query)
     ]
     assert inboxes, "no message was looked at"
     assert all(row["status"] != DEAD and row["tries"] <= 1 for row in inboxes)
@@ -166,7 +166,7 @@ def test_a_tool_says_which_database_is_away(
             monkeypatch.setattr(sys, "argv", ["labkit", word, "--home", str(lab.home.folder)])
             with pytest.raises(SystemExit) as error:
                 cli.main()
-            said = str(error.value)
-            assert said.startswith("labkit: the database of order does not answer (")
-            assert "start its server, or wait" in said
-            assert "\n" not in said
+            message = str(error.value)
+            assert message.startswith("labkit: the database of order does not answer (")
+            assert "start its server, or wait" in message
+            assert "\n" not in message

@@ -85,15 +85,15 @@ def test_no_image_and_no_registry(docker: DockerClient, own_stack: OwnStack) -> 
 
 def test_an_image_is_pulled_with_progress(docker: DockerClient) -> None:
     """A missing image comes from its registry, and its progress is reported."""
-    said: list[str] = []
+    progress: list[str] = []
     with registry() as host:
         image = f"{host}/tiny:1"
         assert engine.missing(docker, [image]) == [image]
-        engine.pull(docker, image, said.append)
+        engine.pull(docker, image, progress.append)
     try:
         assert engine.missing(docker, [image]) == []
-        assert said[0] == f"pulling {image}"
-        assert said[-1] == f"pulling {image}: 1 of 1 layers"
+        assert progress[0] == f"pulling {image}"
+        assert progress[-1] == f"pulling {image}: 1 of 1 layers"
     finally:
         docker.images.remove(image)
 
@@ -131,15 +131,15 @@ def test_a_server_that_dies_at_its_start(docker: DockerClient, own_stack: OwnSta
 def test_a_name_that_somebody_has(docker: DockerClient, own_stack: OwnStack) -> None:
     """A container of the same name that is not ours stays, and is named."""
     settings = own_stack()
-    theirs = docker.containers.create(
+    foreign = docker.containers.create(
         settings.mysql_image, name=f"{settings.containers_name}-mysql-1"
     )
     try:
         assert f"{settings.containers_name}-mysql-1" in refusal(settings)
         stack.down(settings, volumes=True)
-        theirs.reload()
+        foreign.reload()
     finally:
-        theirs.remove(v=True)
+        foreign.remove(v=True)
 
 
 def test_another_password_than_the_data_have(

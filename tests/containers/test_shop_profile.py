@@ -68,12 +68,12 @@ def confirmed(http: httpx.Client, shop: Shop, key: str) -> str:
     Returns:
         Its id.
     """
-    said: list[dict[str, Any]] = []
+    answers: list[dict[str, Any]] = []
 
     def done() -> str | None:
-        refused = sum(answer.get("code") == Code.ORDER_CANCELLED for answer in said)
-        said.append(place(http, shop, f"{key}-{refused}"))
-        return said[-1]["data"]["order_id"] if said[-1]["success"] else None
+        refused = sum(answer.get("code") == Code.ORDER_CANCELLED for answer in answers)
+        answers.append(place(http, shop, f"{key}-{refused}"))
+        return answers[-1]["data"]["order_id"] if answers[-1]["success"] else None
 
     return str(wait_until(done, f"order {key} is confirmed", READY_SECONDS))
 
@@ -122,10 +122,10 @@ def test_a_service_can_do_little(shop: Shop) -> None:
     look = "id -u; touch /opt/labkit/x /home/shop/x 2>&1; grep CapBnd /proc/self/status"
     for name in PROCESSES:
         container = shop.container(name)
-        said = container.exec_run(["bash", "-c", look]).output.decode()
-        assert said.startswith("1000\n")
-        assert said.count("Read-only file system") == 2
-        assert said.split()[-1].strip("0") == ""
+        output = container.exec_run(["bash", "-c", look]).output.decode()
+        assert output.startswith("1000\n")
+        assert output.count("Read-only file system") == 2
+        assert output.split()[-1].strip("0") == ""
         host = container.attrs["HostConfig"]
         assert host["Memory"] == parse_bytes(shop.described[name].mem_limit)
         bound = [
@@ -170,9 +170,9 @@ def test_two_instances_on_one_home(shop: Shop, http: httpx.Client) -> None:
     """As --scale order=2 has it: each has its number, and one goes on without the other."""
     ready(shop.start("order", 2))
     look = ["bash", "-c", "cat /home/shop/lab/registry/order.*.json"]
-    said = shop.container("order-web").exec_run(look).output
-    assert b'"instance": 1' in said
-    assert b'"instance": 2' in said
+    entries = shop.container("order-web").exec_run(look).output
+    assert b'"instance": 1' in entries
+    assert b'"instance": 2' in entries
     shop.container("order").kill()  # for good: the engine starts nothing again that it killed
     for number in range(3):
         confirmed(http, shop, f"alone {number}")

@@ -33,18 +33,18 @@ def test_what_runs_is_what_the_file_says(
     docker: DockerClient, stack: Settings, service: str
 ) -> None:
     """Every plain value of the file is found on the container by the engine's own account."""
-    said, runs = FILE["services"][service], container(docker, stack, service)
+    described, runs = FILE["services"][service], container(docker, stack, service)
     environment = dict(line.split("=", 1) for line in runs["Config"]["Env"])
-    plain = {name: text for name, text in said["environment"].items() if "$" not in text}
+    plain = {name: text for name, text in described["environment"].items() if "$" not in text}
     assert plain.items() <= environment.items()
-    flags = {flag for flag in said.get("command", []) if "$" not in flag}
+    flags = {flag for flag in described.get("command", []) if "$" not in flag}
     assert flags <= set(runs["Config"]["Cmd"])
-    assert runs["HostConfig"]["Memory"] == parse_bytes(said["mem_limit"])
+    assert runs["HostConfig"]["Memory"] == parse_bytes(described["mem_limit"])
     (mount,) = [
         mounted for mounted in runs["Mounts"] if mounted["Name"].startswith(stack.containers_name)
     ]
-    assert f"{mount['Name'].split('_')[-1]}:{mount['Destination']}" == said["volumes"][0]
-    assert runs["Config"]["Healthcheck"]["Retries"] == said["healthcheck"]["retries"]
+    assert f"{mount['Name'].split('_')[-1]}:{mount['Destination']}" == described["volumes"][0]
+    assert runs["Config"]["Healthcheck"]["Retries"] == described["healthcheck"]["retries"]
     assert (
         runs["Config"]["Healthcheck"]["Interval"]
         == 5 * 10**9
@@ -63,9 +63,9 @@ def test_what_is_up_is_adopted(
 ) -> None:
     """A second `up` finds the same containers, and says so."""
     before = [container(docker, stack, service)["Id"] for service in SERVICES]
-    said: list[str] = []
-    assert containers.up(stack, said.append) == backends
-    assert sorted(said) == sorted(f"{service} is up already" for service in SERVICES)
+    progress: list[str] = []
+    assert containers.up(stack, progress.append) == backends
+    assert sorted(progress) == sorted(f"{service} is up already" for service in SERVICES)
     assert [container(docker, stack, service)["Id"] for service in SERVICES] == before
 
 
@@ -88,7 +88,7 @@ def test_what_compose_started_is_adopted_and_left(
     """A container that Docker Compose made is used as it is; going down leaves it."""
     settings = own_stack()
     name = settings.containers_name
-    theirs = docker.containers.run(
+    foreign = docker.containers.run(
         settings.zookeeper_image,
         detach=True,
         network_mode="host",
@@ -108,11 +108,11 @@ def test_what_compose_started_is_adopted_and_left(
         assert backends.zookeeper == f"127.0.0.1:{settings.zookeeper_port}"
         removed = containers.down(settings, volumes=True)
         assert f"{name}-mysql-1" in removed
-        assert theirs.name not in removed
-        theirs.reload()
-        assert theirs.status == "running"
+        assert foreign.name not in removed
+        foreign.reload()
+        assert foreign.status == "running"
     finally:
-        theirs.remove(force=True, v=True)
+        foreign.remove(force=True, v=True)
 
 
 def test_a_change_of_settings_makes_only_that_anew(

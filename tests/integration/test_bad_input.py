@@ -176,12 +176,12 @@ def test_a_bad_body_is_refused_with_its_reason(shop: Shop, body: bytes, reason: 
 def test_a_bad_order_id_in_a_path_is_named(shop: Shop, order_id: str) -> None:
     """To find, cancel and return: the id must be a whole number from 1 to 2^63 - 1."""
     user = {"user_id": shop.answers[0].body["user_id"]}
-    asked: list[tuple[str, str, Any]] = [
+    requests: list[tuple[str, str, Any]] = [
         ("GET", f"/order/{order_id}", None),
         ("POST", f"/order/{order_id}/cancel", user),
         ("POST", f"/order/{order_id}/return", user),
     ]
-    for method, path, body in asked:
+    for method, path, body in requests:
         assert shop.refuses(method, path, json=body).startswith("order_id: must be a whole number")
 
 

@@ -38,8 +38,8 @@ def paid(history: History, forger: Forger) -> Opened:
 def rows(history: History) -> list[list[dict[str, object]]]:
     """The pay database without the columns that say when the platform is asked next."""
     kept = "SELECT pay_id, order_id, pay_amount, is_paid, trade_no, pay_time FROM trade_pay"
-    others = ("trade_refund", "trade_operation", "trade_mq_producer", "trade_mq_consumer_log")
-    queries = [f"SELECT * FROM {table}" for table in others]
+    tables = ("trade_refund", "trade_operation", "trade_mq_producer", "trade_mq_consumer_log")
+    queries = [f"SELECT * FROM {table}" for table in tables]
     return [history.tables.rows("pay", query) for query in (kept, *queries)]
 
 
@@ -101,7 +101,7 @@ def test_success_is_said_after_the_commit(
     for when in ("before_commit", "after_commit"):
         lab.faults.arm(f"pay.take_payment.{when}", "crash")
         answer = wait_until(
-            lambda: said if (said := forger.send(true)).status_code == 200 else None,
+            lambda: reply if (reply := forger.send(true)).status_code == 200 else None,
             "it is told success",
         )
         assert (answer.text, payments(history)[0]["is_paid"]) == ("success", 1)

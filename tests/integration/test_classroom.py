@@ -102,8 +102,8 @@ def classroom() -> Iterator[list[Learner]]:
     learners = [enrol(base, number) for number in range(LEARNERS)]
     try:
         starting = [learner.run("-c", UP, str(learner.home.folder)) for learner in learners]
-        said = [starter.communicate() for starter in starting]
-        assert [starter.returncode for starter in starting] == [0] * LEARNERS, said
+        outputs = [starter.communicate() for starter in starting]
+        assert [starter.returncode for starter in starting] == [0] * LEARNERS, outputs
         yield learners
     finally:
         with ThreadPoolExecutor(LEARNERS) as pool:
@@ -134,7 +134,7 @@ def listening(pid: int) -> set[int]:
 
 def test_ten_come_up_at_once(classroom: list[Learner]) -> None:
     """All serve, each process belongs to its learner, and no two labs share a process or a port."""
-    pids, taken = [], []
+    pids, used_ports = [], []
     for learner in classroom:
         assert {each["state"] for each in launch.status(learner.home)["services"]} == {"up"}
         mine = processes(learner.home.folder)
@@ -143,9 +143,9 @@ def test_ten_come_up_at_once(classroom: list[Learner]) -> None:
         }
         pids += mine.values()
         # processes of one lab may share a socket: the supervisor hands the web its own
-        taken += set().union(*map(listening, mine.values()))
+        used_ports += set().union(*map(listening, mine.values()))
     assert len(pids) == len(set(pids))
-    assert len(taken) == len(set(taken))
+    assert len(used_ports) == len(set(used_ports))
 
 
 def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
@@ -155,16 +155,16 @@ def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
     """
 
     def buy(number: int) -> set[str]:
-        lab, asked = labs[number], []
+        lab, answers = labs[number], []
 
         def place() -> str | None:
-            asked.append(lab.order(money_paid=1_00))
-            return asked[-1].order_id if asked[-1].status == 200 else None
+            answers.append(lab.order(money_paid=1_00))
+            return answers[-1].order_id if answers[-1].status == 200 else None
 
         orders = [wait_until(place, "an order is placed", timeout=60) for _ in range(number + 1)]
         wait_until(lambda: lab.cancel(orders[0]).status == 200, "it is cancelled", timeout=60)
         lab.settle(timeout=60)
-        return {answer.order_id for answer in asked if answer.order_id}
+        return {answer.order_id for answer in answers if answer.order_id}
 
     with ThreadPoolExecutor(LEARNERS) as pool:
         own = list(pool.map(buy, range(LEARNERS)))
@@ -183,14 +183,14 @@ def test_nobody_hears_of_anothers_orders(labs: list[Lab]) -> None:
 
 def test_the_end_of_one_lab_is_nobody_elses(classroom: list[Learner], labs: list[Lab]) -> None:
     """All processes of a lab die with −9, and come up again; the others never notice."""
-    others = [processes(learner.home.folder) for learner in classroom[1:]]
+    neighbours = [processes(learner.home.folder) for learner in classroom[1:]]
     mine = processes(classroom[0].home.folder)
     os.killpg(mine["supervisor"], signal.SIGKILL)
     wait_until(lambda: gone(mine), "the lab is gone")
     assert all(lab.order().order_id for lab in labs[1:])
     again = classroom[0].run("-c", UP, str(classroom[0].home.folder))
     assert again.wait(60) == 0
-    assert [processes(learner.home.folder) for learner in classroom[1:]] == others
+    assert [processes(learner.home.folder) for learner in classroom[1:]] == neighbours
 
 
 def test_a_reserved_port_is_one_labs_alone() -> None:
@@ -233,11 +233,11 @@ def test_what_a_neighbour_gets_at(classroom: list[Learner]) -> None:
         "broker": ends["broker"],
     }
     output, errors = neighbour.run("-m", "tests.support.intruder", json.dumps(target)).communicate()
-    said = json.loads(output or f'"{errors}"')
+    report = json.loads(output or f'"{errors}"')
     if neighbour.uid:
-        locked = {said[what] for what in ("list", "secret", "order", "kill")}
+        locked = {report[what] for what in ("list", "secret", "order", "kill")}
         assert locked == {"PermissionError"}
-    assert said["down"] == ""  # not even a refusal
-    assert "UNAUTHENTICATED" in said["call"]
-    assert (said["web"], said["broker"]) == ("True", "True")
+    assert report["down"] == ""  # not even a refusal
+    assert "UNAUTHENTICATED" in report["call"]
+    assert (report["web"], report["broker"]) == ("True", "True")
     assert processes(lab.folder) == before

@@ -67,24 +67,24 @@ def alive(pid: int) -> bool:
 
 def test_status_says_what_runs(home: Path) -> None:
     """Stack, endpoints, databases, services, supervisor: in the fixed shape, and all true."""
-    said = status(home)
-    assert list(said) == ["stack", "home", "endpoints", "databases", "services", "supervisor"]
-    assert (said["stack"], said["home"]) == ("embedded", str(home))
-    assert said["endpoints"].keys() == ENDPOINTS
-    assert said["databases"].keys() == DATABASES
-    assert all(said["databases"].values())
-    for process in said["services"]:
+    report = status(home)
+    assert list(report) == ["stack", "home", "endpoints", "databases", "services", "supervisor"]
+    assert (report["stack"], report["home"]) == ("embedded", str(home))
+    assert report["endpoints"].keys() == ENDPOINTS
+    assert report["databases"].keys() == DATABASES
+    assert all(report["databases"].values())
+    for process in report["services"]:
         assert process.keys() == {"name", "instance", "pid", "endpoint", "state"}
         assert process["state"] == "up"
         host, _, port = process["endpoint"].removeprefix("http://").rpartition(":")
         assert host == "127.0.0.1"
         socket.create_connection((host, int(port)), timeout=5).close()
-    assert sorted(row["name"] for row in said["services"]) == PROCESSES
-    assert sorted(row["instance"] for row in said["services"] if row["name"] == "goods") == [1, 2]
-    assert alive(said["supervisor"])
+    assert sorted(row["name"] for row in report["services"]) == PROCESSES
+    assert sorted(row["instance"] for row in report["services"] if row["name"] == "goods") == [1, 2]
+    assert alive(report["supervisor"])
     for end, path in (("order-web", "order/1"), ("pay-web", "pay/1"), ("platform", "cashier/x")):
-        assert httpx.get(f"{said['endpoints'][end]}/{path}").status_code == 404
-    assert Path(said["endpoints"]["registry"]).is_dir()
+        assert httpx.get(f"{report['endpoints'][end]}/{path}").status_code == 404
+    assert Path(report["endpoints"]["registry"]).is_dir()
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
 
 
@@ -110,9 +110,9 @@ def test_a_database_that_is_away_is_told_in_one_line(tmp_path: Path) -> None:
     urls = dict.fromkeys(DATABASES, "mysql+pymysql://x:y@127.0.0.1:1/z")
     home.schemas_file.write_text(json.dumps({"urls": urls, "filled": True, "used": True}))
     for command in ("stuck", "check", "settle", "tables"):
-        said = complaint(labkit(command, home=home.folder))
-        assert "does not answer" in said
-        assert "labkit status" in said
+        message = complaint(labkit(command, home=home.folder))
+        assert "does not answer" in message
+        assert "labkit status" in message
 
 
 def test_a_second_up_says_that_it_is_up(home: Path) -> None:
@@ -135,17 +135,17 @@ def test_down_and_up_again(home: Path) -> None:
     assert (down.returncode, down.stdout) == (0, "the lab is down\n")
     pids = [before["supervisor"], *(process["pid"] for process in before["services"])]
     assert not [pid for pid in pids if alive(pid)]
-    said = status(home)
-    assert (said["supervisor"], said["databases"]) == (None, before["databases"])
+    stopped = status(home)
+    assert (stopped["supervisor"], stopped["databases"]) == (None, before["databases"])
     assert {
-        (process["pid"], process["endpoint"], process["state"]) for process in said["services"]
+        (process["pid"], process["endpoint"], process["state"]) for process in stopped["services"]
     } == {(None, None, "down")}
-    assert said["endpoints"]["order-web"] is None
+    assert stopped["endpoints"]["order-web"] is None
     assert labkit("down", home=home).stdout == "no lab was up\n"
     assert labkit("check", home=home).returncode == 0  # the data can be looked at
 
-    taken = before["endpoints"]["order-web"].rpartition(":")[2]
-    with socket.create_server(("127.0.0.1", int(taken))):
+    port = before["endpoints"]["order-web"].rpartition(":")[2]
+    with socket.create_server(("127.0.0.1", int(port))):
         assert labkit("up", home=home).returncode == 0
     after = status(home)
     assert after["endpoints"]["order-web"] != before["endpoints"]["order-web"]
@@ -157,11 +157,11 @@ def test_down_and_up_again(home: Path) -> None:
 def test_a_home_that_never_ran(tmp_path: Path) -> None:
     """Status is null where nothing exists; other commands say how to start; nothing is made."""
     home = tmp_path / "never"
-    said = status(home)
-    assert (said["stack"], said["home"], said["services"]) == (None, str(home), [])
-    assert said["supervisor"] is None
-    assert said["endpoints"] == dict.fromkeys(ENDPOINTS)
-    assert said["databases"] == dict.fromkeys(DATABASES)
+    report = status(home)
+    assert (report["stack"], report["home"], report["services"]) == (None, str(home), [])
+    assert report["supervisor"] is None
+    assert report["endpoints"] == dict.fromkeys(ENDPOINTS)
+    assert report["databases"] == dict.fromkeys(DATABASES)
     for command in ("reset", "order", "check", "settle"):
         assert f"labkit up --home {home}" in complaint(labkit(command, home=home)), command
     assert labkit("down", home=home).stdout == "no lab was up\n"
@@ -169,7 +169,7 @@ def test_a_home_that_never_ran(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["up", "--instances", "goods=x"], "'goods=x': write SERVICE=1 to 9"),
         (["up", "--instances", "platform=2"], "'platform=2': write SERVICE=1 to 9; services are"),
@@ -189,10 +189,10 @@ def test_a_home_that_never_ran(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_told_in_one_line_that_says_what_to_do(
-    home: Path, words: list[str], said: str
+    home: Path, words: list[str], message: str
 ) -> None:
     """An impossible command is one line on standard error, with exit code 1."""
-    assert said in complaint(labkit(*words, home=home))
+    assert message in complaint(labkit(*words, home=home))
 
 
 def test_without_an_engine_containers_are_refused_and_auto_takes_the_other(tmp_path: Path) -> None:

@@ -64,13 +64,13 @@ def test_check_sees_what_is_broken(home: Path, history: History) -> None:
     assert looked_at["stock is conserved"] == looked_at["balance is conserved"] == 1
 
     history.tables.write("user", "UPDATE trade_user SET user_money = user_money + 1")
-    spoilt, said = labkit("check", "--json", home=home), labkit("check", home=home)
+    spoilt, plain = labkit("check", "--json", home=home), labkit("check", home=home)
     history.tables.write("user", "UPDATE trade_user SET user_money = user_money - 1")
-    assert (spoilt.returncode, said.returncode) == (1, 1)
+    assert (spoilt.returncode, plain.returncode) == (1, 1)
     (broken,) = [load for load in json.loads(spoilt.stdout) if not load["held"]]
     assert broken["name"] == "balance is conserved"
     assert "89901" in str(broken["broken"])
-    assert "balance is conserved is broken by" in said.stdout
+    assert "balance is conserved is broken by" in plain.stdout
 
 
 def test_a_fault_acts_as_often_as_it_is_armed(home: Path, history: History) -> None:

@@ -60,8 +60,8 @@ def stuck(home: Path) -> list[dict[str, object]]:
 def test_an_order_is_paid_from_the_command_line(lab: Lab, home: Path, history: History) -> None:
     """As in the browser: the cashier's address, the button, and what the shop says of it then."""
     order_id = placed(history).order_id
-    said = pay(home, order_id)
-    assert re.search(r"/cashier/[\w-]{43}", said)
+    output = pay(home, order_id)
+    assert re.search(r"/cashier/[\w-]{43}", output)
     lab.settle()
     assert list(lab.tables("trade_order")["pay_status"]) == ["2 paid"]
     again, unknown = labkit("pay", str(order_id), home=home), labkit("pay", "17", home=home)

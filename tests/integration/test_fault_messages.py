@@ -68,13 +68,13 @@ def test_one_message_alone_overtakes_nobody(teller: Teller) -> None:
 def test_what_is_late_goes_when_the_fault_is_over(teller: Teller) -> None:
     """A message that would wait an hour is not sent meanwhile, and is settled soon after."""
     with teller.lab.faults.late(CANCEL, 3600) as reach, failing(teller) as history:
-        asked = history.place()
-        assert asked.refused
+        answer = history.place()
+        assert answer.refused
         wait_until(lambda: reach.times, "it is held")
-        assert asked.order_id not in returned(history)
+        assert answer.order_id not in returned(history)
         assert [future["topic"] for future in waiting(teller.lab)] == [CANCEL]
     teller.check()
-    assert asked.order_id in returned(teller.history)
+    assert answer.order_id in returned(teller.history)
 
 
 @pytest.mark.parametrize("topic", [CANCEL, "refunded"])
@@ -86,8 +86,8 @@ def test_poison_is_dead_and_the_others_go_on(teller: Teller, topic: str) -> None
     with teller.lab.faults.poison(topic) as reach:
         wait_until(lambda: reach.times == len(GROUPS[topic]), "every consumer has it")
         with failing(teller):
-            asked = history.place()
-        wait_until(lambda: asked.order_id in returned(history), "the next message is handled")
+            answer = history.place()
+        wait_until(lambda: answer.order_id in returned(history), "the next message is handled")
         wait_until(lambda: {status for status, _ in poison(history, topic)} == {2}, "it is dead")
         assert all("ValidationError" in cause for _, cause in poison(history, topic))
         verdicts = teller.lab.check()

@@ -45,8 +45,8 @@ def test_a_clock_that_is_behind_makes_no_ids(teller: Teller) -> None:
     before = placed(teller.history)
     with broken(teller, ("clock_stepped", ("order", -5.0))) as (reach,):
         earlier = ids(teller)
-        asked = teller.history.place()
-        assert asked.status == 503
+        answer = teller.history.place()
+        assert answer.status == 503
         assert reach.times > 0
         assert ids(teller) == earlier
         assert teller.history.http.get(f"/order/{before.order_id}").status_code == 200
@@ -115,14 +115,14 @@ def test_a_zombie_comes_back_as_itself(teller: Teller) -> None:
         trade(teller)
         lab.settle()
         assert reach.times > 0
-        others = workers(set(ids(teller)) - set(before))
+        other_workers = workers(set(ids(teller)) - set(before))
     assert (pid_of(lab, "order-1"), pid_of(lab, "order-2")) == (pid, None)
     before = ids(teller)
     placed(history)
-    its = workers(set(ids(teller)) - set(before))
-    assert others
-    assert its
-    assert its.isdisjoint(others)
+    own_workers = workers(set(ids(teller)) - set(before))
+    assert other_workers
+    assert own_workers
+    assert own_workers.isdisjoint(other_workers)
     teller.check()
 
 

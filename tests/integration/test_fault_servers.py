@@ -43,12 +43,12 @@ def whole(lab: Lab, history: History) -> None:
     lab.settle(30)
     assert {answer.status for answer in history.answers} <= HONEST
     assert not [answer.message for answer in history.answers if "\n" in answer.message]
-    asked = "SELECT tries, status FROM trade_mq_consumer_log"
+    query = "SELECT tries, status FROM trade_mq_consumer_log"
     inboxes = [
         row
         for name, service in SERVICES.items()
         if service.handlers
-        for row in history.tables.rows(name, asked)
+        for row in history.tables.rows(name, query)
     ]
     assert inboxes, "no message was looked at"
     assert all(row["status"] != DEAD and row["tries"] <= 1 for row in inboxes)
@@ -172,10 +172,12 @@ def test_a_tool_says_which_database_is_away(
             with pytest.raises(SystemExit) as error:
                 cli.main()
             assert error.value.code == 1
-            said = capsys.readouterr().err
-            assert said.startswith("labkit: the database of goods does not answer (unable to open")
-            assert "labkit down and labkit up" in said
-            assert said.count("\n") == 1
+            message = capsys.readouterr().err
+            assert message.startswith(
+                "labkit: the database of goods does not answer (unable to open"
+            )
+            assert "labkit down and labkit up" in message
+            assert message.count("\n") == 1
 
 
 def test_what_an_embedded_lab_has_not_is_said(lab: Lab, history: History) -> None:

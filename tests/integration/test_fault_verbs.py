@@ -50,10 +50,10 @@ def test_the_command_breaks_for_a_while(teller: Teller) -> None:
     """It says what is broken, mends it when the time is over, and says how often it was met."""
     with breaking(teller.lab, "duplicated", "paid", "--for", "8") as command:
         trade(teller)
-        said, _ = command.communicate(timeout=60)
-    assert command.returncode == 0, said
-    assert "mended; it was met" in said
-    assert " 0 time(s)" not in said
+        output, _ = command.communicate(timeout=60)
+    assert command.returncode == 0, output
+    assert "mended; it was met" in output
+    assert " 0 time(s)" not in output
     teller.check()
 
 
@@ -64,9 +64,9 @@ def test_the_command_mends_when_it_is_told_to_stop(teller: Teller, number: signa
     with breaking(teller.lab, "clock-stepped", "log", "-60") as command:
         assert [(rule.kind, rule.amount) for rule in book.standing()] == [("clock_stepped", -60)]
         command.send_signal(number)
-        said, _ = command.communicate(timeout=60)
+        output, _ = command.communicate(timeout=60)
     assert command.returncode == 1
-    assert "mended; not reached: clock_stepped: log-1 wrote nothing" in said
+    assert "mended; not reached: clock_stepped: log-1 wrote nothing" in output
     assert book.standing() == []
 
 

@@ -56,8 +56,8 @@ def test_two_homes_never_touch_each_other(lab: Lab, history: History, tmp_path: 
     """One loses its broker, is emptied and taken down; the other sees nothing of it."""
     other = Lab.up(tmp_path / "other")
     try:
-        mine, theirs = processes(lab.home.folder), processes(other.home.folder)
-        assert not set(mine.values()) & set(theirs.values())
+        own_processes, other_processes = processes(lab.home.folder), processes(other.home.folder)
+        assert not set(own_processes.values()) & set(other_processes.values())
         assert placed(history)
         before = history.tables.everything()
         assert placed(History(other.home.folder), money_paid=1_00)
@@ -66,7 +66,7 @@ def test_two_homes_never_touch_each_other(lab: Lab, history: History, tmp_path: 
     finally:
         other.down()
     assert history.tables.everything() == before
-    assert processes(lab.home.folder) == mine
+    assert processes(lab.home.folder) == own_processes
 
 
 def test_a_home_is_its_owners_alone(lab: Lab) -> None:

@@ -129,9 +129,9 @@ def test_an_invariant_sees_what_it_guards_against(
     home: Home, spoil: Callable[[Changes], None], name: str
 ) -> None:
     """Data spoilt in one way breaks that invariant, and what cannot but see the same."""
-    others, changes = SPOILT[name]
+    also_broken, changes = SPOILT[name]
     spoil(changes)
-    assert broken(home) >= {name} | others
+    assert broken(home) >= {name} | also_broken
 
 
 @pytest.mark.parametrize("what", OTHERS)

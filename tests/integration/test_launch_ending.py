@@ -156,10 +156,10 @@ def test_down_kills_a_supervisor_that_does_not_go(tmp_path: Path) -> None:
     with inject_bug(f"{deaf}signal.SIG_BLOCK, [signal.SIGTERM])"):
         lab = Lab.up(tmp_path / "home")
     before = processes(lab.home.folder)
-    said: list[str] = []
-    assert launch.down(lab.home, said.append)
+    progress: list[str] = []
+    assert launch.down(lab.home, progress.append)
     assert gone(before)
-    assert any("it is killed" in line for line in said), said
+    assert any("it is killed" in line for line in progress), progress
 
 
 def test_a_long_reset_is_waited_for(
@@ -172,11 +172,11 @@ def test_a_long_reset_is_waited_for(
     try:
         monkeypatch.setattr(control, "_LOOK_S", 0.05)
         monkeypatch.setattr(control, "_SILENCE_S", 3.0)
-        said: list[str] = []
+        progress: list[str] = []
         flag.touch()
-        ended = run(lambda: control.tell(lab.home, "reset", said.append))
+        ended = run(lambda: control.tell(lab.home, "reset", progress.append))
         wait_until(
-            lambda: any("has worked for 6 s" in line for line in said), "it is waited for", 240
+            lambda: any("has worked for 6 s" in line for line in progress), "it is waited for", 240
         )
         assert not ended
         flag.unlink()

@@ -58,8 +58,8 @@ def test_each_edge_of_the_wiring_is_gone_along(lab: Lab) -> None:
     for service in SERVICES.values():
         called = {NAMES.get(contract, name) for name, contract in service.calls.items()}
         audited = {group for event in service.emits for group in GROUPS[event.topic]}
-        asked = {edge.callee for edge in answers[f"{service.name}-1"].edges}
-        assert asked == called | audited, service.name
+        callees = {edge.callee for edge in answers[f"{service.name}-1"].edges}
+        assert callees == called | audited, service.name
     assert {"broker-1", "platform-1"} <= answers.keys()
 
 
@@ -69,16 +69,16 @@ def test_a_health_check_changes_and_counts_nothing(lab: Lab) -> None:
     before = {point["name"]: point["hits"] for point in points.list_all(lab.home)}
     assert not [answer for answer in health.ask(lab.home).values() if answer.problem]
     after = {point["name"]: point["hits"] for point in points.list_all(lab.home)}
-    asked = {name for name in after if after[name] != before[name] and "find_order" in name}
-    assert not asked
+    crossed = {name for name in after if after[name] != before[name] and "find_order" in name}
+    assert not crossed
 
 
 @pytest.mark.parametrize("name", ["goods", "order-web", "platform", "broker"])
 def test_a_process_that_hangs_is_silent(lab: Lab, name: str) -> None:
     """It was started and not ended, so that it looks alive to who does not ask it."""
     with stopped(processes(lab.home.folder)[name]):
-        others = dict.fromkeys(states(lab.home.folder), "up")
-        wanted = {**others, name: "silent"}
+        all_up = dict.fromkeys(states(lab.home.folder), "up")
+        wanted = {**all_up, name: "silent"}
         wait_until(
             lambda: states(lab.home.folder) == wanted, "one is silent, all others are up", 240
         )

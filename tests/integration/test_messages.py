@@ -77,8 +77,11 @@ def test_a_handler_that_fails_some_times_then_succeeds(
     failing = f"{service}.{HANDLERS[service]}.before_commit"
     with lab.faults.armed(failing, "refuse", times=3):
         assert history.cancel(answered.order_id).status_code == 200
-        seen = wait_until(lambda: stuck(reader, failing), "it is seen as stuck")
-        assert (seen[0]["order"], seen[0]["id"].partition(".")[0]) == (answered.order_id, service)
+        stuck_items = wait_until(lambda: stuck(reader, failing), "it is seen as stuck")
+        assert (stuck_items[0]["order"], stuck_items[0]["id"].partition(".")[0]) == (
+            answered.order_id,
+            service,
+        )
         lab.settle()
     (row,) = history.tables.rows(service, "SELECT * FROM trade_mq_consumer_log")
     assert (row["status"], row["last_error"]) == (1, None)
@@ -162,7 +165,7 @@ def test_an_event_id_with_another_body_is_kept_out(
     lab.settle()
     before = history.tables.everything()
     (row,) = before["goods.trade_mq_consumer_log"]
-    seen = hits(lab, "goods.order_cancel.after_offset_commit")
+    hits_before = hits(lab, "goods.order_cancel.after_offset_commit")
     changed = b'{"order_id": %d}' % (stands.order_id or 0)
     produce(
         changed,
@@ -172,7 +175,9 @@ def test_an_event_id_with_another_body_is_kept_out(
     )
     for service in HANDLERS:
         name = f"{service}.order_cancel.after_offset_commit"
-        wait_until(lambda name=name: hits(lab, name) >= seen + len(PARTITIONS), "it was handed out")
+        wait_until(
+            lambda name=name: hits(lab, name) >= hits_before + len(PARTITIONS), "it was handed out"
+        )
     lab.settle()
     for name, rows in before.items():
         if not name.endswith(("trade_mq_producer", "trade_mq_consumer_log")):

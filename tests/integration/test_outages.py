@@ -111,8 +111,8 @@ def test_a_subscriber_that_was_down_gets_its_message(
     answered = placed(history, **ALL)
     with lab.faults.killed(service):
         assert history.cancel(answered.order_id).status_code == 200
-        seen = wait_until(lambda: stuck(reader, service), "the message is seen as stuck")
-        assert {change["order"] for change in seen} == {answered.order_id}
+        stuck_items = wait_until(lambda: stuck(reader, service), "the message is seen as stuck")
+        assert {change["order"] for change in stuck_items} == {answered.order_id}
     lab.settle()
 
 

@@ -153,8 +153,8 @@ def test_a_lost_callback_is_made_up_for_by_asking(lab: Lab, history: History) ->
     before = history.tables.rows("pay", "SELECT * FROM trade_pay")
 
     lab.clock.advance(minutes=4)
-    asked = "SELECT * FROM platform_notice WHERE answer_time IS NOT NULL"
-    [notice] = wait_until(lambda: history.tables.rows("platform", asked), "the repeat is answered")
+    query = "SELECT * FROM platform_notice WHERE answer_time IS NOT NULL"
+    [notice] = wait_until(lambda: history.tables.rows("platform", query), "the repeat is answered")
     assert (notice["tries"], notice["out_trade_no"]) == (2, payment.pay_id)
     assert history.tables.rows("pay", "SELECT * FROM trade_pay") == before
 

@@ -18,13 +18,13 @@ def test_an_order_changes_exactly_what_it_should(history: History) -> None:
     before = history.tables.everything()
     answered = history.place(goods_number=2, coupon=True, money_paid=100_00, key="k")
     assert (answered.status, answered.code, answered.name) == (200, 1, "SUCCESS")
-    seen = changes(before, history.tables.everything())
+    changed = changes(before, history.tables.everything())
     order_id, body = answered.order_id, answered.body
     user_id, goods_id, coupon_id = body["user_id"], body["goods_id"], body["coupon_id"]
 
     operations = {
         name: sorted((row["operation"], row["outcome"], row["amount"]) for row in rows)
-        for name, rows in seen.items()
+        for name, rows in changed.items()
         if name.endswith("trade_operation")
     }
     assert operations == {
@@ -36,9 +36,9 @@ def test_an_order_changes_exactly_what_it_should(history: History) -> None:
         "coupon.trade_operation": [("use_coupon", "applied", 20_00)],
         "user.trade_operation": [("deduct_balance", "applied", 100_00)],
     }
-    (kept,) = seen.pop(KEPT)
+    (kept,) = changed.pop(KEPT)
     assert (kept["user_id"], kept["idempotency_key"], kept["order_id"]) == (user_id, "k", order_id)
-    assert {name: rows for name, rows in seen.items() if name not in operations} == {
+    assert {name: rows for name, rows in changed.items() if name not in operations} == {
         "order.trade_order": [
             {
                 **body,
@@ -97,8 +97,8 @@ def test_a_plain_order_touches_neither_coupon_nor_user(history: History) -> None
     """Without coupon and balance, the coupon and user databases stay as they are."""
     before = history.tables.everything()
     assert history.place().placed
-    seen = changes(before, history.tables.everything())
-    assert {name.partition(".")[0] for name in seen} == {"order", "goods"}
+    changed = changes(before, history.tables.everything())
+    assert {name.partition(".")[0] for name in changed} == {"order", "goods"}
 
 
 def test_shipping_is_free_above_100_yuan_and_charged_below(history: History) -> None:

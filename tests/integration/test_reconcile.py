@@ -248,9 +248,9 @@ def test_a_repair_that_fails_is_told_with_its_cause(lab: Lab) -> None:
         done = labkit("reconcile", home=lab.home.folder)
     assert done.returncode == 1, done
     assert "can be repaired: the failpoint pay.query_trade.before_call refused" in done.stdout
-    said = json.loads(labkit("reconcile", "--json", home=lab.home.folder).stdout)
-    (line,) = said["lines"]
-    assert said["day"] == "2026-01-05"
+    bill = json.loads(labkit("reconcile", "--json", home=lab.home.folder).stdout)
+    (line,) = bill["lines"]
+    assert bill["day"] == "2026-01-05"
     assert (line["found"], line["done"], line["at the platform"]) == (
         "missing here",
         "repaired",

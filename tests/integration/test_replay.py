@@ -51,13 +51,13 @@ def test_the_command_fails_when_an_acknowledged_order_is_gone(running_lab: Lab) 
     wait_until(lambda: len(before) == len(pids(home) - before), "started afresh", timeout=30)
     tables = Tables(ask_status(home.folder)["databases"])
     confirmed = "SELECT order_id FROM trade_order WHERE order_status = 1"
-    taken = wait_until(lambda: tables.rows("order", confirmed), "an order", timeout=30)[0][
+    order_id = wait_until(lambda: tables.rows("order", confirmed), "an order", timeout=30)[0][
         "order_id"
     ]
-    assert tables.write("order", "DELETE FROM trade_order WHERE order_id = :one", one=taken) == 1
+    assert tables.write("order", "DELETE FROM trade_order WHERE order_id = :one", one=order_id) == 1
     command.join()
     assert ended[0].returncode == 1
-    assert f"was told that order {taken} is placed; confirmed: none" in ended[0].stdout
+    assert f"was told that order {order_id} is placed; confirmed: none" in ended[0].stdout
 
 
 def pids(home: Home) -> set[int]:
@@ -110,7 +110,7 @@ def test_a_table_that_does_not_fit_is_told(replayed: Replayed, sql: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda answer: [answer._replace(status=422)], "was refused with 422, and order"),
         (lambda _: [], "nothing is known of its answer"),
@@ -118,12 +118,12 @@ def test_a_table_that_does_not_fit_is_told(replayed: Replayed, sql: str, tmp_pat
     ],
 )
 def test_an_answer_that_does_not_fit_is_told(
-    replayed: Replayed, spoil: Callable[[Answer], list[Answer]], said: str
+    replayed: Replayed, spoil: Callable[[Answer], list[Answer]], message: str
 ) -> None:
     """An order that stands though it was refused, and an answer that is missing or unasked for."""
     sent, answers, folder = replayed
     spoiled = [*answers[:5], *spoil(answers[5]), *answers[6:]]
-    assert [answer for answer in breaches_of(sent, spoiled, folder) if said in answer]
+    assert [answer for answer in breaches_of(sent, spoiled, folder) if message in answer]
 
 
 def test_no_answer_proves_nothing(replayed: Replayed) -> None:

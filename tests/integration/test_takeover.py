@@ -129,9 +129,9 @@ def test_a_group_shares_its_partitions(lab: Lab, history: History) -> None:
         lab.scale(goods=1)
         so_far = len(answers)
         wait_until(lambda: len(answers) > so_far + 30, "messages go to every partition")
-        left = crossed(lab, "goods-2", handled)
+        crossings = crossed(lab, "goods-2", handled)
     lab.settle()
-    assert crossed(lab, "goods-2", handled) == left
+    assert crossed(lab, "goods-2", handled) == crossings
     lab.scale(goods=2)
 
 

@@ -155,8 +155,8 @@ def test_a_lost_callback_is_asked_for(lab: Lab) -> None:
         assert lab.pay(placed.order_id).status == 200
         lab.settle()
     lines = [f"{line.start} {line.text}" for line in lab.trace(placed.order_id).lines]
-    asked = lines.index("pay query_trade")
-    assert lines[asked + 1 : asked + 3] == ["pay take_payment", "pay paid"]
+    position = lines.index("pay query_trade")
+    assert lines[position + 1 : position + 3] == ["pay take_payment", "pay paid"]
 
 
 def test_all_that_was_asked_of_one_order(lab: Lab) -> None:
@@ -165,8 +165,8 @@ def test_all_that_was_asked_of_one_order(lab: Lab) -> None:
     assert placed.order_id
     lab.client.find(placed.order_id)
     lab.cancel(placed.order_id)
-    asked = [line.text for line in lab.trace(placed.order_id).lines if line.start == "client"]
-    assert asked == ["POST /order/confirm", "POST /order/O1/cancel"]
+    requests = [line.text for line in lab.trace(placed.order_id).lines if line.start == "client"]
+    assert requests == ["POST /order/confirm", "POST /order/O1/cancel"]
 
 
 def test_retries_change_no_picture(lab: Lab) -> None:

@@ -28,11 +28,11 @@ def test_one_title_and_no_skipped_levels(name: str) -> None:
 
 def test_opening_and_closing(name: str) -> None:
     """It opens with question, objectives and minutes; it closes with key points and exercises."""
-    opening, *others = prose(name)
+    opening, *following = prose(name)
     assert re.search(r"\*\*Question\.\*\* .*\?", opening)
     assert len(re.findall(r"(?m)^- ", opening)) >= 3
     assert re.search(r"\*\*Time\.\*\* About \d+ minutes", opening)
-    headings = [match for text in others for match in re.findall(r"(?m)^## (.*)", text)]
+    headings = [match for text in following for match in re.findall(r"(?m)^## (.*)", text)]
     assert headings[-3:] == ["Key points", "Exercises", "Stop the shop"]
 
 

@@ -16,13 +16,13 @@ from labkit.shop.wiring import GROUPS
 def locked_while_sent(context: ScenarioContext) -> Script:
     """A group that answers, has a message in its hands, and cannot write that it has it."""
     order = context.customer.order(coupon=True, money_paid=1_00)
-    others = set(GROUPS[OrderCancelled.topic]) - {"goods"}
+    other_groups = set(GROUPS[OrderCancelled.topic]) - {"goods"}
     again, later = "order.mark_missing.before_commit", "order.postpone.before_commit"
     yield
     with context.lab.faults.database_locked("goods"):
         context.customer.cancel(order)
         context.customer.wait_until(
-            lambda: others <= context.inbox_rows(OrderCancelled.topic, order).keys(),
+            lambda: other_groups <= context.inbox_rows(OrderCancelled.topic, order).keys(),
             "all others have heard of it",
         )
         sent, put_off = context.hits(again), context.hits(later)

@@ -34,16 +34,16 @@ _BY_MARK = """SELECT t.number, o.order_id FROM exchange t JOIN "order".trade_ord
 
 def breaches(history: "History") -> Iterator[str]:
     """Everything in the tables that does not go with what clients asked for and were told."""
-    asked: dict[str, list[Answered]] = defaultdict(list)
+    answers_by_mark: dict[str, list[Answered]] = defaultdict(list)
     for answer in history.answers:
-        asked[answer.mark].append(answer)
+        answers_by_mark[answer.mark].append(answer)
     orders: dict[str, list[Row]] = defaultdict(list)
     for row in history.tables.rows("order", "SELECT * FROM trade_order"):
         orders[row["address"]].append(row)
     held = _Held(history.tables)
-    for mark in orders.keys() - asked.keys():
+    for mark in orders.keys() - answers_by_mark.keys():
         yield f"an order that no client asked for: {mark!r}"
-    for mark, answers in asked.items():
+    for mark, answers in answers_by_mark.items():
         for row in orders[mark]:
             yield from _of_order(history, answers[0].body, row, held)
     yield from _told(history)
@@ -97,9 +97,9 @@ def copy(tables: Tables, mirror: sqlite3.Connection, database: str, table: Table
 def _of_order(history: "History", body: Row, row: Row, held: _Held) -> Iterator[str]:
     """One order: what it says and what it holds, against what was asked for, to the cent."""
     what, state = f"order {row['order_id']}", row["order_status"]
-    for field, asked in body.items():
-        if str(row[field]) != str(asked):
-            yield f"{what}: {field} is {row[field]!r}, and {asked!r} was asked for"
+    for field, wanted in body.items():
+        if str(row[field]) != str(wanted):
+            yield f"{what}: {field} is {row[field]!r}, and {wanted!r} was asked for"
     coupon = history.coupons[row["coupon_id"]]["coupon_price"] if row["coupon_id"] else 0
     rest = int(body["order_amount"]) - int(body["money_paid"]) - coupon
     if (row["coupon_paid"], row["pay_amount"]) != (coupon, rest):

@@ -59,11 +59,11 @@ class Console:
 
     def say(self, **services: str) -> None:
         """Write into the supervisor's state which services are how, as `goods="down"`."""
-        said = [
+        processes = [
             {"name": name, "instance": 1, "pid": None, "endpoint": None, "state": state}
             for name, state in services.items()
         ]
-        self.home.state_file.write_text(state_in_json(services=said))
+        self.home.state_file.write_text(state_in_json(services=processes))
 
     def stick(self, event_id: int, cause: str, *, dead: bool = False, **other: Any) -> None:
         """Put an event into the inbox of goods that could not be handled."""

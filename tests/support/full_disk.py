@@ -122,8 +122,8 @@ def _watched(before: dict[str, int], condition: Callable[[], bool], what: str) -
 def _settle(home: Path) -> None:
     """Wait until nothing is on its way, and look at every invariant."""
     with closing(Reader(Home(home))) as reader:
-        left = in_flight.settle(reader, _SECONDS)
-        assert not left, f"still on its way after the full disk: {left[:3]}"
+        unsettled = in_flight.settle(reader, _SECONDS)
+        assert not unsettled, f"still on its way after the full disk: {unsettled[:3]}"
         broken = [verdict for verdict in check.check(reader) if not verdict["held"]]
         assert not broken, f"broken by the full disk: {broken}"
 

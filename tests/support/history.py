@@ -257,10 +257,12 @@ class History(Payer):
         assert self.answers, "the history check looked at no answer: it proves nothing"
         broken = list(breaches(self))
         looked_at = Counter(answer.status for answer in self.answers)
-        said = ", ".join(f"{number} × {status}" for status, number in sorted(looked_at.items()))
-        print(f"history: {len(self.answers)} answers looked at ({said})")
+        by_status = ", ".join(
+            f"{number} × {status}" for status, number in sorted(looked_at.items())
+        )
+        print(f"history: {len(self.answers)} answers looked at ({by_status})")
         listed = "\n  ".join(broken[:20])
-        assert not broken, f"{len(broken)} breaches after {said}:\n  {listed}"
+        assert not broken, f"{len(broken)} breaches after {by_status}:\n  {listed}"
         return looked_at
 
     def _opening(self, database: str, table: str, key: str) -> dict[int, Row]:

@@ -49,12 +49,12 @@ class InProcessPlatform:
 
     async def refund_trade(self, command: p.RefundTrade) -> Result[p.TradeRefunded]:
         """Give money back."""
-        asked = pm.Refund(
+        request = pm.Refund(
             out_trade_no=command.pay_id,
             out_request_no=command.refund_id,
             refund_amount=command.amount,
         )
-        answer = self._ask(refunds.refund_trade, asked)
+        answer = self._ask(refunds.refund_trade, request)
         if not answer.success:
             return Result[p.TradeRefunded].refused(Code(answer.code), answer.message)
         done = {"pay_id": command.pay_id, "refund_id": command.refund_id}

@@ -58,7 +58,7 @@ def main() -> None:
     """Try everything on one lab, and print what came of it."""
     lab = json.loads(sys.argv[1])
     folder = Path(lab["home"])
-    said = {
+    report = {
         "list": _told(lambda: list(folder.iterdir())),
         "secret": _told((folder / "secret").read_text),
         "order": _told((folder / "databases" / "order.sqlite").read_bytes),
@@ -68,7 +68,7 @@ def main() -> None:
         "web": str(ports.answers(lab["web"])),
         "broker": str(ports.answers(lab["broker"])),
     }
-    print(json.dumps(said))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

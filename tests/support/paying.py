@@ -22,8 +22,8 @@ def opened(store: Store, order_id: int = ORDER, amount: int = AMOUNT) -> int:
 
 def seen(pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any) -> p.TradeReport:
     """Return what the platform says of a payment."""
-    said: dict[str, Any] = {"trade_no": TRADE, "trade_status": status, "total_amount": AMOUNT}
-    return p.TradeReport(pay_id=pay_id, **said | changed)
+    fields: dict[str, Any] = {"trade_no": TRADE, "trade_status": status, "total_amount": AMOUNT}
+    return p.TradeReport(pay_id=pay_id, **fields | changed)
 
 
 def take(

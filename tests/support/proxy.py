@@ -92,14 +92,14 @@ class Proxy:
         up: bool,
     ) -> None:
         cut = connection.cut
-        left = cut.after if cut and cut.up == up else None
+        remaining = cut.after if cut and cut.up == up else None
         with suppress(OSError):
             while (data := await reader.read(4096)) and not connection.stalled:
-                part = data if left is None else data[:left]
+                part = data if remaining is None else data[:remaining]
                 writer.write(part)
                 await writer.drain()
-                left = None if left is None else left - len(part)
-                if left == 0:
+                remaining = None if remaining is None else remaining - len(part)
+                if remaining == 0:
                     return self._cut(connection)
             if not connection.stalled:
                 writer.close()

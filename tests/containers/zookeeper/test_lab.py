@@ -80,14 +80,14 @@ def test_an_ensemble_that_cannot_be_reached_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`labkit up` names it in one line, and what its address should look like."""
-    for wrong, said in (
+    for wrong, message in (
         ("127.0.0.1:1", "no ZooKeeper is ready at 127.0.0.1:1, which LABKIT_ZOOKEEPER names"),
         ("127.0.0.1", "LABKIT_ZOOKEEPER must look like host:2181"),
     ):
         monkeypatch.setenv("LABKIT_ZOOKEEPER", wrong)
         with pytest.raises(RuntimeError, match="ZooKeeper cannot be used") as raised:
             Lab.up(tmp_path / "home")
-        assert said in str(raised.value)
+        assert message in str(raised.value)
         assert "\n" not in str(raised.value)
 
 

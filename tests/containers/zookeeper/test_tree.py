@@ -143,16 +143,17 @@ def test_a_long_pause_of_the_ensemble_ends_every_session_and_nobody_is_forgotten
         asleep = time.monotonic()
         wait_until(lambda: time.monotonic() - asleep > SESSION_S + 1, "a session's time is over")
         zookeeper.unpause()
-        seen = []
+        listings = []
         wait_until(
             lambda: (
-                seen.append(ports_of(looker)) or looker._session.session_id not in (None, session)
+                listings.append(ports_of(looker))
+                or looker._session.session_id not in (None, session)
             ),
             "the session is a new one",
             timeout=45,
         )
         finds(open_registry(), 1)
-        assert [] not in seen
+        assert [] not in listings
 
 
 def test_an_absent_ensemble_is_waited_for(home: Home, zookeeper: Backend) -> None:

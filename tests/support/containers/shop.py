@@ -60,7 +60,7 @@ class Shop:
         self.orders, self.payments, self.cashier = (
             f"http://127.0.0.1:{port}" for port in range(first, first + 3)
         )
-        said = compose_file._fill_in(
+        services = compose_file._fill_in(
             yaml.safe_load(compose_file._text()),
             {
                 **compose_file._values(settings),
@@ -72,7 +72,7 @@ class Shop:
         )["services"]
         self.described = {
             name: Described.model_validate(service)
-            for name, service in said.items()
+            for name, service in services.items()
             if "profiles" in service
         }
 
@@ -115,28 +115,28 @@ class Shop:
 
     def make(self, name: str, number: int, **changes: Any) -> Container:
         """Make one container, as the file says, perhaps changed."""
-        said = self.described[name].model_copy(update=changes)
+        service = self.described[name].model_copy(update=changes)
         network = f"{self._project}_default"
         alias = self._docker.api.create_endpoint_config(aliases=[name])
         return self._docker.containers.create(
-            said.image,
-            said.command,
+            service.image,
+            service.command,
             name=f"{self._project}-{name}-{number}",
             labels={OURS: self._project, PROJECT: self._project, SERVICE: name},
             network=network,
             networking_config={network: alias},
-            environment=said.environment,
-            init=said.init,
-            user=said.user,
-            read_only=said.read_only,
-            cap_drop=said.cap_drop,
-            security_opt=said.security_opt,
-            tmpfs=dict.fromkeys(said.tmpfs, ""),
-            volumes=[f"{self._project}_{volume}" for volume in said.volumes],
-            mem_limit=said.mem_limit,
-            restart_policy={"Name": said.restart},
-            ports=_published(said),
-            healthcheck=_health(said),
+            environment=service.environment,
+            init=service.init,
+            user=service.user,
+            read_only=service.read_only,
+            cap_drop=service.cap_drop,
+            security_opt=service.security_opt,
+            tmpfs=dict.fromkeys(service.tmpfs, ""),
+            volumes=[f"{self._project}_{volume}" for volume in service.volumes],
+            mem_limit=service.mem_limit,
+            restart_policy={"Name": service.restart},
+            ports=_published(service),
+            healthcheck=_health(service),
         )
 
 
@@ -166,13 +166,13 @@ def ready(container: Container) -> None:
     wait_until(healthy, f"{container.name} is healthy:\n{container.logs(tail=5)!r}", READY_SECONDS)
 
 
-def _published(said: Described) -> dict[str, Any]:
-    parts = [port.split(":") for port in said.ports]
+def _published(service: Described) -> dict[str, Any]:
+    parts = [port.split(":") for port in service.ports]
     return {f"{inside}/tcp": (host, int(outside)) for host, outside, inside in parts}
 
 
-def _health(said: Described) -> dict[str, Any] | None:
-    check = said.healthcheck
+def _health(service: Described) -> dict[str, Any] | None:
+    check = service.healthcheck
     if check is None:
         return None
     return {

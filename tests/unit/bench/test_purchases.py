@@ -22,11 +22,11 @@ def test_they_come_in_their_order() -> None:
     assert [purchase.number for purchase in ALL] == list(range(1, len(ALL) + 1))
     assert [purchase.day for purchase in ALL] == sorted(purchase.day for purchase in ALL)
     assert (ALL[0].day, ALL[-1].day) == ("19970101", "19980630")
-    seen: set[int] = set()
+    customers: set[int] = set()
     for line in ALL:
-        assert line.first == (line.customer not in seen)
+        assert line.first == (line.customer not in customers)
         assert line.request()["coupon_id"] == (line.customer if line.first else None)
-        seen.add(line.customer)
+        customers.add(line.customer)
 
 
 def test_the_shop_takes_every_one_of_them() -> None:

@@ -81,7 +81,7 @@ def test_a_step_sees_what_its_group_wrote(tmp_path: Path, look: Any) -> None:
 
 def test_a_refusal_that_may_pass_in_a_group(tmp_path: Path) -> None:
     """A step with an answer is told the same; of one that is to ask again nothing is kept."""
-    (_, done), (_, wanted) = asked = deductions(1, 2)
+    (_, done), (_, wanted) = calls = deductions(1, 2)
 
     @step()
     def tell(tx: Transaction, command: DeductStock) -> Any:
@@ -89,11 +89,11 @@ def test_a_refusal_that_may_pass_in_a_group(tmp_path: Path) -> None:
         return operation.previous_result or operation.refuse(Code.DEPENDENCY_AWAY, "not now")
 
     with running(tmp_path / "a") as (runner, _):
-        before = end_of(runner.together(asked[:1])[0])
+        before = end_of(runner.together(calls[:1])[0])
         again, later = runner.together([(tell, done), (tell, wanted)])
         assert end_of(again) == before
         assert later.result(SECONDS).code == Code.DEPENDENCY_AWAY
-        assert runner.together(asked[1:])[0].result(SECONDS).success
+        assert runner.together(calls[1:])[0].result(SECONDS).success
 
 
 @statement
@@ -160,7 +160,7 @@ def deductions(*pieces: int, first: int = 1) -> list[Asked]:
 
 def test_lookups_of_a_group_ask_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is told what it is told alone, found or not, and there was one query for all."""
-    asked = [(find_goods, FindGoods(goods_id=goods_id)) for goods_id in (1, 2, 1, 3)]
+    lookups = [(find_goods, FindGoods(goods_id=goods_id)) for goods_id in (1, 2, 1, 3)]
     queries: list[int] = []
     execute = CompiledStatement.execute
 
@@ -170,6 +170,6 @@ def test_lookups_of_a_group_ask_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(CompiledStatement, "execute", counting)
     with running(tmp_path / "a") as (runner, store):
-        ends = [end_of(future) for future in runner.together(asked)]
+        ends = [end_of(future) for future in runner.together(lookups)]
         assert queries == [3]
-        assert ends == one_by_one(store, asked)
+        assert ends == one_by_one(store, lookups)

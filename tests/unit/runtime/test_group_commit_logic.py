@@ -72,9 +72,9 @@ class Simulation:
         queue = VirtualQueue(self.clock)
         self._commits = GroupCommit(self.database, queue, self.clock, defaults, self._note)
 
-    def ask(self, asked: list[Asked], at: float = 0.0, expires: float = float("inf")) -> None:
+    def ask(self, calls: list[Asked], at: float = 0.0, expires: float = float("inf")) -> None:
         """Put jobs at a virtual time; their results have the numbers 0, 1 and so on."""
-        for which, command in asked:
+        for which, command in calls:
             job = Job(which, command, expires=expires)
             self._numbers[id(job.answer)] = len(self._numbers)
             self.clock.at(at, lambda job=job: self._commits.put(job, bounded=False))

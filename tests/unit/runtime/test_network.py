@@ -62,8 +62,8 @@ def test_what_is_cut_is_lost_until_it_is_mended(
 def test_a_cut_of_others_is_no_matter(tmp_path: Path) -> None:
     """A fault about other services, or about connections the other way, is not met."""
     book, counting = FaultBook(tmp_path), Counting()
-    others = (("tests>other", "dropped"), ("counter>tests", "refused"))
-    faults = [book.add(StandingFault(FaultKind.CUT, about, mode=how)) for about, how in others]
+    paths = (("tests>other", "dropped"), ("counter>tests", "refused"))
+    faults = [book.add(StandingFault(FaultKind.CUT, about, mode=how)) for about, how in paths]
 
     async def main() -> None:
         failpoints = Failpoints(tmp_path, "tests-1", CALL)

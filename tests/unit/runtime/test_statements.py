@@ -171,9 +171,9 @@ def test_the_same_as_sqlalchemy(done: list[tuple[Any, dict[str, Any]]]) -> None:
     first, other = opened(), opened()
     for build, values in done:
         assert ended(ours, first, build, values) == ended(theirs, other, build, values)
-    with first.connect() as left, other.connect() as right:
+    with first.connect() as compiled, other.connect() as reference:
         stored = "SELECT * FROM parcel ORDER BY parcel_id"  # as the driver has it
-        assert left.exec_driver_sql(stored).all() == right.exec_driver_sql(stored).all()
+        assert compiled.exec_driver_sql(stored).all() == reference.exec_driver_sql(stored).all()
     first.dispose()
     other.dispose()
 

@@ -82,8 +82,8 @@ def test_a_call_is_served_and_says_what_came_of_it(folder: Path) -> None:
             tracing.within(serve, "deduct_stock", Kind.SERVE, command, trace)
         )
 
-    asked = tracing.within(call, "take", Kind.CALL, Command(), peer="goods")
-    asyncio.run(asked)
+    traced_call = tracing.within(call, "take", Kind.CALL, Command(), peer="goods")
+    asyncio.run(traced_call)
     caller, callee = spans(folder)["take"], spans(folder)["deduct_stock"]
     assert callee["parent"] == caller["span"]
     assert callee["trace"] == caller["trace"]
