@@ -14,6 +14,7 @@ from labkit.shop.goods import deduct_stock, find_goods
 from labkit.shop.messages import DeductStock, FindGoods
 from tests.mysql.conftest import OpenRunner
 from tests.mysql.test_runner import said
+from tests.support.asking import submit
 from tests.support.cases import WRITING
 from tests.support.grouping import Asked, give_back, take, twice_together
 from tests.support.mysqld import Server
@@ -39,9 +40,9 @@ class Groups:
             begun.set()
             assert gate.wait(timeout=60)
 
-        self._database.submit(touch, None)
+        submit(self._database, touch, None)
         assert begun.wait(timeout=60)
-        answers = [self._database.submit(*call) for call in asked]
+        answers = [submit(self._database, *call) for call in asked]
         gate.set()
         return answers
 
@@ -58,7 +59,7 @@ def test_a_group_says_little(open_runner: OpenRunner, mysql: Server) -> None:
     readers ask is one query."""
     database, store = open_runner("goods")
     groups = Groups(database)
-    database.submit(*_one("reads", 1, 1)).result(timeout=60)  # the connection is there
+    submit(database, *_one("reads", 1, 1)).result(timeout=60)  # the connection is there
     for which, counter in (("writes", "Com_insert"), ("reads", "Com_select")):
         spoken = {}
         for size in (2, STOCK // 2):
@@ -93,7 +94,7 @@ def test_a_group_that_has_claimed_nothing_yet_meets_a_compensation(
 
     late, neighbour = Groups(first).together([(touch, take(1, 1)[1]), take(2, 3)])
     assert entered.wait(timeout=60)
-    other.submit(*give_back(1)).result(timeout=60)
+    submit(other, *give_back(1)).result(timeout=60)
     leave.set()
     assert late.result(timeout=60).code == Code.ORDER_CANCELLED
     assert neighbour.result(timeout=60).success
@@ -105,7 +106,7 @@ def test_two_instances_that_presume_take_no_more_than_there_is(open_runner: Open
     """Groups of two instances deduct at once, more than the stock: each piece goes once."""
     runners = [open_runner("goods") for _ in range(2)]
     answers = [
-        database.submit(*take(100 * at + number, 1))
+        submit(database, *take(100 * at + number, 1))
         for number in range(1, STOCK + 1)
         for at, (database, _) in enumerate(runners)
     ]

@@ -18,6 +18,7 @@ from labkit.runtime.steps import step
 from labkit.waiting import wait_until
 from tests.mysql.conftest import OpenRunner
 from tests.support import mysql_steps
+from tests.support.asking import submit
 from tests.support.store import BALANCE, Store
 
 FIRST, SECOND = 1, 2  # users
@@ -63,9 +64,9 @@ def test_of_a_group_only_who_needs_the_row_is_told(
     nothing of a step that was told is kept."""
     database, store = open_runner("user")
     with held(schema):
-        first = database.submit(behind(gate), None)
+        first = submit(database, behind(gate), None)
         users = [FIRST if number % 3 == 0 else SECOND for number in range(60)]
-        answers = [database.submit(mysql_steps.touch, user) for user in users]
+        answers = [submit(database, mysql_steps.touch, user) for user in users]
         gate.set()
         first.result(timeout=60)
         errors = [answer.exception(timeout=60) for answer in answers]
@@ -78,7 +79,7 @@ def test_of_a_group_only_who_needs_the_row_is_told(
 
 def is_done(database: Database, user_id: int) -> bool:
     """Return True if a step got the row; for a moment it is refused unasked."""
-    return database.submit(mysql_steps.touch, user_id).exception(timeout=60) is None
+    return submit(database, mysql_steps.touch, user_id).exception(timeout=60) is None
 
 
 def test_a_row_that_is_known_to_be_held_is_not_waited_for(
@@ -87,13 +88,13 @@ def test_a_row_that_is_known_to_be_held_is_not_waited_for(
     """A step that needs it is told at once by then: the server counts no further wait."""
     database, store = open_runner("user")
     with held(schema):
-        assert database.submit(mysql_steps.touch, FIRST).exception(timeout=60)
+        assert submit(database, mysql_steps.touch, FIRST).exception(timeout=60)
         before = lock_waits(schema)
         for _ in range(3):
             assert isinstance(
-                database.submit(mysql_steps.touch, FIRST).exception(timeout=60), RowHeld
+                submit(database, mysql_steps.touch, FIRST).exception(timeout=60), RowHeld
             )
-            database.submit(mysql_steps.touch, SECOND).result(timeout=60)
+            submit(database, mysql_steps.touch, SECOND).result(timeout=60)
         assert lock_waits(schema) == before
     assert balances(store) == [BALANCE, BALANCE + 3]
 
@@ -109,10 +110,10 @@ def test_however_many_wait_for_a_row_the_others_go_on(open_runner: OpenRunner, s
         mysql_steps.touch(tx, user_id)
 
     with held(schema):
-        assert database.submit(mysql_steps.touch, FIRST).exception(timeout=60)
-        waiting = [database.submit(touch, FIRST) for _ in range(200)]
+        assert submit(database, mysql_steps.touch, FIRST).exception(timeout=60)
+        waiting = [submit(database, touch, FIRST) for _ in range(200)]
         for _ in range(5):
-            database.submit(mysql_steps.touch, SECOND).result(
+            submit(database, mysql_steps.touch, SECOND).result(
                 timeout=60
             )  # behind all of them, at first
             before, runs[:] = len(runs), []
@@ -129,7 +130,7 @@ def test_of_a_table_that_is_held_one_row_is_waited_for(
     with held(schema, "UPDATE trade_user SET user_name = 'x'"):
         before = lock_waits(schema)
         for user_id in (FIRST, SECOND):
-            error = database.submit(mysql_steps.touch, user_id).exception(timeout=60)
+            error = submit(database, mysql_steps.touch, user_id).exception(timeout=60)
             assert isinstance(error, RowHeld)
         assert lock_waits(schema) - before == 1
     for user_id in (FIRST, SECOND):
@@ -151,7 +152,7 @@ def test_what_was_left_behind_holds_nothing(open_runner: OpenRunner, schema: str
     """A step that had locked one row and waited for another has given the first back."""
     database, store = open_runner("user")
     with held(schema):
-        error = database.submit(mysql_steps.move, (SECOND, FIRST)).exception(timeout=60)
+        error = submit(database, mysql_steps.move, (SECOND, FIRST)).exception(timeout=60)
         assert isinstance(error, RowHeld)
         engine = create_engine(schema)
         with engine.begin() as connection:
@@ -164,7 +165,7 @@ def test_what_was_left_behind_holds_nothing(open_runner: OpenRunner, schema: str
 def test_a_key_that_is_being_inserted_elsewhere(open_runner: OpenRunner, schema: str) -> None:
     """An open transaction has inserted the row of an event: that event waits, another does not."""
     database, store = open_runner("user")
-    database.submit(inbox.keep_failure, failure(7)).result(timeout=60)
+    submit(database, inbox.keep_failure, failure(7)).result(timeout=60)
     sql = (
         "INSERT INTO trade_mq_consumer_log SELECT group_name, 8, topic, tag, msg_key, body, "
         "body_hash, status, tries, next_try, add_time, done_time, last_error, trace "
@@ -172,8 +173,8 @@ def test_a_key_that_is_being_inserted_elsewhere(open_runner: OpenRunner, schema:
     )
     with held(schema, sql):
         handled = inbox.guarded(mysql_steps.note, mysql_steps.Noted)
-        assert isinstance(database.submit(handled, failure(8).delivery).exception(60), RowHeld)
-        database.submit(handled, failure(9).delivery).result(timeout=60)
+        assert isinstance(submit(database, handled, failure(8).delivery).exception(60), RowHeld)
+        submit(database, handled, failure(9).delivery).result(timeout=60)
     assert {row["event_id"] for row in store.rows("trade_mq_consumer_log")} == {7, 9}
 
 
@@ -189,7 +190,7 @@ def test_a_held_row_burns_no_try(open_runner: OpenRunner) -> None:
     """However often an event met a held row, it waits with all its tries before it."""
     database, store = open_runner("user")
     for _ in range(2 * store.settings.retry_limit):
-        database.submit(inbox.keep_failure, failure(7, held=True)).result(timeout=60)
+        submit(database, inbox.keep_failure, failure(7, held=True)).result(timeout=60)
     row = store.row("trade_mq_consumer_log")
     assert (row["status"], row["tries"], row["last_error"]) == (WAITING, 0, "because")
 
@@ -199,7 +200,7 @@ def test_a_cause_of_any_length_is_kept(open_runner: OpenRunner) -> None:
     database, store = open_runner("user")
     for _ in range(store.settings.retry_limit):
         long = failure(7, error="x" * 200_000)
-        database.submit(inbox.keep_failure, long).result(timeout=60)
+        submit(database, inbox.keep_failure, long).result(timeout=60)
     row = store.row("trade_mq_consumer_log")
     assert len(row["last_error"]) == 2000
     assert row["last_error"].endswith("(200000 characters)")

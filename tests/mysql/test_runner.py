@@ -19,6 +19,7 @@ from labkit.shop.tables import user
 from labkit.waiting import wait_until
 from tests.mysql.conftest import OpenRunner
 from tests.support import mysql_steps
+from tests.support.asking import submit
 from tests.support.cases import WRITING
 from tests.support.mysqld import Server
 from tests.support.store import BALANCE, Store
@@ -27,7 +28,7 @@ TAKE = WRITING["goods.deduct_stock"][1]
 
 
 def run(database: Database, which: Any, command: Any) -> Any:
-    return database.submit(which, command).result(timeout=60)
+    return submit(database, which, command).result(timeout=60)
 
 
 def balances(store: Store) -> list[int]:
@@ -56,8 +57,8 @@ def test_two_that_lock_crosswise_both_come_through(open_runner: OpenRunner, mysq
     (first, store), (other, _) = open_runner("user"), open_runner("user")
     before, answers, rounds = said(mysql, "Innodb_deadlocks"), [], 0
     while said(mysql, "Innodb_deadlocks") == before:
-        answers += [first.submit(mysql_steps.move, (1, 2)) for _ in range(50)]
-        answers += [other.submit(mysql_steps.move, (2, 1)) for _ in range(50)]
+        answers += [submit(first, mysql_steps.move, (1, 2)) for _ in range(50)]
+        answers += [submit(other, mysql_steps.move, (2, 1)) for _ in range(50)]
         for answer in answers:
             answer.result(timeout=60)
         rounds += 1
@@ -72,15 +73,15 @@ def test_a_row_that_is_held_holds_up_who_needs_it(open_runner: OpenRunner, schem
     with engine.connect() as holder:
         holder.execute(text("UPDATE trade_user SET user_money = user_money WHERE user_id = 1"))
         gate = threading.Event()
-        first = database.submit(_wait_for(gate), None)
-        held, free = (database.submit(mysql_steps.touch, user_id) for user_id in (1, 2))
+        first = submit(database, _wait_for(gate), None)
+        held, free = (submit(database, mysql_steps.touch, user_id) for user_id in (1, 2))
         gate.set()
         first.result(timeout=60)
         free.result(timeout=60)
         assert how(held) is ErrorKind.HELD
         holder.rollback()
     engine.dispose()
-    free = lambda: database.submit(mysql_steps.touch, 1).exception(timeout=60) is None  # noqa: E731  # asks
+    free = lambda: submit(database, mysql_steps.touch, 1).exception(timeout=60) is None  # noqa: E731  # asks
     wait_until(free, "the row is free")
     assert balances(store) == [BALANCE + 1, BALANCE + 1]
 
@@ -116,14 +117,14 @@ def test_killed_under_load_it_loses_nothing(open_runner: OpenRunner, mysql: Serv
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE trade_goods SET goods_number = 1000"))
     asked = [DeductStock(order_id=n, goods_id=1, goods_number=1) for n in range(1, 401)]
-    answers = [database.submit(TAKE, command) for command in asked]
+    answers = [submit(database, TAKE, command) for command in asked]
     answers[50].result(timeout=60)
     mysql.kill()
     failed = [answer.exception(timeout=60) for answer in answers]
     mysql.start()
     assert any(failed), "all were done before the server died"
     assert {kind_of(error) for error in failed if error} <= {ErrorKind.LOST, ErrorKind.AWAY}
-    again = [database.submit(TAKE, command) for command in asked]
+    again = [submit(database, TAKE, command) for command in asked]
     assert all(answer.result(timeout=60).success for answer in again)
     store.engine.dispose()
     assert store.row("trade_goods")["goods_number"] == 600
@@ -135,7 +136,7 @@ def test_a_server_that_hangs_is_not_waited_for_long(open_runner: OpenRunner, mys
     database, store = open_runner("user")
     run(database, mysql_steps.touch, 1)
     mysql.pause()
-    hanging = database.submit(mysql_steps.touch, 2)
+    hanging = submit(database, mysql_steps.touch, 2)
     assert how(hanging) in (ErrorKind.LOST, ErrorKind.AWAY)
     mysql.resume()
     run(database, mysql_steps.touch, 1)
@@ -158,7 +159,7 @@ def test_who_asks_behind_writes_sees_them(open_runner: OpenRunner) -> None:
 
     async def ask() -> int:
         for _ in range(200):
-            database.submit(mysql_steps.touch, 1)
+            database.ask(mysql_steps.touch, 1)
         return await database.ask(mysql_steps.balance, 1, behind_writes=True)
 
     assert asyncio.run(ask()) == BALANCE + 201

@@ -21,6 +21,7 @@ from labkit.shop.pay.messages import DueQuery, OpenPayment
 from labkit.shop.wiring import SERVICES
 from labkit.waiting import wait_until
 from tests.mysql.conftest import OpenRunner
+from tests.support.asking import submit
 from tests.support.cases import WRITING, command_of
 from tests.support.store import BALANCE, Store
 
@@ -73,14 +74,14 @@ def test_instances_share_the_payments_that_are_due(open_runner: OpenRunner) -> N
     ids = set()
     for number in range(7):
         asked = OPEN.model_copy(update={"order_id": ORDER + number})
-        ids.add(ours.submit(payments.open_payment, asked).result(timeout=60).data.pay_id)
+        ids.add(submit(ours, payments.open_payment, asked).result(timeout=60).data.pay_id)
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE trade_pay SET next_check = pay_id % 1000"))
     entered, leave = threading.Event(), threading.Event()
     claim = retries.claim_check
-    first: Future[Any] = ours.submit(in_the_midst(claim, entered, leave), DueQuery(limit=3))
+    first: Future[Any] = submit(ours, in_the_midst(claim, entered, leave), DueQuery(limit=3))
     assert entered.wait(timeout=60)
-    second = other.submit(claim, DueQuery(limit=10)).result(timeout=60)
+    second = submit(other, claim, DueQuery(limit=10)).result(timeout=60)
     leave.set()
     claimed = [due.pay_id for due in (*first.result(timeout=60), *second)]
     assert len(claimed) == len(ids)
@@ -90,9 +91,9 @@ def test_instances_share_the_payments_that_are_due(open_runner: OpenRunner) -> N
 def meet(ours: Database, other: Database, early: Any, late: Any, schema: str) -> dict[str, Any]:
     """Run a step while another is in the midst; the answers, by the names of the steps."""
     entered, leave = threading.Event(), threading.Event()
-    first: Future[Any] = ours.submit(in_the_midst(early[0], entered, leave), early[1])
+    first: Future[Any] = submit(ours, in_the_midst(early[0], entered, leave), early[1])
     assert entered.wait(timeout=60)
-    second = other.submit(*late)
+    second = submit(other, *late)
     engine = create_engine(schema)
     with engine.connect() as connection:
         wait_until(lambda: waits(connection) or second.done(), "the second waits for a lock")
@@ -153,7 +154,7 @@ def test_a_refusal_waits_for_a_save_of_the_same_order(open_runner: OpenRunner, s
 
 def opened(database: Database) -> int:
     """A new order id under the test's key."""
-    answer: Result[Any] = database.submit(orders.open_order, KEY).result(timeout=60)
+    answer: Result[Any] = submit(database, orders.open_order, KEY).result(timeout=60)
     assert answer.data
     return int(answer.data.order_id)
 

@@ -31,6 +31,7 @@ from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.wiring import failpoints_of
 from labkit.settings import Settings
 from labkit.waiting import wait_until
+from tests.support.asking import submit
 
 NOON = datetime(2026, 1, 1, 12)
 PAY_WITHIN = timedelta(minutes=15)
@@ -119,7 +120,7 @@ class Till:
             connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
 
     def _run(self, step: Any, command: Any) -> CashierTrade:
-        result = self._database.submit(step, command).result(timeout=20)
+        result = submit(self._database, step, command).result(timeout=20)
         assert result.data, result.message
         return result.data
 

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from tests.support.asking import submit
 from tests.support.grouping import Asked, Runner, die_once, give_back, mark, take
 from tests.support.store import STOCK
 
@@ -31,7 +32,7 @@ def main(folder: Path, where: str, at: int) -> None:
     runner = Runner(folder)
     with runner.held():
         for place, command in enumerate(group_of(folder, where, at)):
-            say_when_done(place, runner.database.submit(*command))
+            say_when_done(place, submit(runner.database, *command))
     runner.database.close()
 
 

@@ -30,6 +30,7 @@ from labkit.settings import Settings
 from labkit.shop.goods import deduct_stock, return_stock
 from labkit.shop.messages import DeductStock, OrderCancelled
 from labkit.shop.wiring import GROUPS, SERVICES
+from tests.support.asking import submit
 from tests.support.cases import WRITING, command_of
 from tests.support.store import Store
 
@@ -155,7 +156,7 @@ class Runner:
     def held(self, by: Step[Any, Any] = gate) -> Iterator[None]:
         """Hold what is asked inside the block, and release it as one group."""
         holding = Gate()
-        self.database.submit(by, holding)
+        submit(self.database, by, holding)
         assert holding.begun.wait(SECONDS)
         try:
             yield
@@ -165,7 +166,7 @@ class Runner:
     def together(self, asked: list[Asked]) -> list[Future[Any]]:
         """Run steps as one group: all of them write, or all of them only read."""
         with self.held(reading_gate if asked[0][0].reads else gate):
-            return [self.database.submit(*call) for call in asked]
+            return [submit(self.database, *call) for call in asked]
 
 
 def url_of(folder: Path, service: str = "goods") -> str:

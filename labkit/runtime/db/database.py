@@ -5,7 +5,6 @@ read. Business code never sees a connection, a commit, or a lock that had to be 
 """
 
 import asyncio
-from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from typing import TypeVar
 
@@ -22,6 +21,8 @@ C = TypeVar("C")
 
 class Database:
     """Runs the steps of one service process on its database.
+
+    One event loop asks it, whichever that is.
 
     Args:
         url: SQLAlchemy URL.
@@ -73,12 +74,6 @@ class Database:
         committer.put(Job(step, command, answer, expires, tracing.inject()), bounded=bounded)
         return answer
 
-    def submit(self, step: Step[C, A], command: C, trace: str = "") -> "Future[A]":
-        """Queue a step from a thread that waits for what it submits, so that it bounds itself."""
-        answer: Future[A] = Future()
-        self._committer_of(step).put(Job(step, command, answer, trace=trace), bounded=False)
-        return answer
-
     def close(self) -> None:
         """Finish what was queued and close."""
         self._writer.close()
@@ -90,16 +85,14 @@ class Database:
 
 def _deliver(results: JobResults) -> None:
     """Hand out the answers of a group, from the committer's thread: the loop is woken once."""
-    of_loop = [result for result in results if isinstance(result[0].answer, asyncio.Future)]
-    if of_loop:
+    if results:
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
-            of_loop[0][0].answer.get_loop().call_soon_threadsafe(_settle_all, of_loop)
-    _settle_all([result for result in results if isinstance(result[0].answer, Future)])
+            results[0][0].answer.get_loop().call_soon_threadsafe(_settle_all, results)
 
 
 def _settle_all(results: JobResults) -> None:
     for job, result in results:
-        with suppress(asyncio.InvalidStateError, InvalidStateError):  # the caller has gone
+        with suppress(asyncio.InvalidStateError):  # the caller has gone
             if isinstance(result, Exception):
                 job.answer.set_exception(result)
             else:

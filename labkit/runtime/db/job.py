@@ -1,8 +1,8 @@
 """Jobs: steps that wait for a database to run them, and what every transaction there is given."""
 
+import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from labkit.runtime.clock import LabClock
@@ -51,7 +51,7 @@ class Job:
     Attributes:
         step: the step.
         command: the command that it is run with.
-        answer: the future of its answer, after the commit; a thread's future or the loop's.
+        answer: the future of its answer, after the commit.
         expires: when nobody waits for it any more, by the monotonic clock.
         trace: the request's `traceparent`; empty if it is not traced.
         crossed: whether a failpoint has acted on it; then no other does.
@@ -60,7 +60,7 @@ class Job:
 
     step: AnyStep
     command: object
-    answer: Any = field(default_factory=Future)
+    answer: asyncio.Future[Any]
     expires: float = float("inf")
     trace: str = ""
     crossed: bool = False

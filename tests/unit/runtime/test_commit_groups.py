@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labkit.runtime.injection.failpoints import FailpointStore
+from tests.support.asking import submit
 from tests.support.crashing import group_of
 from tests.support.grouping import (
     SECONDS,
@@ -128,7 +129,7 @@ def test_a_fault_of_one_is_its_own(
         if action == "refuse":
             assert own[0] == "Refused"
             assert in_any_order(store) == in_any_order(alone)
-            own = end_of(runner.database.submit(*MARK))
+            own = end_of(submit(runner.database, *MARK))
         assert ended == expected
         assert [own] == one_by_one(alone, [MARK])
         assert in_any_order(store) == in_any_order(alone)
@@ -142,7 +143,7 @@ def test_nobody_waits_for_a_delayed_one(tmp_path: Path, boundary: str) -> None:
         group, at = among([take(1, 1), take(2, 1), give_back(3)], 1)
         futures = runner.together(group)
         delayed = futures.pop(at)
-        futures.append(runner.database.submit(*take(4, 1)))
+        futures.append(submit(runner.database, *take(4, 1)))
         assert not wait(futures, SECONDS).not_done
         assert not delayed.done()
 

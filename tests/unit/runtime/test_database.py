@@ -27,6 +27,7 @@ from labkit.runtime.steps import Event, step
 from labkit.shop.messages import DeductStock, OrderCancelled
 from labkit.shop.tables import goods, user
 from labkit.shop.wiring import GROUPS
+from tests.support.asking import submit
 from tests.support.cases import WRITING, command_of
 from tests.support.store import BALANCE, STOCK, Store
 
@@ -68,7 +69,7 @@ def open_database(tmp_path: Path) -> Iterator[OpenDatabase]:
 
 
 def run(database: Database, which: Any, command: Any) -> Any:
-    return database.submit(which, command).result(timeout=60)
+    return submit(database, which, command).result(timeout=60)
 
 
 def balances(store: Store) -> list[int]:
@@ -148,7 +149,7 @@ def test_what_is_told_was_committed(open_database: OpenDatabase) -> None:
 def test_two_writers_lose_no_update(open_database: OpenDatabase) -> None:
     """Two processes that read and then write the same row, at once, count every change."""
     (first, store), (other, _) = open_database("user"), open_database("user")
-    answers = [database.submit(spend, 1) for _ in range(60) for database in (first, other)]
+    answers = [submit(database, spend, 1) for _ in range(60) for database in (first, other)]
     for answer in answers:
         answer.result(timeout=60)
     assert balances(store) == [BALANCE - 120, BALANCE]
@@ -167,7 +168,7 @@ def test_a_reader_sees_one_moment(open_database: OpenDatabase) -> None:
         assert moved.wait(timeout=60), "the writer waited for the reader"
         return [first, tx.execute(of(user.c.user_id == 2)).scalar_one()]
 
-    looking = database.submit(look, None)
+    looking = submit(database, look, None)
     assert seen_first.wait(timeout=60)
     run(database, move, 100)
     moved.set()
@@ -186,7 +187,7 @@ def test_who_asks_behind_writes_sees_them(open_database: OpenDatabase) -> None:
 
     async def ask() -> int:
         for _ in range(200):
-            database.submit(spend, 1)
+            database.ask(spend, 1)
         return await database.ask(look, None, behind_writes=True)
 
     assert asyncio.run(ask()) == BALANCE - 200
@@ -250,7 +251,7 @@ def test_a_writer_waits_for_another_process(open_database: OpenDatabase, tmp_pat
     database, store = open_database("user")
     other = sqlite3.connect(tmp_path / "user.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    waiting = database.submit(move, 100)
+    waiting = submit(database, move, 100)
     other.execute("UPDATE trade_user SET user_money = user_money - 1")
     assert not waiting.done()
     other.execute("COMMIT")
@@ -322,7 +323,7 @@ def test_a_doubled_step_really_runs_twice(open_database: OpenDatabase, tmp_path:
 def test_closing_finishes_what_was_queued(open_database: OpenDatabase) -> None:
     """Whoever was queued before the end is answered, and the change is there."""
     database, store = open_database("user")
-    answers = [database.submit(spend, 1) for _ in range(20)]
+    answers = [submit(database, spend, 1) for _ in range(20)]
     with ThreadPoolExecutor(1) as thread:
         thread.submit(database.close).result(timeout=60)
     assert all(answer.done() for answer in answers)

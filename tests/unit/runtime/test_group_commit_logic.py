@@ -1,5 +1,6 @@
 """Group commit without a thread: its logic runs on a virtual clock, the same each time."""
 
+import asyncio
 import random
 import sqlite3
 import threading
@@ -63,6 +64,7 @@ class Simulation:
 
     def __init__(self, folder: Path) -> None:
         self.clock = VirtualClock()
+        self._loop = asyncio.new_event_loop()  # it makes futures, and never runs
         self.store = Store("goods", folder, url_of(folder))
         self._sql = SqlDatabase(open_engine(url_of(folder)))
         self.database = SlowDatabase(self._sql, self.clock)
@@ -75,7 +77,7 @@ class Simulation:
     def ask(self, calls: list[Asked], at: float = 0.0, expires: float = float("inf")) -> None:
         """Put jobs at a virtual time; their results have the numbers 0, 1 and so on."""
         for which, command in calls:
-            job = Job(which, command, expires=expires)
+            job = Job(which, command, self._loop.create_future(), expires)
             self._numbers[id(job.answer)] = len(self._numbers)
             self.clock.at(at, lambda job=job: self._commits.put(job, bounded=False))
 
@@ -90,6 +92,7 @@ class Simulation:
         self._commits.close()
         self.clock.run()
         self._sql.close()
+        self._loop.close()
         self.store.engine.dispose()
 
     def _note(self, results: list[tuple[Job, Any]]) -> None:

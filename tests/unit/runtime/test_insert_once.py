@@ -15,6 +15,7 @@ from labkit.shop.order.steps import open_order
 from labkit.shop.pay.steps import open_payment
 from labkit.shop.tables import refund, request
 from tests.support import paying
+from tests.support.asking import submit
 from tests.support.cases import ORDER, command_of
 from tests.support.grouping import SECONDS, running
 from tests.support.store import NOON, OpenStore, Store
@@ -71,7 +72,7 @@ def test_another_key_is_an_error(open_store: OpenStore) -> None:
 def test_another_key_is_an_error_in_a_group_too(tmp_path: Path) -> None:
     """Deferred writes find it as well: who repeats an id is told, and the neighbours are done."""
     with running(tmp_path / "a", service="order") as (runner, store):
-        runner.database.submit(tell, ("k", ORDER)).result(SECONDS)
+        submit(runner.database, tell, ("k", ORDER)).result(SECONDS)
         wanted = [("a", OTHER), ("b", ORDER), ("c", OTHER + 1)]
         first, repeats, last = runner.together([(tell, future) for future in wanted])
         assert first.result(SECONDS)

@@ -16,6 +16,7 @@ from labkit.runtime.messaging.ports import Broker
 from labkit.runtime.messaging.reading import LostQuery, Reading
 from labkit.runtime.messaging.relay import Relay
 from labkit.shop.wiring import GROUPS
+from tests.support.asking import submit
 from tests.support.grouping import SECONDS, mark, running
 from tests.support.store import audited
 
@@ -40,7 +41,7 @@ def test_no_more_is_claimed_than_can_be_sent(
     """A long outbox and a broker that stands still: the database is not busy with claims."""
     claimed: list[OutboxMessage] = []
     with running(tmp_path / "a", outbox_lease=0.1) as (runner, _):
-        for future in [runner.database.submit(*mark(number)) for number in range(1, 301)]:
+        for future in [submit(runner.database, *mark(number)) for number in range(1, 301)]:
             future.result(SECONDS)
 
         async def relay_for_a_while() -> None:
@@ -79,7 +80,7 @@ class Admins:
 def test_what_is_lost_in_vain_is_counted_while_another_group_is_away(tmp_path: Path) -> None:
     """Else it would be sent again at the same pace for as long as that group gives no answer."""
     with running(tmp_path / "a") as (runner, store):
-        runner.database.submit(*mark(1)).result(SECONDS)
+        submit(runner.database, *mark(1)).result(SECONDS)
         event_id = store.row("trade_mq_producer")["event_id"]
 
         async def audit() -> None:
