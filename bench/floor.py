@@ -28,7 +28,7 @@ from labkit.runtime.clock import as_time, wall_ms
 from labkit.runtime.db.deferred import DeferredWrites
 from labkit.runtime.db.engines import open_engine
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.messaging.outbox import writer
+from labkit.runtime.messaging.outbox import event_writer
 from labkit.runtime.registry.ids import IdMaker
 from labkit.settings import Settings
 from labkit.shop import coupons, goods, users
@@ -69,7 +69,7 @@ class Floor:
         self._readers = {name: open_engine(url, "BEGIN") for name, url in urls.items()}
         self._ids = IdMaker(_Lease(), wall_ms)
         self._settings = Settings()
-        self._write_outbox = writer(GROUPS)
+        self._write_outbox = event_writer(GROUPS)
 
     def place(self, numbers: list[int]) -> int:
         """Place a group of orders, each step of all of them in one transaction.

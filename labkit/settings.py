@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         unpaid_order_ttl: age (lab clock) at which an unpaid order is cancelled.
         sweep_interval: interval at which the order service looks for both.
         outbox_lease: time for which a row belongs to the process that wrote or claimed it.
-        audit_delay: time from the broker's acknowledgement until the subscribers are asked what
+        audit_delay: time from the broker's acknowledgement until the groups are asked what
             they lack.
         check_first: time from the opening of a payment until the platform is asked about it, where
             no callback came; it doubles up to check_max. Refunds are tried again in the same way.

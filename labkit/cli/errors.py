@@ -11,7 +11,7 @@ import httpx
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from labkit.home import is_no_room
+from labkit.files import is_no_room
 from labkit.printable import printable
 from labkit.runtime.errors import in_one_line
 from labkit.stack.supervisor.control import NotUp

@@ -17,7 +17,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeAlias, TypedDict, cast
 
-from labkit.home import Home, try_lock
+from labkit.files import try_lock
+from labkit.home import Home
 from labkit.stack.supervisor.control import NotUp
 
 Undo: TypeAlias = Callable[..., None]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from labkit.home import locked, write_whole
+from labkit.files import locked, write_whole
 
 #: The merchant's number at the platform (商户号).
 APP_ID = "2026000100000001"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from labkit.runtime.messaging.inbox import DeadLetter, given_up
     from labkit.runtime.registry.ids import first_of
     from labkit.runtime.rpc.contract import ServedBy
-    from labkit.runtime.steps import Event, RunStep, Step, flow, looking_flow, step
+    from labkit.runtime.steps import Event, RunStep, Step, flow, lookup_flow, step
     from labkit.runtime.sweeping import run_each
     from labkit.runtime.wiring import Service
 
@@ -41,7 +41,7 @@ _ROOMS = {
     "messaging.inbox": ("DeadLetter", "given_up"),
     "registry.ids": ("first_of",),
     "rpc.contract": ("ServedBy",),
-    "steps": ("Event", "RunStep", "Step", "flow", "looking_flow", "step"),
+    "steps": ("Event", "RunStep", "Step", "flow", "lookup_flow", "step"),
     "sweeping": ("run_each",),
     "wiring": ("Service",),
 }
@@ -70,8 +70,8 @@ __all__ = [
     "first_of",
     "flow",
     "given_up",
-    "looking_flow",
     "lookup",
+    "lookup_flow",
     "metadata",
     "outcome_of",
     "run_each",

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Protocol
 
 from labkit.boot import boot_id
-from labkit.files import making_sense_of
-from labkit.home import WALL_FILE, Home, locked, write_whole
+from labkit.files import locked, making_sense_of, write_whole
+from labkit.home import WALL_FILE, Home
 from labkit.runtime.injection.standing import FaultKind, StandingFaults
 
 #: The lab clock goes no further, so that services can add a deadline to it.

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 
-from labkit.home import is_no_room
+from labkit.files import is_no_room
 from labkit.runtime.db.errors import is_away
 from labkit.runtime.errors import in_one_line
 

@@ -41,7 +41,7 @@ C = TypeVar("C")
 _HEALTH_S = 2.5  # more than a call has: a busy service is no dead one
 
 
-class Runtime:
+class ServiceRuntime:
     """One running instance of a service.
 
     Args:
@@ -222,7 +222,7 @@ class Runtime:
             ids=IdMaker(lease, wall_ms),
             settings=self.settings,
             failpoints=self._failpoints,
-            write_outbox=outbox.writer(self._groups),
+            write_outbox=outbox.event_writer(self._groups),
             committed=committed,
         )
 

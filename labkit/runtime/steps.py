@@ -110,7 +110,7 @@ def flow(function: Callable[[Shop, C], Awaitable[A]]) -> Flow[C, A]:
     return Flow(function, function.__name__)
 
 
-def looking_flow(
+def lookup_flow(
     function: Callable[[Shop, C], Awaitable[A]],
 ) -> Flow[C, A]:
     """Mark a function `async (shop, query) -> answer` as a flow that says what holds.

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from sqlalchemy import make_url
 
-from labkit.home import write_whole
+from labkit.files import write_whole
 from labkit.lab import Lab
 from labkit.waiting import wait_until
 from tests.support.containers.cable import Cable

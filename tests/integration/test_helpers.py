@@ -31,7 +31,7 @@ SEEDING = "helper.put_aside.before_rename"
 _HOLDER = """
 import sys
 from pathlib import Path
-from labkit.home import try_lock
+from labkit.files import try_lock
 assert try_lock(Path(sys.argv[1])) is not None
 print(flush=True)
 sys.stdin.read()

@@ -56,7 +56,7 @@ def open_runner(schema: str, tmp_path: Path) -> Iterator[OpenRunner]:
             ids=stores[0].ids,
             settings=stores[0].settings,
             failpoints=Failpoints(tmp_path, f"{service}-1", points),
-            write_outbox=outbox.writer(GROUPS),
+            write_outbox=outbox.event_writer(GROUPS),
             committed=lambda _: None,
         )
         opened.append(Database(schema, context))

@@ -94,15 +94,15 @@ def _due_refund(store: Store) -> p.DueQuery:
     return p.DueQuery(limit=10)
 
 
-def _check_in_trouble(store: Store) -> p.PayTrouble:
+def _check_in_trouble(store: Store) -> p.AttemptFailure:
     pay_id = paying.opened(store)
-    turn = store.row("trade_pay", pay_id=pay_id)["next_check"]
-    return p.PayTrouble(id=pay_id, turn=turn, error="away")
+    lease_until = store.row("trade_pay", pay_id=pay_id)["next_check"]
+    return p.AttemptFailure(id=pay_id, lease_until=lease_until, error="away")
 
 
-def _refund_in_trouble(store: Store) -> p.PayTrouble:
+def _refund_in_trouble(store: Store) -> p.AttemptFailure:
     refund = paying.refunding(store)
-    return p.PayTrouble(id=refund["refund_id"], turn=refund["next_try"], error="away")
+    return p.AttemptFailure(id=refund["refund_id"], lease_until=refund["next_try"], error="away")
 
 
 def _given_up_by_hand(store: Store) -> StuckItem:

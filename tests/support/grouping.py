@@ -127,7 +127,7 @@ def runner_defaults(
         ids=IdMaker(lease, wall_ms),
         settings=Settings(**settings),
         failpoints=failpoints,
-        write_outbox=outbox.writer(GROUPS),
+        write_outbox=outbox.event_writer(GROUPS),
         committed=committed,
     )
     return defaults, failpoints

@@ -82,7 +82,7 @@ class MemoryBroker:
 
 
 class Admin:
-    """The admin service of one instance, as `Runtime` serves it."""
+    """The admin service of one instance, as `ServiceRuntime` serves it."""
 
     def __init__(self, database: StepRunner, consumer: EventConsumer) -> None:
         self._database = database

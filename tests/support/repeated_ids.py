@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy import delete, insert, select
 
 from labkit.faults import points
-from labkit.home import Home, try_lock
+from labkit.files import try_lock
+from labkit.home import Home
 from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed, Unexpected
 from labkit.matrix.scenario import IS_CANCELLED, IS_PLACED, IS_RETURNED, Script

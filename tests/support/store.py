@@ -142,7 +142,7 @@ class Store:
             ReservingLease(ReservedFile(folder / "0.reserved"), 0, 60_000), self.wall_ms
         )
         self.events: list[tuple[int, Event]] = []
-        self._write_outbox = _WRITERS.get(service) or outbox.writer(GROUPS)
+        self._write_outbox = _WRITERS.get(service) or outbox.event_writer(GROUPS)
         # taking a connection from the pool costs more than most steps do
         self._kept = self.engine.connect() if url == "sqlite://" else None
         contract = SERVICES[service].contract if service in SERVICES else None

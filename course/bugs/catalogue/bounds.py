@@ -31,7 +31,7 @@ one_slow_call_delays_all = bug(
 )
 
 
-@one_slow_call_delays_all.replaces("labkit.shop.pay.polling:_work_through")
+@one_slow_call_delays_all.replaces("labkit.shop.pay.polling:_run_due")
 async def _(shop: PayShop, _find: Any, claim: Any, work: Any) -> None:
     claimed = await shop.run(claim, DueQuery(limit=50))
     await asyncio.gather(*(work(shop, due) for due in claimed))

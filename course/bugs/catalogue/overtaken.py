@@ -10,7 +10,7 @@ from labkit.results import Result
 from labkit.runtime.db.transaction import Transaction
 from labkit.shop.pay import statements as rows
 from labkit.shop.pay.context import PayShop
-from labkit.shop.pay.messages import CheckDue, TradeFound
+from labkit.shop.pay.messages import DueCheck, TradeFound
 from labkit.shop.states import PaymentState
 from labkit.shop.tables import pay
 
@@ -24,7 +24,7 @@ no_trade_is_the_end = bug(
 
 
 @no_trade_is_the_end.replaces("labkit.shop.pay.polling:_open_closed")
-async def _(_shop: PayShop, due: CheckDue) -> TradeFound:
+async def _(_shop: PayShop, due: DueCheck) -> TradeFound:
     return TradeFound(
         pay_id=due.pay_id, trade_status=TradeStatus.TRADE_CLOSED, total_amount=due.pay_amount
     )

@@ -22,9 +22,9 @@ from labkit.shop.pay.messages import (
     AcceptPayment,
     Callback,
     DueQuery,
+    DueRefund,
     OpenPayment,
     PaymentFound,
-    RefundDue,
     TradeReport,
 )
 from labkit.shop.states import PaymentState
@@ -248,7 +248,7 @@ refund_under_a_new_id = bug(
 
 
 @refund_under_a_new_id.replaces("labkit.shop.pay.retries:claim_refund")
-def _(tx: Transaction, query: DueQuery) -> list[RefundDue]:
+def _(tx: Transaction, query: DueQuery) -> list[DueRefund]:
     claimed = []
     for row in tx.run(rows.lock_due_refunds(tx.wall_ms, query.limit)).rows:
         number, turn = tx.ids.next(), retries._later(tx, row.tries)

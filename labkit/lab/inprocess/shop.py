@@ -96,7 +96,7 @@ class _Service:
     def __init__(self, shop: InProcessShop, name: str, seeds: Path) -> None:
         self._shop, self._wired = shop, SERVICES[name]
         self._connection = open_engine("sqlite://").connect()
-        self._write_outbox = outbox.writer(GROUPS)
+        self._write_outbox = outbox.event_writer(GROUPS)
         self.settings, self.platform = Settings(), shop.platform
         self.platform_key = shop.key.public_key()
         self._database = cast(sqlite3.Connection, self._connection.connection.dbapi_connection)

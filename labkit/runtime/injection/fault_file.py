@@ -7,8 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from labkit.files import making_sense_of
-from labkit.home import locked, write_whole
+from labkit.files import locked, making_sense_of, write_whole
 from labkit.runtime.injection.counters import Counters
 
 T = TypeVar("T")

@@ -1,8 +1,8 @@
 """The message queue: the adapter of the broker's ports on Kafka, or what speaks its protocol.
 
-Nothing in the lab rests on the broker's durability: producers keep their rows until the
-subscribers have theirs. The clients ask for all of it all the same, because what the broker loses
-comes late.
+Nothing in the lab rests on the broker's durability: producers keep their rows until the consumer
+groups have theirs. The clients ask for all of it all the same, because what the broker loses comes
+late.
 """
 
 import logging
@@ -18,7 +18,7 @@ from labkit.runtime.injection import outages
 from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.runtime.messaging.kafka_clients import make_client
 from labkit.runtime.messaging.kafka_consumer import Member, Membership, ThreadedConsumer
-from labkit.runtime.messaging.kafka_producer import Producer, ThreadedProducer
+from labkit.runtime.messaging.kafka_producer import ProducerClient, ThreadedProducer
 
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 outages.listen_to_the_broker()
@@ -95,7 +95,7 @@ class KafkaBroker:
         """
         self._lost_groups += 1
 
-    def open_producer(self) -> Producer:
+    def open_producer(self) -> ProducerClient:
         """Make a producer that waits for all replicas; blocks."""
         client = make_client(
             KafkaProducer,
@@ -106,7 +106,7 @@ class KafkaBroker:
             max_block_ms=2000,
             delivery_timeout_ms=4000,
         )
-        return Producer(client, lambda topic: self._config.topics(self._group, [topic])[0])
+        return ProducerClient(client, lambda topic: self._config.topics(self._group, [topic])[0])
 
     def open_member(self, topics: Iterable[str]) -> Member:
         """Make a member of the group that commits offsets only when it is told to; blocks."""

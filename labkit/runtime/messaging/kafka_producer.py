@@ -15,7 +15,7 @@ from labkit.runtime.messaging.ports import BrokerError
 _ACKNOWLEDGED_S = 10.0  # longer than the client itself may take, for all that it waits for
 
 
-class Producer:
+class ProducerClient:
     """A client that sends messages. After an error it is closed, and a new one made.
 
     Args:
@@ -58,9 +58,9 @@ class ThreadedProducer:
         open_client: makes a client; blocks.
     """
 
-    def __init__(self, open_client: Callable[[], Producer]) -> None:
+    def __init__(self, open_client: Callable[[], ProducerClient]) -> None:
         self._open_client = open_client
-        self._client: Producer | None = None
+        self._client: ProducerClient | None = None
         self._thread = ClientThread("producer")
 
     async def send(self, message: OutboxMessage) -> None:

@@ -113,7 +113,7 @@ def longest_delay_s(settings: Settings) -> float:
     return max(settings.audit_delay * _AUDITS.longest, settings.outbox_lease, _MAX_POSTPONED_S)
 
 
-def writer(groups: Groups) -> Callable[[Transaction], None]:
+def event_writer(groups: Groups) -> Callable[[Transaction], None]:
     """Make the function that writes a transaction's events to its outbox.
 
     Args:

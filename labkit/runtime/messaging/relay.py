@@ -1,5 +1,5 @@
 """The outbox relay: it sends what was committed, marks it when the broker has acknowledged it, and
-settles it when the subscribers themselves say that they have it.
+settles it when the consumer groups themselves say that they have it.
 """
 
 import asyncio
@@ -88,7 +88,7 @@ class Relay:
                     await self._audit(unsettled)
                     if not unsent and not unsettled:
                         break  # another instance is claiming them
-            except Exception:  # the relay outlives a database or a subscriber that is away
+            except Exception:  # the relay outlives a database or a consumer that is away
                 log.exception("the relay of %s will look again", self._service)
             await self._clock.sleep(_SCAN_S)
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from labkit.home import take_lock, try_lock, write_whole
+from labkit.files import take_lock, try_lock, write_whole
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.injection import outages
 from labkit.runtime.registry.ids import WorkerLease

@@ -3,14 +3,14 @@
 import asyncio
 
 from labkit.results import Result
-from labkit.runtime import looking_flow
+from labkit.runtime import lookup_flow
 from labkit.shop.codes import Code
 from labkit.shop.messages import FindOrder, OrderFound, OrderPlaced
 from labkit.shop.order import queries, steps
 from labkit.shop.order.context import OrderShop
 
 
-@looking_flow
+@lookup_flow
 async def find_order(shop: OrderShop, query: FindOrder) -> Result[OrderFound | OrderPlaced]:
     """Look an order up. One that is late and was never saved is ruled out before the answer.
 

@@ -82,14 +82,15 @@ class DueQuery(Message):
     limit: int
 
 
-class CheckDue(Message):
+class DueCheck(Message):
     """A payment that is due for a check: the platform is to be asked about it.
 
     Attributes:
         is_paid: as it was when it was claimed.
         add_time: business time at which it was opened.
-        turn: its next check, as the claim has set it (wall-clock ms). An answer that finds another
-            turn in the row was overtaken. None: asking has ended, and a person asks once more.
+        lease_until: end of the claim's lease and time of the next check (wall-clock ms). An answer
+            that finds another in the row was overtaken. None: asking has ended, and a person asks
+            once more.
         troubled: whether an error of an earlier check is stored.
     """
 
@@ -98,35 +99,36 @@ class CheckDue(Message):
     pay_amount: int
     is_paid: int
     add_time: datetime
-    turn: int | None
+    lease_until: int | None
     troubled: bool
 
 
-class RefundDue(Message):
+class DueRefund(Message):
     """A refund to be sent.
 
     Attributes:
-        turn: its next try, as the claim has set it (wall-clock ms); see `CheckDue`.
+        lease_until: end of the claim's lease and time of the next try (wall-clock ms); see
+            `DueCheck`.
     """
 
     refund_id: int
     pay_id: int
     order_id: int
     amount: int
-    turn: int
+    lease_until: int
 
 
-class PayTrouble(Message):
+class AttemptFailure(Message):
     """The error with which the platform could not be asked about a payment or a refund.
 
     Attributes:
         id: of the payment or the refund.
-        turn: in which it was asked.
+        lease_until: end of the lease under which it was asked (wall-clock ms).
         error: None if the platform has answered, and the stored error is over.
     """
 
     id: int
-    turn: int
+    lease_until: int
     error: str | None
 
 

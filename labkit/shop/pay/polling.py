@@ -15,12 +15,12 @@ from labkit.shop.pay import manual, retries, steps
 from labkit.shop.pay.context import PayShop
 from labkit.shop.pay.messages import (
     AskTrade,
-    CheckDue,
+    AttemptFailure,
     CreateTrade,
+    DueCheck,
     DueQuery,
+    DueRefund,
     FindPayment,
-    PayTrouble,
-    RefundDue,
     RefundTrade,
     TradeFound,
     TradeRefunded,
@@ -33,7 +33,7 @@ from labkit.shop.states import PaymentState
 _MAX_CONCURRENT = 24
 _MIN_CLAIMED = 8  # while more is due than fits
 
-D = TypeVar("D", CheckDue, RefundDue)
+D = TypeVar("D", DueCheck, DueRefund)
 
 
 @flow
@@ -57,16 +57,16 @@ async def look_after_payment(shop: PayShop, command: FindPayment) -> Result[None
 @flow
 async def check_payments(shop: PayShop, _command: None) -> None:
     """Ask the platform about payments without a callback, and close those that have ended."""
-    await _work_through(shop, retries.find_due_checks, retries.claim_check, _check)
+    await _run_due(shop, retries.find_due_checks, retries.claim_check, _check)
 
 
 @flow
 async def send_refunds(shop: PayShop, _command: None) -> None:
     """Send refunds until the platform has answered; it makes each refund id once."""
-    await _work_through(shop, retries.find_due_refunds, retries.claim_refund, _send_refund)
+    await _run_due(shop, retries.find_due_refunds, retries.claim_refund, _send_refund)
 
 
-async def _work_through(
+async def _run_due(
     shop: PayShop,
     find: Step[DueQuery, list[int]],
     claim: Step[DueQuery, list[D]],
@@ -114,20 +114,20 @@ async def _wait_for_space(
     return under_way
 
 
-async def _check(shop: PayShop, due: CheckDue) -> None:
+async def _check(shop: PayShop, due: DueCheck) -> None:
     try:
         await _ask(shop, due)
     except Unknown as unknown:
         await _note(shop, due, str(unknown))
 
 
-async def _note(shop: PayShop, due: CheckDue, error: str | None) -> None:
-    if due.turn is not None:
-        trouble = PayTrouble(id=due.pay_id, turn=due.turn, error=error)
-        await shop.run(retries.note_check_trouble, trouble)
+async def _note(shop: PayShop, due: DueCheck, error: str | None) -> None:
+    if due.lease_until is not None:
+        failure = AttemptFailure(id=due.pay_id, lease_until=due.lease_until, error=error)
+        await shop.run(retries.note_check_trouble, failure)
 
 
-async def _ask(shop: PayShop, due: CheckDue) -> None:
+async def _ask(shop: PayShop, due: DueCheck) -> None:
     """Query an open payment at the platform, or close one that is closed here; apply the answer."""
     ask = (
         shop.platform.query_trade if due.is_paid == PaymentState.OPEN else shop.platform.close_trade
@@ -143,7 +143,7 @@ async def _ask(shop: PayShop, due: CheckDue) -> None:
         await _note(shop, due, None)
 
 
-async def _open_closed(shop: PayShop, due: CheckDue) -> TradeFound:
+async def _open_closed(shop: PayShop, due: DueCheck) -> TradeFound:
     """Open the trade of a payment that has ended, so that it is closed there as well.
 
     The platform does not know the trade, but the request to open it may still be on its way. "It
@@ -170,16 +170,16 @@ def _trade(answer: Result[TradeFound]) -> TradeFound:
     return answer.data
 
 
-async def _send_refund(shop: PayShop, due: RefundDue) -> str:
+async def _send_refund(shop: PayShop, due: DueRefund) -> str:
     """Ask the platform to make a refund; return why it did not, or nothing."""
     try:
-        command = RefundTrade(**due.model_dump(exclude={"turn"}))
+        command = RefundTrade(**due.model_dump(exclude={"lease_until"}))
         answer = await shop.platform.refund_trade(command)
     except Unknown as unknown:
         answer = Result[TradeRefunded].refused(Code.DEPENDENCY_AWAY, str(unknown))
     if answer.data is not None:
         await shop.run(steps.finish_refund, answer.data)
         return ""
-    trouble = PayTrouble(id=due.refund_id, turn=due.turn, error=answer.message)
-    await shop.run(retries.note_refund_trouble, trouble)
+    failure = AttemptFailure(id=due.refund_id, lease_until=due.lease_until, error=answer.message)
+    await shop.run(retries.note_refund_trouble, failure)
     return answer.message

@@ -104,16 +104,16 @@ def lock_due_checks(now_ms: int, limit: int) -> Executable:
 
 
 @statement
-def claim_check(pay_id: int, turn: int, later: int) -> Executable:
+def claim_check(pay_id: int, expected: int, lease_until: int) -> Executable:
     """Postpone the next check with a compare-and-swap; the winner asks."""
-    this = (pay.c.pay_id == pay_id) & (pay.c.next_check == turn)
-    return update(pay).where(this).values(next_check=later, tries=pay.c.tries + 1)
+    this = (pay.c.pay_id == pay_id) & (pay.c.next_check == expected)
+    return update(pay).where(this).values(next_check=lease_until, tries=pay.c.tries + 1)
 
 
 @statement
-def note_check_error(pay_id: int, turn: int, error: str | None) -> Executable:
+def note_check_error(pay_id: int, lease_until: int, error: str | None) -> Executable:
     """Store the error of a check, or None after a good one, unless it was overtaken."""
-    this = (pay.c.pay_id == pay_id) & (pay.c.next_check == turn)
+    this = (pay.c.pay_id == pay_id) & (pay.c.next_check == lease_until)
     return update(pay).where(this).values(last_error=error)
 
 
@@ -139,18 +139,18 @@ def find_refund(refund_id: int) -> Executable:
 
 
 @statement
-def claim_refund(refund_id: int, turn: int, later: int) -> Executable:
+def claim_refund(refund_id: int, expected: int, lease_until: int) -> Executable:
     """Postpone the next try with a compare-and-swap; the winner sends it."""
     this = (refund.c.refund_id == refund_id) & (refund.c.state == RefundState.OPEN)
-    swap = this & (refund.c.next_try == turn)
-    return update(refund).where(swap).values(next_try=later, tries=refund.c.tries + 1)
+    swap = this & (refund.c.next_try == expected)
+    return update(refund).where(swap).values(next_try=lease_until, tries=refund.c.tries + 1)
 
 
 @statement
-def note_refund_error(refund_id: int, turn: int, error: str | None) -> Executable:
+def note_refund_error(refund_id: int, lease_until: int, error: str | None) -> Executable:
     """Store why a refund could not be sent, unless that was overtaken."""
     this = (refund.c.refund_id == refund_id) & (refund.c.state == RefundState.OPEN)
-    return update(refund).where(this & (refund.c.next_try == turn)).values(last_error=error)
+    return update(refund).where(this & (refund.c.next_try == lease_until)).values(last_error=error)
 
 
 @statement

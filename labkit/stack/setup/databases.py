@@ -11,7 +11,8 @@ from datetime import datetime
 from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from labkit.home import DATABASES, Home, write_whole
+from labkit.files import write_whole
+from labkit.home import DATABASES, Home
 from labkit.runtime.db.engines import open_engine
 from labkit.stack.boundaries import Cross, uncrossed
 from labkit.stack.setup.seeds import Seeds, files, seed

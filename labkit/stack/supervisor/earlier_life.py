@@ -3,7 +3,8 @@
 import shlex
 from datetime import datetime
 
-from labkit.home import Home, take_lock
+from labkit.files import take_lock
+from labkit.home import Home
 from labkit.runtime.clock import LabClock
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.stack import boundaries

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from labkit.home import Home, try_lock
+from labkit.files import try_lock
+from labkit.home import Home
 from labkit.stack.supervisor import spawn
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from labkit.home import Home, locked, try_lock
+from labkit.files import locked, try_lock
+from labkit.home import Home
 from labkit.settings import Settings
 from labkit.stack.setup.backends import Backends, Stack
 from labkit.stack.supervisor import control, health, spawn

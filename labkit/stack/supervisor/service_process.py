@@ -24,7 +24,7 @@ from labkit.runtime.injection import outages
 from labkit.runtime.injection.network import NetworkPath
 from labkit.runtime.injection.standing import StandingFaults
 from labkit.runtime.rpc.address import LOOPBACK, Address
-from labkit.runtime.service import Runtime
+from labkit.runtime.service import ServiceRuntime
 from labkit.runtime.telemetry import tracing
 from labkit.settings import Settings
 from labkit.shop.order.contract import OrderService
@@ -72,9 +72,9 @@ class ServiceInstance:
         assert self.listener, f"{self.name} serves HTTP and was given no socket"
         return self.listener
 
-    def runtime(self, outside: Mapping[str, object] | None = None) -> Runtime:
+    def runtime(self, outside: Mapping[str, object] | None = None) -> ServiceRuntime:
         """Make the runtime of the service, given what it knows of systems that are not ours."""
-        return Runtime(
+        return ServiceRuntime(
             SERVICES[self.name],
             self.number,
             self.home,
@@ -179,7 +179,7 @@ async def run_platform(service: ServiceInstance) -> None:
     )
 
 
-async def _serve_calls(runtime: Runtime) -> None:
+async def _serve_calls(runtime: ServiceRuntime) -> None:
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     await runtime.start()
@@ -187,7 +187,7 @@ async def _serve_calls(runtime: Runtime) -> None:
     await runtime.stop()
 
 
-async def _serve_web(service: ServiceInstance, runtime: Runtime, web: FastAPI) -> None:
+async def _serve_web(service: ServiceInstance, runtime: ServiceRuntime, web: FastAPI) -> None:
     app = Health(web, service.home.secret, runtime.ask_around)
     config = uvicorn.Config(app, **http_limits.options())
     runtime.announce(service.address.endpoint(service.web_socket.getsockname()[1]))

@@ -9,7 +9,8 @@ import json
 import os
 import socket
 
-from labkit.home import DATABASES, ENDPOINTS, Home, take_lock, try_lock, write_whole
+from labkit.files import take_lock, try_lock, write_whole
+from labkit.home import DATABASES, ENDPOINTS, Home
 from labkit.payment_api import keys
 from labkit.runtime.clock import LabClock
 from labkit.runtime.rpc.address import Address

@@ -5,7 +5,8 @@ import logging
 import os
 from collections.abc import Iterable
 
-from labkit.home import DATABASES, ENDPOINTS, Home, write_whole
+from labkit.files import write_whole
+from labkit.home import DATABASES, ENDPOINTS, Home
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.settings import Settings
 from labkit.stack.supervisor import service_process, spawn

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from labkit.home import Home, take_lock, write_whole
+from labkit.files import take_lock, write_whole
+from labkit.home import Home
 from labkit.runtime.clock import anchor, as_time, wall_ms
 from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.telemetry import tracing

@@ -263,7 +263,8 @@ def test_every_answer_is_protected(
 
 def test_a_token_is_kept_to_its_owner(tmp_path: Path) -> None:
     """The guard derives what it hands out, so that a page or cookie never tells the token."""
-    from labkit.home import Home, write_whole
+    from labkit.files import write_whole
+    from labkit.home import Home
 
     home = Home(tmp_path / "home").make()
     write_whole(home.console_token_file, TOKEN)

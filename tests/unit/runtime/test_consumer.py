@@ -56,7 +56,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         ids=store.ids,
         settings=store.settings,
         failpoints=failpoints,
-        write_outbox=outbox.writer(GROUPS),
+        write_outbox=outbox.event_writer(GROUPS),
         committed=lambda _: None,
     )
     database = Database(url, context)

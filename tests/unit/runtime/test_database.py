@@ -54,7 +54,7 @@ def open_database(tmp_path: Path) -> Iterator[OpenDatabase]:
             ids=store.ids,
             settings=store.settings,
             failpoints=Failpoints(tmp_path, f"{service}-1", points),
-            write_outbox=outbox.writer(GROUPS),
+            write_outbox=outbox.event_writer(GROUPS),
             committed=TOLD.extend,
         )
         opened.append(Database(url, context))

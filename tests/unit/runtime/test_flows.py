@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from labkit.runtime.service import Runtime
-from labkit.runtime.steps import Flow, flow, looking_flow
+from labkit.runtime.service import ServiceRuntime
+from labkit.runtime.steps import Flow, flow, lookup_flow
 from labkit.shop.wiring import SERVICES
 
 
-@pytest.mark.parametrize(("mark", "second"), [(flow, "unpaid"), (looking_flow, "paid")])
+@pytest.mark.parametrize(("mark", "second"), [(flow, "unpaid"), (lookup_flow, "paid")])
 def test_who_looks_later_is_told_what_holds_later(mark: Callable[..., Any], second: str) -> None:
     """An order is paid while somebody waits for an answer that was read before: who asks after
     that must not be given it, but whoever asks to do the same again has it done once."""
@@ -23,7 +23,7 @@ def test_who_looks_later_is_told_what_holds_later(mark: Callable[..., Any], seco
         return value
 
     async def ask_twice() -> list[str]:
-        runtime, marked = object.__new__(Runtime), mark(look)
+        runtime, marked = object.__new__(ServiceRuntime), mark(look)
         runtime._flows, runtime._shop = {}, None
         answers = [runtime._run_flow(marked, "order 1")]
         await asyncio.sleep(0)

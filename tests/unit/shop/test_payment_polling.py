@@ -29,7 +29,7 @@ def test_who_asks_the_platform_asks_alone(store: Store) -> None:
     store.wait(store.settings.check_first)
     assert store.run(retries.find_due_checks, DUE) == [pay_id]
     [due] = store.run(retries.claim_check, DUE)
-    assert (due.pay_id, due.turn) == (pay_id, payment(store, pay_id)["next_check"])
+    assert (due.pay_id, due.lease_until) == (pay_id, payment(store, pay_id)["next_check"])
     assert store.run(retries.claim_check, DUE) == []
     assert store.run(retries.find_due_checks, DUE) == []
 
@@ -62,17 +62,17 @@ def test_the_delay_grows_to_its_limit_and_no_further(store: Store) -> None:
         assert 0.74 * doubled <= delay <= doubled
 
 
-def claimed(store: Store) -> p.CheckDue:
+def claimed(store: Store) -> p.DueCheck:
     """The one check that is due by now, claimed."""
     store.wait_by_the_wall(store.settings.check_max)
     [due] = store.run(retries.claim_check, DUE)
     return due
 
 
-def trouble(store: Store, due: p.CheckDue, error: str | None = "it is away") -> None:
+def trouble(store: Store, due: p.DueCheck, error: str | None = "it is away") -> None:
     """The platform could not be asked; or it could, where there is no error."""
-    assert due.turn
-    failure = p.PayTrouble(id=due.pay_id, turn=due.turn, error=error)
+    assert due.lease_until
+    failure = p.AttemptFailure(id=due.pay_id, lease_until=due.lease_until, error=error)
     store.run(retries.note_check_trouble, failure)
 
 
@@ -120,7 +120,7 @@ def test_a_refund_that_was_made_has_no_trouble(store: Store) -> None:
     [due] = store.run(retries.claim_refund, DUE)
     store.run(steps.finish_refund, s.answered(refund))
     before = store.everything()
-    failure = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
+    failure = p.AttemptFailure(id=due.refund_id, lease_until=due.lease_until, error="it is away")
     store.run(retries.note_refund_trouble, failure)
     assert store.everything() == before
 
@@ -133,7 +133,9 @@ def test_a_refund_that_was_given_up_keeps_its_cause(store: Store) -> None:
     for verb in (manual.give_up_payment, manual.take_back_payment):
         assert store.run(verb, thing).success
         before = store.everything()
-        failure = p.PayTrouble(id=due.refund_id, turn=due.turn, error="it is away")
+        failure = p.AttemptFailure(
+            id=due.refund_id, lease_until=due.lease_until, error="it is away"
+        )
         store.run(retries.note_refund_trouble, failure)
         assert store.everything() == before
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from labkit.home import is_no_room, write_whole
+from labkit.files import is_no_room, write_whole
 from labkit.runtime.injection.boundaries import Failpoint
 from labkit.runtime.injection.counters import Counters
 from labkit.runtime.injection.failpoints import Failpoints, FailpointStore, Refused

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from labkit.home import Home, write_whole
+from labkit.files import write_whole
+from labkit.home import Home
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.settings import Settings
 from labkit.stack.supervisor import launch, standalone

@@ -6,7 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from labkit.home import Home, try_lock
+from labkit.files import try_lock
+from labkit.home import Home
 from labkit.stack.supervisor import launch
 from labkit.waiting import wait_until
 
