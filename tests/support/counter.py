@@ -106,6 +106,12 @@ async def calling(
         await calls.close()
 
 
+async def one_call(folder: Path, add: Handle, **how: Any) -> Any:
+    """Serve, call once, stop."""
+    async with serving(folder, add), calling(folder, **how) as counter:
+        return await counter.add(ONE)
+
+
 async def _answer_until_told(folder: Path, instance: int) -> None:
     async def add(_command: Add) -> Result[Total]:
         return Result[Total].ok(Total(amount=instance))

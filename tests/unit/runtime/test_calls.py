@@ -4,31 +4,20 @@ import asyncio
 import subprocess
 import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import grpc
-import grpc.aio
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.boundaries import BOUNDARIES, Failpoint
 from labkit.runtime.injection.failpoints import Failpoints, FailpointStore
-from labkit.runtime.rpc.protocol import Call, pack
 from labkit.shop.codes import Code
 from labkit.waiting import wait_until
-from tests.support.counter import ONE, SECRET, Add, Counting, Handle, Total, calling, serving
+from tests.support.counter import ONE, Add, Counting, Total, calling, one_call, serving
 
 ROOT = Path(__file__).parents[3]
-
-
-async def one_call(folder: Path, add: Handle, **how: Any) -> Any:
-    """Serve, call once, stop."""
-    async with serving(folder, add), calling(folder, **how) as counter:
-        return await counter.add(ONE)
 
 
 def test_a_call_there_and_back(tmp_path: Path) -> None:
@@ -64,57 +53,6 @@ def test_a_stored_answer_travels_like_a_new_one(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert asyncio.run(one_call(tmp_path, add)).data == Total(amount=7)
-
-
-@pytest.mark.parametrize("secret", ["", "another home's"])
-def test_a_call_without_the_secret_is_refused(tmp_path: Path, secret: str) -> None:
-    """A caller that does not know the home's secret gets no answer, and nothing is done."""
-
-    async def main() -> int:
-        counting = Counting()
-        with pytest.raises(Unknown, match="UNAUTHENTICATED"):
-            await one_call(tmp_path, counting.add, secret=secret)
-        return counting.total
-
-    assert asyncio.run(main()) == 0
-
-
-def test_a_foreign_client_is_refused(tmp_path: Path) -> None:
-    """Without the header, or with something that is no message, a gRPC client is refused."""
-
-    async def main() -> list[grpc.StatusCode]:
-        counting, codes = Counting(), []
-        async with (
-            serving(tmp_path, counting.add) as endpoint,
-            grpc.aio.insecure_channel(endpoint) as channel,
-        ):
-            send = channel.stream_stream("/labkit.counter/calls")
-            with_secret = (("labkit-secret", SECRET),)
-            call = Call(1, "add", 1000, "", ONE.model_dump_json().encode())
-            for message, metadata in ((pack([call]), None), (b"no message", with_secret)):
-                stream = send(metadata=metadata)
-                with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
-                    await stream.write(message)
-                codes.append(await stream.code())
-        assert counting.total == 0
-        return codes
-
-    refused = [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT]
-    assert asyncio.run(main()) == refused
-
-
-def test_the_health_service_answers(tmp_path: Path) -> None:
-    """Standard tools can ask whether a service serves."""
-
-    async def main() -> Any:
-        async with (
-            serving(tmp_path, Counting().add) as endpoint,
-            grpc.aio.insecure_channel(endpoint) as channel,
-        ):
-            stub = health_pb2_grpc.HealthStub(channel)
-            return await stub.Check(health_pb2.HealthCheckRequest(service=""))
-
-    assert asyncio.run(main()).status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_a_handler_that_raises_is_unknown(tmp_path: Path) -> None:
