@@ -14,48 +14,18 @@ import pytest
 
 from labkit.cli import COMMANDS
 from labkit.waiting import wait_until
-from tests.support.db import Done, labkit
+from tests.support.commands import WORDS, must_be_told
+from tests.support.db import labkit
 from tests.support.storyline import QUICK
 from tests.support.warm import Run, warm_labkit
 
 pytestmark = pytest.mark.slow
 
 WEBS = ("order-web", "pay-web", "platform")
-#: Command → what it is told.
-WORDS: dict[str, tuple[str, ...]] = {
-    "up": ("--stack", "embedded"),
-    "status": (),
-    "tables": ("trade_goods",),
-    "check": (),
-    "settle": ("--timeout", "1"),
-    "stuck": (),
-    "retry": ("goods.17",),
-    "give-up": ("goods.17",),
-    "take-back": ("goods.17",),
-    "logs": ("--lines", "1"),
-    "order": (),
-    "pay": ("17",),
-    "reconcile": (),
-    "failpoints": (),
-    "fault": ("--clear",),
-    "break": ("paused", "goods", "--for", "0"),
-    "lose-broker": (),
-    "scale": ("goods=1",),
-    "reset": (),
-    "replay": ("--limit", "1"),
-    "init": (),
-    "serve": ("order",),
-    "bench": ("--quick",),
-    "matrix": ("--cell", "placed:order.save_pre_order.before_commit"),
-    "tour": (),
-    "down": (),
-}
 #: They bring labs of their own up, which nothing is wrong with: only a home can be in their way.
 ALONE = {"bench", "matrix", "tour"}
 #: They look at the data alone, which are whole.
 LOOKING = {"tables", "check", "settle", "stuck"}
-#: A command says no more than this of what is wrong.
-LINES = 3
 
 
 @pytest.fixture(scope="module")
@@ -95,16 +65,6 @@ def test_who_orders_before_it_is_up_is_told_to_wait(home: Path, run: Run) -> Non
             assert "is just coming up: wait for labkit up" in done.stderr
 
 
-def must_be_told(done: Done, *, fails: bool) -> None:
-    """A line or two, no traceback, and an exit code that is true."""
-    assert "Traceback" not in done.stdout + done.stderr, done.stderr
-    assert "a fault of labkit's own" not in done.stderr
-    assert done.stderr.count("\n") <= LINES, done.stderr
-    assert (done.returncode != 0) == fails, done
-    assert not fails or done.returncode == 1, done
-    assert not fails or done.stdout or done.stderr.startswith("labkit: "), done
-
-
 def processes_of(home: Path) -> list[psutil.Process]:
     """The supervisor of a home and all that it has started."""
     supervisor = psutil.Process(json.loads((home / "supervisor.lock").read_text())["pid"])
@@ -118,7 +78,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def test_every_command_is_tried() -> None:
-    """One that is new needs a row here."""
+    """One that is new needs a row in `WORDS`."""
     assert set(WORDS) == {name for names in COMMANDS.values() for name in names}
 
 
