@@ -140,7 +140,7 @@ def fill(home: Home, orders: int) -> None:
         "first": first,
         "then": str(as_time(since)),
         "coupons": _COUPONS_FROM,
-        "done": Result[Any].ok().model_dump_json(),
+        "done": Result[None].ok().model_dump_json(),
         "price": _PRICE,
         "coupon": _COUPON,
         "money": _MONEY,

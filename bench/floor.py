@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Engine
 
@@ -189,7 +189,7 @@ class Floor:
             tx.deferred.flush()
 
 
-def data_of(result: Result[Any]) -> Any:
+def data_of(result: Result[T]) -> T:
     """Return what a step handed over."""
     assert result.data, result.message
     return result.data

@@ -41,10 +41,10 @@ def outcome(history: History, service: str, order_id: int | None) -> str | None:
     return rows[0]["outcome"] if rows else None
 
 
-def call(lab: Lab, service: str, command: Message) -> Result[Any]:
+def call(lab: Lab, service: str, command: Message) -> Result[None]:
     """Deliver a call that the network held back."""
 
-    async def deliver() -> Result[Any]:
+    async def deliver() -> Result[None]:
         calls = Calls("late", Registry(lab.home.registry), lab.home.secret, None, 10)
         try:
             stub: Any = calls.stub(SERVICES[service].contract, service)

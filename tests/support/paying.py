@@ -28,9 +28,9 @@ def seen(pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any) -
 
 def take(
     store: Store, pay_id: int, status: str = TradeStatus.TRADE_SUCCESS, **changed: Any
-) -> Result[Any]:
+) -> Result[None]:
     """Let the pay service hear what the platform says."""
-    answer: Result[Any] = store.run(steps.take_payment, seen(pay_id, status, **changed))
+    answer: Result[None] = store.run(steps.take_payment, seen(pay_id, status, **changed))
     return answer
 
 

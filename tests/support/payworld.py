@@ -127,10 +127,12 @@ class PayWorld(InProcessShop):
         answer = self.do(flows.create_payment(self.shop, p.CreatePayment(order_id=order_id)))
         return answer
 
-    def press(self, pay_id: int, step: Step[Any, Any] = trades.pay_trade) -> Result[Any]:
+    def press(
+        self, pay_id: int, step: Step[Any, Any] = trades.pay_trade
+    ) -> Result[pm.CashierTrade]:
         """Press a button of the cashier page."""
         token = self.trade(pay_id)["token"]
-        answer: Result[Any] = self.run("platform", step, pm.CashierToken(token=token))
+        answer: Result[pm.CashierTrade] = self.run("platform", step, pm.CashierToken(token=token))
         return answer
 
     def trade(self, pay_id: int) -> Row:
@@ -144,10 +146,10 @@ class PayWorld(InProcessShop):
         notice = pm.Notice(**{name: fields[name] for name in pm.Notice.model_fields})
         return signed(self.key, notice_request.params_of(notice))
 
-    def hear(self, fields: Mapping[str, str]) -> Result[Any]:
+    def hear(self, fields: Mapping[str, str]) -> Result[None]:
         """The pay service hears a callback."""
         callback = p.Callback(fields=tuple(fields.items()))
-        answer: Result[Any] = self.do(flows.take_callback(self.shop, callback))
+        answer: Result[None] = self.do(flows.take_callback(self.shop, callback))
         return answer
 
     def call_back(self, pay_id: int) -> None:
@@ -172,11 +174,11 @@ class PayWorld(InProcessShop):
         self._let_all_be_due()
         self.do(polling.send_refunds(self.shop, None))
 
-    def cancel(self, order_id: int) -> Result[Any]:
+    def cancel(self, order_id: int) -> Result[m.OrderPlaced]:
         """The user cancels."""
         return s.cancel(self.stores["order"], order_id, "by_user")
 
-    def give_back(self, order_id: int) -> Result[Any]:
+    def give_back(self, order_id: int) -> Result[m.OrderPlaced]:
         """The user returns the order."""
         return s.return_goods(self.stores["order"], order_id)
 
@@ -207,10 +209,10 @@ class PayWorld(InProcessShop):
                 return
         raise AssertionError(f"it does not settle: {self.undelivered()}")
 
-    def by_hand(self, verb: str, number: int) -> Result[Any]:
+    def by_hand(self, verb: str, number: int) -> Result[None]:
         """Do by hand what a person does with a stuck payment or refund."""
         step = SERVICES["pay"].manual_steps[verb]
-        answer: Result[Any] = self.run("pay", step, StuckItem(number=number))
+        answer: Result[None] = self.run("pay", step, StuckItem(number=number))
         return answer
 
     def empty(self, service: str, table: str) -> None:

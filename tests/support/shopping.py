@@ -60,29 +60,29 @@ def confirmed(store: Store, key: str = "key", **amounts: int) -> int:
     return order_id
 
 
-def confirm(store: Store, order_id: int) -> Result[Any]:
+def confirm(store: Store, order_id: int) -> Result[m.OrderPlaced]:
     """Confirm an order."""
     row = store.row("trade_order", order_id=order_id)
     command = m.ConfirmPreOrder(
         order_id=order_id, user_id=row["user_id"], pay_amount=row["pay_amount"]
     )
-    answer: Result[Any] = store.run(steps.confirm_pre_order, command)
+    answer: Result[m.OrderPlaced] = store.run(steps.confirm_pre_order, command)
     return answer
 
 
-def cancel(store: Store, order_id: int, by: str) -> Result[Any]:
+def cancel(store: Store, order_id: int, by: str) -> Result[m.OrderPlaced]:
     """Cancel an order in one of the four ways: failed, expired, unpaid, by_user."""
     command: Any = m.CancelOrder(order_id=order_id, code=Code.STOCK_SHORT, reason="a reason")
     if by == "by_user":
         command = m.UserOrder(order_id=order_id, user_id=USER)
-    answer: Result[Any] = store.run(getattr(steps, f"cancel_{by}"), command)
+    answer: Result[m.OrderPlaced] = store.run(getattr(steps, f"cancel_{by}"), command)
     return answer
 
 
-def return_goods(store: Store, order_id: int, user_id: int = USER) -> Result[Any]:
+def return_goods(store: Store, order_id: int, user_id: int = USER) -> Result[m.OrderPlaced]:
     """Return a paid order."""
     command = m.UserOrder(order_id=order_id, user_id=user_id)
-    answer: Result[Any] = store.run(steps.return_order, command)
+    answer: Result[m.OrderPlaced] = store.run(steps.return_order, command)
     return answer
 
 

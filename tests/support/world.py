@@ -85,7 +85,7 @@ class World(InProcessShop):
             return Result[Any].model_validate_json(opening.answer)
         return self.flow(opening.order_id, **changed)
 
-    def flow(self, order_id: int, **changed: Any) -> Result[Any] | None:
+    def flow(self, order_id: int, **changed: Any) -> Result[m.OrderPlaced] | None:
         """Run the flow alone, as an instance of the order service does."""
         self._command = m.ConfirmOrder(order_id=order_id, request=asked(**changed))
         try:

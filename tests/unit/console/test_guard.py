@@ -33,9 +33,9 @@ def driven(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The calls that reach the admin service: verb and id. No service answers here."""
     reached: list[tuple[str, str]] = []
 
-    async def drive(_home: Any, verb: str, id: str) -> Result[Any]:
+    async def drive(_home: Any, verb: str, id: str) -> Result[None]:
         reached.append((verb, id))
-        return Result[Any].ok(message="done")
+        return Result[None].ok(message="done")
 
     monkeypatch.setattr(desk, "drive", drive)
     return reached

@@ -1,4 +1,4 @@
-"""What a failpoint can do to a notice: lose it, double it, delay it, alter it, send it early."""
+"""Notices that a failpoint makes go wrong: lost, doubled, late, overtaken, altered or early."""
 
 import asyncio
 import subprocess

@@ -72,10 +72,10 @@ def test_off_imports_nothing_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_call_is_served_and_says_what_came_of_it(folder: Path) -> None:
     """Caller and callee are one trace, joined by text alone; code and order stand in both."""
 
-    async def serve() -> Result[Any]:
-        return Result[Any].refused(Code.STOCK_SHORT, "none is left")
+    async def serve() -> Result[None]:
+        return Result[None].refused(Code.STOCK_SHORT, "none is left")
 
-    async def call() -> Result[Any]:
+    async def call() -> Result[None]:
         trace = tracing.inject()
         command = Command()
         return await asyncio.create_task(
