@@ -16,7 +16,7 @@ from tests.mysql.conftest import OpenRunner
 from tests.mysql.test_runner import said
 from tests.support.asking import submit
 from tests.support.cases import WRITING
-from tests.support.grouping import Asked, give_back, take, twice_together
+from tests.support.grouping import StepCall, give_back, take, twice_together
 from tests.support.mysqld import Server
 from tests.support.store import STOCK, Store
 
@@ -31,18 +31,18 @@ class Groups:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def together(self, asked: list[Asked]) -> list["Future[Any]"]:
+    def together(self, calls: list[StepCall]) -> list["Future[Any]"]:
         """Run steps as one group."""
         begun, gate = threading.Event(), threading.Event()
 
-        @step(reads=asked[0][0].reads)
+        @step(reads=calls[0][0].reads)
         def touch(_tx: Transaction, _command: None) -> None:
             begun.set()
             assert gate.wait(timeout=60)
 
         submit(self._database, touch, None)
         assert begun.wait(timeout=60)
-        answers = [submit(self._database, *call) for call in asked]
+        answers = [submit(self._database, *call) for call in calls]
         gate.set()
         return answers
 
@@ -64,14 +64,14 @@ def test_a_group_says_little(open_runner: OpenRunner, mysql: Server) -> None:
         spoken = {}
         for size in (2, STOCK // 2):
             before = said(mysql, counter)
-            asked = [_one(which, size, number) for number in range(size)]
-            assert all(future.result(timeout=60).success for future in groups.together(asked))
+            calls = [_one(which, size, number) for number in range(size)]
+            assert all(future.result(timeout=60).success for future in groups.together(calls))
             spoken[size] = said(mysql, counter) - before
         assert len(set(spoken.values())) == 1, (which, spoken)
     assert store.row("trade_goods")["goods_number"] == STOCK - 2 - STOCK // 2
 
 
-def _one(which: str, size: int, number: int) -> Asked:
+def _one(which: str, size: int, number: int) -> StepCall:
     if which == "reads":
         return find_goods, FindGoods(goods_id=1)
     return take(100 * size + number, 1)
@@ -110,9 +110,9 @@ def test_two_instances_that_presume_take_no_more_than_there_is(open_runner: Open
         for number in range(1, STOCK + 1)
         for at, (database, _) in enumerate(runners)
     ]
-    taken = sum(answer.result(timeout=60).success for answer in answers)
+    deductions = sum(answer.result(timeout=60).success for answer in answers)
     store = runners[0][1]
-    assert (taken, _left(store)) == (STOCK, 0)
+    assert (deductions, _left(store)) == (STOCK, 0)
     assert len(store.rows("trade_goods_number_log", direction="deduct")) == STOCK
 
 

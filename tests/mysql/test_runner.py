@@ -116,15 +116,15 @@ def test_killed_under_load_it_loses_nothing(open_runner: OpenRunner, mysql: Serv
     database, store = open_runner("goods")
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE trade_goods SET goods_number = 1000"))
-    asked = [DeductStock(order_id=n, goods_id=1, goods_number=1) for n in range(1, 401)]
-    answers = [submit(database, TAKE, command) for command in asked]
+    commands = [DeductStock(order_id=n, goods_id=1, goods_number=1) for n in range(1, 401)]
+    answers = [submit(database, TAKE, command) for command in commands]
     answers[50].result(timeout=60)
     mysql.kill()
     failed = [answer.exception(timeout=60) for answer in answers]
     mysql.start()
     assert any(failed), "all were done before the server died"
     assert {kind_of(error) for error in failed if error} <= {ErrorKind.LOST, ErrorKind.AWAY}
-    again = [submit(database, TAKE, command) for command in asked]
+    again = [submit(database, TAKE, command) for command in commands]
     assert all(answer.result(timeout=60).success for answer in again)
     store.engine.dispose()
     assert store.row("trade_goods")["goods_number"] == 600

@@ -30,8 +30,8 @@ def test_a_service_reaches_its_own_schema_alone(home: Home) -> None:
         own = engine.url.database
         assert set(inspect(engine).get_schema_names()) == {own, "information_schema"}
         for other in set(DATABASES) - {mine}:
-            theirs = create_engine(engine.url.set(database=f"labkit_{home.mark}_{other}"))
-            with pytest.raises(OperationalError, match="denied"), theirs.connect():
+            foreign = create_engine(engine.url.set(database=f"labkit_{home.mark}_{other}"))
+            with pytest.raises(OperationalError, match="denied"), foreign.connect():
                 pass
         engine.dispose()
 
@@ -103,19 +103,19 @@ def test_a_server_that_may_lose_a_commit_is_refused(tmp_path: Path, mysql: Serve
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("nonsense", "must look like"),
         ("mysql://root:s3cret@127.0.0.1/", "must look like"),
         ("mysql+pymysql://root:s3cret@127.0.0.1:1/", "127.0.0.1:1, which LABKIT_MYSQL names, says"),
     ],
 )
-def test_a_server_that_cannot_be_used_is_named(tmp_path: Path, given: str, said: str) -> None:
+def test_a_server_that_cannot_be_used_is_named(tmp_path: Path, given: str, message: str) -> None:
     """One line says what is wrong, and it holds no password."""
     done = labkit("up", home=tmp_path / "home", LABKIT_MYSQL=given)
     (line,) = done.stderr.strip().splitlines()
     assert done.returncode == 1
-    assert said in line
+    assert message in line
     assert "s3cret" not in line
 
 

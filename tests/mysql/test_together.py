@@ -13,7 +13,7 @@ from labkit.runtime.db.database import Database
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import step
 from labkit.shop.codes import Code
-from labkit.shop.messages import DeductBalance, OpenOrder, OrderCancelled, RefuseOrder
+from labkit.shop.messages import DeductBalance, Opening, OpenOrder, OrderCancelled, RefuseOrder
 from labkit.shop.order import steps as orders
 from labkit.shop.pay import retries
 from labkit.shop.pay import steps as payments
@@ -73,8 +73,8 @@ def test_instances_share_the_payments_that_are_due(open_runner: OpenRunner) -> N
     (ours, store), (other, _) = open_runner("pay"), open_runner("pay")
     ids = set()
     for number in range(7):
-        asked = OPEN.model_copy(update={"order_id": ORDER + number})
-        ids.add(submit(ours, payments.open_payment, asked).result(timeout=60).data.pay_id)
+        command = OPEN.model_copy(update={"order_id": ORDER + number})
+        ids.add(submit(ours, payments.open_payment, command).result(timeout=60).data.pay_id)
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE trade_pay SET next_check = pay_id % 1000"))
     entered, leave = threading.Event(), threading.Event()
@@ -113,8 +113,8 @@ def test_a_deduction_and_its_compensation_meet(open_runner: OpenRunner, schema: 
         command = {deduct: _taking(order_id), handler: OrderCancelled(order_id=order_id)}
         early, late = (comes_first, deduct if comes_first is handler else handler)
         answers = meet(first, other, (early, command[early]), (late, command[late]), schema)
-        taken: Result[Any] = answers[deduct.name]
-        assert taken.success is (comes_first is deduct)
+        deduction: Result[None] = answers[deduct.name]
+        assert deduction.success is (comes_first is deduct)
     assert _balances(store) == [BALANCE, BALANCE]
 
 
@@ -154,7 +154,7 @@ def test_a_refusal_waits_for_a_save_of_the_same_order(open_runner: OpenRunner, s
 
 def opened(database: Database) -> int:
     """A new order id under the test's key."""
-    answer: Result[Any] = submit(database, orders.open_order, KEY).result(timeout=60)
+    answer: Result[Opening] = submit(database, orders.open_order, KEY).result(timeout=60)
     assert answer.data
     return int(answer.data.order_id)
 

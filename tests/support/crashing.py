@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.asking import submit
-from tests.support.grouping import Asked, Runner, die_once, give_back, mark, take
+from tests.support.grouping import Runner, StepCall, die_once, give_back, mark, take
 from tests.support.store import STOCK
 
 #: Independent of each other, so that they may run in any order: a duplicate and a refusal too.
@@ -17,7 +17,7 @@ from tests.support.store import STOCK
 NEIGHBOURS = [take(1, 2), take(2, 2), give_back(9), take(2, 2), take(4, STOCK + 1)]
 
 
-def group_of(folder: Path, where: str, at: int) -> list[Asked]:
+def group_of(folder: Path, where: str, at: int) -> list[StepCall]:
     """The neighbours, and at a place among them the one that kills."""
     killing = (die_once, folder) if where == "in_step" else mark(100)
     return [*NEIGHBOURS[:at], killing, *NEIGHBOURS[at:]]

@@ -34,7 +34,7 @@ from tests.support.asking import submit
 from tests.support.cases import WRITING, command_of
 from tests.support.store import Store
 
-Asked = tuple[Step[Any, Any], Any]
+StepCall = tuple[Step[Any, Any], Any]
 SECONDS = 30  # after which something hangs, and the test fails
 
 
@@ -67,7 +67,7 @@ def reading_gate(_tx: Transaction, held: Gate) -> None:
 
 
 @step()
-def tell(tx: Transaction, command: Mark) -> Result[Any]:
+def tell(tx: Transaction, command: Mark) -> Result[None]:
     """Tell an event, once an order."""
     operation = claim(tx, "tell", command)
     if operation.previous_result:
@@ -163,10 +163,10 @@ class Runner:
         finally:
             holding.opened.set()
 
-    def together(self, asked: list[Asked]) -> list[Future[Any]]:
+    def together(self, calls: list[StepCall]) -> list[Future[Any]]:
         """Run steps as one group: all of them write, or all of them only read."""
-        with self.held(reading_gate if asked[0][0].reads else gate):
-            return [submit(self.database, *call) for call in asked]
+        with self.held(reading_gate if calls[0][0].reads else gate):
+            return [submit(self.database, *call) for call in calls]
 
 
 def url_of(folder: Path, service: str = "goods") -> str:
@@ -189,17 +189,17 @@ def running(
         store.engine.dispose()
 
 
-def take(order_id: int, pieces: int) -> Asked:
+def take(order_id: int, pieces: int) -> StepCall:
     """Take pieces of goods 1 for an order."""
     return deduct_stock, DeductStock(order_id=order_id, goods_id=1, goods_number=pieces)
 
 
-def give_back(order_id: int) -> Asked:
+def give_back(order_id: int) -> StepCall:
     """Give back what was taken for an order."""
     return return_stock, OrderCancelled(order_id=order_id)
 
 
-def mark(order_id: int) -> Asked:
+def mark(order_id: int) -> StepCall:
     """Tell an event of an order, once."""
     return tell, Mark(order_id=order_id)
 
@@ -228,7 +228,7 @@ def end_of(future: Future[Any]) -> Any:
 
 
 def twice_together(
-    together: Callable[[list[Asked]], list[Future[Any]]],
+    together: Callable[[list[StepCall]], list[Future[Any]]],
     store: Store,
     name: str,
 ) -> None:
@@ -255,9 +255,9 @@ def twice_together(
         assert first == second == again[0] == again[1]
 
 
-def one_by_one(store: Store, asked: list[Asked]) -> list[Any]:
+def one_by_one(store: Store, calls: list[StepCall]) -> list[Any]:
     """How the same steps end, each in a transaction of its own, without any runner."""
-    return [_alone(store, *call) for call in asked]
+    return [_alone(store, *call) for call in calls]
 
 
 def _alone(store: Store, which: Step[Any, Any], command: Any) -> Any:

@@ -18,9 +18,9 @@ from tests.support.asking import submit
 from tests.support.crashing import group_of
 from tests.support.grouping import (
     SECONDS,
-    Asked,
     Mark,
     Runner,
+    StepCall,
     counting_commits,
     end_of,
     give_back,
@@ -56,7 +56,7 @@ _groups = st.lists(
 )
 
 
-def commits_of(group: list[Asked]) -> int:
+def commits_of(group: list[StepCall]) -> int:
     """One for the gate, one for the group; where a step raises, one for each that does not."""
     failing = sum(which is tell_and_fail for which, _ in group)
     return 1 + (len(group) - failing if failing else 1)
@@ -64,7 +64,7 @@ def commits_of(group: list[Asked]) -> int:
 
 @given(groups=_groups)
 def test_any_grouping_equals_one_by_one(
-    open_store: OpenStore, tmp_path: Path, groups: list[list[Asked]]
+    open_store: OpenStore, tmp_path: Path, groups: list[list[StepCall]]
 ) -> None:
     """The same answers, the same rows in the same order, the same events handed over; and they
     were groups: so many commits as there are groups, where no step raises."""
@@ -99,7 +99,7 @@ FAULTS = [
 ]
 
 
-def among(neighbours: list[Asked], at: int) -> tuple[list[Asked], int]:
+def among(neighbours: list[StepCall], at: int) -> tuple[list[StepCall], int]:
     """A group of these and MARK, and where it stands."""
     at = min(at, len(neighbours))
     return [*neighbours[:at], MARK, *neighbours[at:]], at
@@ -113,7 +113,7 @@ def test_a_fault_of_one_is_its_own(
     tmp_path: Path,
     boundary: str,
     action: str,
-    neighbours: list[Asked],
+    neighbours: list[StepCall],
     at: int,
 ) -> None:
     """A failpoint refuses, delays or doubles one of a group: it ends as that says, and its
@@ -164,8 +164,8 @@ def test_whatever_a_step_raises_is_its_own(tmp_path: Path, error: Exception) -> 
     async def main(runner: Runner) -> list[Any]:
         with runner.held():
             group = [take(1, 1), (raise_it, error), take(2, 1)]
-            asked = [runner.database.ask(*call) for call in group]
-        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), SECONDS)
+            answers = [runner.database.ask(*call) for call in group]
+        return await asyncio.wait_for(asyncio.gather(*answers, return_exceptions=True), SECONDS)
 
     with running(tmp_path / "a") as (runner, _):
         before, raised, behind = asyncio.run(main(runner))

@@ -20,7 +20,7 @@ from labkit.shop.tables import goods, number_log
 from tests.support.cases import WRITING
 from tests.support.grouping import (
     SECONDS,
-    Asked,
+    StepCall,
     end_of,
     give_back,
     one_by_one,
@@ -150,7 +150,7 @@ def test_what_does_not_hold_is_found_out(
     assert flushed.count(False) == 2
 
 
-def deductions(*pieces: int, first: int = 1) -> list[Asked]:
+def deductions(*pieces: int, first: int = 1) -> list[StepCall]:
     """A group of deductions, each for an order of its own."""
     return [
         (deduct_stock, DeductStock(order_id=order_id, goods_id=1, goods_number=number))

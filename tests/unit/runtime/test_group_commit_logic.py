@@ -21,7 +21,7 @@ from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.steps import step
-from tests.support.grouping import Asked, mark, raise_it, runner_defaults, take, url_of
+from tests.support.grouping import StepCall, mark, raise_it, runner_defaults, take, url_of
 from tests.support.store import STOCK, Store
 from tests.support.virtual_time import VirtualClock, VirtualQueue
 
@@ -74,7 +74,7 @@ class Simulation:
         queue = VirtualQueue(self.clock)
         self._commits = GroupCommit(self.database, queue, self.clock, defaults, self._note)
 
-    def ask(self, calls: list[Asked], at: float = 0.0, expires: float = float("inf")) -> None:
+    def ask(self, calls: list[StepCall], at: float = 0.0, expires: float = float("inf")) -> None:
         """Put jobs at a virtual time; their results have the numbers 0, 1 and so on."""
         for which, command in calls:
             job = Job(which, command, self._loop.create_future(), expires)

@@ -109,7 +109,7 @@ def test_a_refund_id_that_comes_twice_is_not_silent(open_store: OpenStore) -> No
     store = open_store("pay")
     pay_id = paying.opened(store)
     paying.end(store)
-    taken = {
+    row = {
         "refund_id": ORDER,
         "pay_id": 1,
         "order_id": 1,
@@ -122,6 +122,6 @@ def test_a_refund_id_that_comes_twice_is_not_silent(open_store: OpenStore) -> No
         "add_time": NOON,
     }
     with store.engine.begin() as connection:
-        connection.execute(refund.insert(), taken)
+        connection.execute(refund.insert(), row)
     store.ids = SameId()
     refuses(store, lambda: paying.take(store, pay_id))
