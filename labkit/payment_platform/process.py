@@ -19,9 +19,9 @@ from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints
-from labkit.runtime.registry.files import Instance, Registry
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.open import open_registry
+from labkit.runtime.registry.ports import Instance, Registry
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.wiring import failpoints_of
 from labkit.settings import Settings

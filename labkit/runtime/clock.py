@@ -224,6 +224,14 @@ def _close(descriptor: int, opened_by: int) -> None:
         os.close(descriptor)
 
 
+class BusinessClock(Protocol):
+    """The clock of business time."""
+
+    def now(self) -> datetime:
+        """Return the business time, in UTC without zone."""
+        ...
+
+
 class Clock(Protocol):
     """The clocks that logic may wait by; a simulation has its own."""
 

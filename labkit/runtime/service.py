@@ -6,32 +6,24 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from labkit.home import Home
 from labkit.results import Message
 from labkit.runtime import critical
-from labkit.runtime.clock import LabClock, wall_ms
-from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
-from labkit.runtime.injection.failpoints import Failpoints
+from labkit.runtime.environment import Environment
 from labkit.runtime.messaging import inbox, outbox
 from labkit.runtime.messaging.admin import AdminService, Edge
 from labkit.runtime.messaging.admin_handlers import AdminHandlers
 from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.deadlines import RUNTIME_DEADLINES
 from labkit.runtime.messaging.outbox import Groups
-from labkit.runtime.messaging.ports import Broker
 from labkit.runtime.messaging.relay import Relay
-from labkit.runtime.registry.files import Instance
-from labkit.runtime.registry.ids import IdMaker
-from labkit.runtime.registry.open import open_registry
-from labkit.runtime.rpc.address import LOOPBACK, Address
+from labkit.runtime.registry.ports import Instance
 from labkit.runtime.rpc.client import Calls
-from labkit.runtime.rpc.server import Handler, Server
+from labkit.runtime.rpc.ports import Handler
 from labkit.runtime.steps import AnyFlow, AnyStep, Event, Flow, Step
 from labkit.runtime.telemetry import tracing
 from labkit.runtime.telemetry.kinds import Kind
-from labkit.runtime.wiring import Service, failpoints_of
-from labkit.settings import Settings
+from labkit.runtime.wiring import Service
 
 log = logging.getLogger(__name__)
 
@@ -47,48 +39,39 @@ class ServiceRuntime:
     Args:
         service: its line of the wiring table.
         instance: its number among those of the service, from 1.
-        home: of the lab.
-        settings: of the lab.
+        environment: the ports through which it reaches the world.
         groups: topic → consumer groups.
         names: contract → name of the service that offers it.
-        broker: where events go and come from.
         outside: field of the flows' argument → a client, or a key, of a system outside.
-        address: where it answers calls.
     """
 
     def __init__(
         self,
         service: Service,
         instance: int,
-        home: Home,
-        settings: Settings,
+        environment: Environment,
         groups: Groups,
         names: Mapping[type, str],
-        broker: Broker,
         outside: Mapping[str, object],
-        address: Address = LOOPBACK,
     ) -> None:
         self.service = service
         self.instance = instance
-        self.home = home
-        self.settings = settings
+        self.environment = environment
+        self.settings = environment.settings
         self._groups = groups
         self._names = names
         self._outside = outside
-        self._broker = broker
-        self._address = address
         self._flows: dict[tuple[str, Message], asyncio.Task[object]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self.registry = open_registry(home, settings)
-        process = f"{service.name}-{instance}"
-        self._failpoints = Failpoints(home.faults, process, failpoints_of(service))
+        self._server = environment.server
+        self.registry = environment.registry
         self.calls = Calls(
             service.name,
-            self.registry,
-            home.secret,
-            self._failpoints,
-            settings.call_timeout,
-            settings.queue_limit,
+            environment.registry,
+            environment.connect,
+            environment.failpoints,
+            environment.settings.call_timeout,
+            environment.clock,
         )
         self._shop = self._make_shop() if service.shop else None
 
@@ -116,23 +99,25 @@ class ServiceRuntime:
 
         Waits for the registry where that is a ZooKeeper which is away.
         """
+        environment = self.environment
         relay = Relay(
             self.service.name,
-            self._broker,
-            self._failpoints,
+            environment.broker,
+            environment.failpoints,
             lambda group: self.calls.stub(AdminService, group),
             self.settings.queue_limit,
             self.settings.audit_delay,
+            environment.clock,
         )
-        database = self._database = Database(
-            self.home.database_url(self.service.name), self._context(relay.send_all)
-        )
+        database = environment.open_database(self._transaction_defaults(relay.send_all))
+        self._database = database
         self._consumer = EventConsumer(
             self.service.name,
             {event.topic: (event, step) for event, step in self.service.handlers.items()},
-            self._broker,
+            environment.broker,
             database,
-            self._failpoints,
+            environment.failpoints,
+            environment.clock,
         )
         self.announce(await self._serve())
         self._consumer.start()
@@ -150,7 +135,6 @@ class ServiceRuntime:
         assert self.service.contract  # a service without a contract is a web
         name, manual_steps = self.service.name, self.service.manual_steps
         admin = AdminHandlers(name, self._database, self._consumer, manual_steps)
-        self._server = Server(name, self.home.secret, self._address)
         self._server.add(self.service.contract, self._handlers())
         self._server.add(AdminService, admin.table(self.ask_around))
         return await self._server.start()
@@ -201,7 +185,7 @@ class ServiceRuntime:
         await asyncio.to_thread(self._database.close)
         await asyncio.to_thread(self.registry.close)
 
-    def _context(
+    def _transaction_defaults(
         self, send_all: Callable[[list[outbox.OutboxMessage]], None]
     ) -> TransactionDefaults:
         loop = asyncio.get_running_loop()
@@ -215,13 +199,12 @@ class ServiceRuntime:
             if messages:
                 loop.call_soon_threadsafe(send_all, messages)
 
-        lease = self.registry.lease_worker(int(self.settings.worker_reserve * 1000))
         return TransactionDefaults(
             service=self.service.name,
-            clock=LabClock(self.home.clock_file),
-            ids=IdMaker(lease, wall_ms),
+            clock=self.environment.lab_clock,
+            ids=self.environment.make_ids(),
             settings=self.settings,
-            failpoints=self._failpoints,
+            failpoints=self.environment.failpoints,
             write_outbox=outbox.event_writer(self._groups),
             committed=committed,
         )
@@ -247,7 +230,7 @@ class ServiceRuntime:
 
     async def _sweep(self, sweep: Flow[None, None]) -> None:
         while True:
-            await asyncio.sleep(self.settings.sweep_interval)
+            await self.environment.clock.sleep(self.settings.sweep_interval)
             try:
                 await sweep.function(self._shop, None)
             except Exception:  # a sweeper outlives whatever is away

@@ -8,8 +8,9 @@ import pytest
 
 from labkit.lab import Lab
 from labkit.results import Message, Result
-from labkit.runtime.registry.files import Registry
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.rpc.client import Calls
+from labkit.runtime.rpc.connection import connect_with
 from labkit.shop.messages import DeductBalance, DeductStock, UseCoupon
 from labkit.shop.wiring import SERVICES
 from labkit.waiting import wait_until
@@ -45,7 +46,8 @@ def call(lab: Lab, service: str, command: Message) -> Result[None]:
     """Deliver a call that the network held back."""
 
     async def deliver() -> Result[None]:
-        calls = Calls("late", Registry(lab.home.registry), lab.home.secret, None, 10)
+        registry, connect = FolderRegistry(lab.home.registry), connect_with(lab.home.secret)
+        calls = Calls("late", registry, connect, None, 10)
         try:
             stub: Any = calls.stub(SERVICES[service].contract, service)
             return await getattr(stub, LATE[service])(command)

@@ -10,9 +10,12 @@ from typing import Any, Protocol
 
 from labkit.results import Message, Result
 from labkit.runtime.injection.failpoints import Failpoints
-from labkit.runtime.registry.files import Instance, Registry
+from labkit.runtime.registry.files import FolderRegistry
+from labkit.runtime.registry.ports import Instance
 from labkit.runtime.rpc.client import Calls
-from labkit.runtime.rpc.server import Handler, Server
+from labkit.runtime.rpc.connection import connect_with
+from labkit.runtime.rpc.ports import Handler
+from labkit.runtime.rpc.server import GrpcServer
 
 SECRET = "the secret of this home"
 
@@ -59,9 +62,9 @@ class Counting:
 
 
 @asynccontextmanager
-async def offering(handle: Handler) -> AsyncIterator[tuple[Server, str]]:
+async def offering(handle: Handler) -> AsyncIterator[tuple[GrpcServer, str]]:
     """A server of the contract, and its endpoint, which nobody knows yet."""
-    server = Server("counter", SECRET)
+    server = GrpcServer("counter", SECRET)
     server.add(Counter, {"add": handle})
     endpoint = await server.start()
     try:
@@ -73,7 +76,7 @@ async def offering(handle: Handler) -> AsyncIterator[tuple[Server, str]]:
 def announce(folder: Path, endpoint: str, instance: int = 1) -> None:
     """Tell callers where an instance answers."""
     folder.mkdir(exist_ok=True)
-    Registry(folder).announce(Instance("counter", instance, endpoint, os.getpid()))
+    FolderRegistry(folder).announce(Instance("counter", instance, endpoint, os.getpid()))
 
 
 @asynccontextmanager
@@ -99,7 +102,7 @@ async def calling(
     limit: int = 1000,
 ) -> AsyncIterator[Counter]:
     """A stub of the contract."""
-    calls = Calls("tests", Registry(folder), secret, failpoints, timeout, limit)
+    calls = Calls("tests", FolderRegistry(folder), connect_with(secret, limit), failpoints, timeout)
     try:
         yield calls.stub(Counter, "counter")
     finally:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from labkit.runtime.errors import Unknown
-from labkit.runtime.registry.files import Instance
+from labkit.runtime.registry.ports import Instance
 from labkit.runtime.rpc.client import Calls
+from labkit.runtime.rpc.connection import connect_with
 from labkit.shop.contracts import GoodsService
 from labkit.shop.messages import DeductStock
 from labkit.stack.supervisor import ports
@@ -37,7 +38,7 @@ def _command_supervisor(port: int) -> str:
 
 
 async def _take_stock(endpoint: str) -> str:
-    calls = Calls("stranger", Known(endpoint), "guessed", None, timeout=5.0)  # type: ignore[arg-type]
+    calls = Calls("stranger", Known(endpoint), connect_with("guessed"), None, timeout=5.0)  # type: ignore[arg-type]
     try:
         command = DeductStock(order_id=1, goods_id=1, goods_number=1)
         return str(await calls.stub(GoodsService, "goods").deduct_stock(command))

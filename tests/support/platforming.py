@@ -23,7 +23,7 @@ from labkit.payment_platform.tables import PLATFORM_TABLES, metadata
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.engines import open_engine
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.registry.files import Registry, ReservedFile
+from labkit.runtime.registry.files import FolderRegistry, ReservedFile
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.leases import ReservingLease
 from labkit.runtime.steps import Step
@@ -195,7 +195,7 @@ async def served(home: Home, notify_url: str = AWAY) -> AsyncIterator[Served]:
     """
     listener = socket.create_server(("127.0.0.1", 0))
     url = "http://{}:{}".format(*listener.getsockname())
-    api = process.assemble(home, Settings(), Registry(home.registry), url, 1)
+    api = process.assemble(home, Settings(), FolderRegistry(home.registry), url, 1)
     telling = asyncio.create_task(api.notifier.run())
     config = uvicorn.Config(
         process.make_app(api), lifespan="off", log_level="warning", timeout_graceful_shutdown=1

@@ -49,26 +49,7 @@ class Database:
         behind_writes: bool = False,
         bounded: bool = True,
     ) -> "asyncio.Future[A]":
-        """Queue a step to be run and committed.
-
-        Args:
-            step: the step.
-            command: the command that it is run with.
-            expires: when nobody waits for it any more (monotonic clock); then it is not begun.
-            behind_writes: whether a step that only reads waits for all writes that were queued
-                before, and sees them; if nothing can be written, it has no answer.
-            bounded: whether it is refused where too many steps wait: not where its caller bounds
-                itself.
-
-        Returns:
-            A future of the step's answer, after the commit. It may raise what the step raised,
-            `OperationalError` if the database is away, full, or locked for too long, `RowHeld`
-            if somebody holds a row for too long, and `Refused` if a failpoint refused a step that
-            has no code for that.
-
-        Raises:
-            Overloaded: too many steps wait already.
-        """
+        """Queue a step to be run and committed, as `StepRunner.ask` has it."""
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         committer = self._writer if behind_writes else self._committer_of(step)
         committer.put(Job(step, command, answer, expires, tracing.inject()), bounded=bounded)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from labkit.runtime.clock import LabClock
+from labkit.runtime.clock import BusinessClock
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.registry.ids import IdMaker
@@ -36,7 +36,7 @@ class TransactionDefaults:
     """
 
     service: str
-    clock: LabClock
+    clock: BusinessClock
     ids: IdMaker
     settings: Settings
     failpoints: Failpoints

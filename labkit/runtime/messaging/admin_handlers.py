@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from labkit.results import Result
 from labkit.runtime.codes import RuntimeCode
-from labkit.runtime.db.database import Database
 from labkit.runtime.messaging import dead_letters, inbox, outbox
 from labkit.runtime.messaging.admin import Edge
 from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
+from labkit.runtime.messaging.ports import StepRunner
 from labkit.runtime.messaging.reading import LostQuery, Reading
-from labkit.runtime.rpc.server import Handler, Work
+from labkit.runtime.rpc.ports import Handler, Work
 from labkit.runtime.steps import Step
 
 StuckItemStep = Step[StuckItem, Result[None]]
@@ -32,7 +32,7 @@ class AdminHandlers:
     def __init__(
         self,
         service: str,
-        database: Database,
+        database: StepRunner,
         consumer: EventConsumer,
         manual_steps: Mapping[str, StuckItemStep],
     ) -> None:

@@ -4,7 +4,8 @@ Kafka with its threads stands behind the broker's ports (`kafka.py`). Logic that
 these runs unchanged on a simulated broker, under a scheduler of its own.
 """
 
-from collections.abc import Awaitable, Iterable
+import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -111,6 +112,33 @@ class StepRunner(Protocol):
         """
         ...
 
-    def ask(self, step: Step[C, A], command: C, *, bounded: bool = True) -> Awaitable[A]:
-        """Queue a step to be run and committed; without a limit if it is not bounded."""
+    def ask(
+        self,
+        step: Step[C, A],
+        command: C,
+        expires: float = float("inf"),
+        *,
+        behind_writes: bool = False,
+        bounded: bool = True,
+    ) -> "asyncio.Future[A]":
+        """Queue a step to be run and committed.
+
+        Args:
+            step: the step.
+            command: the command that it is run with.
+            expires: when nobody waits for it any more (monotonic clock); then it is not begun.
+            behind_writes: whether a step that only reads waits for all writes that were queued
+                before, and sees them; if nothing can be written, it has no answer.
+            bounded: whether it is refused where too many steps wait: not where its caller bounds
+                itself.
+
+        Returns:
+            A future of the step's answer, after the commit. It may raise what the step raised,
+            `OperationalError` if the database is away, full, or locked for too long, `RowHeld`
+            if somebody holds a row for too long, and `Refused` if a failpoint refused a step that
+            has no code for that.
+
+        Raises:
+            Overloaded: too many steps wait already.
+        """
         ...

@@ -8,7 +8,7 @@ a ZooKeeper, the same facts are kept there (`zookeeper`).
 import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from labkit.files import take_lock, try_lock, write_whole
@@ -16,16 +16,7 @@ from labkit.runtime.clock import wall_ms
 from labkit.runtime.injection import outages
 from labkit.runtime.registry.ids import WorkerLease
 from labkit.runtime.registry.leases import lease_worker
-
-
-@dataclass(frozen=True)
-class Instance:
-    """One process that serves, and the endpoint where it answers calls (`host:port`)."""
-
-    service: str
-    instance: int
-    endpoint: str
-    pid: int
+from labkit.runtime.registry.ports import Instance
 
 
 class ReservedFile:
@@ -71,7 +62,7 @@ class LockedNumbers:
         os.close(self._locks.pop(worker))
 
 
-class Registry:
+class FolderRegistry:
     """The registry of one home, in a folder.
 
     Args:

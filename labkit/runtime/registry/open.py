@@ -1,7 +1,8 @@
 """The registry that a lab uses: a folder of its home, or ZooKeeper."""
 
 from labkit.home import Home
-from labkit.runtime.registry.files import Registry
+from labkit.runtime.registry.files import FolderRegistry
+from labkit.runtime.registry.ports import Registry
 from labkit.settings import Settings
 
 
@@ -16,7 +17,7 @@ def open_registry(home: Home, settings: Settings) -> Registry:
         The registry. It may have threads and a connection: never fork after this, and close it.
     """
     if not settings.zookeeper:
-        return Registry(home.registry)
+        return FolderRegistry(home.registry)
     # Here, because the client of ZooKeeper takes long to import.
     from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
 

@@ -16,7 +16,8 @@ from kazoo.exceptions import NodeExistsError, NoNodeError
 
 from labkit.home import Home
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.registry.files import Instance, Registry
+from labkit.runtime.registry.files import FolderRegistry
+from labkit.runtime.registry.ports import Instance
 from labkit.runtime.registry.zookeeper_lease import ZooKeeperLease
 from labkit.runtime.registry.zookeeper_nodes import LeaseNodes, new_holder
 from labkit.runtime.registry.zookeeper_session import ZooKeeperSession
@@ -24,7 +25,7 @@ from labkit.runtime.registry.zookeeper_session import ZooKeeperSession
 _REST_S = 60.0
 
 
-class ZooKeeperRegistry(Registry):
+class ZooKeeperRegistry(FolderRegistry):
     """The registry of one home, on a ZooKeeper that others may use too.
 
     Args:

@@ -5,18 +5,17 @@ from the class. A call that is not answered in its time is *unknown*, never fail
 again under the same key, or cancels.
 """
 
-import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar, cast
 
+from labkit.runtime.clock import Clock, MachineClock
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.failpoints import Failpoints, Refused
 from labkit.runtime.injection.network import UNBROKEN, NetworkPath
-from labkit.runtime.registry.files import Registry
-from labkit.runtime.rpc.connection import Broken, Busy, Connection
+from labkit.runtime.registry.ports import Registry
 from labkit.runtime.rpc.contract import Method, make_stub, methods_of
+from labkit.runtime.rpc.ports import Broken, Busy, Connect, Connection
 from labkit.runtime.telemetry import tracing
 from labkit.runtime.telemetry.kinds import Kind
 
@@ -37,27 +36,27 @@ class Calls:
     Args:
         caller: this service's name; its failpoints bear it.
         registry: the instances of each service.
-        secret: of the home; calls without it are refused.
+        connect: opens the connection to an instance.
         failpoints: crossed before and after each call; None for a tool that is no service.
         timeout: seconds that a call has, with all its tries.
-        limit: how many calls may wait on one connection.
+        clock: what deadlines and pauses are measured by.
     """
 
     def __init__(
         self,
         caller: str,
         registry: Registry,
-        secret: str,
+        connect: Connect,
         failpoints: Failpoints | None,
         timeout: float,
-        limit: int = 1000,
+        clock: Clock | None = None,
     ) -> None:
         self._caller = caller
         self._registry = registry
-        self._secret = secret
+        self._connect = connect
         self._failpoints = failpoints
         self._timeout = timeout
-        self._limit = limit
+        self._clock = clock or MachineClock()
         self._connections: dict[str, Connection] = {}
 
     def stub(
@@ -118,7 +117,7 @@ class Calls:
         failpoints = None if name in UNTRACED else self._failpoints
 
         async def cross(command: object) -> object:
-            expires = time.monotonic() + timeout
+            expires = self._clock.monotonic() + timeout
             try:
                 if failpoints and await failpoints.cross_async(before):
                     await send(command, expires)
@@ -142,7 +141,7 @@ class Calls:
         """Ask one instance after another until the deadline: the key makes that safe."""
         cause: object = "no instance is registered"
         max_age_s = _INSTANCES_MAX_AGE_S
-        while time.monotonic() < expires:
+        while self._clock.monotonic() < expires:
             connection = self._pick(service, max_age_s)
             if connection:
                 try:
@@ -154,7 +153,7 @@ class Calls:
                 except Unknown as unknown:
                     cause = unknown
                     break
-            await asyncio.sleep(random.uniform(0.01, 0.03))  # jitter
+            await self._clock.sleep(random.uniform(0.01, 0.03))  # jitter
         raise Unknown(f"{service} gave no answer to {method}: {cause}")
 
     def _pick(self, service: str, max_age_s: float) -> Connection | None:
@@ -175,14 +174,7 @@ class Calls:
         before = self._connections.get(endpoint)
         if before and not before.broken:
             return before
-        connection = Connection(
-            endpoint,
-            service,
-            self._secret,
-            self._limit,
-            self._ask_elsewhere,
-            self._path(service),
-        )
+        connection = self._connect(endpoint, service, self._ask_elsewhere, self._path(service))
         if before and not before.healthy:
             connection.suspect()
         self._forget_broken(service)

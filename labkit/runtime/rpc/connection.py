@@ -17,6 +17,7 @@ import grpc.aio
 
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import NetworkPath
+from labkit.runtime.rpc.ports import Broken, Busy, Connect, Connection
 from labkit.runtime.rpc.protocol import (
     MAX_BODY_BYTES,
     MAX_MESSAGE_BYTES,
@@ -46,12 +47,23 @@ _SILENCE_S = 0.25  # without a word, after which the connection pings
 _PING_TIMEOUT_S = 1.0  # after which a new connection is tried
 
 
-class Broken(Exception):
-    """The connection broke, or the instance left: whether the call was done is not known."""
+def connect_with(secret: str, limit: int = 1000) -> Connect:
+    """Return the function that opens connections.
 
+    Args:
+        secret: of the home; calls without it are refused.
+        limit: how many calls may wait on one connection.
+    """
 
-class Busy(Exception):
-    """The other side did not begin, because too much waits there already."""
+    def connect(
+        endpoint: str,
+        service: str,
+        on_unresponsive: Callable[[Connection], None],
+        path: NetworkPath,
+    ) -> Connection:
+        return GrpcConnection(endpoint, service, secret, limit, on_unresponsive, path)
+
+    return connect
 
 
 @dataclass(slots=True)
@@ -60,8 +72,8 @@ class _Waiting:
     expires: float
 
 
-class Connection:
-    """A connection to one instance. When it breaks, a new one is made in its place.
+class GrpcConnection:
+    """The port `Connection`, on a gRPC stream.
 
     Args:
         endpoint: `host:port`.
@@ -82,7 +94,7 @@ class Connection:
         service: str,
         secret: str,
         limit: int,
-        on_unresponsive: "Callable[[Connection], None]",
+        on_unresponsive: Callable[[Connection], None],
         path: NetworkPath,
     ) -> None:
         self.service = service
@@ -113,23 +125,7 @@ class Connection:
     def ask(
         self, method: str, body: bytes, expires: float, trace: str = ""
     ) -> "asyncio.Future[bytes]":
-        """Send a call.
-
-        Args:
-            method: of the contract.
-            body: the command as JSON.
-            expires: when nobody waits any more, by the monotonic clock.
-            trace: the trace context.
-
-        Returns:
-            A future of the answer as JSON. It may raise `Broken`, `Busy`, or `Unknown` where the
-            time is over or the call raised.
-
-        Raises:
-            Busy: too many calls wait on this connection already.
-            Broken: the network was cut.
-            Unknown: the command is longer than a call may be; it is not sent.
-        """
+        """Send a call, as `Connection.ask` has it."""
         if len(body) > MAX_BODY_BYTES:
             raise Unknown(f"the call has {len(body)} bytes and may have {MAX_BODY_BYTES}")
         if self._is_cut():

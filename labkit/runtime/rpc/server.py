@@ -17,6 +17,7 @@ from labkit.runtime.errors import Overloaded, in_one_line
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.rpc.connection import OPTIONS, SECRET
 from labkit.runtime.rpc.contract import Method, methods_of
+from labkit.runtime.rpc.ports import Handler, Work
 from labkit.runtime.rpc.protocol import (
     MAX_BODY_BYTES,
     PING,
@@ -32,18 +33,14 @@ from labkit.runtime.telemetry.kinds import Kind
 
 log = logging.getLogger(__name__)
 
-#: What a handler has begun; its result is the answer.
-Work = asyncio.Future[Any]
-#: Begins to carry a command out, given the time when nobody waits any more (monotonic clock).
-Handler = Callable[[Any, float], Work]
 #: gRPC's end of one caller's stream; its types do not know that it can `read` and `write`.
 Context = Any
 _HEALTH_S = 1.0  # between two looks at the threads that must move
 _PATIENCE_S = 1.0  # that what is under way has when the service stops
 
 
-class Server:
-    """Serves contracts, with the standard health service.
+class GrpcServer:
+    """The port `Server`: serves contracts, with the standard health service.
 
     Args:
         service: its name in the registry, which is its name on the wire too.

@@ -10,6 +10,7 @@ from typing import TypeVar
 from labkit.home import Home
 from labkit.runtime.registry.open import open_registry
 from labkit.runtime.rpc.client import Calls
+from labkit.runtime.rpc.connection import connect_with
 
 A = TypeVar("A")
 _making_loop = threading.Lock()  # or two threads would make a loop each
@@ -26,7 +27,7 @@ async def calls_from(tool: str, home: Home, timeout: float) -> AsyncIterator[Cal
     """
     settings = home.settings()
     registry = open_registry(home, settings)
-    calls = Calls(tool, registry, home.secret, None, timeout)
+    calls = Calls(tool, registry, connect_with(home.secret), None, timeout)
     try:
         yield calls
     finally:

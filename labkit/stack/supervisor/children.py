@@ -11,7 +11,7 @@ from pathlib import Path
 
 from labkit.home import Home
 from labkit.runtime.injection.failpoints import Failpoints
-from labkit.runtime.registry.files import Registry
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.stack.boundaries import cross_fork
 from labkit.stack.supervisor import fencing, service_process, spawn
 from labkit.stack.supervisor.child import Child
@@ -150,7 +150,7 @@ class Children:
 
     def find_endpoints(self) -> bool:
         """Look up in the registry which children serve now; return True if any is new."""
-        registry, any_new = Registry(self.home.registry), False
+        registry, any_new = FolderRegistry(self.home.registry), False
         for child in self.starting():
             for instance in registry.instances(child.name):
                 if instance.pid == child.pid:

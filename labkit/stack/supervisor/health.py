@@ -20,8 +20,9 @@ from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import UNBROKEN
 from labkit.runtime.messaging.admin import AdminService, AskAround, Edge
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
-from labkit.runtime.rpc.connection import SECRET, Broken, Busy, Connection
+from labkit.runtime.rpc.connection import SECRET, GrpcConnection
 from labkit.runtime.rpc.contract import methods_of
+from labkit.runtime.rpc.ports import Broken, Busy
 from labkit.runtime.rpc.tool_client import run_beside
 from labkit.shop.wiring import SERVICES
 from labkit.stack.supervisor.instances import BROKER
@@ -172,7 +173,7 @@ async def _within(
 async def _ask_service(name: str, endpoint: str, secret: str, query: str) -> tuple[Edge, ...]:
     """Ask a service for the inbox rows of no event, or to ask around."""
     method, command = methods_of(AdminService)[query], _QUERIES[query]
-    connection = Connection(endpoint, name, secret, 1, lambda _: None, UNBROKEN)
+    connection = GrpcConnection(endpoint, name, secret, 1, lambda _: None, UNBROKEN)
     try:
         body = method.request.dump_json(command)
         text = await connection.ask(query, body, time.monotonic() + _AROUND_S)

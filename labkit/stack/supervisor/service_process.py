@@ -20,6 +20,7 @@ from labkit.payment_api import keys
 from labkit.payment_platform import process as platform
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime import clock, logs
+from labkit.runtime.environment import on_this_machine
 from labkit.runtime.injection import outages
 from labkit.runtime.injection.network import NetworkPath
 from labkit.runtime.injection.standing import StandingFaults
@@ -74,17 +75,16 @@ class ServiceInstance:
 
     def runtime(self, outside: Mapping[str, object] | None = None) -> ServiceRuntime:
         """Make the runtime of the service, given what it knows of systems that are not ours."""
-        return ServiceRuntime(
-            SERVICES[self.name],
-            self.number,
+        wired = SERVICES[self.name]
+        environment = on_this_machine(
             self.home,
             self.settings,
-            GROUPS,
-            NAMES,
+            wired,
+            self.number,
             broker_of(self.home, self.name),
-            outside or {},
             self.address,
         )
+        return ServiceRuntime(wired, self.number, environment, GROUPS, NAMES, outside or {})
 
 
 def run_process(home: Home, name: str, instance: int, web: int | None) -> None:

@@ -13,8 +13,9 @@ from kazoo.client import KazooClient
 
 from labkit.home import Home
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.registry.files import Instance, Registry
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.registry.ports import Instance
 from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
 from labkit.runtime.registry.zookeeper_session import SESSION_S, serves
 from labkit.waiting import wait_until
@@ -24,7 +25,7 @@ from tests.support.containers.stacks import Backend
 _INSTANCE = """
 import os, sys
 from labkit.home import Home
-from labkit.runtime.registry.files import Instance
+from labkit.runtime.registry.ports import Instance
 from labkit.runtime.registry.zookeeper import ZooKeeperRegistry
 registry = ZooKeeperRegistry(Home(sys.argv[1]), sys.argv[2])
 registry.announce(Instance("goods", int(sys.argv[3]), "127.0.0.1:" + sys.argv[4], os.getpid()))
@@ -48,11 +49,11 @@ def serving(
             process.kill()
 
 
-def ports_of(registry: Registry) -> list[int]:
+def ports_of(registry: FolderRegistry) -> list[int]:
     return [int(instance.endpoint.partition(":")[2]) for instance in registry.instances("goods")]
 
 
-def finds(registry: Registry, *ports: int, seconds: float = 15) -> float:
+def finds(registry: FolderRegistry, *ports: int, seconds: float = 15) -> float:
     """Wait until a registry finds just these; how long that took."""
     began = time.monotonic()
     wait_until(lambda: ports_of(registry) == list(ports), f"{ports} are found", seconds)
@@ -69,7 +70,7 @@ def test_who_announced_is_found_and_who_withdrew_is_not(open_registry: OpenRegis
     second.announce(Instance("goods", 2, "127.0.0.1:2", os.getpid()))
     finds(before, 1, 2)
     finds(open_registry(), 1, 2)
-    assert before.instances("goods")[0] == me == Registry(mine.folder).instances("goods")[0]
+    assert before.instances("goods")[0] == me == FolderRegistry(mine.folder).instances("goods")[0]
     assert before.instances("good") == []
     mine.withdraw("goods", 1)
     finds(before, 2)

@@ -18,7 +18,7 @@ from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints
-from labkit.runtime.registry.files import Registry
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.wiring import failpoints_of
 from labkit.settings import Settings
@@ -248,7 +248,7 @@ def test_two_processes_on_one_database_have_one_winner(tmp_path: Path) -> None:
 
 def _database(home: Home, instance: int) -> Database:
     failpoints = Failpoints(home.faults, f"platform-{instance}", failpoints_of(PLATFORM))
-    lease = Registry(home.registry).lease_worker(1000)
+    lease = FolderRegistry(home.registry).lease_worker(1000)
     context = TransactionDefaults(
         "platform",
         LabClock(home.clock_file),

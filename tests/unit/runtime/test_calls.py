@@ -162,8 +162,9 @@ def test_instances_share_the_load(tmp_path: Path) -> None:
 _HANGING = """
 import asyncio, os, sys
 from pathlib import Path
-from labkit.runtime.registry.files import Instance, Registry
-from labkit.runtime.rpc.server import Server
+from labkit.runtime.registry.files import FolderRegistry
+from labkit.runtime.registry.ports import Instance
+from labkit.runtime.rpc.server import GrpcServer
 from tests.support.counter import SECRET, Counter
 
 async def hang():
@@ -171,10 +172,10 @@ async def hang():
     await asyncio.Event().wait()
 
 async def main():
-    server = Server("counter", SECRET)
+    server = GrpcServer("counter", SECRET)
     server.add(Counter, {"add": lambda _command, _expires: asyncio.ensure_future(hang())})
     endpoint = await server.start()
-    Registry(Path(sys.argv[1])).announce(Instance("counter", 1, endpoint, os.getpid()))
+    FolderRegistry(Path(sys.argv[1])).announce(Instance("counter", 1, endpoint, os.getpid()))
     print("serving", flush=True)
     await asyncio.to_thread(sys.stdin.read)
 

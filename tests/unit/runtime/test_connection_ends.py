@@ -12,9 +12,10 @@ from typing import Any
 
 from labkit.results import Result
 from labkit.runtime.injection.network import UNBROKEN
-from labkit.runtime.registry.files import Registry
-from labkit.runtime.rpc import connection
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.rpc.client import Calls
+from labkit.runtime.rpc.connection import connect_with
+from labkit.runtime.rpc.ports import Connection
 from tests.support.counter import (
     ONE,
     SECRET,
@@ -37,12 +38,12 @@ def test_lines_to_those_who_left_are_forgotten(tmp_path: Path) -> None:
         return Result[Total].ok(Total(amount=1))
 
     async def come_and_go() -> int:
-        calls = Calls("tests", Registry(tmp_path), SECRET, None, SECONDS)
+        calls = Calls("tests", FolderRegistry(tmp_path), connect_with(SECRET), None, SECONDS)
         counter = calls.stub(Counter, "counter")
         for instance in range(1, 9):
             async with serving(tmp_path, add, instance):
                 await counter.add(ONE)
-            Registry(tmp_path).withdraw("counter", instance)
+            FolderRegistry(tmp_path).withdraw("counter", instance)
         await calls.close()
         return len(calls._connections)
 
@@ -55,9 +56,9 @@ def test_a_line_that_is_closed_is_let_go_at_once() -> None:
     async def add(_: Add) -> Result[Total]:
         return Result[Total].ok(Total(amount=1))
 
-    async def come_and_go() -> "weakref.ref[connection.Connection]":
+    async def come_and_go() -> "weakref.ref[Connection]":
         async with offering(as_handler(add)) as (_, endpoint):
-            line = connection.Connection(endpoint, "counter", SECRET, 1, lambda _: None, UNBROKEN)
+            line = connect_with(SECRET, 1)(endpoint, "counter", lambda _: None, UNBROKEN)
             await line.ask("add", ONE.model_dump_json().encode(), time.monotonic() + SECONDS)
             await line.close()
             reference = weakref.ref(line)
@@ -94,7 +95,7 @@ def test_who_leaves_as_soon_as_it_has_its_answer_leaves_no_error() -> None:
     )
 
     async def ask_and_leave(endpoint: str) -> None:
-        line = connection.Connection(endpoint, "counter", SECRET, 1, lambda _: None, UNBROKEN)
+        line = connect_with(SECRET, 1)(endpoint, "counter", lambda _: None, UNBROKEN)
         await line.ask("add", ONE.model_dump_json().encode(), time.monotonic() + SECONDS)
         await line.close()
 

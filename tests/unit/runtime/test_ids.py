@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry import files
-from labkit.runtime.registry.files import Registry, ReservedFile
+from labkit.runtime.registry.files import FolderRegistry, ReservedFile
 from labkit.runtime.registry.ids import (
     EPOCH_MS,
     SEQUENCE_BITS,
@@ -140,7 +140,7 @@ def test_threads_share_a_maker() -> None:
 
 def test_two_leases_never_share_a_number(tmp_path: Path) -> None:
     """Whoever leases a worker number while others live gets one that none of them has."""
-    leases = [Registry(tmp_path).lease_worker(5000) for _ in range(5)]
+    leases = [FolderRegistry(tmp_path).lease_worker(5000) for _ in range(5)]
     assert {lease.worker for lease in leases} == {0, 1, 2, 3, 4}
 
 
@@ -150,8 +150,8 @@ from pathlib import Path
 from labkit.runtime.registry import files as registry
 from labkit.runtime.clock import wall_ms
 from labkit.runtime.registry.ids import IdMaker
-from labkit.runtime.registry.files import Registry
-lease = Registry(Path(sys.argv[1])).lease_worker(int(sys.argv[2]))
+from labkit.runtime.registry.files import FolderRegistry
+lease = FolderRegistry(Path(sys.argv[1])).lease_worker(int(sys.argv[2]))
 print(lease.worker, IdMaker(lease, wall_ms).next(), flush=True)
 sys.stdin.read()
 """
@@ -163,7 +163,7 @@ def _killed_holder(folder: Path, reserve_ms: int) -> tuple[int, int]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True) as process:
         worker, number = map(int, process.stdout.readline().split())
-        assert Registry(folder).lease_worker(0).worker != worker, "the lease of the living"
+        assert FolderRegistry(folder).lease_worker(0).worker != worker, "the lease of the living"
         process.kill()
     return worker, number
 
@@ -174,7 +174,11 @@ def test_the_number_of_a_dead_process_is_free_again(tmp_path: Path) -> None:
     worker, number = _killed_holder(tmp_path, reserve_ms=0)
     lease = wait_until(
         lambda: next(
-            (leased for leased in [Registry(tmp_path).lease_worker(0)] if leased.worker == worker),
+            (
+                leased
+                for leased in [FolderRegistry(tmp_path).lease_worker(0)]
+                if leased.worker == worker
+            ),
             None,
         ),
         "the number of the killed holder is free",
@@ -187,7 +191,7 @@ def test_reserved_time_is_not_used_again(tmp_path: Path) -> None:
     worker, number = _killed_holder(tmp_path, reserve_ms=3_600_000)
     reserved = int((tmp_path / "workers" / f"{worker}.reserved").read_text())
     assert reserved >= made_at_ms(number) + 3_600_000
-    assert Registry(tmp_path).lease_worker(0).worker != worker
+    assert FolderRegistry(tmp_path).lease_worker(0).worker != worker
 
 
 @settings(max_examples=60)
@@ -213,7 +217,7 @@ def test_a_clock_that_steps_back_before_the_first_id(
     reserved = int(path.read_text())
     clock.now = reserved + later_ms
     with mock.patch.object(files, "wall_ms", clock):
-        lease = Registry(folder).lease_worker(RESERVE_MS)
+        lease = FolderRegistry(folder).lease_worker(RESERVE_MS)
     assert lease.worker == 0
     again = IdMaker(lease, clock)
     second = []

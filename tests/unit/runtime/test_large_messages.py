@@ -8,10 +8,11 @@ import pytest
 
 from labkit.results import Message, Result
 from labkit.runtime.errors import Unknown
-from labkit.runtime.registry.files import Registry
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.rpc import protocol
 from labkit.runtime.rpc.client import Calls
-from labkit.runtime.rpc.server import Server
+from labkit.runtime.rpc.connection import connect_with
+from labkit.runtime.rpc.server import GrpcServer
 from tests.support.counter import SECRET, announce
 
 SECONDS = 60
@@ -46,12 +47,12 @@ async def _repeat(command: Text, texts: list[str]) -> Result[Repeated]:
 
 async def ask_all(folder: Path, *commands: Text) -> list[Any]:
     """Ask for all of these at once; the texts that came back, or why there is none."""
-    server = Server("counter", SECRET)
+    server = GrpcServer("counter", SECRET)
     texts: list[str] = []
     repeat = lambda command, _: asyncio.ensure_future(_repeat(command, texts))  # noqa: E731  # notes
     server.add(Echo, {"repeat": repeat})
     announce(folder, await server.start())
-    calls = Calls("tests", Registry(folder), SECRET, None, SECONDS)
+    calls = Calls("tests", FolderRegistry(folder), connect_with(SECRET), None, SECONDS)
     echo = calls.stub(Echo, "counter")
     try:
         answers = await asyncio.gather(

@@ -12,16 +12,18 @@ import psutil
 import pytest
 
 from labkit.runtime.clock import wall_ms
-from labkit.runtime.registry.files import Instance, Registry
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ids import NothingReserved
+from labkit.runtime.registry.ports import Instance
 from labkit.stack.setup import hide
 from labkit.waiting import wait_until
 
 _SERVER = """
 import os, sys
 from pathlib import Path
-from labkit.runtime.registry.files import Instance, Registry
-registry = Registry(Path(sys.argv[1]))
+from labkit.runtime.registry.files import FolderRegistry
+from labkit.runtime.registry.ports import Instance
+registry = FolderRegistry(Path(sys.argv[1]))
 registry.announce(Instance("goods", int(sys.argv[2]), "127.0.0.1:" + sys.argv[3], os.getpid()))
 print(registry.lease_worker(0).worker, flush=True)
 sys.stdin.read()
@@ -43,21 +45,21 @@ def serving(folder: Path, instance: int, port: int = 1) -> Iterator[subprocess.P
 
 def goods(folder: Path) -> list[int]:
     """The numbers of the living instances, looked at now."""
-    return [instance.instance for instance in Registry(folder).instances("goods")]
+    return [instance.instance for instance in FolderRegistry(folder).instances("goods")]
 
 
 def test_who_announced_is_found(tmp_path: Path) -> None:
     """An instance is found under its service, with its endpoint, and under no other name."""
     me = Instance("order", 1, "127.0.0.1:4711", os.getpid())
-    Registry(tmp_path).announce(me)
-    other = Registry(tmp_path)
+    FolderRegistry(tmp_path).announce(me)
+    other = FolderRegistry(tmp_path)
     assert other.instances("order") == [me]
     assert other.instances("order-web") == other.instances("orde") == []
 
 
 def test_nobody_serves_in_an_empty_registry(tmp_path: Path) -> None:
     """A service that never announced has no instances, and that is no error."""
-    assert Registry(tmp_path).instances("goods") == []
+    assert FolderRegistry(tmp_path).instances("goods") == []
 
 
 def test_a_dead_process_vanishes(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_a_dead_process_vanishes(tmp_path: Path) -> None:
 
 def test_an_answer_kept_for_a_moment_is_renewed(tmp_path: Path) -> None:
     """A frequent caller hears of a death a moment later, without asking for fresh news."""
-    registry = Registry(tmp_path)
+    registry = FolderRegistry(tmp_path)
     with serving(tmp_path, 1) as first:
         assert len(registry.instances("goods")) == 1
         first.kill()
@@ -84,7 +86,7 @@ def test_a_restarted_instance_is_found_at_its_new_endpoint(tmp_path: Path) -> No
     with serving(tmp_path, 1, port=1):
         pass
     with serving(tmp_path, 1, port=2) as second:
-        [instance] = Registry(tmp_path).instances("goods")
+        [instance] = FolderRegistry(tmp_path).instances("goods")
         assert (instance.endpoint, instance.pid) == ("127.0.0.1:2", second.pid)
 
 
@@ -95,22 +97,22 @@ def test_a_stopped_process_keeps_its_leases(tmp_path: Path) -> None:
         process = psutil.Process(paused.pid)
         wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "it stands still")
         assert goods(tmp_path) == [1]
-        assert Registry(tmp_path).lease_worker(0).worker == 1
+        assert FolderRegistry(tmp_path).lease_worker(0).worker == 1
 
 
 def test_one_instance_is_announced_once(tmp_path: Path) -> None:
     """While a process lives, no other can announce itself under its name."""
     with serving(tmp_path, 1, port=1):
         with pytest.raises(RuntimeError, match="goods-1 is running already"):
-            Registry(tmp_path).announce(Instance("goods", 1, "127.0.0.1:2", os.getpid()))
-        assert Registry(tmp_path).instances("goods")[0].endpoint == "127.0.0.1:1"
+            FolderRegistry(tmp_path).announce(Instance("goods", 1, "127.0.0.1:2", os.getpid()))
+        assert FolderRegistry(tmp_path).instances("goods")[0].endpoint == "127.0.0.1:1"
 
 
 def test_looking_does_not_keep_anybody_from_announcing(tmp_path: Path) -> None:
     """Others who look whether an instance lives do not stop it from coming back."""
     with serving(tmp_path, 1):
         pass
-    lookers = [Registry(tmp_path) for _ in range(20)]
+    lookers = [FolderRegistry(tmp_path) for _ in range(20)]
     assert [looker.instances("goods") for looker in lookers] == [[]] * 20
     with serving(tmp_path, 1):
         assert goods(tmp_path) == [1]
@@ -120,16 +122,16 @@ def test_all_numbers_taken_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """With no worker number left the error says so; here there are two instead of 1,024."""
     monkeypatch.setattr("labkit.runtime.registry.leases.WORKERS", 2)
     for _ in range(2):
-        Registry(tmp_path).lease_worker(0)
+        FolderRegistry(tmp_path).lease_worker(0)
     with pytest.raises(RuntimeError, match="all worker ids are leased"):
-        Registry(tmp_path).lease_worker(0)
+        FolderRegistry(tmp_path).lease_worker(0)
 
 
 def test_a_folder_that_is_away(tmp_path: Path) -> None:
     """The last instance still counts, and an id is refused as one that nothing is wrong with."""
     folder = tmp_path / "registry"
     folder.mkdir()
-    registry, me = Registry(folder), Instance("goods", 1, "127.0.0.1:1", os.getpid())
+    registry, me = FolderRegistry(folder), Instance("goods", 1, "127.0.0.1:1", os.getpid())
     registry.announce(me)
     lease = registry.lease_worker(0)
     assert registry.instances("goods") == [me]
