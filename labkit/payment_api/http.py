@@ -3,60 +3,77 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import NoReturn, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 
-from labkit.runtime.injection.network import NetworkPath
+from labkit.runtime.injection.network import UNBROKEN, NetworkPath
 
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _MAX_ANSWER = 64 * 1024
 _KEEP_SECONDS = 2.0  # an idle connection: shorter than any server keeps it
 
 
-def open_session(at_once: int, seconds: float) -> aiohttp.ClientSession:
-    """Open a session of the running loop, which keeps its connections open.
+class Poster(Protocol):
+    """Posts forms."""
+
+    async def post(self, url: str, params: Mapping[str, str]) -> tuple[int, bytes]:
+        """Post a form.
+
+        Args:
+            url: where to.
+            params: of the form.
+
+        Returns:
+            Status and body of the answer, 64 KiB of it at most.
+
+        Raises:
+            OSError: no whole answer came: it was refused, broken off, no HTTP, or too late.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class HttpPoster:
+    """The port `Poster`, on a session of the running loop that keeps its connections open.
 
     Args:
         at_once: connections at most; the next form waits.
         seconds: of one form, from its request to the end of its answer.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=at_once, keepalive_timeout=_KEEP_SECONDS),
-        timeout=aiohttp.ClientTimeout(total=seconds),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,  # the default; a proxy of the environment must not come between
-    )
-
-
-async def post(
-    session: aiohttp.ClientSession, url: str, params: Mapping[str, str], way: NetworkPath
-) -> tuple[int, bytes]:
-    """Post a form.
-
-    Args:
-        session: as `open_session` gives it.
-        url: where to.
-        params: of the form.
         way: the faults of the network on the way there.
-
-    Returns:
-        Status and body of the answer, 64 KiB of it at most.
-
-    Raises:
-        OSError: no whole answer came: it was refused, broken off, no HTTP, or too late.
     """
-    until = time.monotonic() + (session.timeout.total or 0)
-    if way.drops():
-        await _time_out(until)
-    try:
-        answer = await _post(session, _address(url, way), urlencode(params).encode())
-    except aiohttp.ClientError as error:
-        raise ConnectionError(f"{type(error).__name__}: {error}") from error
-    if way.drops(back=True):
-        await _time_out(until)
-    return answer
+
+    def __init__(self, at_once: int, seconds: float, way: NetworkPath = UNBROKEN) -> None:
+        self._seconds = seconds
+        self._way = way
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=at_once, keepalive_timeout=_KEEP_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=seconds),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,  # the default; a proxy of the environment must not come between
+        )
+
+    async def post(self, url: str, params: Mapping[str, str]) -> tuple[int, bytes]:
+        """Post a form, as `Poster.post` has it."""
+        until = time.monotonic() + self._seconds
+        if self._way.drops():
+            await _time_out(until)
+        try:
+            form = urlencode(params).encode()
+            answer = await _post(self._session, _address(url, self._way), form)
+        except aiohttp.ClientError as error:
+            raise ConnectionError(f"{type(error).__name__}: {error}") from error
+        if self._way.drops(back=True):
+            await _time_out(until)
+        return answer
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
 
 
 async def _post(session: aiohttp.ClientSession, url: str, form: bytes) -> tuple[int, bytes]:

@@ -5,8 +5,6 @@ number, so that nobody can answer in its place, nor with an answer to another re
 """
 
 import asyncio
-import secrets
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -27,7 +25,8 @@ from labkit.payment_platform.messages import (
 )
 from labkit.payment_platform.notifier import Notifier
 from labkit.results import Result
-from labkit.runtime.db.database import Database
+from labkit.runtime.clock import Clock
+from labkit.runtime.environment import StepDatabase
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.steps import Step
 from labkit.shop.codes import Code
@@ -51,19 +50,43 @@ class Api:
         key: the platform's private key.
         merchant_key: the merchant's public key.
         url: of this process, without a slash at its end.
+        clock: of this process.
+        make_token: makes the secret of a cashier page's address.
     """
 
-    database: Database
+    database: StepDatabase
     notifier: Notifier
     failpoints: Failpoints
     key: RSAPrivateKey
     merchant_key: RSAPublicKey
     url: str
+    clock: Clock
+    make_token: Callable[[], str]
+
+    async def respond(self, action: _Action, form: dict[str, str]) -> tuple[dict[str, str], int]:
+        """Serve a request of the merchant.
+
+        Args:
+            action: what the request asks for.
+            form: its parameters.
+
+        Returns:
+            The parameters of the answer, signed, and its status.
+
+        Raises:
+            Forbidden: the merchant has not signed it.
+            BadForm: a parameter is missing or wrong.
+        """
+        params = forms.read_signed(form, self.merchant_key)
+        name = forms.take_name(params)
+        result = await action(params)
+        answer = signed(self.key, answers.flat(result, self.url) | name)
+        return answer, Code(result.code).status
 
     async def create(self, params: dict[str, str]) -> Result[object]:
         """Open a trade; the same number again gets the same trade."""
         form = forms.read(forms.CreateForm, params)
-        command = OpenTrade(token=secrets.token_urlsafe(32), **form.model_dump())
+        command = OpenTrade(token=self.make_token(), **form.model_dump())
         opened = await self._run(trades.create_trade, command)
         action = await self.failpoints.act_async("platform.create_trade.before_answer")
         if action.verb == "early" and opened.data:
@@ -94,17 +117,13 @@ class Api:
         """Make an endpoint that serves the merchant's signed requests only."""
 
         async def endpoint(request: Request) -> Response:
-            params = forms.read_signed(await forms.read_body(request), self.merchant_key)
-            name = forms.take_name(params)
-            result = await action(params)
-            return answers.json(
-                signed(self.key, answers.flat(result, self.url) | name), Code(result.code).status
-            )
+            answer, status = await self.respond(action, await forms.read_body(request))
+            return answers.json(answer, status)
 
         return endpoint
 
     async def _run(self, step: Step[C, A], command: C) -> A:
-        return await self.database.ask(step, command, time.monotonic() + _STEP_SECONDS)
+        return await self.database.ask(step, command, self.clock.monotonic() + _STEP_SECONDS)
 
     async def _pay_early(self, trade: CashierTrade) -> None:
         """Pay the trade, and send its notice, before the merchant has the answer."""

@@ -19,9 +19,9 @@ from labkit.payment_platform.page import Page
 from labkit.payment_platform.texts import WORDS, choose_language
 from labkit.payment_platform.trades import find_cashier, give_up_trade, pay_trade
 from labkit.results import Result
-from labkit.runtime.db.database import Database
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.failpoints import Refused
+from labkit.runtime.messaging.ports import StepRunner
 from labkit.runtime.steps import Step
 from labkit.shop.codes import Code
 
@@ -32,7 +32,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _STATUS = {Code.SUCCESS: 200, Code.PAYMENT_NOT_FOUND: 404, Code.DEPENDENCY_AWAY: 503}
 
 
-def add_routes(app: FastAPI, database: Database) -> None:
+def add_routes(app: FastAPI, database: StepRunner) -> None:
     """Add the cashier to the platform's application.
 
     Args:
@@ -58,7 +58,7 @@ def _add(
 class _Cashier:
     """Asks the trade's steps, and answers browsers with the page and others with a `Result`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: StepRunner) -> None:
         self._database = database
         self._page = Page()
 

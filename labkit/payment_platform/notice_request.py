@@ -6,13 +6,12 @@ The failpoints that make the platform misbehave act here: a third party is not t
 import asyncio
 from functools import cache
 
-from aiohttp import ClientSession
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from labkit.payment_api import http, keys
+from labkit.payment_api import keys
+from labkit.payment_api.http import Poster
 from labkit.payment_api.signing import signed
 from labkit.payment_platform.messages import Notice
-from labkit.runtime.injection.network import NetworkPath
 
 _TIME = "%Y-%m-%d %H:%M:%S"
 
@@ -54,14 +53,14 @@ async def compose(notice: Notice, key: RSAPrivateKey, verb: str) -> dict[str, st
     return signed(key, params) | (wrong if verb == "alter" else {})
 
 
-async def post(session: ClientSession, url: str, params: dict[str, str], way: NetworkPath) -> str:
+async def post(poster: Poster, url: str, params: dict[str, str]) -> str:
     """Send a notice.
 
     Returns:
         The answer in place of `success`; empty if it was `success`.
     """
     try:
-        status, body = await http.post(session, url, params, way)
+        status, body = await poster.post(url, params)
     except OSError as error:
         return f"no answer: {error or type(error).__name__}"
     if status != 200 or body.strip() != b"success":

@@ -8,25 +8,21 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from aiohttp import ClientSession
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from labkit.payment_api.http import open_session
+from labkit.payment_api.http import Poster
 from labkit.payment_platform import notice_request, notices
 from labkit.payment_platform.messages import DueNotices, Notice, NoticeTried
-from labkit.payment_platform.wiring import PLATFORM
-from labkit.runtime.db.database import Database
 from labkit.runtime.injection.failpoints import Failpoints, Refused
-from labkit.runtime.injection.network import NetworkPath
+from labkit.runtime.messaging.ports import StepRunner
 
 log = logging.getLogger(__name__)
 
-_WORKERS = 32
+#: Notices on their way at once.
+WORKERS = 32
 _MAX_QUEUED = 100  # notices in memory
 _POLL_S = 0.3
-_ANSWER_TIMEOUT_S = 5.0
 _MAX_HOLD_S = 1.0
-_MERCHANT = "pay-web"  # where its notices go
 
 
 class Notifier:
@@ -36,13 +32,16 @@ class Notifier:
         database: the platform's.
         failpoints: crossed around each notice.
         key: the platform's private key.
+        poster: posts them; it is closed when the notifier ends.
     """
 
-    def __init__(self, database: Database, failpoints: Failpoints, key: RSAPrivateKey) -> None:
+    def __init__(
+        self, database: StepRunner, failpoints: Failpoints, key: RSAPrivateKey, poster: Poster
+    ) -> None:
         self._database = database
         self._failpoints = failpoints
         self._key = key
-        self._way = NetworkPath(failpoints.standing, PLATFORM.name, _MERCHANT)
+        self._poster = poster
         self._written = asyncio.Event()
         self._queue: asyncio.Queue[Notice] = asyncio.Queue()
         self._in_progress: set[int] = set()  # queued or being sent
@@ -60,17 +59,21 @@ class Notifier:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        async with (
-            open_session(_WORKERS, _ANSWER_TIMEOUT_S) as session,
-            asyncio.TaskGroup() as workers,
-        ):
-            for _ in range(_WORKERS):
-                workers.create_task(self._work(session))
-            while True:
-                self._written.clear()
-                await self._queue_due()
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._written.wait(), _POLL_S)
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(WORKERS):
+                    workers.create_task(self._work())
+                await self._watch()
+        finally:
+            await self._poster.close()
+
+    async def _watch(self) -> None:
+        """Queue what is due, until cancelled."""
+        while True:
+            self._written.clear()
+            await self._queue_due()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._written.wait(), _POLL_S)
 
     async def _queue_due(self) -> None:
         """Queue the due notices that no worker has yet."""
@@ -88,21 +91,21 @@ class Notifier:
                 self._in_progress.add(notice.notify_id)
                 self._queue.put_nowait(notice)
 
-    async def _work(self, session: ClientSession) -> None:
+    async def _work(self) -> None:
         while True:
             notice = await self._queue.get()
             if self._more and self._queue.empty():
                 self.wake()
             try:
-                await self._send_and_mark(session, notice)
+                await self._send_and_mark(notice)
             except Exception:  # it is still due, and is sent again
                 log.exception("notice %d was perhaps sent, and not marked", notice.notify_id)
                 await asyncio.sleep(_POLL_S)
             self._in_progress.discard(notice.notify_id)
 
-    async def _send_and_mark(self, session: ClientSession, notice: Notice) -> None:
+    async def _send_and_mark(self, notice: Notice) -> None:
         try:
-            error = await self._send(session, notice)
+            error = await self._send(notice)
         except Refused as refused:
             error = f"lost on its way: {refused}"
         self._wake_waiters(notice)
@@ -111,15 +114,15 @@ class Notifier:
             NoticeTried(notify_id=notice.notify_id, tries=notice.tries, error=error),
         )
 
-    async def _send(self, session: ClientSession, notice: Notice) -> str:
+    async def _send(self, notice: Notice) -> str:
         """Send a notice, as a failpoint asks; return the answer in place of `success`."""
         action = await self._failpoints.act_async("platform.notify.before_notify")
         if action.verb == "reorder":
             await self._hold_back(notice)
         params = await notice_request.compose(notice, self._key, action.verb)
-        error = await notice_request.post(session, notice.notify_url, params, self._way)
+        error = await notice_request.post(self._poster, notice.notify_url, params)
         if action.twice:
-            error = await notice_request.post(session, notice.notify_url, params, self._way)
+            error = await notice_request.post(self._poster, notice.notify_url, params)
         await self._failpoints.act_async("platform.notify.after_notify")
         return error
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import secrets
 import socket
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -10,15 +12,17 @@ from fastapi import FastAPI
 from labkit import http_app, http_limits
 from labkit.home import Home
 from labkit.payment_api import keys
+from labkit.payment_api.http import HttpPoster
 from labkit.payment_platform import answers, api, cashier, notices
 from labkit.payment_platform.api import Api
-from labkit.payment_platform.notifier import Notifier
+from labkit.payment_platform.notifier import WORKERS, Notifier
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime import critical
-from labkit.runtime.clock import LabClock, wall_ms
+from labkit.runtime.clock import LabClock, MachineClock, wall_ms
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints
+from labkit.runtime.injection.network import NetworkPath
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.open import open_registry
 from labkit.runtime.registry.ports import Instance, Registry
@@ -26,6 +30,8 @@ from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.wiring import failpoints_of
 from labkit.settings import Settings
 
+_ANSWER_TIMEOUT_S = 5.0  # of a notice
+_MERCHANT = "pay-web"  # where notices go
 _KEEP_SECONDS = 30  # an idle connection: longer than the merchant keeps its own
 
 
@@ -78,9 +84,19 @@ def assemble(home: Home, settings: Settings, registry: Registry, url: str, insta
     )
     database = Database(home.database_url(PLATFORM.name), context)
     key = keys.private(home.keys, keys.PLATFORM)
-    notifier = Notifier(database, failpoints, key)
+    way = NetworkPath(failpoints.standing, PLATFORM.name, _MERCHANT)
+    notifier = Notifier(database, failpoints, key, HttpPoster(WORKERS, _ANSWER_TIMEOUT_S, way))
     merchant_key = keys.public(home.keys, keys.MERCHANT)
-    return Api(database, notifier, failpoints, key, merchant_key, url)
+    return Api(
+        database,
+        notifier,
+        failpoints,
+        key,
+        merchant_key,
+        url,
+        MachineClock(),
+        partial(secrets.token_urlsafe, 32),
+    )
 
 
 def make_app(platform: Api) -> FastAPI:

@@ -83,9 +83,17 @@ def order_web(orders: OrderService, limit: int) -> FastAPI:
     return app
 
 
-async def _place(orders: OrderService, request: Request) -> Response:
-    key = idempotency_key(request) or uuid.uuid4().hex
-    order = m.PlaceOrder(**(await read_body(request, PlaceOrderBody)).model_dump())
+async def place_order(orders: OrderService, key: str, order: m.PlaceOrder) -> Result[m.OrderPlaced]:
+    """Place an order, or return the answer that its request was given before.
+
+    Args:
+        orders: the order service.
+        key: tells the request from all others.
+        order: the request.
+
+    Raises:
+        Unknown: no order could be opened now; the request may be sent again.
+    """
     digest = hashlib.sha256(order.model_dump_json().encode()).hexdigest()
 
     # the order id comes first, so that whatever happens later can name it
@@ -93,14 +101,20 @@ async def _place(orders: OrderService, request: Request) -> Response:
         m.OpenOrder(user_id=order.user_id, idempotency_key=key, request_hash=digest)
     )
     if opened.data is None:
-        return answer(opened)
+        return Result[m.OrderPlaced].forward(opened)
     if opened.data.answer:
-        return answer(Result[m.OrderPlaced].model_validate_json(opened.data.answer))
+        return Result[m.OrderPlaced].model_validate_json(opened.data.answer)
     order_id = opened.data.order_id
     try:
-        return answer(await orders.confirm_order(m.ConfirmOrder(order_id=order_id, request=order)))
+        return await orders.confirm_order(m.ConfirmOrder(order_id=order_id, request=order))
     except Unknown:
-        return answer(undecided(order_id))
+        return undecided(order_id)
+
+
+async def _place(orders: OrderService, request: Request) -> Response:
+    key = idempotency_key(request) or uuid.uuid4().hex
+    order = m.PlaceOrder(**(await read_body(request, PlaceOrderBody)).model_dump())
+    return answer(await place_order(orders, key, order))
 
 
 def _order_id(request: Request) -> int:

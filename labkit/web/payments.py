@@ -1,6 +1,7 @@
 """Pay web (支付入口): the HTTP entrance for payments, and for the platform's callbacks."""
 
 import time
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -86,14 +87,18 @@ def pay_web(payments: PayService, limit: int) -> FastAPI:
     return app
 
 
-async def _take(payments: PayService, request: Request) -> Result[None]:
+async def take_callback(payments: PayService, fields: Mapping[str, str]) -> Result[None]:
     """Pass a callback on as it came, each parameter decoded and none interpreted."""
+    try:
+        return await payments.take_callback(p.Callback(fields=tuple(fields.items())))
+    except Unknown as unknown:
+        return Result[None].refused(Code.DEPENDENCY_AWAY, str(unknown))
+
+
+async def _take(payments: PayService, request: Request) -> Result[None]:
     try:
         refuse_query(request)
         fields = signing.read_form(await read_bytes(request))
     except (BadRequest, ValueError) as error:  # no form, or not as a form is written
         return Result[None].refused(Code.BAD_REQUEST, f"callback: {error}")
-    try:
-        return await payments.take_callback(p.Callback(fields=tuple(fields.items())))
-    except Unknown as unknown:
-        return Result[None].refused(Code.DEPENDENCY_AWAY, str(unknown))
+    return await take_callback(payments, fields)

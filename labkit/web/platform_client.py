@@ -5,16 +5,16 @@ import secrets
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
 
-from labkit.payment_api.http import open_session, post
+from labkit.payment_api.http import Poster
 from labkit.payment_api.signing import signed, verify
 from labkit.payment_api.trade_status import TradeStatus
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
-from labkit.runtime.injection.network import UNBROKEN, NetworkPath
 from labkit.shop.codes import Code
 from labkit.shop.pay.messages import AskTrade, CreateTrade, RefundTrade, TradeFound, TradeRefunded
 
-_MAX_CONNECTIONS = 64
+#: Connections of one process to the platform.
+MAX_CONNECTIONS = 64
 
 _About = CreateTrade | AskTrade | RefundTrade
 
@@ -31,8 +31,7 @@ class PlatformClient:
         key: the merchant's private key.
         platform_key: the platform's public key.
         notify_url: where the platform sends its callbacks.
-        timeout: seconds of a call.
-        way: the faults of the network on the way there.
+        poster: posts the requests; it is closed with the client.
     """
 
     def __init__(
@@ -42,16 +41,14 @@ class PlatformClient:
         key: RSAPrivateKey,
         platform_key: RSAPublicKey,
         notify_url: str,
-        timeout: float,
-        way: NetworkPath = UNBROKEN,
+        poster: Poster,
     ) -> None:
         self._base_url = base_url
         self._app_id = app_id
         self._key = key
         self._platform_key = platform_key
         self._notify_url = notify_url
-        self._way = way
-        self._session = open_session(_MAX_CONNECTIONS, timeout)
+        self._poster = poster
 
     async def create_trade(self, command: CreateTrade) -> Result[TradeFound]:
         """Open a trade; asked again with the same amount, the same trade."""
@@ -101,7 +98,7 @@ class PlatformClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._poster.close()
 
     async def _ask(self, method: str, about: _About, **params: str) -> dict[str, str]:
         """Send a signed request, and return the genuine answer to exactly this request."""
@@ -110,7 +107,7 @@ class PlatformClient:
         request = signed(self._key, {"app_id": self._app_id, **number, **params})
         try:
             url = f"{self._base_url}/api/trade/{method}"
-            status, body = await post(self._session, url, request, self._way)
+            status, body = await self._poster.post(url, request)
         except OSError as error:
             raise Unknown(f"{what} did not come: {error or type(error).__name__}") from error
         answer = _strings(body)

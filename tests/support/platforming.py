@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from labkit.home import Home
 from labkit.payment_api import keys
+from labkit.payment_api.http import HttpPoster
 from labkit.payment_api.signing import read_form
 from labkit.payment_platform import notices, process, trades
 from labkit.payment_platform.api import Api
@@ -216,4 +217,6 @@ async def served(home: Home, notify_url: str = AWAY) -> AsyncIterator[Served]:
 
 def _client(url: str, notify_url: str, seconds: float) -> PlatformClient:
     public = PLATFORM_KEY.public_key()
-    return PlatformClient(url, keys.APP_ID, MERCHANT_KEY, public, notify_url, seconds)
+    return PlatformClient(
+        url, keys.APP_ID, MERCHANT_KEY, public, notify_url, HttpPoster(8, seconds)
+    )

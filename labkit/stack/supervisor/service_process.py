@@ -17,6 +17,7 @@ from labkit import http_limits
 from labkit.console import process as console
 from labkit.home import Home
 from labkit.payment_api import keys
+from labkit.payment_api.http import HttpPoster
 from labkit.payment_platform import process as platform
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime import clock, logs
@@ -36,7 +37,7 @@ from labkit.stack.supervisor import spawn
 from labkit.web.health import Health
 from labkit.web.orders import order_web
 from labkit.web.payments import pay_web
-from labkit.web.platform_client import PlatformClient
+from labkit.web.platform_client import MAX_CONNECTIONS, PlatformClient
 
 #: The operator console: no part of the shop, which does not know of it.
 CONSOLE = "console"
@@ -143,14 +144,14 @@ async def run_pay(service: ServiceInstance) -> None:
     """Run the pay service, which alone knows the way to the payment platform, and its key."""
     home, endpoints = service.home, service.home.state()["endpoints"]
     platform_key = keys.public(home.keys, keys.PLATFORM)
+    way = NetworkPath(StandingFaults(home.faults), service.name, PLATFORM.name)
     client = PlatformClient(
         endpoints["platform"],
         keys.APP_ID,
         keys.private(home.keys, keys.MERCHANT),
         platform_key,
         notify_url=f"{endpoints['pay-web']}/pay/callback",
-        timeout=service.settings.call_timeout,
-        way=NetworkPath(StandingFaults(home.faults), service.name, PLATFORM.name),
+        poster=HttpPoster(MAX_CONNECTIONS, service.settings.call_timeout, way),
     )
     await _serve_calls(service.runtime({"platform": client, "platform_key": platform_key}))
     await client.close()

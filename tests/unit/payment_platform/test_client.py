@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from labkit.payment_api import keys
+from labkit.payment_api.http import HttpPoster
 from labkit.payment_api.signing import signed
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.failpoints import FailpointStore
@@ -121,7 +122,7 @@ async def impostor(answer: Answer) -> AsyncIterator[PlatformClient]:
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     url = "http://{}:{}".format(*server.sockets[0].getsockname())
     public = PLATFORM_KEY.public_key()
-    client = PlatformClient(url, keys.APP_ID, MERCHANT_KEY, public, "http://x/", 10)
+    client = PlatformClient(url, keys.APP_ID, MERCHANT_KEY, public, "http://x/", HttpPoster(8, 10))
     try:
         yield client
     finally:
@@ -188,7 +189,9 @@ def test_no_answer_in_time_is_unknown() -> None:
         silent = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
         port = silent.sockets[0].getsockname()[1]
         for url in ("http://127.0.0.1:9", f"http://127.0.0.1:{port}"):
-            client = PlatformClient(url, keys.APP_ID, MERCHANT_KEY, public, "http://x/", 0.2)
+            client = PlatformClient(
+                url, keys.APP_ID, MERCHANT_KEY, public, "http://x/", HttpPoster(8, 0.2)
+            )
             with pytest.raises(Unknown, match="order 101"):
                 await client.query_trade(ASK)
             await client.close()
