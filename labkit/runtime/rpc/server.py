@@ -3,24 +3,21 @@
 import asyncio
 import hmac
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from labkit.runtime.errors import Overloaded, in_one_line
+from labkit.runtime.clock import MachineClock
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.rpc.connection import OPTIONS, SECRET
-from labkit.runtime.rpc.contract import Method, methods_of
-from labkit.runtime.rpc.ports import Handler, Work
+from labkit.runtime.rpc.dispatch import Dispatcher
+from labkit.runtime.rpc.ports import Handler
 from labkit.runtime.rpc.protocol import (
     MAX_BODY_BYTES,
-    PING,
     Answer,
     Call,
     Outcome,
@@ -28,15 +25,13 @@ from labkit.runtime.rpc.protocol import (
     pack,
     take_batch,
 )
-from labkit.runtime.telemetry import tracing
-from labkit.runtime.telemetry.kinds import Kind
 
 log = logging.getLogger(__name__)
 
 #: gRPC's end of one caller's stream; its types do not know that it can `read` and `write`.
 Context = Any
 _HEALTH_S = 1.0  # between two looks at the threads that must move
-_PATIENCE_S = 1.0  # that what is under way has when the service stops
+_PATIENCE_S = 1.0  # that the last message to a caller has
 
 
 class GrpcServer:
@@ -52,9 +47,7 @@ class GrpcServer:
         self._address = address
         self._service = service
         self._secret = secret
-        self._methods: dict[str, tuple[Method, Handler]] = {}
-        self._under_way: set[Work] = set()
-        self._leaving = False
+        self._dispatcher = Dispatcher(service, MachineClock())
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=OPTIONS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -65,8 +58,7 @@ class GrpcServer:
 
     def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
         """Serve each method of a contract."""
-        for name, method in methods_of(contract).items():
-            self._methods[name] = method, handlers[name]
+        self._dispatcher.add(contract, handlers)
 
     async def start(self) -> str:
         """Listen, and return the endpoint `host:port` by which others reach it."""
@@ -91,10 +83,8 @@ class GrpcServer:
 
     async def stop(self) -> None:
         """Begin nothing more, answer what is under way, and stop."""
-        self._leaving = True
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=_PATIENCE_S)
-            await asyncio.sleep(0.01)  # the last answers go out
+        await self._dispatcher.stop()
+        await asyncio.sleep(0.01)  # the last answers go out
         await self._server.stop(grace=None)
 
     async def _serve(self, _requests: object, context: Context) -> None:
@@ -106,52 +96,11 @@ class GrpcServer:
         try:
             while (message := await context.read()) is not grpc.aio.EOF:
                 for call in calls_of(message):
-                    self._begin(call, stream)
+                    self._dispatcher.begin(call, stream.send)
         except ValueError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a message: {error}")
         finally:
             await stream.close()
-
-    def _begin(self, call: Call, stream: "_AnswerStream") -> None:
-        if call.method == PING:
-            return stream.send(call, Outcome.DONE, b"")
-        if self._leaving:
-            return stream.send(call, Outcome.LEAVING, b"")
-        try:
-            method, handle = self._methods[call.method]
-            command = method.request.validate_json(call.body)
-            # The work goes on when the caller stops waiting: what was begun ends, known or not.
-            expires = time.monotonic() + call.timeout_ms / 1000
-            start = _traced if tracing.on else _plain
-            work = start(call, handle, command, expires)
-        except Overloaded as overloaded:
-            return stream.send(call, Outcome.BUSY, str(overloaded).encode())
-        except (KeyError, ValueError) as error:
-            text = f"{call.method} of {self._service}: {type(error).__name__}: {error}"
-            return stream.send(call, Outcome.FAILED, text.encode())
-        self._under_way.add(work)
-        work.add_done_callback(lambda done: self._end(call, method, done, stream))
-        return None
-
-    def _end(self, call: Call, method: Method, work: Work, stream: "_AnswerStream") -> None:
-        self._under_way.discard(work)
-        try:
-            # a stored answer comes back with plain data: the same JSON, another Python type
-            stream.send(call, Outcome.DONE, method.answer.dump_json(work.result(), warnings=False))
-        except Overloaded as overloaded:
-            stream.send(call, Outcome.BUSY, str(overloaded).encode())
-        except Exception as error:  # whatever it was, the caller must learn that it failed
-            log.warning("%s of %s failed: %s", call.method, self._service, error)
-            stream.send(call, Outcome.FAILED, in_one_line(error).encode())
-
-
-def _plain(_call: Call, handle: Handler, command: object, expires: float) -> Work:
-    return handle(command, expires)
-
-
-def _traced(call: Call, handle: Handler, command: object, expires: float) -> Work:
-    work = partial(handle, command, expires)
-    return asyncio.ensure_future(tracing.within(work, call.method, Kind.SERVE, command, call.trace))
 
 
 class _AnswerStream:

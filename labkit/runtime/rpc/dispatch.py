@@ -1,0 +1,90 @@
+"""Dispatching: which handler answers a call, and what its caller is told."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from labkit.runtime.clock import Clock
+from labkit.runtime.errors import Overloaded, in_one_line
+from labkit.runtime.rpc.contract import Method, methods_of
+from labkit.runtime.rpc.ports import Handler, Work
+from labkit.runtime.rpc.protocol import PING, Call, Outcome
+from labkit.runtime.telemetry import tracing
+from labkit.runtime.telemetry.kinds import Kind
+
+log = logging.getLogger(__name__)
+
+#: Sends the answer to a call.
+Send = Callable[[Call, Outcome, bytes], None]
+
+_PATIENCE_S = 1.0  # that what is under way has when the service stops
+
+
+class Dispatcher:
+    """Carries calls out by the handlers of a service.
+
+    Args:
+        service: its name, for people.
+        clock: what the callers' deadlines are measured by.
+    """
+
+    def __init__(self, service: str, clock: Clock) -> None:
+        self._service = service
+        self._clock = clock
+        self._methods: dict[str, tuple[Method, Handler]] = {}
+        self._under_way: set[Work] = set()
+        self._leaving = False
+
+    def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
+        """Serve each method of a contract."""
+        for name, method in methods_of(contract).items():
+            self._methods[name] = method, handlers[name]
+
+    def begin(self, call: Call, send: Send) -> None:
+        """Begin to carry a call out; its answer is sent when it is done."""
+        if call.method == PING:
+            return send(call, Outcome.DONE, b"")
+        if self._leaving:
+            return send(call, Outcome.LEAVING, b"")
+        try:
+            method, handle = self._methods[call.method]
+            command = method.request.validate_json(call.body)
+            # The work goes on when the caller stops waiting: what was begun ends, known or not.
+            expires = self._clock.monotonic() + call.timeout_ms / 1000
+            start = _traced if tracing.on else _plain
+            work = start(call, handle, command, expires)
+        except Overloaded as overloaded:
+            return send(call, Outcome.BUSY, str(overloaded).encode())
+        except (KeyError, ValueError) as error:
+            text = f"{call.method} of {self._service}: {type(error).__name__}: {error}"
+            return send(call, Outcome.FAILED, text.encode())
+        self._under_way.add(work)
+        work.add_done_callback(lambda done: self._end(call, method, done, send))
+        return None
+
+    async def stop(self) -> None:
+        """Begin nothing more, and answer what is under way."""
+        self._leaving = True
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_PATIENCE_S)
+
+    def _end(self, call: Call, method: Method, work: Work, send: Send) -> None:
+        self._under_way.discard(work)
+        try:
+            # a stored answer comes back with plain data: the same JSON, another Python type
+            send(call, Outcome.DONE, method.answer.dump_json(work.result(), warnings=False))
+        except Overloaded as overloaded:
+            send(call, Outcome.BUSY, str(overloaded).encode())
+        except Exception as error:  # whatever it was, the caller must learn that it failed
+            log.warning("%s of %s failed: %s", call.method, self._service, error)
+            send(call, Outcome.FAILED, in_one_line(error).encode())
+
+
+def _plain(_call: Call, handle: Handler, command: object, expires: float) -> Work:
+    return handle(command, expires)
+
+
+def _traced(call: Call, handle: Handler, command: object, expires: float) -> Work:
+    work = partial(handle, command, expires)
+    return asyncio.ensure_future(tracing.within(work, call.method, Kind.SERVE, command, call.trace))
