@@ -27,7 +27,7 @@ from tests.support.storyline import placed, quick_lab
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:.*_text is deprecated:DeprecationWarning"),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
 ]
 MEASURED_SECONDS = 5.0
 HEARERS = [service.name for service in SERVICES.values() if OrderCancelled in service.handlers]

@@ -11,7 +11,7 @@ from labkit.settings import Settings
 from labkit.stack.containers.create import OURS
 from tests.support.containers.stacks import environment
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 #: As short as it goes: what is measured says nothing, but all of it is measured.
 MOMENT = Pace(
     warm=0, load=0.3, floor=0, idle=0.1, ups=1, rounds=1, failing=0, kills=0, orders_before=0

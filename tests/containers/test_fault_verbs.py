@@ -23,7 +23,7 @@ from tests.support.containers.stacks import Backend
 from tests.support.history import History
 from tests.support.storyline import placed
 
-pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("servers")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("servers")]
 
 
 def met(history: History, reach: Reach) -> None:

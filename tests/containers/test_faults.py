@@ -16,7 +16,7 @@ from tests.support.containers.stacks import Backend
 from tests.support.history import Answered, History
 from tests.support.storyline import placed
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 #: Longer than any client waits: pymysql 5 s, kafka-python 4 s, a session of ZooKeeper 4 s.
 LONG_SECONDS = 6.0

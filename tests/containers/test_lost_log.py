@@ -13,7 +13,7 @@ from tests.support.containers.stacks import Backend
 from tests.support.history import History
 from tests.support.storyline import placed
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 def ends(lab: Lab, topic: str) -> dict[int, int]:

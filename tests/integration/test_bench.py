@@ -17,7 +17,7 @@ from tests.support.db import Tables, labkit
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(900),
 ]  # a whole run, and a machine may do much else
 #: As short as it goes: what is measured says nothing, but all of it is measured.
 MOMENT = Pace(

@@ -43,7 +43,7 @@ def deduct_stock(tx, command):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("drawn", range(2))  # by name, each process of a run would have others
 def test_a_bug_is_found(drawn: int) -> None:
     """The bug breaks what must find it, in the words that it is known by; its code was run."""
@@ -55,7 +55,7 @@ def test_a_bug_is_found(drawn: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_learner_puts_a_bug_right() -> None:
     """With the right function in the bug's place nothing breaks any more; with its own, it does."""
     number = broken_shop.NUMBERED.index("key-looked-at-later") + 1

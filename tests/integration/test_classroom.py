@@ -30,7 +30,7 @@ from labkit.stack.supervisor import launch, ports
 from labkit.waiting import wait_until
 from tests.support.processes import gone, processes
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # ten labs start at once
 
 ROOT = Path(__file__).parents[2]
 LEARNERS = 10

@@ -125,7 +125,7 @@ def test_a_second_up_says_that_it_is_up(home: Path) -> None:
     assert status(home) == before
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_down_and_up_again(home: Path) -> None:
     """Down stops every process and keeps the data; up finds it, on other ports where need be."""
     history = History(home)

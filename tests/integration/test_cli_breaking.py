@@ -64,8 +64,10 @@ def test_check_sees_what_is_broken(home: Path, history: History) -> None:
     assert looked_at["stock is conserved"] == looked_at["balance is conserved"] == 1
 
     history.tables.write("user", "UPDATE trade_user SET user_money = user_money + 1")
-    spoilt, plain = labkit("check", "--json", home=home), labkit("check", home=home)
-    history.tables.write("user", "UPDATE trade_user SET user_money = user_money - 1")
+    try:
+        spoilt, plain = labkit("check", "--json", home=home), labkit("check", home=home)
+    finally:
+        history.tables.write("user", "UPDATE trade_user SET user_money = user_money - 1")
     assert (spoilt.returncode, plain.returncode) == (1, 1)
     (broken,) = [load for load in json.loads(spoilt.stdout) if not load["held"]]
     assert broken["name"] == "balance is conserved"
@@ -151,7 +153,7 @@ def test_a_dead_event_is_driven_home_while_another_group_lacks_it(
         assert history.tables.rows("order", mine) == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_given_up_and_taken_back(lab: Lab, home: Path, history: History) -> None:
     """Given up while goods lacks it, an event is sent no more; taken back it is settled, once."""
     answered = history.place(goods_number=3)
@@ -174,7 +176,7 @@ def test_given_up_and_taken_back(lab: Lab, home: Path, history: History) -> None
         assert (done.returncode, "is done already" in done.stderr) == (1, True)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_same_from_a_notebook(lab: Lab, history: History) -> None:
     """Frames of what is stuck and in flight, and the three buttons, also where a loop runs."""
     answered = history.place(goods_number=3)

@@ -105,7 +105,7 @@ def hanging(home: Path) -> Iterator[None]:
                 web.resume()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("command", [name for name in WORDS if name not in ALONE])
 def test_the_webs_hang(home: Path, run: Run, command: str) -> None:
     """A command that asks them says that they do not answer; all others do their work."""
@@ -258,7 +258,7 @@ def test_standard_streams_are_closed_or_full(home: Path, redirection: str) -> No
     must_be_told(done, fails="full" in redirection)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_home_is_removed_beneath_its_lab(tmp_path: Path) -> None:
     """Nobody can reach the lab any more: all of it ends by itself, and no command complains."""
     home = tmp_path / "home"

@@ -14,7 +14,7 @@ from tests.support.small_disk import fill, on_a_small_disk
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @on_a_small_disk
 def test_a_lab_lives_through_a_full_disk(disk: Path) -> None:
     """Orders meanwhile, a service that is killed, a supervisor that cannot write its state."""

@@ -25,7 +25,7 @@ from tests.support.history import History
 from tests.support.processes import gone, processes
 from tests.support.storyline import placed
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]  # labs are started two and three times
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # labs are started two and three times
 SEEDING = "helper.put_aside.before_rename"
 #: Holds a lock until its input ends.
 _HOLDER = """

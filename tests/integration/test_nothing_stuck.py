@@ -22,7 +22,7 @@ from tests.support.db import labkit
 from tests.support.history import History
 from tests.support.storyline import placed, quick_lab, remembered
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RETURN = "goods.return_stock.before_commit"
 WINDOW_SECONDS, WINDOWS = 0.5, 8
 AWAY_SECONDS = 10.0

@@ -43,7 +43,7 @@ def test_the_tour_shows_an_order_to_its_payment_and_leaves_nothing(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_commands_under_see_more_work_one_after_the_other(tmp_path: Path) -> None:
     """Each line of "See more" ends with exit code 0, in the order in which it stands there."""
     (block,) = re.findall(r"## See more\n\n```sh\n(.*?)```", README, re.DOTALL)

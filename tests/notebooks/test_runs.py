@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.course import HERE, NOTEBOOKS, copy_to, read, run_strictly
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ def copy_to(folder: Path) -> Path:
     return copied
 
 
-def run_strictly(folder: Path, names: Sequence[str], cell_seconds: int = 120) -> None:
+def run_strictly(folder: Path, names: Sequence[str], cell_seconds: int = 300) -> None:
     """Run notebooks, each in a kernel of its own, and compare every output with the kept one."""
     command = [
         *(sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env"),

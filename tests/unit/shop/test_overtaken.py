@@ -26,7 +26,7 @@ def world(open_store: OpenStore) -> Iterator[PayWorld]:
     world.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "who",
     [

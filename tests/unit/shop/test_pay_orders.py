@@ -172,7 +172,7 @@ def agrees(game: Game) -> None:
     assert game.world.money() == (AMOUNT * stands, AMOUNT * stands)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_all_orders_of_what_befalls_a_payment(game: Game) -> None:
     """720 orders: each ends as one that stands and was paid once, or as one that was cancelled and
     holds nothing, its money back once; whatever is left of it agrees everywhere, to the cent."""
@@ -184,7 +184,7 @@ def test_all_orders_of_what_befalls_a_payment(game: Game) -> None:
     agrees(game)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_crash_in_each_state_at_each_event(game: Game) -> None:
     """The pay service is killed once in every state that those orders know, at every event, at
     each of its steps there, before and after the commit; started again, it ends as it did without.
