@@ -33,15 +33,22 @@ class Notifier:
         failpoints: crossed around each notice.
         key: the platform's private key.
         poster: posts them; it is closed when the notifier ends.
+        workers: how many are on their way at once.
     """
 
     def __init__(
-        self, database: StepRunner, failpoints: Failpoints, key: RSAPrivateKey, poster: Poster
+        self,
+        database: StepRunner,
+        failpoints: Failpoints,
+        key: RSAPrivateKey,
+        poster: Poster,
+        workers: int = WORKERS,
     ) -> None:
         self._database = database
         self._failpoints = failpoints
         self._key = key
         self._poster = poster
+        self._workers = workers
         self._written = asyncio.Event()
         self._queue: asyncio.Queue[Notice] = asyncio.Queue()
         self._in_progress: set[int] = set()  # queued or being sent
@@ -61,7 +68,7 @@ class Notifier:
         """Work until cancelled."""
         try:
             async with asyncio.TaskGroup() as workers:
-                for _ in range(WORKERS):
+                for _ in range(self._workers):
                     workers.create_task(self._work())
                 await self._watch()
         finally:

@@ -32,15 +32,27 @@ _BY_KEY = """SELECT t.number, r.order_id FROM exchange t
 def create_tables(
     mirror: sqlite3.Connection, exchanges: Iterable[Exchange], made: str = _BY_KEY
 ) -> None:
-    """Create the table `exchange`, and `made`, which has the orders that a request has led to.
+    """Create the tables `exchange` and `made`, and fill them.
 
     Args:
         mirror: of the lab's databases.
         exchanges: of the history.
         made: SQL that selects `number` and `order_id`.
     """
+    create_empty(mirror)
+    fill(mirror, exchanges, made)
+
+
+def create_empty(mirror: sqlite3.Connection) -> None:
+    """Create the table `exchange`, and `made`, which has the orders that a request has led to."""
     for statement in filter(str.strip, _TABLES.split(";")):
         mirror.execute(statement)
+
+
+def fill(mirror: sqlite3.Connection, exchanges: Iterable[Exchange], made: str = _BY_KEY) -> None:
+    """Fill the tables anew, as `create_tables` does."""
+    mirror.execute("DELETE FROM exchange")
+    mirror.execute("DELETE FROM made")
     rows = [
         (
             exchange.number,

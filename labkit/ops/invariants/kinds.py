@@ -6,7 +6,7 @@ of `labkit.ops.invariants.views` too. It selects a row for each breach.
 
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
@@ -88,15 +88,25 @@ class Local(Invariant):
 
     poison: bool = False
 
+    @property
+    def services(self) -> Sequence[str]:
+        """Return the services whose databases it is about."""
+        return [self.service] if self.service else list(TABLES)
+
+    def sql_in(self, service: str) -> tuple[str, str]:
+        """Return the SQL that counts the rows in one database, and that selects the breaches."""
+        return (
+            _within(self.count_sql, service, self.poison),
+            _within(self.breach_sql, service, self.poison),
+        )
+
     def evaluate(self, mirror: sqlite3.Connection, values: Clocks) -> Finding:
         """Evaluate it in one database, or in each."""
         finding = Finding(0)
-        for service in [self.service] if self.service else TABLES:
-            count_sql, breach_sql = (
-                _within(sql, service, self.poison) for sql in (self.count_sql, self.breach_sql)
-            )
+        for service in self.services:
+            count_sql, breach_sql = self.sql_in(service)
             finding.looked_at += _count(mirror, count_sql, values)
-            texts = _texts(mirror, breach_sql, values)
+            texts = texts_of(mirror, breach_sql, values)
             finding.broken += [f"{service}: {text}" for text in texts]
         return finding
 
@@ -108,7 +118,7 @@ class Across(Invariant):
     def evaluate(self, mirror: sqlite3.Connection, values: Clocks) -> Finding:
         """Evaluate it in all databases."""
         looked_at = _count(mirror, self.count_sql, values)
-        return Finding(looked_at, list(_texts(mirror, self.breach_sql, values)))
+        return Finding(looked_at, list(texts_of(mirror, self.breach_sql, values)))
 
 
 def across(name: str, summary: str, count_sql: str, breach_sql: str) -> Across:
@@ -161,7 +171,7 @@ def _count(mirror: sqlite3.Connection, sql: str, values: Clocks) -> int:
     return int(mirror.execute(sql, dict(values)).fetchone()[0])
 
 
-def _texts(mirror: sqlite3.Connection, sql: str, values: Clocks) -> Iterator[str]:
+def texts_of(mirror: sqlite3.Connection, sql: str, values: Clocks) -> Iterator[str]:
     """Word each breach: its column `breach` where it has one, else all columns."""
     cursor = mirror.execute(sql, dict(values))
     names = [column[0] for column in cursor.description]

@@ -66,7 +66,20 @@ _UNDECIDED = (
 
 
 def create_tables(mirror: sqlite3.Connection) -> None:
-    """Create the tables and views, from the mirror's snapshots."""
+    """Create the tables and views, and fill them from the mirror's snapshots."""
+    create_wiring(mirror)
+    fill_undecided(mirror)
+
+
+def fill_undecided(mirror: sqlite3.Connection) -> None:
+    """Fill the table of the ids that are not decided in the mirror's snapshots, anew."""
+    mirror.execute("DELETE FROM undecided")
+    for ids in _UNDECIDED:
+        mirror.execute(f"INSERT OR IGNORE INTO undecided {ids}")
+
+
+def create_wiring(mirror: sqlite3.Connection) -> None:
+    """Create all tables and views, and fill those that tell of the shop's wiring."""
     for statement in filter(str.strip, _TABLES.split(";")):
         mirror.execute(statement)
     codes = [(code, code.name, code.is_final) for code in Code]
@@ -86,5 +99,3 @@ def create_tables(mirror: sqlite3.Connection) -> None:
     for view, table in VIEWS.items():
         parts = [f"SELECT '{name}' AS service, * FROM \"{name}\".{table}" for name in TABLES]
         mirror.execute(f"CREATE TEMP VIEW {view} AS {' UNION ALL '.join(parts)}")
-    for ids in _UNDECIDED:
-        mirror.execute(f"INSERT OR IGNORE INTO undecided {ids}")

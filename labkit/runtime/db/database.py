@@ -68,10 +68,11 @@ def _deliver(results: JobResults) -> None:
     """Hand out the answers of a group, from the committer's thread: the loop is woken once."""
     if results:
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
-            results[0][0].answer.get_loop().call_soon_threadsafe(_settle_all, results)
+            results[0][0].answer.get_loop().call_soon_threadsafe(settle_all, results)
 
 
-def _settle_all(results: JobResults) -> None:
+def settle_all(results: JobResults) -> None:
+    """Hand out the answers of a group, on the loop of those who wait for them."""
     for job, result in results:
         with suppress(asyncio.InvalidStateError):  # the caller has gone
             if isinstance(result, Exception):

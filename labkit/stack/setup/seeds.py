@@ -1,7 +1,7 @@
 """The first data of the case, or any amount of it, with opening rows in the logs."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -76,23 +76,20 @@ def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = un
         now: business time of the opening rows.
         cross: called with the name of each boundary.
     """
-    rows = _rows(seeds, now)
+    rows = rows_of(seeds, now)
 
-    def fill(service: str, tables: tuple[Table, ...]) -> None:
+    def fill_one(service: str, tables: tuple[Table, ...]) -> None:
         cross("helper.seed_database.before_work")
         engine = open_engine(urls[service], seconds=_ANSWER_S)
         with engine.begin() as connection:
             _be_alone(connection)
-            tables[0].metadata.drop_all(connection, tables)
-            tables[0].metadata.create_all(connection, tables)
-            for table in tables:
-                _insert(connection, table, rows.get(table.name, []))
+            fill(connection, tables, rows)
         engine.dispose()
         cross("helper.seed_database.after_work")
 
     databases = {**t.TABLES, "platform": PLATFORM_TABLES}
     with ThreadPoolExecutor(len(databases)) as pool:  # most of it is waiting for the disk
-        list(pool.map(fill, databases, databases.values()))
+        list(pool.map(fill_one, databases, databases.values()))
 
 
 def _be_alone(connection: Connection) -> None:
@@ -116,7 +113,27 @@ def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
         connection.execute(table.insert(), rows)
 
 
-def _rows(seeds: Seeds, now: datetime) -> dict[str, list[Row]]:
+def fill(connection: Connection, tables: Sequence[Table], rows: Mapping[str, list[Row]]) -> None:
+    """Make the tables of one database anew, and put rows in.
+
+    Args:
+        connection: to the database, which is emptied.
+        tables: of the database.
+        rows: table → its rows, of `rows_of`.
+    """
+    tables[0].metadata.drop_all(connection, tables)
+    tables[0].metadata.create_all(connection, tables)
+    for table in tables:
+        _insert(connection, table, rows.get(table.name, []))
+
+
+def rows_of(seeds: Seeds, now: datetime) -> dict[str, list[Row]]:
+    """Return the first rows of each table.
+
+    Args:
+        seeds: the amount of data.
+        now: business time of the opening rows.
+    """
     goods, users = _goods(seeds, now), _users(seeds, now)
     opening = {"order_id": 0, "direction": LogDirection.OPENING, "log_time": now}
     stock = [
