@@ -126,12 +126,18 @@ async def _back_seconds(home: Home) -> dict[str, float]:
 
 
 def up_seconds(home: Home, stack: Stack = Stack.embedded) -> float:
-    """Measure how long `labkit up` takes, from the command to its end; the lab is down after."""
+    """Measure how long `labkit up` takes, from the command to its end; the lab is down after.
+
+    Raises:
+        RuntimeError: it did not come up; says what the command said.
+    """
     labkit = [sys.executable, "-P", "-m", "labkit"]
     command = [*labkit, "up", "--stack", stack, "--home", str(home.folder)]
     began = time.monotonic()
     try:
-        subprocess.run(command, check=True, capture_output=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr.strip().removeprefix("labkit: "))
         return time.monotonic() - began
     finally:
         launch.down(home)

@@ -16,6 +16,7 @@ COMMANDS = {
     "reconciling": ("reconcile",),
     "running": ("up", "down", "scale", "status", "reset"),
     "serving": ("init", "serve"),
+    "simulating": ("sim",),
     "tour": ("tour",),
 }
 

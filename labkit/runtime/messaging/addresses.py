@@ -3,15 +3,28 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Executable, or_, select, update
 
+from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import GIVEN_UP, SENT, SETTLED, UNSENT, outbox
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging.deadlines import Deadline, make_due
 from labkit.runtime.messaging.outbox import Groups
 from labkit.runtime.steps import step
 
-_OPEN = outbox.c.status.in_((UNSENT, SENT, GIVEN_UP))  # not `!=`, so that an index finds them
+#: Not `!=`, so that an index finds them.
+_OPEN = or_(*(outbox.c.status == status for status in (UNSENT, SENT, GIVEN_UP)))
+_KINDS = select(outbox.c.topic, outbox.c.groups).distinct()
+
+
+@statement
+def _open_kinds() -> Executable:
+    return _KINDS.where(_OPEN)
+
+
+@statement
+def _kinds_since(since: int) -> Executable:
+    return _KINDS.where(outbox.c.event_id >= since)
 
 
 @dataclass(frozen=True)
@@ -58,9 +71,12 @@ def _addresses(
     tx: Transaction, subscriptions: Subscriptions
 ) -> Iterator[tuple[ColumnElement[bool], str]]:
     """Yield the events that are not addressed to all groups of their topic, and those groups."""
-    for events in (_OPEN, outbox.c.event_id >= subscriptions.since):
-        kinds = select(outbox.c.topic, outbox.c.groups).where(events).distinct()
-        for row in tx.execute(kinds).all():
+    since = subscriptions.since
+    for kinds, events in (
+        (_open_kinds(), _OPEN),
+        (_kinds_since(since), outbox.c.event_id >= since),
+    ):
+        for row in tx.run(kinds).rows:
             topic, written = row.topic, row.groups
             present = [group for group in written.split(",") if group]
             wired = subscriptions.groups.get(topic, ())

@@ -14,6 +14,7 @@ from labkit.cli import (  # noqa: F401  # they register
     reconciling,
     running,
     serving,
+    simulating,
     tour,
 )
 from labkit.cli.base import app

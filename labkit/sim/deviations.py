@@ -1,0 +1,138 @@
+"""Deviations: what differs in one life from the calm one, in which nothing fails or is late.
+
+Whatever can fail asks at that moment, under a name: the runtime at its failpoints, the simulated
+broker at its own points. The answer is nearly always that nothing happens. So a life is told by the
+few answers that were others, and can be lived again from them (delay-bounded scheduling: Emmi,
+Qadeer and Rakamaric, POPL 2011).
+"""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from labkit.sim.recording import Record
+
+#: Answer to a question: nothing happens.
+CALM = ""
+
+
+class Deviation(NamedTuple):
+    """Something that happens at one crossing of a point.
+
+    Attributes:
+        point: name of the point, as `order.deduct_stock.before_call`.
+        crossing: which crossing of it in this life, from 1.
+        action: what happens, as `crash` or `delay:1.5`.
+    """
+
+    point: str
+    crossing: int
+    action: str
+
+    def __str__(self) -> str:
+        """Return it as a token has it."""
+        return f"{self.point}#{self.crossing}={self.action}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Deviation":
+        """Read what `str` wrote.
+
+        Raises:
+            ValueError: it is no deviation.
+        """
+        where, equals, action = text.partition("=")
+        point, hash_, crossing = where.partition("#")
+        if not (equals and hash_ and point and action and crossing.isdecimal()):
+            raise ValueError(f"{text!r} is no deviation: write POINT#CROSSING=ACTION")
+        return cls(point, int(crossing), action)
+
+
+class Chooser(Protocol):
+    """Chooses what happens."""
+
+    def choose(self, point: str, crossing: int, actions: Sequence[str]) -> str:
+        """Choose one of the actions, or `CALM`."""
+        ...
+
+
+class Planned:
+    """What was planned happens, and nothing else.
+
+    Args:
+        plan: the deviations.
+    """
+
+    def __init__(self, plan: Iterable[Deviation] = ()) -> None:
+        self._actions: Mapping[tuple[str, int], str] = {
+            (deviation.point, deviation.crossing): deviation.action for deviation in plan
+        }
+
+    def choose(self, point: str, crossing: int, actions: Sequence[str]) -> str:
+        """Choose what was planned, if it can happen there."""
+        action = self._actions.get((point, crossing), CALM)
+        return action if action in actions else CALM
+
+
+class Drawn:
+    """A few things happen, drawn from a seed.
+
+    Args:
+        draw: of the life.
+        rate: the chance at each crossing.
+        limit: deviations of a life, at most.
+    """
+
+    def __init__(self, draw: random.Random, rate: float, limit: int) -> None:
+        self._draw = draw
+        self._rate = rate
+        self._left = limit
+
+    def choose(self, point: str, crossing: int, actions: Sequence[str]) -> str:  # noqa: ARG002
+        """Draw what happens."""
+        if not self._left or self._draw.random() >= self._rate:
+            return CALM
+        self._left -= 1
+        return self._draw.choice(actions)
+
+
+class Decisions:
+    """The questions of one life, and what was answered.
+
+    Args:
+        chooser: answers them.
+        record: of the life.
+
+    Attributes:
+        record: of the life.
+        asked: how many questions there were.
+        deviations: the answers that were not `CALM`.
+        order: the crossings of points, in order.
+        offered: point → what can happen there.
+    """
+
+    def __init__(self, chooser: Chooser, record: Record) -> None:
+        self._chooser = chooser
+        self.record = record
+        self.asked = 0
+        self.deviations: list[Deviation] = []
+        self.order: list[tuple[str, int]] = []
+        self._crossings: Counter[str] = Counter()
+        self.offered: dict[str, Sequence[str]] = {}
+
+    def decide(self, point: str, actions: Sequence[str]) -> str:
+        """Answer what happens at a crossing of a point.
+
+        Args:
+            point: name of the point.
+            actions: what can happen there.
+        """
+        self.asked += 1
+        self.offered[point] = actions
+        crossing = self._crossings[point] = self._crossings[point] + 1
+        self.order.append((point, crossing))
+        action = self._chooser.choose(point, crossing, actions)
+        if action:
+            self.deviations.append(Deviation(point, crossing, action))
+            self.record.event(point, action)
+        return action

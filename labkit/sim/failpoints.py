@@ -1,0 +1,93 @@
+"""Simulated failpoints: the same names as in a lab, and what happens at each is decided there."""
+
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+
+from labkit.runtime.injection.boundaries import BOUNDARIES, TIMED, Failpoint
+from labkit.runtime.injection.failpoints import Action, Failpoints, Refused
+from labkit.runtime.injection.standing import FaultKind, StandingFault, StandingFaults
+from labkit.sim.deviations import CALM, Decisions
+from labkit.sim.process import Crashed, Process
+
+#: How late something may be (seconds): later than its neighbours, than a sweep or a scan, than a
+#: call has, and than a flow has and an order may be undecided.
+DELAYS_S = (0.004, 0.3, 1.5, 5.0)
+#: What is not simulated: a transaction that hangs, as only a real server's locks show what it does;
+#: and a foreign key, which costs a tenth of a second to make.
+_NOT_SIMULATED = ("stall", "forge")
+
+
+def _actions_at(boundary: str) -> tuple[str, ...]:
+    actions: list[str] = []
+    for action in BOUNDARIES[boundary]:
+        if action in TIMED and action not in _NOT_SIMULATED:
+            actions += [f"{action}:{seconds:g}" for seconds in DELAYS_S]
+        elif action not in _NOT_SIMULATED:
+            actions.append(action)
+    return tuple(actions)
+
+
+#: Boundary → the actions that can happen there.
+ACTIONS = {boundary: _actions_at(boundary) for boundary in BOUNDARIES}
+
+
+class NoStandingFaults(StandingFaults):
+    """Standing faults, of which there are none: what lasts in a simulation is decided elsewhere."""
+
+    def __init__(self) -> None:
+        pass
+
+    def of(self, kind: FaultKind, target: str) -> Sequence[StandingFault]:  # noqa: ARG002
+        """Return none."""
+        return ()
+
+
+class SimFailpoints(Failpoints):
+    """The failpoints of one simulated process.
+
+    Args:
+        process: the process.
+        decisions: decide what happens.
+        catalogue: every failpoint that the process can cross.
+    """
+
+    def __init__(
+        self, process: Process, decisions: Decisions, catalogue: Iterable[Failpoint]
+    ) -> None:
+        self.process = process.name
+        self.standing = NoStandingFaults()
+        self._of = process
+        self._decisions = decisions
+        self._actions = {point.name: ACTIONS[point.boundary] for point in catalogue}
+        #: what was decided before a commit already, because the group asked how to run it
+        self._decided: defaultdict[str, deque[str]] = defaultdict(deque)
+
+    def count(self, name: str) -> None:
+        """Note that a boundary is crossed at which nothing may act now."""
+        if decided := self._decided.get(name):
+            decided.popleft()
+
+    def is_armed(self, name: str) -> bool:
+        """Return True if something is to happen at the next crossing."""
+        action = self._decisions.decide(name, self._actions[name])
+        self._decided[name].append(action)
+        return bool(action)
+
+    def act(self, name: str) -> Action:
+        """Cross a boundary, and do what is decided; a delay is the caller's."""
+        action = self._take_decided(name)
+        if not action:
+            return Action()
+        verb, _, seconds = action.partition(":")
+        if verb == "crash":
+            self._of.die()
+            raise Crashed(f"{self.process} at {name}")
+        if verb == "refuse":
+            raise Refused(f"the failpoint {name} refused")
+        return Action(verb, float(seconds or 0))
+
+    def _take_decided(self, name: str) -> str:
+        if name.endswith(".before_commit"):
+            decided = self._decided.get(name)
+            return decided.popleft() if decided else CALM
+        return self._decisions.decide(name, self._actions[name])

@@ -1,0 +1,95 @@
+"""A plan: everything that tells one life from another, as a token that can be copied."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from labkit.sim.deviations import Deviation
+from labkit.sim.stories import check_names
+
+_VERSION = "sim1"
+#: How much may happen in a life that is drawn: the chance at each crossing, and how often at most.
+_RATES, _LIMITS = (0.005, 0.02, 0.05, 0.1), (1, 2, 3, 6)
+_CUSTOMERS, _INSTANCES = (1, 1, 2, 3), (1, 1, 2)
+
+
+class BadToken(ValueError):
+    """A token that tells of no life; the message says why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan of a life.
+
+    Attributes:
+        stories: names of stories, each of a customer of its own.
+        instances: how many processes each service has.
+        seed: of what is random in the product, as the jitter of its retries.
+        deviations: what happens that does not in a calm life.
+    """
+
+    stories: tuple[str, ...]
+    instances: int = 1
+    seed: int = 0
+    deviations: tuple[Deviation, ...] = ()
+
+    @property
+    def token(self) -> str:
+        """Return it as a text without spaces, which `labkit sim --replay` takes."""
+        happens = ";".join(map(str, self.deviations))
+        return f"{_VERSION}/{','.join(self.stories)}/{self.instances}/{self.seed}/{happens}"
+
+    @property
+    def size(self) -> int:
+        """Return how many things tell it from a calm life of one customer."""
+        return len(self.deviations) + len(self.stories) + self.instances - 2
+
+    def calm(self) -> "Plan":
+        """Return it without deviations."""
+        return replace(self, deviations=())
+
+
+@dataclass(frozen=True)
+class Chance:
+    """How much happens in a life that is drawn.
+
+    Attributes:
+        rate: the chance at each crossing.
+        limit: deviations at most.
+    """
+
+    rate: float
+    limit: int
+
+
+def read_token(token: str) -> Plan:
+    """Read a token.
+
+    Raises:
+        BadToken: it tells of no life.
+    """
+    parts = token.strip().split("/", 4)
+    if len(parts) != 5 or parts[0] != _VERSION:
+        raise BadToken(f"{token[:80]!r} is no token: it begins with {_VERSION}/ and has five parts")
+    _, stories, instances, seed, happens = parts
+    if not (instances.isdecimal() and int(instances) > 0 and seed.isdecimal()):
+        raise BadToken(f"{instances}/{seed}: a number of instances and a seed must stand there")
+    try:
+        names = check_names(stories.split(","))
+        deviations = tuple(Deviation.parse(text) for text in happens.split(";") if text)
+    except ValueError as error:
+        raise BadToken(str(error)) from error
+    return Plan(names, int(instances), int(seed), deviations)
+
+
+def draw_plan(seed: int, stories: Sequence[str]) -> tuple[Plan, Chance, random.Random]:
+    """Draw a life without its deviations, how much happens in it, and what draws that.
+
+    Args:
+        seed: gives the same life each time.
+        stories: names of the stories to draw from.
+    """
+    draw = random.Random(seed)
+    names = tuple(draw.choices(list(stories), k=draw.choice(_CUSTOMERS)))
+    plan = Plan(names, draw.choice(_INSTANCES), seed)
+    return plan, Chance(draw.choice(_RATES), draw.choice(_LIMITS)), draw

@@ -1,0 +1,102 @@
+"""The report of a search or a replay, for people and for programs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from labkit.sim.life import Life
+from labkit.sim.search import Tally
+
+_MAX_BREACHES = 5
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report.
+
+    Attributes:
+        lines: for people.
+        broken: the lives that broke something.
+        numbers: what was counted, by name.
+    """
+
+    lines: Sequence[str]
+    broken: Sequence[Life]
+    numbers: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def is_broken(self) -> bool:
+        """Return True if a life broke something."""
+        return bool(self.broken)
+
+    def as_json(self) -> dict[str, object]:
+        """Return it for programs."""
+        broken = [
+            {"token": life.plan.token, "breaches": list(life.breaches)} for life in self.broken
+        ]
+        return {**self.numbers, "broken": broken}
+
+
+def searched(tally: Tally, first_seed: int) -> Report:
+    """Report a search.
+
+    Args:
+        tally: the sum of its lives.
+        first_seed: of the first one.
+    """
+    seeds = f"seeds {first_seed} to {first_seed + max(tally.lives - 1, 0)}"
+    return Report([f"{_sum(tally)}; {seeds}", *_broken(tally)], tally.broken, _numbers(tally))
+
+
+def proven(tally: Tally, depth: int) -> Report:
+    """Report that every life with so many deviations was lived.
+
+    Args:
+        tally: the sum of all lives.
+        depth: how many deviations, at most.
+    """
+    text = f"every life with at most {depth} deviations: {_sum(tally)}"
+    return Report([text, *_broken(tally)], tally.broken, _numbers(tally))
+
+
+def replayed(life: Life) -> Report:
+    """Report one life: what happened in it, and what it broke."""
+    happened = [f"  {deviation}" for deviation in life.plan.deviations] or ["  nothing"]
+    return Report(
+        [
+            f"{', '.join(life.plan.stories)}; what happened that does not in a calm life:",
+            *happened,
+            repr(life.record.diagram("the life")),
+            f"digest of all tables: {life.digest}",
+            *(_breaches(life) or ["every invariant holds"]),
+        ],
+        [life] if life.breaches else [],
+    )
+
+
+def _sum(tally: Tally) -> str:
+    return (
+        f"{tally.lives:,} lives, {tally.decisions:,} decisions, {tally.deviations:,} deviations at "
+        f"{len(tally.reached)} points, {tally.deaths:,} deaths; {len(tally.broken)} broke something"
+    )
+
+
+def _numbers(tally: Tally) -> dict[str, int]:
+    return {
+        "lives": tally.lives,
+        "decisions": tally.decisions,
+        "deviations": tally.deviations,
+        "points": len(tally.reached),
+        "deaths": tally.deaths,
+    }
+
+
+def _broken(tally: Tally) -> list[str]:
+    return [
+        line
+        for life in tally.broken
+        for line in (*_breaches(life), f"  labkit sim --replay '{life.plan.token}'")
+    ]
+
+
+def _breaches(life: Life) -> list[str]:
+    return [f"BROKEN {breach}" for breach in life.breaches[:_MAX_BREACHES]]

@@ -1,0 +1,203 @@
+"""Searching: many lives, drawn from seeds or one after the other, until one breaks something."""
+
+import gc
+import logging
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
+
+from labkit.sim.deviations import Deviation, Drawn, Planned
+from labkit.sim.life import Life, Stage
+from labkit.sim.plan import Plan, draw_plan
+from labkit.sim.shrinking import shrink
+from labkit.sim.stories import STORIES
+
+_WORKERS = 2
+
+
+@dataclass
+class Tally:
+    """The sum of many lives.
+
+    Attributes:
+        lives: how many there were.
+        decisions: how often it was decided what happens.
+        deviations: how often something did.
+        deaths: how many processes died.
+        reached: the points at which something happened.
+        broken: lives with breaches, each as small as it could be made.
+    """
+
+    lives: int = 0
+    decisions: int = 0
+    deviations: int = 0
+    deaths: int = 0
+    reached: Counter[str] = field(default_factory=Counter)
+    broken: list[Life] = field(default_factory=list)
+
+    def add(self, life: Life) -> None:
+        """Add a life."""
+        self.lives += 1
+        self.decisions += life.asked
+        self.deviations += len(life.plan.deviations)
+        self.deaths += life.deaths
+        self.reached.update(deviation.point for deviation in life.plan.deviations)
+
+    def merge(self, other: "Tally") -> None:
+        """Add the lives of another worker."""
+        self.lives += other.lives
+        self.decisions += other.decisions
+        self.deviations += other.deviations
+        self.deaths += other.deaths
+        self.reached.update(other.reached)
+        self.broken += other.broken
+
+
+def replay(plan: Plan, *, record: bool = False) -> Life:
+    """Live a plan.
+
+    Args:
+        plan: the plan.
+        record: whether to write down who called whom.
+    """
+    with _silence():
+        return Stage().live(plan, Planned(plan.deviations), record=record)
+
+
+def hunt(
+    seconds: float,
+    first_seed: int = 0,
+    stories: Sequence[str] = tuple(STORIES),
+    stop_at_first: bool = True,
+    lives: int | None = None,
+) -> Tally:
+    """Live drawn lives on all cores.
+
+    Args:
+        seconds: how long.
+        first_seed: of the first life; the next one has the next number.
+        stories: names of the stories to draw from.
+        stop_at_first: whether a worker ends when it has found a breach.
+        lives: how many, at most.
+
+    Returns:
+        The sum of all lives.
+    """
+    plans = [
+        (
+            seconds,
+            first_seed + number,
+            stories,
+            stop_at_first,
+            lives and -(-lives // _WORKERS),
+            _WORKERS,
+        )
+        for number in range(_WORKERS)
+    ]
+    return _on_all_cores(hunt_alone, plans)
+
+
+def prove(plan: Plan, depth: int) -> Tally:
+    """Live every life that differs from a calm one in at most so many deviations.
+
+    Args:
+        plan: the stories.
+        depth: how many deviations, at most.
+
+    Returns:
+        The sum of all lives, up to the first that breaks something.
+    """
+    calm = replay(plan.calm())
+    tally = Tally()
+    tally.add(calm)
+    if calm.breaches:
+        tally.broken.append(calm)
+    elif depth:
+        firsts = list(_next_deviations(calm))
+        parts = [(plan, firsts[number::_WORKERS], depth) for number in range(_WORKERS)]
+        tally.merge(_on_all_cores(_prove_part, parts))
+    return tally
+
+
+def _prove_part(plan: Plan, firsts: Sequence[Deviation], depth: int) -> Tally:
+    """Live all lives that begin with some deviations."""
+    stage, tally = Stage(), Tally()
+
+    def follow(before: Plan, deviations: Iterable[Deviation], left: int) -> None:
+        for deviation in deviations:
+            wanted = replace(before, deviations=(*before.deviations, deviation))
+            life = stage.live(wanted, Planned(wanted.deviations))
+            _note(tally, life, stage)
+            if tally.broken:
+                return
+            if left > 1:
+                follow(wanted, _next_deviations(life), left - 1)
+
+    follow(plan.calm(), firsts, depth)
+    return tally
+
+
+def _next_deviations(life: Life) -> Iterator[Deviation]:
+    """Yield what else could have happened, after the last thing that did."""
+    happened = {(deviation.point, deviation.crossing) for deviation in life.plan.deviations}
+    places = [at for at, crossing in enumerate(life.order) if crossing in happened]
+    for point, crossing in life.order[max(places, default=-1) + 1 :]:
+        for action in life.offered[point]:
+            yield Deviation(point, crossing, action)
+
+
+def hunt_alone(
+    seconds: float,
+    first_seed: int = 0,
+    stories: Sequence[str] = tuple(STORIES),
+    stop_at_first: bool = True,
+    lives: int | None = None,
+    step: int = 1,
+) -> Tally:
+    """Live drawn lives in this process, as `hunt` does, but only each `step`th."""
+    stage, tally = Stage(), Tally()
+    deadline = time.monotonic() + seconds
+    for seed in islice(count(first_seed, step), lives):
+        if time.monotonic() > deadline or (stop_at_first and tally.broken):
+            break
+        plan, chance, draw = draw_plan(seed, stories)
+        _note(tally, stage.live(plan, Drawn(draw, chance.rate, chance.limit)), stage)
+    return tally
+
+
+def _note(tally: Tally, life: Life, stage: Stage) -> None:
+    tally.add(life)
+    if life.breaches:
+        smallest = shrink(life, lambda plan: stage.live(plan, Planned(plan.deviations)))
+        tally.broken.append(smallest)
+
+
+def _on_all_cores(work: Callable[..., Tally], parts: Sequence[tuple[object, ...]]) -> Tally:
+    """Do parts of a work in a process each, and add up what they give."""
+    context = multiprocessing.get_context("fork")
+    with context.Pool(len(parts), _begin_worker) as pool:
+        tallies = pool.starmap(work, parts, chunksize=1)
+    total = Tally()
+    for tally in tallies:
+        total.merge(tally)
+    return total
+
+
+def _begin_worker() -> None:
+    logging.disable(logging.CRITICAL)
+    gc.disable()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what the shop logs of faults that were meant from being written, for a block."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)

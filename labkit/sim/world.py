@@ -1,0 +1,230 @@
+"""The world of one life: every process of the shop, and what they stand on."""
+
+import os
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+from labkit.payment_api import keys
+from labkit.payment_platform.api import Api
+from labkit.payment_platform.wiring import PLATFORM
+from labkit.runtime import critical
+from labkit.runtime.environment import Environment
+from labkit.runtime.registry.ids import IdMaker
+from labkit.runtime.service import ServiceRuntime
+from labkit.runtime.wiring import Service, failpoints_of
+from labkit.settings import Settings
+from labkit.shop.codes import Code
+from labkit.shop.order.contract import OrderService
+from labkit.shop.pay.contract import PayService
+from labkit.shop.wiring import GROUPS, NAMES, SERVICES
+from labkit.sim import process
+from labkit.sim.broker import SimBroker, SimCluster
+from labkit.sim.clocks import SimClock, SimLabClock
+from labkit.sim.deviations import Decisions
+from labkit.sim.disk import SimDatabase, SimDisk
+from labkit.sim.failpoints import SimFailpoints
+from labkit.sim.keys import private, public
+from labkit.sim.loop import SimLoop
+from labkit.sim.network import SimNetwork, SimServer
+from labkit.sim.plan import Plan
+from labkit.sim.platform import SimPoster, assemble, take_form
+from labkit.sim.process import Process
+from labkit.sim.recording import Record
+from labkit.sim.registry import Facts, SimRegistry
+from labkit.web.payments import take_callback
+from labkit.web.platform_client import PlatformClient
+
+T = TypeVar("T")
+
+RESTART_S = 0.2  # from a death until the supervisor has started another process
+_ANSWER_TIMEOUT_S = 5.0  # of a notice
+#: Where forms are posted to.
+_URLS = {PLATFORM.name: f"http://{PLATFORM.name}", "pay-web": "http://pay-web"}
+#: What differs from a lab's own settings: shorter times, so that a life is over sooner.
+_SETTINGS = {
+    "audit_delay": 0.05,
+    "check_first": 0.4,
+    "flow_timeout": 2.5,
+    "group_session": 0.6,
+    "partitions": 2,
+    "sweep_interval": 0.3,
+    "unconfirmed_deadline": 3.0,
+    "worker_reserve": 1.0,
+}
+SETTINGS = Settings.model_construct(
+    **{name: field.default for name, field in Settings.model_fields.items()} | _SETTINGS
+)
+
+
+class World:
+    """All processes of one life.
+
+    Args:
+        disks: service → its database.
+        plan: says how many processes each service has, and what is random.
+        decisions: decide what happens.
+        record: of the life.
+        restart_s: from a death until the supervisor has started another process.
+
+    Attributes:
+        loop: the loop.
+        lab_clock: business time.
+        deaths: the processes that died.
+        defects: why processes ended that nobody killed.
+    """
+
+    def __init__(
+        self,
+        disks: Mapping[str, SimDisk],
+        plan: Plan,
+        decisions: Decisions,
+        record: Record,
+        restart_s: float = RESTART_S,
+    ) -> None:
+        self._restart_s = restart_s
+        self.loop = SimLoop(process.is_alive)  # type: ignore[abstract]  # what it lacks raises
+        self.lab_clock = SimLabClock(self.loop)
+        self.deaths: list[Process] = []
+        self.defects: list[str] = []
+        self._decisions = decisions
+        self._disks = disks
+        self._draw = random.Random(plan.seed)
+        self._network = SimNetwork(self.loop, record)
+        self._facts = Facts()
+        self._cluster = SimCluster(
+            self.loop, decisions, record, SETTINGS.partitions, SETTINGS.group_session
+        )
+        self._processes: dict[str, Process] = {}
+        self._serving: dict[Process, Any] = {}
+        critical.end_by(self._end_current)
+        for name, wired in {**SERVICES, PLATFORM.name: PLATFORM}.items():
+            for number in range(1, (plan.instances if wired.contract else 1) + 1):
+                self._start(name, number, 1)
+
+    async def order_web(self, what: str, work: Callable[[OrderService], Awaitable[T]]) -> T:
+        """Have the order web answer a request, which it does by the order service.
+
+        Raises:
+            ConnectionError: the web is not there, or died.
+        """
+        return await self._ask("order-web", what, work)
+
+    async def pay_web(self, what: str, work: Callable[[PayService], Awaitable[T]]) -> T:
+        """Have the pay web answer a request, which it does by the pay service.
+
+        Raises:
+            ConnectionError: the web is not there, or died.
+        """
+        return await self._ask("pay-web", what, work)
+
+    async def platform(self, what: str, work: Callable[[Api], Awaitable[T]]) -> T:
+        """Have the platform answer a request.
+
+        Raises:
+            ConnectionError: the platform is not there, or died.
+        """
+        return await self._ask(PLATFORM.name, what, work)
+
+    def close(self) -> None:
+        """Forget everything that was to be run."""
+        self.loop.stop()
+        critical.end_by(os._exit)
+
+    async def _ask(self, name: str, what: str, work: Callable[[Any], Awaitable[T]]) -> T:
+        target = self._processes[f"{name}-1"]
+        is_there = target.is_alive and target in self._serving
+        return await self._network.exchange(
+            target if is_there else None, what, lambda: work(self._serving[target])
+        )
+
+    def _start(self, name: str, number: int, life: int) -> None:
+        started = Process(name, number, life)
+        self._processes[started.name] = started
+        started.at_death(partial(self._outlive, started))
+        self.loop.call_soon(self._run, started, context=started.context)
+
+    def _outlive(self, dead: Process) -> None:
+        """Start another process after one that died, as the supervisor does."""
+        self.deaths.append(dead)
+        self._serving.pop(dead, None)
+        self.loop.call_outside(
+            self._restart_s, self._start, dead.service, dead.number, dead.life + 1
+        )
+
+    def _run(self, started: Process) -> None:
+        """Make what runs in a process, inside of it."""
+        name = started.service
+        wired = PLATFORM if name == PLATFORM.name else SERVICES[name]
+        environment = self._environment(started, wired)
+        if wired is PLATFORM:
+            poster = SimPoster(self._post, _ANSWER_TIMEOUT_S)
+            api = assemble(environment, _URLS[name], poster, self._token)
+            critical.create_task(api.notifier.run(), "notifier")
+            self._serving[started] = api
+            return
+        outside = self._outside() if name == "pay" else {}
+        runtime = ServiceRuntime(wired, started.number, environment, GROUPS, NAMES, outside)
+        if wired.contract:
+            self.loop.create_task(runtime.start())
+        else:
+            runtime.announce(started.endpoint)
+            self._serving[started] = _stub_of(name, runtime)
+
+    def _environment(self, started: Process, wired: Service) -> Environment:
+        clock = SimClock(self.loop, started)
+        registry = SimRegistry(self._facts, started, clock.wall_ms)
+        reserve_ms = int(SETTINGS.worker_reserve * 1000)
+        return Environment(
+            settings=SETTINGS,
+            clock=clock,
+            lab_clock=self.lab_clock,
+            failpoints=SimFailpoints(started, self._decisions, failpoints_of(wired)),
+            registry=registry,
+            broker=SimBroker(self._cluster, started),
+            connect=partial(self._network.connect, started, clock),
+            server=SimServer(self._network, started, clock),
+            make_ids=lambda: IdMaker(registry.lease_worker(reserve_ms), clock.wall_ms, clock.block),
+            open_database=lambda defaults: SimDatabase(
+                self._disks[started.service], defaults, self.loop, clock
+            ),
+        )
+
+    def _outside(self) -> dict[str, object]:
+        client = PlatformClient(
+            _URLS[PLATFORM.name],
+            keys.APP_ID,
+            private(keys.MERCHANT),
+            public(keys.PLATFORM),
+            notify_url=f"{_URLS['pay-web']}/pay/callback",
+            poster=SimPoster(self._post, SETTINGS.call_timeout),
+        )
+        return {"platform": client, "platform_key": public(keys.PLATFORM)}
+
+    async def _post(self, host: str, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """Bring a form to the platform or the pay web."""
+        if host == PLATFORM.name:
+            return await self.platform(path, lambda api: take_form(api, path, form))
+        result = await self.pay_web(path, lambda payments: take_callback(payments, form))
+        return Code(result.code).status, b"success" if result.success else b"fail"
+
+    def _token(self) -> str:
+        return f"{self._draw.getrandbits(128):032x}"
+
+    def _end_current(self, _status: int) -> None:
+        """End the process that runs now, because a part of it has ended."""
+        ended = process.current()
+        assert ended, "what belongs to no process cannot end one"
+        self.defects.append(f"{ended.name} ended by itself")
+        ended.die()
+
+
+def _stub_of(web: str, runtime: ServiceRuntime) -> object:
+    """Return a web's way to its service."""
+    flow = SETTINGS.flow_timeout
+    if web == "order-web":
+        timeouts = {"confirm_order": flow, "open_order": flow / 2}
+        return runtime.calls.stub(OrderService, "order", timeouts)
+    timeouts = {"create_payment": flow, "take_callback": flow / 2}
+    return runtime.calls.stub(PayService, "pay", timeouts)
