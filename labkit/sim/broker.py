@@ -21,7 +21,7 @@ from labkit.sim.recording import BROKER, Record
 _HOP_S = 0.0005
 _MAX_RECORDS = 100
 #: What can happen to a record: it is acknowledged and lost, or stands there twice, or comes late.
-_FATES = ("lose", "duplicate", "delay:0.3", "delay:1.5", "delay:5")
+FATES = ("lose", "duplicate", "delay:0.3", "delay:1.5", "delay:5")
 
 
 class SimCluster:
@@ -58,7 +58,7 @@ class SimCluster:
 
     def append(self, message: OutboxMessage) -> None:
         """Take a record, or decide what becomes of it instead."""
-        fate, _, seconds = self._decisions.decide(f"broker.{message.topic}", _FATES).partition(":")
+        fate, _, seconds = self._decisions.decide(f"broker.{message.topic}", FATES).partition(":")
         if fate == "lose":
             return
         if fate == "delay":

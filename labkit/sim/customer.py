@@ -7,15 +7,13 @@ from labkit.ops.history import RequestKind
 from labkit.shop import messages as m
 from labkit.shop.order.pricing import shipping_fee
 from labkit.shop.states import OrderStatus, PayStatus
+from labkit.sim.first_rows import COUPONS, GOODS, USERS
 from labkit.sim.front import Answer, Send, ShopFront
-from labkit.stack.setup.seeds import first_data
 
 _AGAIN_S, _LONGEST_S = 0.02, 1.0  # after which a client asks again, at first and in the end
 _PATIENCE_S = 90.0  # longer than anything is late
 #: Statuses after which a client asks again: not decided, too many requests, a dependency is away.
 _NOT_FINAL = (0, 202, 429, 503)
-
-_USERS, _GOODS, _COUPONS = (first_data(name) for name in ("users", "goods", "coupons"))
 
 
 class NoFinalAnswer(Exception):
@@ -32,13 +30,13 @@ class Customer:
 
     def __init__(self, front: ShopFront, number: int) -> None:
         self._front = front
-        self._user = _USERS[number % len(_USERS)]
+        self._user = USERS[number % len(USERS)]
         self._number = number
         self._orders = 0
         self._coupons = iter(
             [
                 coupon["coupon_id"]
-                for coupon in _COUPONS
+                for coupon in COUPONS
                 if coupon["user_id"] == self._user["user_id"]
             ]
         )
@@ -50,7 +48,7 @@ class Customer:
             money_paid: cents from the balance.
             coupon: whether it uses the customer's next coupon.
         """
-        goods = _GOODS[0]
+        goods = GOODS[0]
         price = goods["goods_price"]
         self._orders += 1
         return m.PlaceOrder(

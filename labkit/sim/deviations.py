@@ -15,6 +15,8 @@ from labkit.sim.recording import Record
 
 #: Answer to a question: nothing happens.
 CALM = ""
+#: Which crossing of a point is aimed at.
+_CROSSINGS = (1, 1, 1, 2, 2, 3, 4)
 
 
 class Deviation(NamedTuple):
@@ -94,6 +96,33 @@ class Drawn:
             return CALM
         self._left -= 1
         return self._draw.choice(actions)
+
+
+class Aimed:
+    """A few things happen, each at a point that was drawn before; what is not reached does not.
+
+    A point that is crossed seldom is as likely as one that is crossed all the time, which it is
+    not where each crossing is drawn for (swarm testing: Groce and others, 2012).
+
+    Args:
+        draw: of the life.
+        points: every point, with what can happen there.
+        number: how many are drawn.
+    """
+
+    def __init__(
+        self, draw: random.Random, points: Mapping[str, Sequence[str]], number: int
+    ) -> None:
+        names = sorted(points)
+        self._actions: dict[tuple[str, int], str] = {}
+        for _ in range(number):
+            name = draw.choice(names)
+            self._actions[name, draw.choice(_CROSSINGS)] = draw.choice(points[name])
+
+    def choose(self, point: str, crossing: int, actions: Sequence[str]) -> str:
+        """Choose what was drawn, if it can happen there."""
+        action = self._actions.get((point, crossing), CALM)
+        return action if action in actions else CALM
 
 
 class Decisions:

@@ -12,9 +12,8 @@ from labkit.sim.process import Crashed, Process
 #: How late something may be (seconds): later than its neighbours, than a sweep or a scan, than a
 #: call has, and than a flow has and an order may be undecided.
 DELAYS_S = (0.004, 0.3, 1.5, 5.0)
-#: What is not simulated: a transaction that hangs, as only a real server's locks show what it does;
-#: and a foreign key, which costs a tenth of a second to make.
-_NOT_SIMULATED = ("stall", "forge")
+#: What is not simulated: a transaction that hangs, as only a real server's locks show what it does.
+_NOT_SIMULATED = ("stall",)
 
 
 def _actions_at(boundary: str) -> tuple[str, ...]:

@@ -7,6 +7,9 @@ from typing import Any, Protocol
 from labkit.ops.history import RequestKind
 from labkit.shop import messages as m
 
+#: What a customer may do before a request: wait for so many seconds.
+PAUSES = ("delay:0.004", "delay:0.02", "delay:0.3", "delay:1.5")
+
 
 @dataclass(frozen=True)
 class Answer:

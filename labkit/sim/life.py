@@ -12,18 +12,18 @@ from datetime import timedelta
 
 from labkit.ops.invariants.kinds import Clocks
 from labkit.ops.reader import DATABASES
-from labkit.runtime.clock import as_time
 from labkit.sim.checking import Checker
 from labkit.sim.clocks import START_MS
 from labkit.sim.customer import Customer, NoFinalAnswer
 from labkit.sim.deviations import Chooser, Decisions
 from labkit.sim.disk import SimDisk
+from labkit.sim.first_rows import ROWS
 from labkit.sim.plan import Plan
 from labkit.sim.recording import Record
 from labkit.sim.sim_front import SimFront
 from labkit.sim.stories import STORIES
 from labkit.sim.world import RESTART_S, World
-from labkit.stack.setup.seeds import Seeds, fill, rows_of
+from labkit.stack.setup.seeds import fill
 
 _STORY_S, _SETTLE_S = 300.0, 120.0
 _TIME_TO_PAY = timedelta(minutes=20)
@@ -65,9 +65,8 @@ class Stage:
 
     def __init__(self) -> None:
         self.disks: Mapping[str, SimDisk] = {name: SimDisk(name) for name in DATABASES}
-        rows = rows_of(Seeds(), as_time(START_MS))
         for name, tables in DATABASES.items():
-            fill(self.disks[name].connection, tables, rows)
+            fill(self.disks[name].connection, tables, ROWS)
         self.checker = Checker(self.disks)
         self._lives = 0
         gc.freeze()  # what is there now is no garbage
@@ -148,7 +147,8 @@ class Stage:
         yield from self._settle(world)
         if self.checker.is_unpaid():  # then it is cancelled when its time is over
             world.lab_clock.advance(_TIME_TO_PAY)
-            world.loop.run_until(lambda: not self.checker.is_unpaid(), _SETTLE_S)
+            if not world.loop.run_until(lambda: not self.checker.is_unpaid(), _SETTLE_S):
+                yield "it does not settle: an order still waits to be paid after its time"
             yield from self._settle(world)
 
     def _settle(self, world: World) -> Iterator[str]:

@@ -1,16 +1,17 @@
 """A plan: everything that tells one life from another, as a token that can be copied."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from labkit.sim.deviations import Deviation
+from labkit.sim.deviations import Aimed, Chooser, Deviation, Drawn
 from labkit.sim.stories import check_names
 
 _VERSION = "sim1"
 #: How much may happen in a life that is drawn: the chance at each crossing, and how often at most.
 _RATES, _LIMITS = (0.005, 0.02, 0.05, 0.1), (1, 2, 3, 6)
 _CUSTOMERS, _INSTANCES = (1, 1, 2, 3), (1, 1, 2)
+_AIMED = 0.6  # the share of lives in which it is drawn before what happens where
 
 
 class BadToken(ValueError):
@@ -49,19 +50,6 @@ class Plan:
         return replace(self, deviations=())
 
 
-@dataclass(frozen=True)
-class Chance:
-    """How much happens in a life that is drawn.
-
-    Attributes:
-        rate: the chance at each crossing.
-        limit: deviations at most.
-    """
-
-    rate: float
-    limit: int
-
-
 def read_token(token: str) -> Plan:
     """Read a token.
 
@@ -82,14 +70,20 @@ def read_token(token: str) -> Plan:
     return Plan(names, int(instances), int(seed), deviations)
 
 
-def draw_plan(seed: int, stories: Sequence[str]) -> tuple[Plan, Chance, random.Random]:
-    """Draw a life without its deviations, how much happens in it, and what draws that.
+def draw_plan(
+    seed: int, stories: Sequence[str], points: Mapping[str, Sequence[str]]
+) -> tuple[Plan, Chooser]:
+    """Draw a life without its deviations, and what chooses them.
 
     Args:
         seed: gives the same life each time.
         stories: names of the stories to draw from.
+        points: every point, with what can happen there.
     """
     draw = random.Random(seed)
     names = tuple(draw.choices(list(stories), k=draw.choice(_CUSTOMERS)))
     plan = Plan(names, draw.choice(_INSTANCES), seed)
-    return plan, Chance(draw.choice(_RATES), draw.choice(_LIMITS)), draw
+    limit = draw.choice(_LIMITS)
+    if draw.random() < _AIMED:
+        return plan, Aimed(draw, points, limit)
+    return plan, Drawn(draw, draw.choice(_RATES), limit)

@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 
-from labkit.sim.deviations import Deviation, Drawn, Planned
+from labkit.sim.deviations import Deviation, Planned
 from labkit.sim.life import Life, Stage
 from labkit.sim.plan import Plan, draw_plan
 from labkit.sim.shrinking import shrink
 from labkit.sim.stories import STORIES
+from labkit.sim.world import points_of_world
 
 _WORKERS = 2
 
@@ -159,13 +160,12 @@ def hunt_alone(
     step: int = 1,
 ) -> Tally:
     """Live drawn lives in this process, as `hunt` does, but only each `step`th."""
-    stage, tally = Stage(), Tally()
+    stage, tally, points = Stage(), Tally(), points_of_world()
     deadline = time.monotonic() + seconds
     for seed in islice(count(first_seed, step), lives):
         if time.monotonic() > deadline or (stop_at_first and tally.broken):
             break
-        plan, chance, draw = draw_plan(seed, stories)
-        _note(tally, stage.live(plan, Drawn(draw, chance.rate, chance.limit)), stage)
+        _note(tally, stage.live(*draw_plan(seed, stories, points)), stage)
     return tally
 
 

@@ -120,6 +120,50 @@ async def looked_for(customer: Customer) -> None:
         await customer.find(order_id)
 
 
+@story
+async def abandoned(customer: Customer) -> None:
+    """An order is placed by somebody who sends one request, and never comes back."""
+    await customer.place_once(customer.order(money_paid=1_00, coupon=True))
+
+
+@story
+async def cancelled_open(customer: Customer) -> None:
+    """An order is cancelled with its payment open, which its user pays all the same, if he can."""
+    order_id = await _placed(customer, customer.order(money_paid=1_00))
+    if order_id is None:
+        return
+    opened = await customer.open_payment(order_id)
+    await customer.cancel(order_id)
+    if opened.success:
+        await customer.press(opened.data["cashier_url"], RequestKind.PAY)
+
+
+@story
+async def cheating(customer: Customer) -> None:
+    """Somebody asks for less than nothing, for less than it costs, and under a used key."""
+    order = customer.order(money_paid=1_00)
+    await customer.place(order)
+    for change in (
+        {"goods_number": -1},
+        {"goods_number": 0},
+        {"order_amount": order.order_amount - 1},
+        {"money_paid": -1_00},
+        {"money_paid": order.order_amount + 1},
+        {"shipping_fee": -1, "order_amount": order.order_amount - 1},
+    ):
+        await customer.place(order.model_copy(update=change))  # under the same key
+        await customer.place(customer.order().model_copy(update=change))
+
+
+@story
+async def wanted_by_many(customer: Customer) -> None:
+    """Three orders at once want the same coupon, and more than half of the balance each."""
+    first = customer.order(coupon=True)
+    wanted = [first, *(customer.order() for _ in range(2))]
+    share = {"coupon_id": first.coupon_id, "money_paid": first.order_amount - 21_00}
+    await asyncio.gather(*(customer.place(order.model_copy(update=share)) for order in wanted))
+
+
 def check_names(names: Sequence[str]) -> tuple[str, ...]:
     """Return the names of stories.
 

@@ -2,10 +2,11 @@
 
 import os
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from labkit.ops.history import RequestKind
 from labkit.payment_api import keys
 from labkit.payment_platform.api import Api
 from labkit.payment_platform.wiring import PLATFORM
@@ -20,11 +21,12 @@ from labkit.shop.order.contract import OrderService
 from labkit.shop.pay.contract import PayService
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.sim import process
-from labkit.sim.broker import SimBroker, SimCluster
+from labkit.sim.broker import FATES, SimBroker, SimCluster
 from labkit.sim.clocks import SimClock, SimLabClock
 from labkit.sim.deviations import Decisions
 from labkit.sim.disk import SimDatabase, SimDisk
-from labkit.sim.failpoints import SimFailpoints
+from labkit.sim.failpoints import ACTIONS, SimFailpoints
+from labkit.sim.front import PAUSES
 from labkit.sim.keys import private, public
 from labkit.sim.loop import SimLoop
 from labkit.sim.network import SimNetwork, SimServer
@@ -58,6 +60,22 @@ SETTINGS = Settings.model_construct(
 )
 
 
+#: What can be wrong with the clock of a process: it is ahead, or behind, by so many seconds.
+_CLOCKS = ("clock:600", "clock:-2")
+
+
+def points_of_world() -> dict[str, Sequence[str]]:
+    """Return every point at which something can happen, and what."""
+    points: dict[str, Sequence[str]] = {
+        failpoint.name: ACTIONS[failpoint.boundary]
+        for wired in (*SERVICES.values(), PLATFORM)
+        for failpoint in failpoints_of(wired)
+    }
+    points |= {f"{name}.start": _CLOCKS for name in SERVICES}
+    points |= {f"broker.{topic}": FATES for topic in GROUPS}
+    return points | {f"customer.{kind}": PAUSES for kind in RequestKind}
+
+
 class World:
     """All processes of one life.
 
@@ -70,6 +88,7 @@ class World:
 
     Attributes:
         loop: the loop.
+        decisions: decide what happens.
         lab_clock: business time.
         deaths: the processes that died.
         defects: why processes ended that nobody killed.
@@ -88,7 +107,7 @@ class World:
         self.lab_clock = SimLabClock(self.loop)
         self.deaths: list[Process] = []
         self.defects: list[str] = []
-        self._decisions = decisions
+        self.decisions = decisions
         self._disks = disks
         self._draw = random.Random(plan.seed)
         self._network = SimNetwork(self.loop, record)
@@ -141,6 +160,8 @@ class World:
 
     def _start(self, name: str, number: int, life: int) -> None:
         started = Process(name, number, life)
+        clock = self.decisions.decide(f"{name}.start", _CLOCKS)
+        started.ahead_ms = int(float(clock.partition(":")[2] or 0) * 1000)
         self._processes[started.name] = started
         started.at_death(partial(self._outlive, started))
         self.loop.call_soon(self._run, started, context=started.context)
@@ -180,7 +201,7 @@ class World:
             settings=SETTINGS,
             clock=clock,
             lab_clock=self.lab_clock,
-            failpoints=SimFailpoints(started, self._decisions, failpoints_of(wired)),
+            failpoints=SimFailpoints(started, self.decisions, failpoints_of(wired)),
             registry=registry,
             broker=SimBroker(self._cluster, started),
             connect=partial(self._network.connect, started, clock),

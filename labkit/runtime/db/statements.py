@@ -13,7 +13,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, ParamSpec
 
-from sqlalchemy import Column, Dialect, Executable, Insert, Table, bindparam, literal, select
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Executable,
+    Insert,
+    Select,
+    Table,
+    bindparam,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import sqlite
 
 from labkit.runtime.db.compiled import CompiledStatement, Values
@@ -81,6 +91,22 @@ def insertion(
     if once and dialect.name == "sqlite":
         core = sqlite.insert(table).on_conflict_do_nothing(index_elements=once)
     return CompiledStatement(core.compile(dialect=dialect, column_keys=list(columns)), dialect, "")
+
+
+@cache
+def among(
+    query: Select[Any], column: Column[Any], size: int, dialect: Dialect
+) -> CompiledStatement:
+    """Build a query for the rows whose column has one of so many values, named `0`, `1` and so on.
+
+    Args:
+        query: built once, with parameters of its own perhaps; it stands for itself.
+        column: the column.
+        size: how many values.
+        dialect: the dialect.
+    """
+    any_of = column.in_([bindparam(str(n), type_=column.type) for n in range(size)])
+    return CompiledStatement(query.where(any_of).compile(dialect=dialect), dialect, "")
 
 
 @cache

@@ -1,12 +1,12 @@
 """The transaction that a step works in: one local transaction, and what the step may use."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Connection, CursorResult, Executable, Table
+from sqlalchemy import Column, Connection, CursorResult, Executable, Select, Table
 from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError
 
@@ -15,7 +15,7 @@ from labkit.runtime.db.deferred import DeferredWrites
 from labkit.runtime.db.errors import is_duplicate
 from labkit.runtime.db.held_rows import HeldRows
 from labkit.runtime.db.row_keys import row_key_of
-from labkit.runtime.db.statements import BoundStatement, Key, insertion, row_of_key
+from labkit.runtime.db.statements import BoundStatement, Key, among, insertion, row_of_key
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.steps import Event
 from labkit.settings import Settings
@@ -67,6 +67,22 @@ class Transaction:
     def first(self, bound: BoundStatement) -> Row:
         """Return the first row of a query, its columns as attributes; None if there is none."""
         return self.run(bound).first()
+
+    def among(
+        self, query: Select[Any], column: Column[Any], wanted: Iterable[object], **values: object
+    ) -> list[Row]:
+        """Return the rows of a query whose column has one of some values.
+
+        Args:
+            query: a query that stands, so that it is built once.
+            column: the column.
+            wanted: the values.
+            values: of the query's own parameters.
+        """
+        numbered = {str(number): value for number, value in enumerate(wanted)}
+        self._flush()
+        found = among(query, column, len(numbered), self.connection.dialect)
+        return self._execute(found, {**values, **numbered}).rows
 
     def update_one(self, bound: BoundStatement) -> bool:
         """Run an update of one row now, and return True if the row was there and met the condition.

@@ -72,15 +72,13 @@ def _addresses(
 ) -> Iterator[tuple[ColumnElement[bool], str]]:
     """Yield the events that are not addressed to all groups of their topic, and those groups."""
     since = subscriptions.since
-    for kinds, events in (
-        (_open_kinds(), _OPEN),
-        (_kinds_since(since), outbox.c.event_id >= since),
-    ):
+    for kinds in (_open_kinds(), _kinds_since(since)):
         for row in tx.run(kinds).rows:
             topic, written = row.topic, row.groups
             present = [group for group in written.split(",") if group]
             wired = subscriptions.groups.get(topic, ())
             added = [group for group in wired if group not in present]
             if added:
+                events = _OPEN | (outbox.c.event_id >= since)
                 alike = (outbox.c.topic == topic) & (outbox.c.groups == written)
                 yield events & alike, ",".join(present + added)

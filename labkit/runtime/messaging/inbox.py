@@ -9,7 +9,7 @@ import hashlib
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
-from sqlalchemy import ColumnElement, Executable, select, update
+from sqlalchemy import ColumnElement, Executable, bindparam, select, update
 
 from labkit.results import Message
 from labkit.runtime.backoff import Backoff
@@ -22,7 +22,9 @@ from labkit.runtime.steps import Event, EventHandler, Step, step
 
 _BATCH = 100
 _BY_HAND = "given up by hand"
-_IDENTITY = select(inbox.c.event_id, inbox.c.topic, inbox.c.tag, inbox.c.msg_key, inbox.c.body_hash)
+_IDENTITY = select(
+    inbox.c.event_id, inbox.c.topic, inbox.c.tag, inbox.c.msg_key, inbox.c.body_hash
+).where(inbox.c.group_name == bindparam("group"))
 #: A cause in a message: whatever its length was, it is short from here on.
 _Cause = Annotated[str, AfterValidator(shorten)]
 
@@ -205,8 +207,8 @@ def find_delivery(tx: Transaction, event_id: int) -> Delivery | None:
 def find_missing(tx: Transaction, query: MissingQuery) -> Missing:
     """Find the events that a group has no row for, in any state, or a row of another message."""
     wanted = query.fingerprints
-    present = (inbox.c.group_name == query.group) & inbox.c.event_id.in_(wanted)
-    kept = {row.event_id: _fingerprint_of(row) for row in tx.execute(_IDENTITY.where(present))}
+    rows = tx.among(_IDENTITY, inbox.c.event_id, wanted, group=query.group)
+    kept = {row.event_id: _fingerprint_of(row) for row in rows}
     return Missing(
         lost=tuple(event_id for event_id in wanted if event_id not in kept),
         foreign=tuple(event_id for event_id, has in kept.items() if has != wanted[event_id]),

@@ -62,6 +62,14 @@ def _sent(event_id: int, now: datetime, now_ms: int, delay_ms: int, random_ms: i
 
 
 @statement
+def _claimable(status: int, now_ms: int) -> Executable:
+    due = (outbox.c.status == status) & (outbox.c.next_try <= now_ms)
+    wanted = _ROW.where(due).order_by(outbox.c.next_try).limit(_BATCH)
+    # with row locks another instance may be claiming at this moment: those rows are its own
+    return wanted.with_for_update(skip_locked=True)
+
+
+@statement
 def _settled(event_id: int, audited: str, now: datetime) -> Executable:
     asked_all = _update(event_id, SENT).where(outbox.c.groups == audited)
     return asked_all.values(status=SETTLED, settled_time=now, last_error=None)
@@ -238,10 +246,7 @@ def hurry(tx: Transaction, event_id: int) -> bool:
 
 
 def _claim(tx: Transaction, status: int) -> list[OutboxMessage]:
-    due = (outbox.c.status == status) & (outbox.c.next_try <= tx.wall_ms)
-    wanted = _ROW.where(due).order_by(outbox.c.next_try).limit(_BATCH)
-    # with row locks another instance may be claiming at this moment: those rows are its own
-    rows = tx.execute(wanted.with_for_update(skip_locked=True)).all()
+    rows = tx.run(_claimable(status, tx.wall_ms)).rows
     ids = [row.event_id for row in rows]
     if ids:
         until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)

@@ -12,6 +12,7 @@ from labkit.sim.life import Stage
 from labkit.sim.plan import BadToken, Plan, draw_plan, read_token
 from labkit.sim.search import hunt, replay
 from labkit.sim.stories import STORIES
+from labkit.sim.world import points_of_world
 
 CRASHES = (
     Deviation("order.deduct_stock.before_call", 1, "duplicate"),
@@ -86,7 +87,7 @@ def test_a_token_is_read_as_it_is_written() -> None:
     assert (plan.instances, plan.seed) == (2, 7)
     assert plan.deviations[1] == Deviation("broker.paid", 2, "lose")
     assert plan.token == TOKEN
-    drawn, _chance, _draw = draw_plan(3, tuple(STORIES))
+    drawn, _chooser = draw_plan(3, tuple(STORIES), points_of_world())
     assert read_token(drawn.token) == drawn
 
 

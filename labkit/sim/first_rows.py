@@ -1,0 +1,9 @@
+"""The first data of each life: little, so that customers meet at the last piece and cent."""
+
+from labkit.runtime.clock import as_time
+from labkit.sim.clocks import START_MS
+from labkit.stack.setup.seeds import Seeds, rows_of
+
+SEEDS = Seeds(users=2, goods=1, stock=6, balance=12_000_00, coupons=4)
+ROWS = rows_of(SEEDS, as_time(START_MS))
+USERS, GOODS, COUPONS = (ROWS[name] for name in ("trade_user", "trade_goods", "trade_coupon"))
