@@ -24,6 +24,8 @@ _RUNTIME_STEPS = (
     dead_letters.give_up,
     dead_letters.take_back,
 )
+#: The names of the steps by which the runtime looks after its messages.
+HOUSEKEEPING = frozenset(step.name for step in _RUNTIME_STEPS)
 
 
 @dataclass(frozen=True)

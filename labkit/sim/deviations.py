@@ -15,6 +15,9 @@ from labkit.sim.recording import Record
 
 #: Answer to a question: nothing happens.
 CALM = ""
+#: What the points begin with at which a customer may pause, and how often one does.
+CUSTOMERS = "customer."
+_PAUSES = 0.25
 #: Which crossing of a point is aimed at.
 _CROSSINGS = (1, 1, 1, 2, 2, 3, 4)
 
@@ -114,13 +117,16 @@ class Aimed:
         self, draw: random.Random, points: Mapping[str, Sequence[str]], number: int
     ) -> None:
         names = sorted(points)
+        self._draw = draw
         self._actions: dict[tuple[str, int], str] = {}
         for _ in range(number):
             name = draw.choice(names)
             self._actions[name, draw.choice(_CROSSINGS)] = draw.choice(points[name])
 
     def choose(self, point: str, crossing: int, actions: Sequence[str]) -> str:
-        """Choose what was drawn, if it can happen there."""
+        """Choose what was drawn, if it can happen there; customers pause at any time."""
+        if point.startswith(CUSTOMERS):
+            return self._draw.choice(actions) if self._draw.random() < _PAUSES else CALM
         action = self._actions.get((point, crossing), CALM)
         return action if action in actions else CALM
 

@@ -1,7 +1,7 @@
 """Simulated failpoints: the same names as in a lab, and what happens at each is decided there."""
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from labkit.runtime.injection.boundaries import BOUNDARIES, TIMED, Failpoint
 from labkit.runtime.injection.failpoints import Action, Failpoints, Refused
@@ -12,12 +12,14 @@ from labkit.sim.process import Crashed, Process
 #: How late something may be (seconds): later than its neighbours, than a sweep or a scan, than a
 #: call has, and than a flow has and an order may be undecided.
 DELAYS_S = (0.004, 0.3, 1.5, 5.0)
+#: What can happen at any failpoint of the twin, and only there: all processes die at once.
+POWER_CUT = "power-cut"
 #: What is not simulated: a transaction that hangs, as only a real server's locks show what it does.
 _NOT_SIMULATED = ("stall",)
 
 
 def _actions_at(boundary: str) -> tuple[str, ...]:
-    actions: list[str] = []
+    actions = [POWER_CUT]
     for action in BOUNDARIES[boundary]:
         if action in TIMED and action not in _NOT_SIMULATED:
             actions += [f"{action}:{seconds:g}" for seconds in DELAYS_S]
@@ -48,11 +50,17 @@ class SimFailpoints(Failpoints):
         process: the process.
         decisions: decide what happens.
         catalogue: every failpoint that the process can cross.
+        cut_power: kills all processes.
     """
 
     def __init__(
-        self, process: Process, decisions: Decisions, catalogue: Iterable[Failpoint]
+        self,
+        process: Process,
+        decisions: Decisions,
+        catalogue: Iterable[Failpoint],
+        cut_power: Callable[[], None],
     ) -> None:
+        self._cut_power = cut_power
         self.process = process.name
         self.standing = NoStandingFaults()
         self._of = process
@@ -80,6 +88,9 @@ class SimFailpoints(Failpoints):
         verb, _, seconds = action.partition(":")
         if verb == "crash":
             self._of.die()
+        elif verb == POWER_CUT:
+            self._cut_power()
+        if not self._of.is_alive:
             raise Crashed(f"{self.process} at {name}")
         if verb == "refuse":
             raise Refused(f"the failpoint {name} refused")

@@ -14,6 +14,10 @@ _CUSTOMERS, _INSTANCES = (1, 1, 2, 3), (1, 1, 2)
 _AIMED = 0.6  # the share of lives in which it is drawn before what happens where
 
 
+#: Story → point → what can happen there.
+PointsByStory = Mapping[str, Mapping[str, Sequence[str]]]
+
+
 class BadToken(ValueError):
     """A token that tells of no life; the message says why."""
 
@@ -70,20 +74,19 @@ def read_token(token: str) -> Plan:
     return Plan(names, int(instances), int(seed), deviations)
 
 
-def draw_plan(
-    seed: int, stories: Sequence[str], points: Mapping[str, Sequence[str]]
-) -> tuple[Plan, Chooser]:
+def draw_plan(seed: int, stories: Sequence[str], points: PointsByStory) -> tuple[Plan, Chooser]:
     """Draw a life without its deviations, and what chooses them.
 
     Args:
         seed: gives the same life each time.
         stories: names of the stories to draw from.
-        points: every point, with what can happen there.
+        points: story → the points of its calm life; under no name, every point.
     """
     draw = random.Random(seed)
     names = tuple(draw.choices(list(stories), k=draw.choice(_CUSTOMERS)))
     plan = Plan(names, draw.choice(_INSTANCES), seed)
     limit = draw.choice(_LIMITS)
     if draw.random() < _AIMED:
-        return plan, Aimed(draw, points, limit)
+        aim = draw.choice(("", *names, *names))  # also at what only trouble leads to
+        return plan, Aimed(draw, points[aim], limit)
     return plan, Drawn(draw, draw.choice(_RATES), limit)

@@ -5,14 +5,15 @@ import logging
 import multiprocessing
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
 
-from labkit.sim.deviations import Deviation, Planned
+from labkit.runtime.wiring import HOUSEKEEPING
+from labkit.sim.deviations import CUSTOMERS, Deviation, Planned
 from labkit.sim.life import Life, Stage
-from labkit.sim.plan import Plan, draw_plan
+from labkit.sim.plan import Plan, PointsByStory, draw_plan
 from labkit.sim.shrinking import shrink
 from labkit.sim.stories import STORIES
 from labkit.sim.world import points_of_world
@@ -160,13 +161,30 @@ def hunt_alone(
     step: int = 1,
 ) -> Tally:
     """Live drawn lives in this process, as `hunt` does, but only each `step`th."""
-    stage, tally, points = Stage(), Tally(), points_of_world()
+    stage, tally = Stage(), Tally()
+    points = _points_by_story(stage, stories)
     deadline = time.monotonic() + seconds
     for seed in islice(count(first_seed, step), lives):
         if time.monotonic() > deadline or (stop_at_first and tally.broken):
             break
         _note(tally, stage.live(*draw_plan(seed, stories, points)), stage)
     return tally
+
+
+def _points_by_story(stage: Stage, stories: Sequence[str]) -> PointsByStory:
+    """Return what can happen in the calm life of each story; under no name, anywhere at all."""
+    points = {name: stage.live(Plan((name,)), Planned()).offered for name in stories}
+    own = {name: _without_housekeeping(offered) for name, offered in points.items()}
+    return {**own, "": points_of_world()}
+
+
+def _without_housekeeping(points: Mapping[str, Sequence[str]]) -> Mapping[str, Sequence[str]]:
+    """Leave out the runtime's own steps and the pauses of customers, of which there are many."""
+    return {
+        point: actions
+        for point, actions in points.items()
+        if not point.startswith(CUSTOMERS) and point.split(".")[1] not in HOUSEKEEPING
+    }
 
 
 def _note(tally: Tally, life: Life, stage: Stage) -> None:

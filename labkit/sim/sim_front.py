@@ -13,6 +13,7 @@ from labkit.runtime.injection.failpoints import Refused
 from labkit.shop import messages as m
 from labkit.shop.codes import Code
 from labkit.shop.pay import messages as p
+from labkit.sim.deviations import CUSTOMERS
 from labkit.sim.front import PAUSES, Answer
 from labkit.sim.world import World
 from labkit.web.orders import place_order
@@ -95,7 +96,7 @@ class SimFront:
         """Wait for the answer to a request, and keep both."""
         number = len(self.exchanges)
         self.exchanges.append(asked)
-        pause = self._world.decisions.decide(f"customer.{asked.kind}", PAUSES)
+        pause = self._world.decisions.decide(f"{CUSTOMERS}{asked.kind}", PAUSES)
         if pause:
             await asyncio.sleep(float(pause.partition(":")[2]))
         try:

@@ -32,13 +32,13 @@ async def _placed(customer: Customer, order: m.PlaceOrder) -> int | None:
 @story
 async def accepted(customer: Customer) -> None:
     """An order takes stock, a coupon and balance, and is never paid."""
-    await _placed(customer, customer.order(money_paid=1_00, coupon=True))
+    await _placed(customer, customer.order(money_paid=1_23, coupon=True))
 
 
 @story
 async def paid(customer: Customer) -> None:
     """An order is placed and paid at the cashier."""
-    order_id = await _placed(customer, customer.order(money_paid=1_00))
+    order_id = await _placed(customer, customer.order(money_paid=1_23))
     if order_id and await customer.pay(order_id):
         await customer.wait_until_decided(order_id)
 
@@ -55,7 +55,7 @@ async def accepted_paid(customer: Customer) -> None:
 @story
 async def cancelled(customer: Customer) -> None:
     """An order is cancelled by its user."""
-    order_id = await _placed(customer, customer.order(money_paid=1_00, coupon=True))
+    order_id = await _placed(customer, customer.order(money_paid=1_23, coupon=True))
     if order_id:
         await customer.cancel(order_id)
 
@@ -63,7 +63,7 @@ async def cancelled(customer: Customer) -> None:
 @story
 async def paid_and_cancelled(customer: Customer) -> None:
     """An order is paid and cancelled at the same time."""
-    order_id = await _placed(customer, customer.order(money_paid=1_00, coupon=True))
+    order_id = await _placed(customer, customer.order(money_paid=1_23, coupon=True))
     if order_id is None:
         return
     opened = await customer.open_payment(order_id)
@@ -76,7 +76,7 @@ async def paid_and_cancelled(customer: Customer) -> None:
 @story
 async def opened_and_cancelled(customer: Customer) -> None:
     """A payment is opened while its order is cancelled, and is paid if it can be."""
-    order_id = await _placed(customer, customer.order(money_paid=1_00))
+    order_id = await _placed(customer, customer.order(money_paid=1_23))
     if order_id:
         await asyncio.gather(customer.cancel(order_id), customer.pay(order_id))
 
@@ -84,7 +84,7 @@ async def opened_and_cancelled(customer: Customer) -> None:
 @story
 async def returned(customer: Customer) -> None:
     """A paid order is returned, and its money refunded."""
-    order_id = await _placed(customer, customer.order(money_paid=1_00, coupon=True))
+    order_id = await _placed(customer, customer.order(money_paid=1_23, coupon=True))
     if order_id and await customer.pay(order_id):
         await customer.wait_until_decided(order_id)
         await customer.return_order(order_id)
@@ -93,7 +93,7 @@ async def returned(customer: Customer) -> None:
 @story
 async def given_up(customer: Customer) -> None:
     """A payment is given up at the cashier, opened anew and paid."""
-    order_id = await _placed(customer, customer.order(money_paid=1_00))
+    order_id = await _placed(customer, customer.order(money_paid=1_23))
     if order_id is None:
         return
     opened = await customer.open_payment(order_id)
@@ -105,7 +105,7 @@ async def given_up(customer: Customer) -> None:
 @story
 async def repeated(customer: Customer) -> None:
     """The same request is sent twice at once, and once more."""
-    order = customer.order(money_paid=1_00, coupon=True)
+    order = customer.order(money_paid=1_23, coupon=True)
     await asyncio.gather(customer.place(order), customer.place(order))
     await customer.place(order)
 
@@ -113,7 +113,7 @@ async def repeated(customer: Customer) -> None:
 @story
 async def looked_for(customer: Customer) -> None:
     """An order is looked for as it is placed; its user asks once, and goes by what is found."""
-    answer = await customer.place_once(customer.order(money_paid=1_00))
+    answer = await customer.place_once(customer.order(money_paid=1_23))
     if order_id := int(answer.data.get("order_id") or 0):
         await customer.find(order_id)
         await asyncio.sleep(1)
@@ -123,13 +123,13 @@ async def looked_for(customer: Customer) -> None:
 @story
 async def abandoned(customer: Customer) -> None:
     """An order is placed by somebody who sends one request, and never comes back."""
-    await customer.place_once(customer.order(money_paid=1_00, coupon=True))
+    await customer.place_once(customer.order(money_paid=1_23, coupon=True))
 
 
 @story
 async def cancelled_open(customer: Customer) -> None:
     """An order is cancelled with its payment open, which its user pays all the same, if he can."""
-    order_id = await _placed(customer, customer.order(money_paid=1_00))
+    order_id = await _placed(customer, customer.order(money_paid=1_23))
     if order_id is None:
         return
     opened = await customer.open_payment(order_id)
@@ -141,15 +141,16 @@ async def cancelled_open(customer: Customer) -> None:
 @story
 async def cheating(customer: Customer) -> None:
     """Somebody asks for less than nothing, for less than it costs, and under a used key."""
-    order = customer.order(money_paid=1_00)
+    order = customer.order(money_paid=1_23)
     await customer.place(order)
+    price = order.goods_price
     for change in (
-        {"goods_number": -1},
-        {"goods_number": 0},
+        {"goods_number": -1, "order_amount": order.order_amount - 2 * price},
+        {"goods_number": 0, "order_amount": order.order_amount - price},
         {"order_amount": order.order_amount - 1},
         {"money_paid": -1_00},
         {"money_paid": order.order_amount + 1},
-        {"shipping_fee": -1, "order_amount": order.order_amount - 1},
+        {"shipping_fee": 0, "order_amount": price},
     ):
         await customer.place(order.model_copy(update=change))  # under the same key
         await customer.place(customer.order().model_copy(update=change))

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from labkit.ops.history import RequestKind
 from labkit.payment_api import keys
 from labkit.payment_platform.api import Api
 from labkit.payment_platform.wiring import PLATFORM
@@ -26,7 +25,6 @@ from labkit.sim.clocks import SimClock, SimLabClock
 from labkit.sim.deviations import Decisions
 from labkit.sim.disk import SimDatabase, SimDisk
 from labkit.sim.failpoints import ACTIONS, SimFailpoints
-from labkit.sim.front import PAUSES
 from labkit.sim.keys import private, public
 from labkit.sim.loop import SimLoop
 from labkit.sim.network import SimNetwork, SimServer
@@ -72,8 +70,7 @@ def points_of_world() -> dict[str, Sequence[str]]:
         for failpoint in failpoints_of(wired)
     }
     points |= {f"{name}.start": _CLOCKS for name in SERVICES}
-    points |= {f"broker.{topic}": FATES for topic in GROUPS}
-    return points | {f"customer.{kind}": PAUSES for kind in RequestKind}
+    return points | {f"broker.{topic}": FATES for topic in GROUPS}
 
 
 class World:
@@ -151,6 +148,12 @@ class World:
         self.loop.stop()
         critical.end_by(os._exit)
 
+    def _cut_power(self) -> None:
+        """Kill all processes."""
+        for victim in list(self._processes.values()):
+            if victim.is_alive:
+                victim.die()
+
     async def _ask(self, name: str, what: str, work: Callable[[Any], Awaitable[T]]) -> T:
         target = self._processes[f"{name}-1"]
         is_there = target.is_alive and target in self._serving
@@ -201,7 +204,9 @@ class World:
             settings=SETTINGS,
             clock=clock,
             lab_clock=self.lab_clock,
-            failpoints=SimFailpoints(started, self.decisions, failpoints_of(wired)),
+            failpoints=SimFailpoints(
+                started, self.decisions, failpoints_of(wired), self._cut_power
+            ),
             registry=registry,
             broker=SimBroker(self._cluster, started),
             connect=partial(self._network.connect, started, clock),

@@ -87,7 +87,7 @@ def test_a_token_is_read_as_it_is_written() -> None:
     assert (plan.instances, plan.seed) == (2, 7)
     assert plan.deviations[1] == Deviation("broker.paid", 2, "lose")
     assert plan.token == TOKEN
-    drawn, _chooser = draw_plan(3, tuple(STORIES), points_of_world())
+    drawn, _chooser = draw_plan(3, ("paid",), {"paid": points_of_world(), "": points_of_world()})
     assert read_token(drawn.token) == drawn
 
 
