@@ -36,12 +36,13 @@ class Search:
     error: str = ""
 
 
-def search(name: str, seconds: float) -> Search:
+def search(name: str, seconds: float, lives: int | None = None) -> Search:
     """Put a bug into this process, and search until a life breaks.
 
     Args:
         name: of the bug.
         seconds: how long, at most.
+        lives: how many, at most.
     """
     began = time.monotonic()
     logging.disable(logging.CRITICAL)
@@ -50,7 +51,7 @@ def search(name: str, seconds: float) -> Search:
     try:
         for where, new in shelf()[name].patches.items():
             replace(where, new)
-        tally = hunt_alone(seconds, first_seed=0, stop_at_first=True)
+        tally = hunt_alone(seconds, lives=lives)
     except Exception as error:  # a bug may break what no process of a lab survives
         return Search(name, 0, time.monotonic() - began, None, f"{type(error).__name__}: {error}")
     life = tally.broken[0] if tally.broken else None

@@ -50,7 +50,7 @@ class Environment:
         registry: who serves where.
         broker: where events go and come from.
         connect: opens connections to other services.
-        server: answers the calls of others.
+        make_server: makes what answers the calls of others.
         make_ids: takes a worker number, and makes ids under it.
         open_database: opens the database of the service.
     """
@@ -62,7 +62,7 @@ class Environment:
     registry: Registry
     broker: Broker
     connect: Connect
-    server: Server
+    make_server: Callable[[], Server]
     make_ids: Callable[[], IdMaker]
     open_database: OpenDatabase
 
@@ -94,7 +94,7 @@ def on_this_machine(
         registry=registry,
         broker=broker,
         connect=connect_with(home.secret, settings.queue_limit),
-        server=GrpcServer(service.name, home.secret, address),
+        make_server=lambda: GrpcServer(service.name, home.secret, address),
         make_ids=lambda: IdMaker(
             registry.lease_worker(int(settings.worker_reserve * 1000)), wall_ms
         ),

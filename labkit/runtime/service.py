@@ -63,7 +63,6 @@ class ServiceRuntime:
         self._outside = outside
         self._flows: dict[tuple[str, Message], asyncio.Task[object]] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._server = environment.server
         self.registry = environment.registry
         self.calls = Calls(
             service.name,
@@ -135,6 +134,7 @@ class ServiceRuntime:
         assert self.service.contract  # a service without a contract is a web
         name, manual_steps = self.service.name, self.service.manual_steps
         admin = AdminHandlers(name, self._database, self._consumer, manual_steps)
+        self._server = self.environment.make_server()
         self._server.add(self.service.contract, self._handlers())
         self._server.add(AdminService, admin.table(self.ask_around))
         return await self._server.start()

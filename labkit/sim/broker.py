@@ -109,16 +109,17 @@ class SimConsumer:
 
     Args:
         cluster: the brokers.
-        group: the group.
+        process: whose consumer it is; the group bears the name of its service.
         topics: what it reads.
 
     Attributes:
         positions: partition → the next record that it reads.
     """
 
-    def __init__(self, cluster: SimCluster, group: str, topics: Iterable[str]) -> None:
+    def __init__(self, cluster: SimCluster, process: Process, topics: Iterable[str]) -> None:
         self._cluster = cluster
-        self.group = group
+        self._process = process
+        self.group = process.service
         self.topics = tuple(topics)
         self.positions: dict[Partition, int] = {}
         self._generation = self._polled_in = 0
@@ -154,8 +155,9 @@ class SimConsumer:
             self._cluster.offsets[self.group, partition] = position
 
     async def close(self) -> None:
-        """Leave the group."""
-        self._cluster.leave(self)
+        """Leave the group; who has died says nothing to it any more."""
+        if self._process.is_alive:
+            self._cluster.leave(self)
 
     def partition_of(self, topic: str, key: str) -> Partition | None:
         """Return the partition that holds the events of a key."""
@@ -204,7 +206,7 @@ class SimBroker:
     async def join(self, topics: Iterable[str]) -> Consumer:
         """Join the consumer group of the service."""
         await asyncio.sleep(_HOP_S)
-        member = SimConsumer(self._cluster, self._process.service, topics)
+        member = SimConsumer(self._cluster, self._process, topics)
         self._process.at_death(lambda: self._cluster.outlive(member))
         self._cluster.join(member)
         return member

@@ -14,6 +14,7 @@ _AGAIN_S, _LONGEST_S = 0.02, 1.0  # after which a client asks again, at first an
 _PATIENCE_S = 90.0  # longer than anything is late
 #: Statuses after which a client asks again: not decided, too many requests, a dependency is away.
 _NOT_FINAL = (0, 202, 429, 503)
+_DEFECT = 500
 
 
 class NoFinalAnswer(Exception):
@@ -125,6 +126,8 @@ class Customer:
         answer = Answer()
         for wait_s in _waits():
             answer = await send()
+            if answer.status == _DEFECT:
+                break
             if answer.status not in _NOT_FINAL:
                 return answer
             await asyncio.sleep(wait_s)

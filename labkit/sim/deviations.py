@@ -8,7 +8,7 @@ Qadeer and Rakamaric, POPL 2011).
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from labkit.sim.recording import Record
@@ -140,6 +140,8 @@ class Decisions:
 
     Attributes:
         record: of the life.
+        now: reads the virtual clock.
+        late_until: when the last of what was delayed is due.
         asked: how many questions there were.
         deviations: the answers that were not `CALM`.
         order: the crossings of points, in order.
@@ -149,6 +151,8 @@ class Decisions:
     def __init__(self, chooser: Chooser, record: Record) -> None:
         self._chooser = chooser
         self.record = record
+        self.now: Callable[[], float] = lambda: 0.0
+        self.late_until = 0.0
         self.asked = 0
         self.deviations: list[Deviation] = []
         self.order: list[tuple[str, int]] = []
@@ -170,4 +174,6 @@ class Decisions:
         if action:
             self.deviations.append(Deviation(point, crossing, action))
             self.record.event(point, action)
+            _, _, seconds = action.partition("delay:")
+            self.late_until = max(self.late_until, self.now() + float(seconds or 0))
         return action

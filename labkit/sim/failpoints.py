@@ -1,6 +1,5 @@
 """Simulated failpoints: the same names as in a lab, and what happens at each is decided there."""
 
-from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 
 from labkit.runtime.injection.boundaries import BOUNDARIES, TIMED, Failpoint
@@ -67,22 +66,22 @@ class SimFailpoints(Failpoints):
         self._decisions = decisions
         self._actions = {point.name: ACTIONS[point.boundary] for point in catalogue}
         #: what was decided before a commit already, because the group asked how to run it
-        self._decided: defaultdict[str, deque[str]] = defaultdict(deque)
+        self._pending: dict[str, str] = {}
 
     def count(self, name: str) -> None:
         """Note that a boundary is crossed at which nothing may act now."""
-        if decided := self._decided.get(name):
-            decided.popleft()
 
     def is_armed(self, name: str) -> bool:
-        """Return True if something is to happen at the next crossing."""
-        action = self._decisions.decide(name, self._actions[name])
-        self._decided[name].append(action)
-        return bool(action)
+        """Return True if something is to happen at the next crossing, as decided now or before."""
+        if name not in self._pending:
+            action = self._decisions.decide(name, self._actions[name])
+            if action:
+                self._pending[name] = action
+        return name in self._pending
 
     def act(self, name: str) -> Action:
         """Cross a boundary, and do what is decided; a delay is the caller's."""
-        action = self._take_decided(name)
+        action = self._take(name)
         if not action:
             return Action()
         verb, _, seconds = action.partition(":")
@@ -96,8 +95,7 @@ class SimFailpoints(Failpoints):
             raise Refused(f"the failpoint {name} refused")
         return Action(verb, float(seconds or 0))
 
-    def _take_decided(self, name: str) -> str:
+    def _take(self, name: str) -> str:
         if name.endswith(".before_commit"):
-            decided = self._decided.get(name)
-            return decided.popleft() if decided else CALM
+            return self._pending.pop(name, CALM)
         return self._decisions.decide(name, self._actions[name])

@@ -2,6 +2,7 @@
 
 import gc
 import hashlib
+import os
 import random
 import sys
 import warnings
@@ -12,6 +13,7 @@ from datetime import timedelta
 
 from labkit.ops.invariants.kinds import Clocks
 from labkit.ops.reader import DATABASES
+from labkit.runtime import critical
 from labkit.sim.checking import Checker
 from labkit.sim.clocks import START_MS
 from labkit.sim.customer import Customer, NoFinalAnswer
@@ -26,6 +28,7 @@ from labkit.sim.world import RESTART_S, World
 from labkit.stack.setup.seeds import fill
 
 _STORY_S, _SETTLE_S = 300.0, 120.0
+_LATE_S = 0.1  # in which what was late has happened
 _TIME_TO_PAY = timedelta(minutes=20)
 _AHEAD = timedelta(days=1)
 _LIVES_BETWEEN_COLLECTIONS = 50
@@ -69,7 +72,6 @@ class Stage:
             fill(self.disks[name].connection, tables, ROWS)
         self.checker = Checker(self.disks)
         self._lives = 0
-        gc.freeze()  # what is there now is no garbage
 
     def live(
         self,
@@ -140,9 +142,8 @@ class Stage:
             return
         for task in tasks:
             if error := task.exception():
-                if not isinstance(error, NoFinalAnswer):
-                    raise error
-                yield f"no final answer: {error}"
+                is_known = isinstance(error, NoFinalAnswer)
+                yield f"no final answer: {error}" if is_known else f"a story fails: {error!r}"
                 return
         yield from self._settle(world)
         if self.checker.is_unpaid():  # then it is cancelled when its time is over
@@ -152,7 +153,13 @@ class Stage:
             yield from self._settle(world)
 
     def _settle(self, world: World) -> Iterator[str]:
-        if not world.loop.run_until(lambda: not self._in_flight(world), _SETTLE_S):
+        """Run until nothing is in flight and nothing is late any more; yield what never ends."""
+
+        def is_settled() -> bool:
+            is_late = world.loop.time() < world.decisions.late_until + _LATE_S
+            return not is_late and not self._in_flight(world)
+
+        if not world.loop.run_until(is_settled, _SETTLE_S):
             yield f"it does not settle: {self._in_flight(world)}"
 
     def _in_flight(self, world: World) -> str:
@@ -176,10 +183,12 @@ class Stage:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)  # of what was never awaited
                 yield
+                critical.end_by(os._exit)  # and not by what still holds the world
                 self._lives += 1
                 if collects or self._lives % _LIVES_BETWEEN_COLLECTIONS == 0:
                     gc.collect()
         finally:
+            critical.end_by(os._exit)
             for disk in self.disks.values():
                 disk.end_life()
             sys.unraisablehook = hook

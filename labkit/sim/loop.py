@@ -89,7 +89,7 @@ class SimLoop(asyncio.AbstractEventLoop):
                 if is_done():
                     return True
                 if not self._timers or self._timers[0][0] > deadline:
-                    self._now = deadline
+                    self._now = max(self._now, deadline)
                     return False
                 self._go_on()
         finally:

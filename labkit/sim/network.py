@@ -1,7 +1,7 @@
 """The simulated network: calls between services, and forms and requests of the webs.
 
-Everything takes a hop's time. What is under way when a process dies arrives nowhere, and whoever
-waits for its answer learns that the connection broke.
+Everything takes a hop's time. What a process has sent arrives, though it died meanwhile; what is
+sent to one that died arrives nowhere, and who waits for an answer learns that the connection broke.
 """
 
 import asyncio

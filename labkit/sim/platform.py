@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from labkit.payment_api import keys
 from labkit.payment_platform import notices
 from labkit.payment_platform.api import Api
+from labkit.payment_platform.forms import BadForm, Forbidden
 from labkit.payment_platform.notifier import Notifier
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.environment import Environment
@@ -81,12 +82,19 @@ def assemble(
 
 
 async def take_form(api: Api, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
-    """Serve a form of the merchant."""
+    """Serve a form of the merchant; who cannot be served is answered without a signature."""
     actions = {
         "create": api.create,
         "query": api.query,
         "close": api.close,
         "refund": api.refund,
     }
-    answer, status = await api.respond(actions[path.rpartition("/")[2]], dict(form))
+    try:
+        answer, status = await api.respond(actions[path.rpartition("/")[2]], dict(form))
+    except BadForm as error:
+        return 400, str(error).encode()
+    except Forbidden as error:
+        return 403, str(error).encode()
+    except Exception as error:  # as `answers.ON_ERROR` has it
+        return 503, type(error).__name__.encode()
     return status, json.dumps(answer).encode()

@@ -43,8 +43,8 @@ def searched(tally: Tally, first_seed: int) -> Report:
         tally: the sum of its lives.
         first_seed: of the first one.
     """
-    seeds = f"seeds {first_seed} to {first_seed + max(tally.lives - 1, 0)}"
-    return Report([f"{_sum(tally)}; {seeds}", *_broken(tally)], tally.broken, _numbers(tally))
+    text = f"{_sum(tally)}; the first seed was {first_seed}"
+    return Report([text, *_broken(tally)], tally.broken, _numbers(tally))
 
 
 def proven(tally: Tally, depth: int) -> Report:

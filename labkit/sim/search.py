@@ -95,7 +95,7 @@ def hunt(
             first_seed + number,
             stories,
             stop_at_first,
-            lives and -(-lives // _WORKERS),
+            None if lives is None else (lives + _WORKERS - 1 - number) // _WORKERS,
             _WORKERS,
         )
         for number in range(_WORKERS)
@@ -208,6 +208,7 @@ def _on_all_cores(work: Callable[..., Tally], parts: Sequence[tuple[object, ...]
 def _begin_worker() -> None:
     logging.disable(logging.CRITICAL)
     gc.disable()
+    gc.freeze()
 
 
 @contextmanager

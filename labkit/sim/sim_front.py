@@ -106,6 +106,10 @@ class SimFront:
             result = Result[None].refused(Code.DEPENDENCY_AWAY, str(error))
         except OSError:
             return Answer()
+        except Exception as error:  # a defect: the platform answers 503, our webs 500
+            if asked.kind not in (RequestKind.PAY, RequestKind.GIVE_UP):
+                return Answer(500, {"error": repr(error)})
+            result = Result[None].refused(Code.DEPENDENCY_AWAY, type(error).__name__)
         data = {} if result.data is None else result.data.model_dump(mode="json")
         status = Code(result.code).status
         answered = {"status": status, "code": result.code, "name": result.name}

@@ -99,7 +99,9 @@ async def given_up(customer: Customer) -> None:
     opened = await customer.open_payment(order_id)
     if opened.success:
         await customer.press(opened.data["cashier_url"], RequestKind.GIVE_UP)
-    await customer.pay(order_id)
+    if not await customer.pay(order_id):  # the shop had not heard yet
+        await asyncio.sleep(1)
+        await customer.pay(order_id)
 
 
 @story

@@ -1,6 +1,6 @@
 """The world of one life: every process of the shop, and what they stand on."""
 
-import os
+import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
@@ -102,6 +102,7 @@ class World:
         self._restart_s = restart_s
         self.loop = SimLoop(process.is_alive)  # type: ignore[abstract]  # what it lacks raises
         self.lab_clock = SimLabClock(self.loop)
+        decisions.now = self.loop.time
         self.deaths: list[Process] = []
         self.defects: list[str] = []
         self.decisions = decisions
@@ -146,7 +147,6 @@ class World:
     def close(self) -> None:
         """Forget everything that was to be run."""
         self.loop.stop()
-        critical.end_by(os._exit)
 
     def _cut_power(self) -> None:
         """Kill all processes."""
@@ -191,7 +191,8 @@ class World:
         outside = self._outside() if name == "pay" else {}
         runtime = ServiceRuntime(wired, started.number, environment, GROUPS, NAMES, outside)
         if wired.contract:
-            self.loop.create_task(runtime.start())
+            starting = self.loop.create_task(runtime.start())
+            starting.add_done_callback(lambda done: _die_with(done, started))
         else:
             runtime.announce(started.endpoint)
             self._serving[started] = _stub_of(name, runtime)
@@ -210,7 +211,7 @@ class World:
             registry=registry,
             broker=SimBroker(self._cluster, started),
             connect=partial(self._network.connect, started, clock),
-            server=SimServer(self._network, started, clock),
+            make_server=lambda: SimServer(self._network, started, clock),
             make_ids=lambda: IdMaker(registry.lease_worker(reserve_ms), clock.wall_ms, clock.block),
             open_database=lambda defaults: SimDatabase(
                 self._disks[started.service], defaults, self.loop, clock
@@ -244,6 +245,12 @@ class World:
         assert ended, "what belongs to no process cannot end one"
         self.defects.append(f"{ended.name} ended by itself")
         ended.die()
+
+
+def _die_with(done: "asyncio.Task[None]", started: Process) -> None:
+    """End a process that could not start, as Python ends a real one."""
+    if started.is_alive and not done.cancelled() and done.exception():
+        started.die()
 
 
 def _stub_of(web: str, runtime: ServiceRuntime) -> object:

@@ -16,8 +16,17 @@ from labkit.sim.life import Stage
 from labkit.sim.stories import STORIES
 
 #: Columns whose values differ from one run to the next, and mean nothing else.
-_ALIASED = ("_id", "_time", "token", "hash", "body", "result", "answer", "key", "last_error")
-_ALSO = ("next_try", "next_check", "tries", "trace", "cancel_reason", "notify_url", "subject")
+_ALIASED = ("_id", "_no", "_time", "token", "hash", "body", "result", "answer", "key", "last_error")
+_ALSO = (
+    "next_try",
+    "next_check",
+    "time_expire",
+    "tries",
+    "trace",
+    "cancel_reason",
+    "notify_url",
+    "subject",
+)
 #: Ids that are the same in every run.
 _FIXED = ("user_id", "goods_id", "coupon_id")
 

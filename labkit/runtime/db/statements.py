@@ -21,6 +21,7 @@ from sqlalchemy import (
     Select,
     Table,
     bindparam,
+    false,
     literal,
     select,
 )
@@ -105,7 +106,8 @@ def among(
         size: how many values.
         dialect: the dialect.
     """
-    any_of = column.in_([bindparam(str(n), type_=column.type) for n in range(size)])
+    values = [bindparam(str(n), type_=column.type) for n in range(size)]
+    any_of = column.in_(values) if values else false()
     return CompiledStatement(query.where(any_of).compile(dialect=dialect), dialect, "")
 
 

@@ -194,6 +194,8 @@ def test_the_audit_hears_what_is_missing(store: Store) -> None:
     assert store.run(inbox.find_missing, ask) == Missing(lost=(4,))
     other = asked("user", delivery(1), delivery(4))
     assert store.run(inbox.find_missing, other) == Missing(lost=(1, 4))
+    nothing = MissingQuery(group="goods", fingerprints={})  # as a health check asks
+    assert store.run(inbox.find_missing, nothing) == Missing()
 
 
 OTHERS = {
