@@ -9,6 +9,8 @@ PYTHON ?=
 STACK ?= embedded
 # A part of the crash matrix: make matrix MATRIX='--sample 200'
 MATRIX ?=
+# A longer search: make sim SIM='--seconds 3600 --seed 7'
+SIM ?=
 # Is there a Docker engine with the images? make test-all ENGINE=.ci/engine makes both where it may.
 ENGINE ?= docker image inspect labkit/kafka:offline >/dev/null 2>&1
 # More options of JupyterLab, as in a container: make lab JUPYTER='--ip 0.0.0.0'
@@ -27,7 +29,7 @@ COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group buil
 # JupyterLab refuses to run as root, which is who you are in many containers.
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help tour lab test slow test-all matrix bugs mysql containers test-containers bench check lock clean
+.PHONY: help tour lab test slow test-all matrix sim bugs mysql containers test-containers bench check lock clean
 
 # On two cores; a file's tests stay in one process, for they share its lab. Files are begun in the
 # order in which they are named: the longest first, so that no core waits for the other at the end.
@@ -50,11 +52,15 @@ slow: $(VENV)/.dev ## run the tests that make test leaves out, and those that ne
 
 test-all: test slow mysql ## run every test, and a drawn part of the crash matrix, in about an hour
 	@$(MAKE) matrix MATRIX="--sample 60"
+	@$(MAKE) sim SIM="--seconds 120"
 	@if $(ENGINE); then $(MAKE) containers; else \
 		echo "no Docker engine has the images of compose/offline: THE TESTS ON CONTAINERS ARE LEFT OUT" >&2; fi
 
 matrix: $(VENV)/.core ## crash every service everywhere in every story, in about twenty minutes
 	@$(BIN)/labkit matrix $(MATRIX)
+
+sim: $(VENV)/.core ## search for an order of events that breaks the shop, for a minute
+	@$(BIN)/labkit sim $(SIM)
 
 bugs: $(VENV)/.dev ## put one bug after the other into the shop, and see each found
 	@$(BIN)/python -m course.bugs

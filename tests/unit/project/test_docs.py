@@ -27,6 +27,7 @@ from labkit.ops.invariants.check import INVARIANTS
 from labkit.ops.reader import HOMES_OF
 from labkit.runtime.injection.boundaries import BOUNDARIES
 from labkit.settings import Settings, bounds_of
+from labkit.sim.stories import STORIES
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
@@ -59,6 +60,12 @@ def test_every_failpoint_boundary_is_documented(boundary: str) -> None:
     """A boundary stands in the reference with everything that it can be made to do."""
     (line,) = [line for line in REFERENCE.splitlines() if line.startswith(f"| `{boundary}` |")]
     assert all(action in line for action in BOUNDARIES[boundary])
+
+
+@pytest.mark.parametrize("name", STORIES)
+def test_every_story_of_the_twin_is_documented(name: str) -> None:
+    """A story can be chosen by its name, which stands in the reference."""
+    assert f"`{name}`" in REFERENCE.partition("## Every order of events")[2].partition("\n## ")[0]
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=lambda verb: verb.name)
