@@ -57,7 +57,7 @@ def broken_lab(number: int, home: Path, fixes: Mapping[str, str] | None = None) 
         ValueError: a fix does not define what belongs to its place.
         SyntaxError: a fix is no Python.
     """
-    bug, wanted = _numbered(number), _read(fixes or {})
+    bug, wanted = _numbered(number), read_fixes(fixes or {})
     beside = home.absolute().with_name(f"{home.name}.bug")
     shutil.rmtree(beside, ignore_errors=True)
     with bugs_in(beside, bug, fixes=wanted):
@@ -93,7 +93,7 @@ def cured(number: int, fixes: Mapping[str, str]) -> Finding:
         ValueError: a fix does not define what belongs to its place.
         SyntaxError: a fix is no Python.
     """
-    return look_for(_numbered(number), _read(fixes))
+    return look_for(_numbered(number), read_fixes(fixes))
 
 
 def code_of(number: int, place: str) -> str:
@@ -125,6 +125,20 @@ def places_of(number: int) -> tuple[str, ...]:
     return tuple(_place(where) for where in _numbered(number).patches)
 
 
+def read_fixes(fixes: Mapping[str, str]) -> dict[str, Any]:
+    """Return code by its place as a patch names it, each proven to define what it is to define.
+
+    Raises:
+        LookupError: the product has no such place.
+        ValueError: a fix does not define what belongs to its place.
+        SyntaxError: a fix is no Python.
+    """
+    wanted = {_where(place): code for place, code in fixes.items()}
+    for where, code in wanted.items():
+        read_fix(where, code)
+    return wanted
+
+
 def _numbered(number: int) -> Bug:
     if number not in numbers():
         raise LookupError(f"there is no bug {number}: there are 1 to {len(NUMBERED)}")
@@ -153,11 +167,3 @@ def _is_there(where: str) -> bool:
     except (ImportError, AttributeError):
         return False
     return True
-
-
-def _read(fixes: Mapping[str, str]) -> dict[str, Any]:
-    """Return the fixes by place, each proven to define what it is to define."""
-    wanted = {_where(place): code for place, code in fixes.items()}
-    for where, code in wanted.items():
-        read_fix(where, code)
-    return wanted

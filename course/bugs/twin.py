@@ -1,9 +1,7 @@
 """`python -m course.bugs.twin`: put each bug into the twin, and search until a life breaks."""
 
 import argparse
-import gc
 import importlib
-import logging
 import multiprocessing
 import sys
 import time
@@ -12,7 +10,7 @@ from dataclasses import dataclass
 from course.bugs.bug import shelf
 from course.bugs.patching import replace
 from labkit.sim.life import Life
-from labkit.sim.search import hunt_alone
+from labkit.sim.search import begin_worker, hunt_alone
 
 _SECONDS = 20.0
 
@@ -45,8 +43,7 @@ def search(name: str, seconds: float, lives: int | None = None) -> Search:
         lives: how many, at most.
     """
     began = time.monotonic()
-    logging.disable(logging.CRITICAL)
-    gc.disable()
+    begin_worker()
     importlib.import_module("labkit.shop.wiring")  # contracts keep the types of the true functions
     try:
         for where, new in shelf()[name].patches.items():

@@ -103,12 +103,13 @@ def hunt(
     return _on_all_cores(hunt_alone, plans)
 
 
-def prove(plan: Plan, depth: int) -> Tally:
+def prove(plan: Plan, depth: int, verbs: Sequence[str] = ()) -> Tally:
     """Live every life that differs from a calm one in at most so many deviations.
 
     Args:
         plan: the stories.
         depth: how many deviations, at most.
+        verbs: what may happen, as `crash` or `delay`; anything if none is named.
 
     Returns:
         The sum of all lives, up to the first that breaks something.
@@ -119,13 +120,13 @@ def prove(plan: Plan, depth: int) -> Tally:
     if calm.breaches:
         tally.broken.append(calm)
     elif depth:
-        firsts = list(_next_deviations(calm))
-        parts = [(plan, firsts[number::_WORKERS], depth) for number in range(_WORKERS)]
+        firsts = list(_next_deviations(calm, verbs))
+        parts = [(plan, firsts[number::_WORKERS], depth, verbs) for number in range(_WORKERS)]
         tally.merge(_on_all_cores(_prove_part, parts))
     return tally
 
 
-def _prove_part(plan: Plan, firsts: Sequence[Deviation], depth: int) -> Tally:
+def _prove_part(plan: Plan, firsts: Sequence[Deviation], depth: int, verbs: Sequence[str]) -> Tally:
     """Live all lives that begin with some deviations."""
     stage, tally = Stage(), Tally()
 
@@ -137,19 +138,20 @@ def _prove_part(plan: Plan, firsts: Sequence[Deviation], depth: int) -> Tally:
             if tally.broken:
                 return
             if left > 1:
-                follow(wanted, _next_deviations(life), left - 1)
+                follow(wanted, _next_deviations(life, verbs), left - 1)
 
     follow(plan.calm(), firsts, depth)
     return tally
 
 
-def _next_deviations(life: Life) -> Iterator[Deviation]:
+def _next_deviations(life: Life, verbs: Sequence[str]) -> Iterator[Deviation]:
     """Yield what else could have happened, after the last thing that did."""
     happened = {(deviation.point, deviation.crossing) for deviation in life.plan.deviations}
     places = [at for at, crossing in enumerate(life.order) if crossing in happened]
     for point, crossing in life.order[max(places, default=-1) + 1 :]:
         for action in life.offered[point]:
-            yield Deviation(point, crossing, action)
+            if not verbs or action.partition(":")[0] in verbs:
+                yield Deviation(point, crossing, action)
 
 
 def hunt_alone(
@@ -197,7 +199,7 @@ def _note(tally: Tally, life: Life, stage: Stage) -> None:
 def _on_all_cores(work: Callable[..., Tally], parts: Sequence[tuple[object, ...]]) -> Tally:
     """Do parts of a work in a process each, and add up what they give."""
     context = multiprocessing.get_context("fork")
-    with context.Pool(len(parts), _begin_worker) as pool:
+    with context.Pool(len(parts), begin_worker) as pool:
         tallies = pool.starmap(work, parts, chunksize=1)
     total = Tally()
     for tally in tallies:
@@ -205,7 +207,8 @@ def _on_all_cores(work: Callable[..., Tally], parts: Sequence[tuple[object, ...]
     return total
 
 
-def _begin_worker() -> None:
+def begin_worker() -> None:
+    """Let this process live nothing but lives: it logs nothing, and collects garbage between."""
     logging.disable(logging.CRITICAL)
     gc.disable()
     gc.freeze()

@@ -2,6 +2,21 @@
 
 #: exercise → an answer that looks right and is not.
 WRONG = {
+    "lost_message": """
+        def lost_message():  # a topic that nobody sends to: it never happens
+            return "sim1/paid/1/0/broker.order_paid#1=lose"
+        """,
+    "give_back": '''
+        def give_back():  # gives back what the log says, without claiming it
+            return """
+        def return_balance(tx, event):
+            row = tx.first(_deducted(event.order_id))
+            if row is None:
+                return
+            tx.expect_update(_return(row.user_id, 1_23))
+            _log_money(tx, row.user_id, event.order_id, AccountLogType.REFUNDED, 1_23)
+        """
+        ''',
     "endpoint_of": """
         def endpoint_of(registry, service):  # reads the address of a dead process too
             import json
