@@ -62,15 +62,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="for each bug, at most")
     words = parser.parse_args()
     names = words.names or list(shelf())
-    began, found = time.monotonic(), 0
+    began, finds = time.monotonic(), 0
     context = multiprocessing.get_context("fork")
     with context.Pool(2, maxtasksperchild=1) as pool:
         searches = [pool.apply_async(search, (name, words.seconds)) for name in names]
         for pending in searches:
             done = pending.get()
-            found += done.life is not None
+            finds += done.life is not None
             _tell(done)
-    print(f"\n{len(names)} bugs: {found} found in {time.monotonic() - began:.0f} s")
+    print(f"\n{len(names)} bugs: {finds} found in {time.monotonic() - began:.0f} s")
     return 0
 
 

@@ -43,14 +43,14 @@ def sim(
 
     names = check_names(story or list(STORIES))
     if token is not None:
-        told = report.replayed(search.replay(read_token(token), record=True))
+        outcome = report.replayed(search.replay(read_token(token), record=True))
     elif prove is not None:
-        told = report.proven(search.prove(Plan(names), prove), prove)
+        outcome = report.proven(search.prove(Plan(names), prove), prove)
     else:
-        told = report.searched(search.hunt(seconds, seed, names, lives=lives), seed)
+        outcome = report.searched(search.hunt(seconds, seed, names, lives=lives), seed)
     if as_json:
-        typer.echo(json.dumps(told.as_json(), ensure_ascii=False))
+        typer.echo(json.dumps(outcome.as_json(), ensure_ascii=False))
     else:
-        for line in told.lines:
+        for line in outcome.lines:
             echo(line)
-    raise typer.Exit(told.is_broken)
+    raise typer.Exit(outcome.is_broken)

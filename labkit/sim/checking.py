@@ -57,8 +57,8 @@ class Checker:
 
     def in_flight(self, now: str) -> str:
         """Return something that is in flight, in words; empty if nothing is."""
-        found = self._mirror.execute(_IN_FLIGHT, {"now": now}).fetchone()
-        return str(found[0]) if found else ""
+        item = self._mirror.execute(_IN_FLIGHT, {"now": now}).fetchone()
+        return str(item[0]) if item else ""
 
     def is_unpaid(self) -> bool:
         """Return True if an order waits to be paid."""

@@ -62,7 +62,7 @@ class Chooser(Protocol):
 
 
 class Planned:
-    """What was planned happens, and nothing else.
+    """A plan: what stands in it happens, and nothing else.
 
     Args:
         plan: the deviations.

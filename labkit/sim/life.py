@@ -41,7 +41,7 @@ class Life:
     Attributes:
         plan: it, with what happened that does not in a calm life.
         breaches: what must not be, in words.
-        asked: how many decisions there were.
+        decisions: how many there were.
         turns: how many callbacks were run.
         deaths: how many processes died.
         seconds: of virtual time.
@@ -53,7 +53,7 @@ class Life:
 
     plan: Plan
     breaches: tuple[str, ...]
-    asked: int
+    decisions: int
     turns: int
     deaths: int
     seconds: float

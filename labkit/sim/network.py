@@ -53,7 +53,7 @@ class SimNetwork:
     async def exchange(
         self, target: Process | None, what: str, work: Callable[[], Awaitable[T]]
     ) -> T:
-        """Have another process do something, and wait for what it answers.
+        """Let another process do something, and wait for what it answers.
 
         Args:
             target: the process; None if none is there.
@@ -83,7 +83,7 @@ class SimNetwork:
         await arrived
 
     def carry(self, to: Process, work: Callable[..., None], *arguments: object) -> None:
-        """Have something done in a process a hop later, if it lives then."""
+        """Run something in a process a hop later, if it lives then."""
         self.loop.call_later(_HOP_S, work, *arguments, context=to.context)
 
 

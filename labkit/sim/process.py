@@ -50,7 +50,7 @@ class Process:
         return self._context.copy()
 
     def at_death(self, work: Callable[[], None]) -> None:
-        """Have something done when it dies: what others notice of that."""
+        """Run something when it dies: what others notice of that."""
         self._at_death.append(work)
 
     def die(self) -> None:

@@ -24,7 +24,7 @@ class _Reserved:
 
 
 class Facts:
-    """What all processes find in the registry.
+    """The facts that all processes find in the registry.
 
     Attributes:
         instances: process → where it answers.

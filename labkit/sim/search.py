@@ -44,7 +44,7 @@ class Tally:
     def add(self, life: Life) -> None:
         """Add a life."""
         self.lives += 1
-        self.decisions += life.asked
+        self.decisions += life.decisions
         self.deviations += len(life.plan.deviations)
         self.deaths += life.deaths
         self.reached.update(deviation.point for deviation in life.plan.deviations)
@@ -130,15 +130,15 @@ def _prove_part(plan: Plan, firsts: Sequence[Deviation], depth: int, verbs: Sequ
     """Live all lives that begin with some deviations."""
     stage, tally = Stage(), Tally()
 
-    def follow(before: Plan, deviations: Iterable[Deviation], left: int) -> None:
+    def follow(before: Plan, deviations: Iterable[Deviation], depth: int) -> None:
         for deviation in deviations:
             wanted = replace(before, deviations=(*before.deviations, deviation))
             life = stage.live(wanted, Planned(wanted.deviations))
             _note(tally, life, stage)
             if tally.broken:
                 return
-            if left > 1:
-                follow(wanted, _next_deviations(life, verbs), left - 1)
+            if depth > 1:
+                follow(wanted, _next_deviations(life, verbs), depth - 1)
 
     follow(plan.calm(), firsts, depth)
     return tally

@@ -92,11 +92,11 @@ class SimFront:
     def _number(self) -> str:
         return str(len(self.exchanges))
 
-    async def _send(self, asked: Exchange, answering: Awaitable[Result[Any]]) -> Answer:
+    async def _send(self, request: Exchange, answering: Awaitable[Result[Any]]) -> Answer:
         """Wait for the answer to a request, and keep both."""
         number = len(self.exchanges)
-        self.exchanges.append(asked)
-        pause = self._world.decisions.decide(f"{CUSTOMERS}{asked.kind}", PAUSES)
+        self.exchanges.append(request)
+        pause = self._world.decisions.decide(f"{CUSTOMERS}{request.kind}", PAUSES)
         if pause:
             await asyncio.sleep(float(pause.partition(":")[2]))
         try:
@@ -107,13 +107,13 @@ class SimFront:
         except OSError:
             return Answer()
         except Exception as error:  # a defect: the platform answers 503, our webs 500
-            if asked.kind not in (RequestKind.PAY, RequestKind.GIVE_UP):
+            if request.kind not in (RequestKind.PAY, RequestKind.GIVE_UP):
                 return Answer(500, {"error": repr(error)})
             result = Result[None].refused(Code.DEPENDENCY_AWAY, type(error).__name__)
         data = {} if result.data is None else result.data.model_dump(mode="json")
         status = Code(result.code).status
         answered = {"status": status, "code": result.code, "name": result.name}
         self.exchanges[number] = Exchange(
-            **{**vars(asked), **answered, "message": result.message, "data": data}
+            **{**vars(request), **answered, "message": result.message, "data": data}
         )
         return Answer(status, data)

@@ -31,13 +31,13 @@ async def _placed(customer: Customer, order: m.PlaceOrder) -> int | None:
 
 @story
 async def accepted(customer: Customer) -> None:
-    """An order takes stock, a coupon and balance, and is never paid."""
+    """Place an order that takes stock, a coupon and balance; never pay it."""
     await _placed(customer, customer.order(money_paid=1_23, coupon=True))
 
 
 @story
 async def paid(customer: Customer) -> None:
-    """An order is placed and paid at the cashier."""
+    """Place an order, and pay it at the cashier."""
     order_id = await _placed(customer, customer.order(money_paid=1_23))
     if order_id and await customer.pay(order_id):
         await customer.wait_until_decided(order_id)
@@ -45,7 +45,7 @@ async def paid(customer: Customer) -> None:
 
 @story
 async def accepted_paid(customer: Customer) -> None:
-    """An order that its user's balance pays whole is placed and paid at once."""
+    """Place an order that the balance pays whole, at once."""
     order = customer.order()
     order_id = await _placed(customer, order.model_copy(update={"money_paid": order.order_amount}))
     if order_id:
@@ -54,7 +54,7 @@ async def accepted_paid(customer: Customer) -> None:
 
 @story
 async def cancelled(customer: Customer) -> None:
-    """An order is cancelled by its user."""
+    """Place an order, and cancel it."""
     order_id = await _placed(customer, customer.order(money_paid=1_23, coupon=True))
     if order_id:
         await customer.cancel(order_id)
@@ -62,7 +62,7 @@ async def cancelled(customer: Customer) -> None:
 
 @story
 async def paid_and_cancelled(customer: Customer) -> None:
-    """An order is paid and cancelled at the same time."""
+    """Pay an order and cancel it at the same time."""
     order_id = await _placed(customer, customer.order(money_paid=1_23, coupon=True))
     if order_id is None:
         return
@@ -75,7 +75,7 @@ async def paid_and_cancelled(customer: Customer) -> None:
 
 @story
 async def opened_and_cancelled(customer: Customer) -> None:
-    """A payment is opened while its order is cancelled, and is paid if it can be."""
+    """Open a payment while its order is cancelled, and pay it if that can be done."""
     order_id = await _placed(customer, customer.order(money_paid=1_23))
     if order_id:
         await asyncio.gather(customer.cancel(order_id), customer.pay(order_id))
@@ -83,7 +83,7 @@ async def opened_and_cancelled(customer: Customer) -> None:
 
 @story
 async def returned(customer: Customer) -> None:
-    """A paid order is returned, and its money refunded."""
+    """Return a paid order, whose money is refunded."""
     order_id = await _placed(customer, customer.order(money_paid=1_23, coupon=True))
     if order_id and await customer.pay(order_id):
         await customer.wait_until_decided(order_id)
@@ -92,7 +92,7 @@ async def returned(customer: Customer) -> None:
 
 @story
 async def given_up(customer: Customer) -> None:
-    """A payment is given up at the cashier, opened anew and paid."""
+    """Give a payment up at the cashier, open it anew and pay it."""
     order_id = await _placed(customer, customer.order(money_paid=1_23))
     if order_id is None:
         return
@@ -106,7 +106,7 @@ async def given_up(customer: Customer) -> None:
 
 @story
 async def repeated(customer: Customer) -> None:
-    """The same request is sent twice at once, and once more."""
+    """Send the same request twice at once, and once more."""
     order = customer.order(money_paid=1_23, coupon=True)
     await asyncio.gather(customer.place(order), customer.place(order))
     await customer.place(order)
@@ -114,7 +114,7 @@ async def repeated(customer: Customer) -> None:
 
 @story
 async def looked_for(customer: Customer) -> None:
-    """An order is looked for as it is placed; its user asks once, and goes by what is found."""
+    """Look for an order as it is placed, and once more a second later."""
     answer = await customer.place_once(customer.order(money_paid=1_23))
     if order_id := int(answer.data.get("order_id") or 0):
         await customer.find(order_id)
@@ -124,13 +124,13 @@ async def looked_for(customer: Customer) -> None:
 
 @story
 async def abandoned(customer: Customer) -> None:
-    """An order is placed by somebody who sends one request, and never comes back."""
+    """Send one request to place an order, and never come back."""
     await customer.place_once(customer.order(money_paid=1_23, coupon=True))
 
 
 @story
 async def cancelled_open(customer: Customer) -> None:
-    """An order is cancelled with its payment open, which its user pays all the same, if he can."""
+    """Cancel an order with its payment open, and pay that all the same if it can be done."""
     order_id = await _placed(customer, customer.order(money_paid=1_23))
     if order_id is None:
         return

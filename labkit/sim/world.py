@@ -121,7 +121,7 @@ class World:
                 self._start(name, number, 1)
 
     async def order_web(self, what: str, work: Callable[[OrderService], Awaitable[T]]) -> T:
-        """Have the order web answer a request, which it does by the order service.
+        """Ask the order web, which answers by the order service.
 
         Raises:
             ConnectionError: the web is not there, or died.
@@ -129,7 +129,7 @@ class World:
         return await self._ask("order-web", what, work)
 
     async def pay_web(self, what: str, work: Callable[[PayService], Awaitable[T]]) -> T:
-        """Have the pay web answer a request, which it does by the pay service.
+        """Ask the pay web, which answers by the pay service.
 
         Raises:
             ConnectionError: the web is not there, or died.
@@ -137,7 +137,7 @@ class World:
         return await self._ask("pay-web", what, work)
 
     async def platform(self, what: str, work: Callable[[Api], Awaitable[T]]) -> T:
-        """Have the platform answer a request.
+        """Ask the platform.
 
         Raises:
             ConnectionError: the platform is not there, or died.

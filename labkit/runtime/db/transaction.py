@@ -81,8 +81,8 @@ class Transaction:
         """
         numbered = {str(number): value for number, value in enumerate(wanted)}
         self._flush()
-        found = among(query, column, len(numbered), self.connection.dialect)
-        return self._execute(found, {**values, **numbered}).rows
+        query_among = among(query, column, len(numbered), self.connection.dialect)
+        return self._execute(query_among, {**values, **numbered}).rows
 
     def update_one(self, bound: BoundStatement) -> bool:
         """Run an update of one row now, and return True if the row was there and met the condition.

@@ -40,7 +40,7 @@ def test_a_calm_life_breaks_nothing(stage: Stage, story: str) -> None:
     """Each story ends, all settles, and every invariant holds."""
     life = stage.live(Plan((story,)), Planned())
     assert life.breaches == ()
-    assert life.asked
+    assert life.decisions
     assert not life.plan.deviations
 
 
