@@ -27,7 +27,7 @@ from labkit.sim.stories import STORIES
 from labkit.sim.world import RESTART_S, World
 from labkit.stack.setup.seeds import fill
 
-_STORY_S, _SETTLE_S = 300.0, 120.0
+_STORY_S, _SETTLE_S = 300.0, 60.0
 _LATE_S = 0.1  # in which what was late has happened
 _TIME_TO_PAY = timedelta(minutes=20)
 _AHEAD = timedelta(days=1)

@@ -12,8 +12,8 @@ from labkit.sim.search import prove, replay
 from labkit.sim.shrinking import shrink
 from tests.support.apart import apart
 
-#: Bugs of three kinds: lost by a crash, taken for failed and done twice, told out of order.
-BUGS = ("not-sent-again", "compensation-without-claim", "empty-compensation-leaves-nothing")
+#: Bugs of three kinds: kept money, a compensation without a claim, a key looked at too late.
+BUGS = ("late-payment-is-kept", "compensation-without-claim", "key-looked-at-later")
 
 
 @pytest.mark.parametrize("bug", BUGS)
