@@ -14,7 +14,7 @@ from labkit.runtime.messaging.inbox import Delivery
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.messaging.ports import BrokerError, Consumer, Partition, Polled
 from labkit.sim.deviations import Decisions
-from labkit.sim.loop import SimLoop
+from labkit.sim.loop import SimLoop, wake
 from labkit.sim.process import Process
 from labkit.sim.recording import BROKER, Record
 
@@ -129,7 +129,7 @@ class SimConsumer:
         """Wait for events, and return those that came."""
         if not self._has_more():
             self._waiting = self._cluster.loop.create_future()
-            self._cluster.loop.call_later(timeout_s, _wake, self._waiting)
+            self._cluster.loop.call_later(timeout_s, wake, self._waiting)
             await self._waiting
         self._polled_in = self._generation
         deliveries: list[Delivery] = []
@@ -173,7 +173,7 @@ class SimConsumer:
         """Let a poll that waits look again, a hop later."""
         if self._waiting:
             waiting, self._waiting = self._waiting, None
-            self._cluster.loop.call_outside(_HOP_S, _wake, waiting)
+            self._cluster.loop.call_outside(_HOP_S, wake, waiting)
 
     def _has_more(self) -> bool:
         records = self._cluster.records
@@ -225,8 +225,3 @@ def _delivery(group: str, message: OutboxMessage) -> Delivery:
         key=message.key,
         body=message.body,
     )
-
-
-def _wake(waiting: "asyncio.Future[None]") -> None:
-    if not waiting.done():
-        waiting.set_result(None)

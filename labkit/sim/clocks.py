@@ -1,12 +1,11 @@
 """Simulated clocks: virtual time, and wall clocks that may be wrong."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from labkit.runtime.clock import as_time
-from labkit.sim.loop import SimLoop
+from labkit.sim.loop import SimLoop, wake
 from labkit.sim.process import Process
 
 A = TypeVar("A")
@@ -39,7 +38,7 @@ class SimClock:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         woken = self._loop.create_future()
-        self._loop.call_later(seconds, _wake, woken)
+        self._loop.call_later(seconds, wake, woken)
         await woken
 
     def block(self, seconds: float) -> None:
@@ -69,8 +68,3 @@ class SimLabClock:
     def advance(self, by: timedelta) -> None:
         """Move business time forward."""
         self._ahead += by
-
-
-def _wake(woken: "asyncio.Future[None]") -> None:
-    if not woken.done():  # its task was cancelled
-        woken.set_result(None)

@@ -118,17 +118,18 @@ class Aimed:
     ) -> None:
         names = sorted(points)
         self._draw = draw
-        self._actions: dict[tuple[str, int], str] = {}
+        targets = []
         for _ in range(number):
             name = draw.choice(names)
-            self._actions[name, draw.choice(_CROSSINGS)] = draw.choice(points[name])
+            action = draw.choice(points[name])
+            targets.append(Deviation(name, draw.choice(_CROSSINGS), action))
+        self._plan = Planned(targets)
 
     def choose(self, point: str, crossing: int, actions: Sequence[str]) -> str:
         """Choose what was drawn, if it can happen there; customers pause at any time."""
         if point.startswith(CUSTOMERS):
             return self._draw.choice(actions) if self._draw.random() < _PAUSES else CALM
-        action = self._actions.get((point, crossing), CALM)
-        return action if action in actions else CALM
+        return self._plan.choose(point, crossing, actions)
 
 
 class Decisions:
@@ -142,7 +143,6 @@ class Decisions:
         record: of the life.
         now: reads the virtual clock.
         late_until: when the last of what was delayed is due.
-        asked: how many questions there were.
         deviations: the answers that were not `CALM`.
         order: the crossings of points, in order.
         offered: point → what can happen there.
@@ -153,7 +153,6 @@ class Decisions:
         self.record = record
         self.now: Callable[[], float] = lambda: 0.0
         self.late_until = 0.0
-        self.asked = 0
         self.deviations: list[Deviation] = []
         self.order: list[tuple[str, int]] = []
         self._crossings: Counter[str] = Counter()
@@ -166,7 +165,6 @@ class Decisions:
             point: name of the point.
             actions: what can happen there.
         """
-        self.asked += 1
         self.offered[point] = actions
         crossing = self._crossings[point] = self._crossings[point] + 1
         self.order.append((point, crossing))

@@ -8,24 +8,18 @@ that dies within a transaction leaves nothing of it; what was committed stays.
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import count
 from types import TracebackType
-from typing import TypeVar
 
 from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from labkit.runtime.db.database import settle_all
+from labkit.runtime.db.database import QueuedDatabase, deliver
 from labkit.runtime.db.group_commit import GroupCommit
-from labkit.runtime.db.job import Job, JobResults, TransactionDefaults
-from labkit.runtime.steps import Step
+from labkit.runtime.db.job import Job, TransactionDefaults
 from labkit.sim.clocks import SimClock
-from labkit.sim.loop import SimLoop
-
-A = TypeVar("A")
-C = TypeVar("C")
+from labkit.sim.loop import SimLoop, wake
 
 _COMMIT_S = 0.001  # from a step that is asked for to its commit; what comes meanwhile goes with it
 _numbers = count(1)
@@ -40,18 +34,15 @@ class SimDisk:
     Attributes:
         uri: by which another connection of this process reads it, also what is not committed.
         connection: SQLAlchemy's connection.
-        on_commit: called after each transaction that may have changed something.
     """
 
     def __init__(self, service: str) -> None:
-        self.service = service
         self.uri = f"file:labkit-{service}-{next(_numbers)}?mode=memory&cache=shared"
         self.raw = sqlite3.connect(
             self.uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=500
         )
         self.engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
         self.connection: Connection = self.engine.connect()
-        self.on_commit: Callable[[str], None] = lambda _service: None
 
     def begin_life(self) -> None:
         """Begin what `end_life` forgets."""
@@ -125,7 +116,7 @@ class SimQueue:
         self._jobs.append(job)
         if self._waiting:
             waiting, self._waiting = self._waiting, None
-            self._loop.call_later(_COMMIT_S, _wake, waiting)
+            self._loop.call_later(_COMMIT_S, wake, waiting)
 
     async def get(self, timeout: float | None) -> Job | None:
         """Take the next job; there is never a time to wait for, because no row is held."""
@@ -140,8 +131,10 @@ class SimQueue:
         return len(self._jobs)
 
 
-class SimDatabase:
-    """A database as one process has it open: the port `StepDatabase`.
+def open_database(
+    disk: SimDisk, defaults: TransactionDefaults, loop: SimLoop, clock: SimClock
+) -> QueuedDatabase:
+    """Open a database as one process has it open.
 
     Args:
         disk: what it lies on.
@@ -150,48 +143,9 @@ class SimDatabase:
         clock: of the process.
     """
 
-    def __init__(
-        self, disk: SimDisk, defaults: TransactionDefaults, loop: SimLoop, clock: SimClock
-    ) -> None:
-        self._loop = loop
-        self._writer = self._open(disk, defaults, clock)
-        self._reader = self._open(disk, defaults, clock)
-
-    async def run(self, step: Step[C, A], command: C) -> A:
-        """Run a step and commit, and wait as long as it takes."""
-        return await self.ask(step, command)
-
-    def ask(
-        self,
-        step: Step[C, A],
-        command: C,
-        expires: float = float("inf"),
-        *,
-        behind_writes: bool = False,
-        bounded: bool = True,
-    ) -> "asyncio.Future[A]":
-        """Queue a step to be run and committed, as `StepRunner.ask` has it."""
-        answer: asyncio.Future[A] = self._loop.create_future()
-        reads = step.reads and not behind_writes
-        commits = self._reader if reads else self._writer
-        commits.put(Job(step, command, answer, expires), bounded=bounded)
-        return answer
-
-    def close(self) -> None:
-        """Finish what was queued and close."""
-        self._writer.close()
-        self._reader.close()
-
-    def _open(self, disk: SimDisk, defaults: TransactionDefaults, clock: SimClock) -> GroupCommit:
-        commits = GroupCommit(disk, SimQueue(self._loop), clock, defaults, self._deliver)
-        self._loop.create_task(commits.serve())
+    def begin() -> GroupCommit:
+        commits = GroupCommit(disk, SimQueue(loop), clock, defaults, deliver)
+        loop.create_task(commits.serve())
         return commits
 
-    def _deliver(self, results: JobResults) -> None:
-        if results:
-            self._loop.call_soon(settle_all, results)
-
-
-def _wake(waiting: "asyncio.Future[None]") -> None:
-    if not waiting.done():
-        waiting.set_result(None)
+    return QueuedDatabase(writer=begin(), reader=begin())

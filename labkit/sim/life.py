@@ -41,7 +41,6 @@ class Life:
     Attributes:
         plan: it, with what happened that does not in a calm life.
         breaches: what must not be, in words.
-        decisions: how many there were.
         turns: how many callbacks were run.
         deaths: how many processes died.
         seconds: of virtual time.
@@ -53,7 +52,6 @@ class Life:
 
     plan: Plan
     breaches: tuple[str, ...]
-    decisions: int
     turns: int
     deaths: int
     seconds: float
@@ -61,6 +59,11 @@ class Life:
     offered: Mapping[str, Sequence[str]]
     record: Record
     digest: str
+
+    @property
+    def decisions(self) -> int:
+        """Return how often it was decided what happens."""
+        return len(self.order)
 
 
 class Stage:
@@ -112,7 +115,6 @@ class Stage:
         return Life(
             replace(plan, deviations=tuple(decisions.deviations)),
             tuple(breaches),
-            decisions.asked,
             world.loop.turns,
             len(world.deaths),
             world.loop.time(),

@@ -195,3 +195,9 @@ class SimLoop(asyncio.AbstractEventLoop):
         self._now = max(self._now, timers[0][0])
         while timers and timers[0][0] <= self._now:
             self._ready.append(heapq.heappop(timers)[2])
+
+
+def wake(waiting: "asyncio.Future[None]") -> None:
+    """Let whoever waits go on, if its task was not cancelled meanwhile."""
+    if not waiting.done():
+        waiting.set_result(None)

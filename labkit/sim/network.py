@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import NetworkPath
 from labkit.runtime.rpc.dispatch import Dispatcher
-from labkit.runtime.rpc.ports import Broken, Busy, Connection, Handler
+from labkit.runtime.rpc.ports import Broken, Connection, Handler, conclude
 from labkit.runtime.rpc.protocol import Call, Outcome
 from labkit.sim.clocks import SimClock
-from labkit.sim.loop import SimLoop
+from labkit.sim.loop import SimLoop, wake
 from labkit.sim.process import Process, current
 from labkit.sim.recording import CUSTOMER, Record
 
@@ -79,7 +79,7 @@ class SimNetwork:
 
     async def _hop(self) -> None:
         arrived = self.loop.create_future()
-        self.loop.call_later(_HOP_S, _arrive, arrived)
+        self.loop.call_later(_HOP_S, wake, arrived)
         await arrived
 
     def carry(self, to: Process, work: Callable[..., None], *arguments: object) -> None:
@@ -183,14 +183,7 @@ class SimConnection:
         if answer is None or answer.done():
             return
         self._network.record.answer(self.service, self.caller.service, method)
-        if outcome == Outcome.DONE:
-            answer.set_result(body)
-        elif outcome == Outcome.LEAVING:
-            answer.set_exception(Broken("it is stopping"))
-        elif outcome == Outcome.BUSY:
-            answer.set_exception(Busy(body.decode()))
-        else:
-            answer.set_exception(Unknown(body.decode()))
+        conclude(answer, outcome, body)
 
     def fail_waiting(self, cause: str) -> None:
         """Fail every call that waits."""
@@ -230,8 +223,3 @@ async def _answer(work: Callable[[], Awaitable[T]], answer: "asyncio.Future[T]")
 def _break(answer: "asyncio.Future[Any]") -> None:
     if not answer.done():
         answer.set_exception(ConnectionError("the connection broke"))
-
-
-def _arrive(arrived: "asyncio.Future[None]") -> None:
-    if not arrived.done():
-        arrived.set_result(None)

@@ -23,7 +23,7 @@ from labkit.sim import process
 from labkit.sim.broker import FATES, SimBroker, SimCluster
 from labkit.sim.clocks import SimClock, SimLabClock
 from labkit.sim.deviations import Decisions
-from labkit.sim.disk import SimDatabase, SimDisk
+from labkit.sim.disk import SimDisk, open_database
 from labkit.sim.failpoints import ACTIONS, SimFailpoints
 from labkit.sim.keys import private, public
 from labkit.sim.loop import SimLoop
@@ -213,7 +213,7 @@ class World:
             connect=partial(self._network.connect, started, clock),
             make_server=lambda: SimServer(self._network, started, clock),
             make_ids=lambda: IdMaker(registry.lease_worker(reserve_ms), clock.wall_ms, clock.block),
-            open_database=lambda defaults: SimDatabase(
+            open_database=lambda defaults: open_database(
                 self._disks[started.service], defaults, self.loop, clock
             ),
         )

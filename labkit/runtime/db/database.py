@@ -6,7 +6,7 @@ read. Business code never sees a connection, a commit, or a lock that had to be 
 
 import asyncio
 from contextlib import suppress
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from labkit.runtime.db.committer import Committer
 from labkit.runtime.db.engines import open_engine, open_reader
@@ -19,22 +19,31 @@ A = TypeVar("A")
 C = TypeVar("C")
 
 
-class Database:
-    """Runs the steps of one service process on its database.
+class Commits(Protocol):
+    """Commits the steps that are put to it."""
+
+    def put(self, job: Job, *, bounded: bool) -> None:
+        """Add a job: see `GroupCommit.put`."""
+        ...
+
+    def close(self) -> None:
+        """Finish what was queued and close."""
+        ...
+
+
+class QueuedDatabase:
+    """The port `StepDatabase`, on what commits steps that write and what runs those that read.
 
     One event loop asks it, whichever that is.
 
     Args:
-        url: SQLAlchemy URL.
-        defaults: what every transaction is given.
+        writer: commits the steps that write.
+        reader: runs those that only read.
     """
 
-    def __init__(self, url: str, defaults: TransactionDefaults) -> None:
-        engine = open_engine(url)
-        locks_rows = engine.dialect.name != "sqlite"
-        writer, reader = SqlDatabase(engine), SqlDatabase(open_reader(url))
-        self._writer = Committer(writer, defaults, _deliver, locks_rows=locks_rows)
-        self._reader = Committer(reader, defaults, _deliver)
+    def __init__(self, writer: Commits, reader: Commits) -> None:
+        self._writer = writer
+        self._reader = reader
 
     async def run(self, step: Step[C, A], command: C) -> A:
         """Run a step and commit, like `ask`, and wait as long as it takes."""
@@ -60,19 +69,36 @@ class Database:
         self._writer.close()
         self._reader.close()
 
-    def _committer_of(self, step: AnyStep) -> Committer:
+    def _committer_of(self, step: AnyStep) -> Commits:
         return self._reader if step.reads else self._writer
 
 
-def _deliver(results: JobResults) -> None:
-    """Hand out the answers of a group, from the committer's thread: the loop is woken once."""
+class Database(QueuedDatabase):
+    """Runs the steps of one service process on its database, in threads.
+
+    Args:
+        url: SQLAlchemy URL.
+        defaults: what every transaction is given.
+    """
+
+    def __init__(self, url: str, defaults: TransactionDefaults) -> None:
+        engine = open_engine(url)
+        locks_rows = engine.dialect.name != "sqlite"
+        writer, reader = SqlDatabase(engine), SqlDatabase(open_reader(url))
+        super().__init__(
+            Committer(writer, defaults, deliver, locks_rows=locks_rows),
+            Committer(reader, defaults, deliver),
+        )
+
+
+def deliver(results: JobResults) -> None:
+    """Hand out the answers of a group, from any thread: the loop is woken once."""
     if results:
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
-            results[0][0].answer.get_loop().call_soon_threadsafe(settle_all, results)
+            results[0][0].answer.get_loop().call_soon_threadsafe(_settle_all, results)
 
 
-def settle_all(results: JobResults) -> None:
-    """Hand out the answers of a group, on the loop of those who wait for them."""
+def _settle_all(results: JobResults) -> None:
     for job, result in results:
         with suppress(asyncio.InvalidStateError):  # the caller has gone
             if isinstance(result, Exception):

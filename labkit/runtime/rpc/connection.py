@@ -17,13 +17,12 @@ import grpc.aio
 
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import NetworkPath
-from labkit.runtime.rpc.ports import Broken, Busy, Connect, Connection
+from labkit.runtime.rpc.ports import Broken, Busy, Connect, Connection, conclude
 from labkit.runtime.rpc.protocol import (
     MAX_BODY_BYTES,
     MAX_MESSAGE_BYTES,
     PING,
     Call,
-    Outcome,
     answers_of,
     pack,
     take_batch,
@@ -200,14 +199,7 @@ class GrpcConnection:
             waiting = self._waiting.pop(number, None)
             if waiting is None or waiting.answer.done():  # a ping, or nobody waits any more
                 continue
-            if outcome == Outcome.DONE:
-                waiting.answer.set_result(body)
-            elif outcome == Outcome.LEAVING:
-                waiting.answer.set_exception(Broken("it is stopping"))
-            elif outcome == Outcome.BUSY:
-                waiting.answer.set_exception(Busy(body.decode()))
-            else:
-                waiting.answer.set_exception(Unknown(body.decode()))
+            conclude(waiting.answer, outcome, body)
 
     def _is_cut(self) -> bool:
         """Return True if connections are refused since this one was made: then it goes down too."""

@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import NetworkPath
+from labkit.runtime.rpc.protocol import Outcome
 
 #: What a handler has begun; its result is the answer.
 Work = asyncio.Future[Any]
@@ -22,6 +24,24 @@ class Broken(Exception):
 
 class Busy(Exception):
     """The other side did not begin, because too much waits there already."""
+
+
+def conclude(answer: "asyncio.Future[bytes]", outcome: int, body: bytes) -> None:
+    """Give the outcome of a call to whoever waits for it.
+
+    Args:
+        answer: what is waited for.
+        outcome: an `Outcome`.
+        body: the answer, or the cause in words.
+    """
+    if outcome == Outcome.DONE:
+        answer.set_result(body)
+    elif outcome == Outcome.LEAVING:
+        answer.set_exception(Broken("it is stopping"))
+    elif outcome == Outcome.BUSY:
+        answer.set_exception(Busy(body.decode()))
+    else:
+        answer.set_exception(Unknown(body.decode()))
 
 
 class Connection(Protocol):
