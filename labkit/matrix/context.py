@@ -34,7 +34,7 @@ class ScenarioContext:
         armed: the failpoints that the cell arms; empty in a baseline run.
 
     Attributes:
-        data_was_replaced: set by a script that reseeds the lab, which must be reset afterwards.
+        needs_reset: set by a script that replaces the first data, or uses them up.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ScenarioContext:
         self._reader = reader
         self._armed = armed
         self._injected: list[str] = []
-        self.data_was_replaced = False
+        self.needs_reset = False
 
     @property
     def is_baseline(self) -> bool:

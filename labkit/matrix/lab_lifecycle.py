@@ -32,7 +32,7 @@ _HELPER_BUSY = "helper.put_aside.before_rename"
 @scenario("first-up", "a lab comes up for the first time, and takes an order", LAB_PROCESSES)
 def first_up(context: ScenarioContext) -> Script:
     """Bring up a home that has no databases and no keys."""
-    context.data_was_replaced = True
+    context.needs_reset = True
     home = context.lab.home
     launch.down(home)
     for folder in (home.databases, home.keys):
@@ -59,7 +59,7 @@ def up_again(context: ScenarioContext) -> Script:
 @scenario("reset", "a lab is reset: all that was there goes, or nothing", LAB_PROCESSES)
 def reset(context: ScenarioContext) -> Script:
     """Reset the lab: all or nothing is reset, and nothing changes afterwards."""
-    context.data_was_replaced = True
+    context.needs_reset = True
     orders = [context.customer.order(coupon=True, money_paid=1_00) for _ in range(2)]
     yield
     _keep_a_helper_working(context)

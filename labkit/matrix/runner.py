@@ -7,6 +7,7 @@ from itertools import count
 from sqlalchemy import select
 
 from labkit.faults import points
+from labkit.faults.verb import NotReached
 from labkit.lab.lab import NotSettled
 from labkit.matrix.cells import Cell, CellResult, CellVerdict
 from labkit.matrix.context import ScenarioContext
@@ -41,7 +42,7 @@ class Runner:
         self._reader = Reader(lab.home)
         self._coupons = count(1, 2)  # the first user's are odd
         self._attempts = 0
-        self._data_was_replaced = False
+        self._needs_reset = False
 
     def run_baseline(self, scenario: Scenario) -> frozenset[str]:
         """Run a scenario without a cell's fault, and return the failpoints that it reaches.
@@ -56,9 +57,9 @@ class Runner:
             reached = self._attempt_baseline(scenario)
         except Unexpected:
             points.disarm(self.lab.home)
-            self._reset_if_replaced()
+            self._reset_if_needed()
             reached = self._attempt_baseline(scenario)
-        self._reset_if_replaced()
+        self._reset_if_needed()
         return reached
 
     def run_cell(self, cell: Cell) -> CellResult:
@@ -67,13 +68,13 @@ class Runner:
         verdict, why = self._attempt(cell)
         tries = 1
         if verdict == CellVerdict.NOT_REACHED:
-            self._reset_if_replaced()
+            self._reset_if_needed()
             tries, (verdict, why) = 2, self._attempt(cell)
         seconds = time.monotonic() - began
         self._attempts += tries
         if verdict == CellVerdict.BROKEN or self._attempts >= _MAX_ATTEMPTS:
             self._reset()
-        self._reset_if_replaced()
+        self._reset_if_needed()
         return CellResult(cell, verdict, why, seconds, tries)
 
     def close(self) -> None:
@@ -94,9 +95,9 @@ class Runner:
                 *(f"its own fault {name} is not reached" for name in context.unspent_faults()),
                 *self._breaches(context, expected),
             ]
-        except (Unexpected, NotSettled, TimeoutError) as error:
+        except (Unexpected, NotReached, NotSettled, TimeoutError) as error:
             problems = [str(error)]
-        self._data_was_replaced |= context.data_was_replaced
+        self._needs_reset |= context.needs_reset
         if problems:
             raise Unexpected(f"{scenario.name}, without a fault: {'; '.join(problems)}")
         return frozenset(
@@ -115,7 +116,7 @@ class Runner:
             return CellVerdict.BROKEN, f"{type(error).__name__}: {error}"
         finally:
             points.disarm(self.lab.home)
-            self._data_was_replaced |= context.data_was_replaced
+            self._needs_reset |= context.needs_reset
 
     def _run_with_faults(
         self, cell: Cell, context: ScenarioContext, script: Iterator[None]
@@ -231,10 +232,10 @@ class Runner:
         self._reader.close()
         self._coupons = count(1, 2)
         self._attempts = 0
-        self._data_was_replaced = False
+        self._needs_reset = False
 
-    def _reset_if_replaced(self) -> None:
-        if self._data_was_replaced:
+    def _reset_if_needed(self) -> None:
+        if self._needs_reset:
             self._reset()
 
 

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.slow
 WEBS = ("order-web", "pay-web", "platform")
 #: They bring labs of their own up, which nothing is wrong with: only a home can be in their way.
 ALONE = {"bench", "matrix", "tour"}
+#: They need no home: the twin lives in their own process.
+HOMELESS = {"sim"}
 #: They look at the data alone, which are whole.
 LOOKING = {"tables", "check", "settle", "stuck"}
 
@@ -82,7 +84,9 @@ def test_every_command_is_tried() -> None:
     assert set(WORDS) == {name for names in COMMANDS.values() for name in names}
 
 
-@pytest.mark.parametrize("command", [name for name in WORDS if name not in {*ALONE, "up"}])
+@pytest.mark.parametrize(
+    "command", [name for name in WORDS if name not in {*ALONE, *HOMELESS, "up"}]
+)
 def test_there_is_no_lab(tmp_path: Path, run: Run, command: str) -> None:
     """It says how to have one, and what looks, ends or disarms nothing has done that."""
     home = tmp_path / "home"
@@ -106,7 +110,7 @@ def hanging(home: Path) -> Iterator[None]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("command", [name for name in WORDS if name not in ALONE])
+@pytest.mark.parametrize("command", [name for name in WORDS if name not in ALONE | HOMELESS])
 def test_the_webs_hang(home: Path, run: Run, command: str) -> None:
     """A command that asks them says that they do not answer; all others do their work."""
     if command == "replay":  # it begins with a reset, which ends them
@@ -142,7 +146,9 @@ def broken(home: Path, how: str) -> Iterator[None]:
         file.write_text(text)
 
 
-@pytest.mark.parametrize("command", [name for name in WORDS if name not in {*ALONE, "down"}])
+@pytest.mark.parametrize(
+    "command", [name for name in WORDS if name not in {*ALONE, *HOMELESS, "down"}]
+)
 def test_the_state_is_cut(home: Path, run: Run, command: str) -> None:
     """A command that needs it names the file; one that needs the data alone does its work."""
     able = {*LOOKING, "logs", "failpoints", "fault"}
@@ -221,7 +227,9 @@ def unwritable(home: Path) -> Iterator[None]:
             folder.chmod(mode)
 
 
-@pytest.mark.parametrize("command", [name for name in WORDS if name not in {"tour", "down"}])
+@pytest.mark.parametrize(
+    "command", [name for name in WORDS if name not in {*HOMELESS, "tour", "down"}]
+)
 def test_the_home_is_read_only(home: Path, run_read_only: Run, command: str) -> None:
     """As one of somebody else: who must write says where it cannot."""
     with unwritable(home):

@@ -28,6 +28,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "serve": ("order",),
     "bench": ("--quick",),
     "matrix": ("--cell", "placed:order.save_pre_order.before_commit"),
+    "sim": ("--lives", "1"),
     "tour": (),
     "down": (),
 }
