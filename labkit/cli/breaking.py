@@ -20,6 +20,7 @@ from labkit.cli.base import (
 )
 from labkit.faults import VERBS, Faults, NotReached, Verb, mend, points
 from labkit.home import Home
+from labkit.runtime.injection.failpoints import Armed
 from labkit.runtime.injection.standing import FaultBook
 
 #: Ctrl-C, kill, a terminal that is closed, Ctrl-\\.
@@ -42,8 +43,7 @@ def failpoints(folder: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -
                 "name": point["name"],
                 "actions": ", ".join(point["actions"]),
                 "hits": point["hits"],
-                "armed": point["armed"]
-                and f"{point['armed']['action']} × {point['armed']['times']}",
+                "armed": point["armed"] and _in_words(point["armed"]),
             }
             for point in failpoints
         ],
@@ -57,10 +57,15 @@ def fault(
     ] = None,
     action: Annotated[
         str | None,
-        typer.Argument(help="Action: crash, refuse, delay:SECONDS, stall:SECONDS or duplicate."),
+        typer.Argument(
+            help="Action: crash, refuse, delay:SECONDS, stall:SECONDS, duplicate or lose."
+        ),
     ] = None,
     folder: HomeOption = DEFAULT_HOME,
     times: Annotated[int, typer.Option(min=1, help="Number of crossings on which it acts.")] = 1,
+    after: Annotated[
+        int, typer.Option(min=0, help="Number of crossings that go by before those.")
+    ] = 0,
     clear: Annotated[
         bool, typer.Option("--clear", help="Disarm all failpoints, and end every other fault.")
     ] = False,
@@ -79,8 +84,8 @@ def fault(
         return echo("all failpoints are disarmed, and no other fault is left")
     if not (name and action):
         raise ValueError("write: labkit fault NAME ACTION; see: labkit failpoints")
-    points.arm(home, name, action, times)
-    return echo(f"{name} will {action} {times} time(s)")
+    points.arm(home, name, action, times, after)
+    return echo(f"{name} will {action} {times} time(s){f', after {after}' if after else ''}")
 
 
 @app.command()
@@ -126,6 +131,11 @@ def break_(
     if fault is None:
         raise ValueError(f"{verb}: there is no such fault; there are {', '.join(VERBS)}")
     return _apply(Faults(running_home(folder)), fault, arguments or [], lasts)
+
+
+def _in_words(arming: Armed) -> str:
+    after = f", after {arming['after']} more" if arming["after"] else ""
+    return f"{arming['action']} × {arming['times']}{after}"
 
 
 def _is_heard(number: signal.Signals) -> bool:

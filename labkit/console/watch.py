@@ -60,6 +60,7 @@ class ArmedRow(TypedDict):
     name: str
     action: str
     times: int
+    after: int
 
 
 class InvariantRow(invariants.CheckResult):
@@ -146,9 +147,9 @@ class Watch:
         return [self._row(service, changed) for service in services]
 
     def faults(self) -> list[ArmedRow]:
-        """Return the failpoints that are armed."""
+        """Return the failpoints that are armed, each with what it does next."""
         armed = FailpointStore(self._home.faults).armed()
-        return [{"name": name, **fault} for name, fault in sorted(armed.items())]
+        return [{"name": name, **armings[0]} for name, armings in sorted(armed.items())]
 
     def close(self) -> None:
         """Close the databases."""

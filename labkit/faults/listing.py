@@ -13,6 +13,7 @@ def list_standing(home: Home) -> list[StandingRow]:
     held = [row for row in list_notes(home) if not row["fault"].startswith("armed ")]
     armed = FailpointStore(home.faults).armed()
     return held + [
-        {"fault": f"armed {name} {fault['action']} {fault['times']}", "held by": None}
-        for name, fault in armed.items()
+        {"fault": f"armed {name} {arming['action']} {arming['times']}", "held by": None}
+        for name, armings in armed.items()
+        for arming in armings
     ]

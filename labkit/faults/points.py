@@ -37,7 +37,7 @@ def catalogue() -> dict[str, Failpoint]:
 
 
 def list_all(home: Home) -> list[FailpointRow]:
-    """List every failpoint with its actions, its crossings, and the armed action."""
+    """List every failpoint with its actions, its crossings, and what it does next."""
     armed = FailpointStore(home.faults).armed()
     rows: list[FailpointRow] = []
     for name, points in _POINTS.items():
@@ -50,20 +50,22 @@ def list_all(home: Home) -> list[FailpointRow]:
                     "boundary": point.boundary,
                     "actions": list(point.actions),
                     "hits": hits,
-                    "armed": armed.get(point.name),
+                    "armed": armed.get(point.name, [None])[0],
                 }
             )
     return rows
 
 
-def arm(home: Home, name: str, action: str, times: int = 1) -> None:
+def arm(home: Home, name: str, action: str, times: int = 1, after: int = 0) -> None:
     """Arm a failpoint.
 
     Args:
         home: of the lab.
         name: as `list_all` gives it.
-        action: `crash`, `refuse`, `delay:SECONDS`, `stall:SECONDS` or `duplicate`.
+        action: `crash`, `refuse`, `delay:SECONDS`, `stall:SECONDS`, `duplicate` or
+            `lose`.
         times: the number of crossings on which it acts.
+        after: the number of crossings that go by before those.
 
     Raises:
         ValueError: there is no such failpoint, or it cannot do that; says what there is.
@@ -77,7 +79,9 @@ def arm(home: Home, name: str, action: str, times: int = 1) -> None:
     check_seconds(action)
     if times < 1:
         raise ValueError(f"times must be 1 or more, not {times}")
-    FailpointStore(home.faults).arm(name, action, times)
+    if after < 0:
+        raise ValueError(f"after must be 0 or more, not {after}")
+    FailpointStore(home.faults).arm(name, action, times, after)
 
 
 def check_seconds(action: str) -> None:
@@ -94,9 +98,9 @@ def check_seconds(action: str) -> None:
 
 
 def remaining(home: Home, name: str) -> int:
-    """Return the number of crossings for which a failpoint is still armed."""
-    armed = FailpointStore(home.faults).armed().get(name)
-    return armed["times"] if armed else 0
+    """Return the number of crossings on which a failpoint acts still."""
+    armings = FailpointStore(home.faults).armed().get(name, [])
+    return sum(arming["times"] for arming in armings)
 
 
 def disarm(home: Home, name: str | None = None) -> None:

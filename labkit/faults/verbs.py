@@ -29,22 +29,23 @@ class Faults(MessageVerbs, NetworkVerbs, ClockVerbs, ProcessVerbs, ServerVerbs, 
         """Return how often a failpoint was crossed since the last reset, armed or not."""
         return next(int(point["hits"]) for point in self.list() if point["name"] == name)
 
-    def arm(self, name: str, action: str, times: int = 1) -> None:
+    def arm(self, name: str, action: str, times: int = 1, after: int = 0) -> None:
         """Arm a failpoint and leave it armed; see `armed` for one that mends itself."""
-        points.arm(self._home, name, action, times)
+        points.arm(self._home, name, action, times, after)
 
     def disarm(self, name: str | None = None) -> None:
         """Disarm one failpoint, or all."""
         points.disarm(self._home, name)
 
     @verb
-    def armed(self, name: str, action: str, times: int = 1) -> Iterator[Reach]:
+    def armed(self, name: str, action: str, times: int = 1, after: int = 0) -> Iterator[Reach]:
         """Arm a failpoint: it acts on its next crossings.
 
         Args:
             name: as `list` gives it.
             action: `crash`, `refuse`, `delay:SECONDS` or `duplicate`.
             times: how many crossings it acts on.
+            after: how many go by before those.
         """
         acted: int | None = None
 
@@ -52,7 +53,7 @@ class Faults(MessageVerbs, NetworkVerbs, ClockVerbs, ProcessVerbs, ServerVerbs, 
             return times - points.remaining(self._home, name) if acted is None else acted
 
         with undo_note(self._home, undo_actions.disarm, failpoint=name):
-            points.arm(self._home, name, action, times)
+            points.arm(self._home, name, action, times, after)
             try:
                 yield Reach(count, f"the failpoint {name} was never reached")
             finally:

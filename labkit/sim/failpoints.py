@@ -13,8 +13,9 @@ from labkit.sim.process import Crashed, Process
 DELAYS_S = (0.004, 0.3, 1.5, 5.0)
 #: What can happen at any failpoint of the twin, and only there: all processes die at once.
 POWER_CUT = "power-cut"
-#: What is not simulated: a transaction that hangs, as only a real server's locks show what it does.
-_NOT_SIMULATED = ("stall",)
+#: What is not simulated: a transaction that hangs, as only a real server's locks show what it does;
+#: a message that is lost, as the simulated broker loses some by itself.
+_NOT_SIMULATED = ("stall", "lose")
 
 
 def _actions_at(boundary: str) -> tuple[str, ...]:

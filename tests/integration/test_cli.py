@@ -18,7 +18,7 @@ from tests.support.db import ask_status, labkit
 from tests.support.history import History
 
 ENDPOINTS = {"order-web", "pay-web", "platform", "console", "broker", "registry"}
-ACTIONS = {"crash", "refuse", "delay", "stall", "duplicate"}
+ACTIONS = {"crash", "refuse", "delay", "stall", "duplicate", "lose"}
 NOTICES = {"reorder", "alter", "wrong_amount", "forge", "early"}
 DATABASES = {"order", "goods", "coupon", "user", "pay", "log", "platform"}
 PROCESSES = [

@@ -84,6 +84,16 @@ def test_a_fault_acts_as_often_as_it_is_armed(home: Path, history: History) -> N
     assert point["hits"] == 3
 
 
+def test_a_fault_lets_crossings_go_by_first(home: Path, history: History) -> None:
+    """Armed after two, the third confirm is refused; until then the list says what is to come."""
+    assert labkit("fault", CONFIRM, "refuse", "--after", "2", home=home).returncode == 0
+    assert history.place().placed
+    (point,) = [listed for listed in answer("failpoints", home=home) if listed["name"] == CONFIRM]
+    assert point["armed"] == {"action": "refuse", "times": 1, "after": 1}
+    assert "refuse × 1, after 1 more" in labkit("failpoints", home=home).stdout
+    assert [history.place().code for _ in range(3)] == [1, 10005, 1]
+
+
 def test_a_crash_happens_once_and_survives_a_restart(home: Path, history: History) -> None:
     """The count is taken down before the crash, so the service that comes back stays up."""
     before = pid_of(home, "order")

@@ -52,7 +52,9 @@ class CommitFaults:
 
     def is_armed(self, job: Job) -> bool:
         """Return True if something would happen before the commit of a step."""
-        return not job.step.reads and self._failpoints.is_armed(self._name(job, "before_commit"))
+        if job.step.reads or job.crossed:
+            return False
+        return self._failpoints.is_armed(self._name(job, "before_commit"))
 
     async def before_commit(self, job: Job, *, alone: bool) -> None:
         """Cross the boundary before the commit; only a step that runs alone meets an action.

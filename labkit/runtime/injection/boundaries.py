@@ -9,7 +9,7 @@ BOUNDARIES = {
     "after_commit": ("crash", "delay", "duplicate"),
     "before_call": ("crash", "refuse", "delay", "duplicate"),
     "after_call": ("crash", "refuse", "delay"),
-    "before_send": ("crash", "refuse", "delay", "duplicate"),
+    "before_send": ("crash", "refuse", "delay", "duplicate", "lose"),
     "after_ack": ("crash", "delay"),
     "before_offset_commit": ("crash", "refuse", "delay"),
     "after_offset_commit": ("crash", "delay"),

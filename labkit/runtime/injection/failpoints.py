@@ -13,7 +13,8 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -35,10 +36,12 @@ class Armed(TypedDict):
     Attributes:
         action: what it does, as `delay:2.5`.
         times: how many crossings it acts on still.
+        after: how many crossings go by before that.
     """
 
     action: str
     times: int
+    after: int
 
 
 class Action(NamedTuple):
@@ -57,6 +60,11 @@ class Action(NamedTuple):
         """Return True if the crossing code must do twice what it is about to do."""
         return self.verb == "duplicate"
 
+    @property
+    def lost(self) -> bool:
+        """Return True if the crossing code must leave out what it is about to do, and go on."""
+        return self.verb == "lose"
+
 
 _NOTHING = Action()
 
@@ -71,10 +79,21 @@ class FailpointStore:
     def __init__(self, folder: Path) -> None:
         self._file = _file_in(folder)
 
-    def arm(self, name: str, action: str, times: int = 1) -> None:
-        """Make the next `times` crossings of a failpoint do `action` (`delay:2.5` for seconds)."""
+    def arm(self, name: str, action: str, times: int = 1, after: int = 0) -> None:
+        """Make crossings of a failpoint do `action` (`delay:2.5` for seconds).
+
+        Args:
+            name: of the failpoint; what it was armed with before is forgotten.
+            action: what its crossings do.
+            times: how many do it.
+            after: how many go by before those.
+        """
+        self.arm_all({name: [Armed(action=action, times=times, after=after)]})
+
+    def arm_all(self, armings: Mapping[str, Sequence[Armed]]) -> None:
+        """Arm failpoints, each with one or several actions, in one change."""
         with self._file.edit() as armed:
-            armed[name] = Armed(action=action, times=times)
+            armed.update({name: list(actions) for name, actions in armings.items()})
 
     def clear(self, name: str | None = None) -> None:
         """Disarm one failpoint, or all."""
@@ -90,16 +109,17 @@ class FailpointStore:
             for name in [name for name in armed if name.partition(".")[0] not in services]:
                 del armed[name]
 
-    def armed(self) -> dict[str, Armed]:
-        """Return the armed failpoints by name."""
-        return self._file.read()
+    def armed(self) -> dict[str, list[Armed]]:
+        """Return the armed failpoints by name, each with what it does, the next first."""
+        by_turn = itemgetter("after")
+        return {name: sorted(armings, key=by_turn) for name, armings in self._file.read().items()}
 
     def take(self, name: str) -> str | None:
         """Use up one armed crossing, on disk *before* it acts, so that a crash happens once.
 
         Returns:
-            What it was armed with. None if it was not armed, and if that could not be written, as
-            on a full disk: it stays armed, and does not act.
+            What it was armed with. None if this crossing does nothing, and if that could not be
+            written, as on a full disk: it stays armed, and does not act.
         """
         try:
             return self._take(name)
@@ -109,13 +129,15 @@ class FailpointStore:
 
     def _take(self, name: str) -> str | None:
         with self._file.edit() as armed:
-            if name not in armed:
-                return None
-            armed[name]["times"] -= 1
-            action = armed[name]["action"]
-            if not armed[name]["times"]:
-                del armed[name]
-        return action
+            armings = armed.pop(name, [])
+            acting = next((arming for arming in armings if not arming["after"]), None)
+            for arming in armings:
+                arming["after"] = max(arming["after"] - 1, 0)
+            if acting:
+                acting["times"] -= 1
+            if left := [arming for arming in armings if arming["times"]]:
+                armed[name] = left
+        return acting and acting["action"]
 
 
 class Failpoints:
@@ -198,19 +220,26 @@ def hits_of(folder: Path, process: str, size: int) -> Counters:
     return Counters(folder / f"{process}.hits", size)
 
 
-def _file_in(folder: Path) -> FaultFile[dict[str, Armed]]:
+def _file_in(folder: Path) -> FaultFile[dict[str, list[Armed]]]:
     return FaultFile(
         folder / "armed.json",
         folder / "lock",
         folder / "turn",
         load=_load,
-        dump=lambda armed: {name: dict(fault) for name, fault in armed.items()},
+        dump=lambda armed: {name: [*map(dict, armings)] for name, armings in armed.items()},
         durable=True,
     )
 
 
-def _load(armed: Any) -> dict[str, Armed]:
+def _load(armed: Any) -> dict[str, list[Armed]]:
     return {
-        name: Armed(action=str(fault["action"]), times=int(fault["times"]))
-        for name, fault in (armed or {}).items()
+        name: [
+            Armed(
+                action=str(arming["action"]),
+                times=int(arming["times"]),
+                after=int(arming["after"]),
+            )
+            for arming in armings
+        ]
+        for name, armings in (armed or {}).items()
     }

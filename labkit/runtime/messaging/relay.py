@@ -145,10 +145,11 @@ class Relay:
 
     async def _carry(self, message: OutboxMessage) -> None:
         boundary = f"{self._service}.{message.topic}."
-        twice = await self._failpoints.cross_async(boundary + "before_send")
-        if await self._message_faults.apply(message.topic) or twice:
+        action = await self._failpoints.act_async(boundary + "before_send")
+        if await self._message_faults.apply(message.topic) or action.twice:
             await self._producer.send(message)
-        await self._producer.send(message)
+        if not action.lost:
+            await self._producer.send(message)
         self._message_faults.sent(message.topic)
         await self._failpoints.cross_async(boundary + "after_ack")
 

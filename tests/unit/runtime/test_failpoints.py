@@ -14,7 +14,7 @@ import pytest
 from labkit.faults import points
 from labkit.home import Home
 from labkit.runtime.injection.boundaries import BOUNDARIES, KINDS, Failpoint
-from labkit.runtime.injection.failpoints import Failpoints, FailpointStore, Refused, hits_of
+from labkit.runtime.injection.failpoints import Armed, Failpoints, FailpointStore, Refused, hits_of
 
 POINT = "goods.deduct_stock.before_commit"
 AFTER = "goods.deduct_stock.after_commit"
@@ -70,7 +70,7 @@ def test_only_the_armed_failpoint_acts(failpoints: Failpoints, folder: Path) -> 
     """Arming one failpoint leaves the others alone."""
     FailpointStore(folder).arm(POINT, "refuse")
     assert failpoints.cross(AFTER) is False
-    assert FailpointStore(folder).armed() == {POINT: {"action": "refuse", "times": 1}}
+    assert FailpointStore(folder).armed() == {POINT: [{"action": "refuse", "times": 1, "after": 0}]}
 
 
 def test_duplicate_says_to_do_it_twice(failpoints: Failpoints, folder: Path) -> None:
@@ -132,6 +132,36 @@ def test_crash_of_each_of_so_many(folder: Path) -> None:
     assert [cross_in_a_process(folder)[0] for _ in range(3)] == [-9, -9, 0]
 
 
+def test_the_crossings_that_go_by_are_counted_on_disk(folder: Path) -> None:
+    """Armed after two crossings, the third process dies: the count outlives who crossed before."""
+    FailpointStore(folder).arm(POINT, "crash", after=2)
+    assert [cross_in_a_process(folder)[0] for _ in range(4)] == [0, 0, -9, 0]
+
+
+def test_a_failpoint_does_one_thing_after_another(failpoints: Failpoints, folder: Path) -> None:
+    """Armed with two actions, each acts at its own crossing, counted from the arming."""
+    store = FailpointStore(folder)
+    later, first = (
+        Armed(action="delay:0.01", times=1, after=2),
+        Armed(action="duplicate", times=1, after=0),
+    )
+    store.arm_all({AFTER: [later, first]})
+    assert store.armed() == {AFTER: [first, later]}
+    verbs = [failpoints.act(AFTER).verb for _ in range(4)]
+    assert verbs == ["duplicate", "", "delay", ""]
+    assert store.armed() == {}
+
+
+def test_crossings_of_all_instances_go_by_together(folder: Path) -> None:
+    """Of two instances that cross in turn, the one dies that is the third to cross."""
+    instances = [Failpoints(folder, f"goods-{number}", CATALOGUE) for number in (1, 2)]
+    FailpointStore(folder).arm(POINT, "refuse", after=2)
+    for failpoints in instances:
+        failpoints.cross(POINT)
+    with pytest.raises(Refused):
+        instances[0].cross(POINT)
+
+
 def test_one_armed_crossing_acts_in_one_process(folder: Path) -> None:
     """Of two instances of a service that both cross, exactly one is refused."""
     instances = [Failpoints(folder, f"goods-{number}", CATALOGUE) for number in (1, 2)]
@@ -173,6 +203,7 @@ def test_every_boundary_can_be_crossed_and_does_something() -> None:
     everywhere = {"crash", "refuse", "delay", "duplicate"}
     own = {
         "before_commit": {"stall"},
+        "before_send": {"lose"},
         "before_notify": {"reorder", "alter", "wrong_amount", "forge"},
         "before_answer": {"early"},
     }
@@ -192,28 +223,29 @@ def test_an_action_of_one_boundary_is_handed_to_who_crosses(
 
 
 @pytest.mark.parametrize(
-    ("name", "action", "times", "why"),
+    ("name", "action", "times", "after", "why"),
     [
-        ("goods.nothing.before_commit", "crash", 1, "no such failpoint"),
-        (POINT, "explode", 1, "can crash, refuse, delay"),
-        (POINT, "duplicate", 1, "not 'duplicate'"),
-        (AFTER, "refuse", 1, "not 'refuse'"),
-        (POINT, "delay", 1, "delay:2.5"),
-        (POINT, "delay:soon", 1, "delay:2.5"),
-        (POINT, "delay:-1", 1, "delay:2.5"),
-        (POINT, "delay:nan", 1, "delay:2.5"),
-        (POINT, "crash:1", 1, "only a delay or a stall has seconds"),
-        (POINT, "crash", 0, "1 or more"),
-        (POINT, "crash", -1, "1 or more"),
+        ("goods.nothing.before_commit", "crash", 1, 0, "no such failpoint"),
+        (POINT, "explode", 1, 0, "can crash, refuse, delay"),
+        (POINT, "duplicate", 1, 0, "not 'duplicate'"),
+        (AFTER, "refuse", 1, 0, "not 'refuse'"),
+        (POINT, "delay", 1, 0, "delay:2.5"),
+        (POINT, "delay:soon", 1, 0, "delay:2.5"),
+        (POINT, "delay:-1", 1, 0, "delay:2.5"),
+        (POINT, "delay:nan", 1, 0, "delay:2.5"),
+        (POINT, "crash:1", 1, 0, "only a delay or a stall has seconds"),
+        (POINT, "crash", 0, 0, "1 or more"),
+        (POINT, "crash", -1, 0, "1 or more"),
+        (POINT, "crash", 1, -1, "0 or more"),
     ],
 )
 def test_what_cannot_be_armed_is_refused(
-    tmp_path: Path, name: str, action: str, times: int, why: str
+    tmp_path: Path, name: str, action: str, times: int, after: int, why: str
 ) -> None:
     """A wrong name, action or count is refused with a word on what there is; nothing is armed."""
     home = Home(tmp_path).make()
     with pytest.raises(ValueError, match=why):
-        points.arm(home, name, action, times)
+        points.arm(home, name, action, times, after)
     assert FailpointStore(home.faults).armed() == {}
 
 
@@ -229,7 +261,7 @@ def test_the_list_shows_what_is_armed_and_what_was_crossed(tmp_path: Path) -> No
 
     assert listed.keys() == points.catalogue().keys()
     assert (listed[POINT]["hits"], listed[POINT]["armed"]) == (2, None)
-    assert listed[AFTER]["armed"] == {"action": "duplicate", "times": 2}
+    assert listed[AFTER]["armed"] == {"action": "duplicate", "times": 2, "after": 0}
     assert listed[AFTER]["actions"] == ["crash", "delay", "duplicate"]
     assert points.remaining(home, AFTER) == 2
     points.disarm(home)

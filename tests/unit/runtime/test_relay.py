@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from labkit.runtime.db.tables import UNSENT
+from labkit.runtime.db.tables import SENT, UNSENT
 from labkit.runtime.errors import Unknown
+from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.messaging import outbox
 from labkit.runtime.messaging.admin import AdminService
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
@@ -57,6 +58,45 @@ def test_no_more_is_claimed_than_can_be_sent(
 
         asyncio.run(relay_for_a_while())
     assert _ROOM <= len(claimed) <= _BATCH
+
+
+class Keeps:
+    """A broker that acknowledges at once, and keeps what it got."""
+
+    def __init__(self) -> None:
+        self.messages: list[OutboxMessage] = []
+
+    def producer(self) -> "Keeps":
+        """Give one of its clients."""
+        return self
+
+    async def send(self, message: OutboxMessage) -> None:
+        """Take a message."""
+        self.messages.append(message)
+
+
+@pytest.mark.parametrize(
+    ("action", "copies"), [("lose", 0), ("duplicate", 2), ("delay:0.01", 1), ("", 1)]
+)
+def test_what_is_lost_counts_as_sent(tmp_path: Path, action: str, copies: int) -> None:
+    """A message that is armed to be lost comes to no broker, and its row says that it was sent."""
+    broker = Keeps()
+    with running(tmp_path / "a") as (runner, store):
+        if action:
+            FailpointStore(tmp_path / "a").arm("goods.order_cancel.before_send", action)
+        submit(runner.database, *mark(1)).result(SECONDS)
+
+        async def relay_until_sent() -> None:
+            port = cast(Broker, broker)
+            relay = Relay("goods", port, runner.failpoints, lambda _: cast(Any, None), _ROOM, 60)
+            task = asyncio.create_task(relay.run(runner.database, GROUPS))
+            async with asyncio.timeout(SECONDS):
+                while store.row("trade_mq_producer")["status"] != SENT:
+                    await asyncio.sleep(0.01)
+            task.cancel()
+
+        asyncio.run(relay_until_sent())
+    assert len(broker.messages) == copies
 
 
 class Admins:
