@@ -2,7 +2,7 @@
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -56,11 +56,14 @@ class RunnerLab(Lab):
     Args:
         home: of the lab.
         ground: its backends, with their settings.
+        instances: service → how many processes; one of each by default.
     """
 
-    def __init__(self, home: Home, ground: Backends) -> None:
+    def __init__(
+        self, home: Home, ground: Backends, instances: Mapping[str, int] | None = None
+    ) -> None:
         self._ground = ground
-        super().__init__(home, launch.up(home, None, ground, dies_with_us=True))
+        super().__init__(home, launch.up(home, instances, ground, dies_with_us=True))
 
     def bring_up(self) -> None:
         """Start the lab again where it is not up, as a person would.

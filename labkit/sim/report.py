@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from labkit.sim.forcing import forcings, obstacles
 from labkit.sim.life import Life
 from labkit.sim.search import Tally
 
@@ -68,6 +69,7 @@ def replayed(life: Life) -> Report:
             repr(life.record.diagram("the life")),
             f"digest of all tables: {life.digest}",
             *(_breaches(life) or ["every invariant holds"]),
+            *_real(life),
         ],
         [life] if life.breaches else [],
     )
@@ -94,8 +96,18 @@ def _broken(tally: Tally) -> list[str]:
     return [
         line
         for life in tally.broken
-        for line in (*_breaches(life), f"  labkit sim --replay '{life.plan.token}'")
+        for line in (*_breaches(life), f"  labkit sim --replay '{life.plan.token}'", *_real(life))
     ]
+
+
+def _real(life: Life) -> list[str]:
+    """Return how a life that broke something is played on a real lab, or why it cannot be."""
+    if not life.breaches:
+        return []
+    cannot = list(obstacles(forcings(life.plan, life.order)))
+    if cannot:
+        return [f"  no real lab can be made to live it: {obstacle}" for obstacle in cannot]
+    return [f"  on a real lab: labkit matrix --replay '{life.plan.token}'"]
 
 
 def _breaches(life: Life) -> list[str]:
