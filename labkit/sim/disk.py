@@ -15,7 +15,7 @@ from types import TracebackType
 from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.engine.interfaces import DBAPICursor
 
-from labkit.runtime.db.database import QueuedDatabase, deliver
+from labkit.runtime.db.database import QueuedDatabase, answer_all
 from labkit.runtime.db.group_commit import GroupCommit
 from labkit.runtime.db.job import Job, TransactionDefaults
 from labkit.sim.clocks import SimClock
@@ -144,7 +144,7 @@ def open_database(
     """
 
     def begin() -> GroupCommit:
-        commits = GroupCommit(disk, SimQueue(loop), clock, defaults, deliver)
+        commits = GroupCommit(disk, SimQueue(loop), clock, defaults, answer_all)
         loop.create_task(commits.serve())
         return commits
 

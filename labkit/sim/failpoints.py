@@ -1,10 +1,11 @@
 """Simulated failpoints: the same names as in a lab, and what happens at each is decided there."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from labkit.runtime.injection.boundaries import BOUNDARIES, TIMED, Failpoint
+from labkit.runtime.injection.boundaries import BOUNDARIES, TIMED
 from labkit.runtime.injection.failpoints import Action, Failpoints, Refused
 from labkit.runtime.injection.standing import FaultKind, StandingFault, StandingFaults
+from labkit.runtime.wiring import Service, failpoints_of
 from labkit.sim.deviations import CALM, Decisions
 from labkit.sim.process import Crashed, Process
 
@@ -28,8 +29,12 @@ def _actions_at(boundary: str) -> tuple[str, ...]:
     return tuple(actions)
 
 
-#: Boundary → the actions that can happen there.
-ACTIONS = {boundary: _actions_at(boundary) for boundary in BOUNDARIES}
+_ACTIONS = {boundary: _actions_at(boundary) for boundary in BOUNDARIES}
+
+
+def actions_of(service: Service) -> Mapping[str, Sequence[str]]:
+    """Return every failpoint of a service, with what can happen there."""
+    return {point.name: _ACTIONS[point.boundary] for point in failpoints_of(service)}
 
 
 class NoStandingFaults(StandingFaults):
@@ -49,7 +54,7 @@ class SimFailpoints(Failpoints):
     Args:
         process: the process.
         decisions: decide what happens.
-        catalogue: every failpoint that the process can cross.
+        actions: every failpoint that the process can cross → what can happen there.
         cut_power: kills all processes.
     """
 
@@ -57,7 +62,7 @@ class SimFailpoints(Failpoints):
         self,
         process: Process,
         decisions: Decisions,
-        catalogue: Iterable[Failpoint],
+        actions: Mapping[str, Sequence[str]],
         cut_power: Callable[[], None],
     ) -> None:
         self._cut_power = cut_power
@@ -65,7 +70,7 @@ class SimFailpoints(Failpoints):
         self.standing = NoStandingFaults()
         self._of = process
         self._decisions = decisions
-        self._actions = {point.name: ACTIONS[point.boundary] for point in catalogue}
+        self._actions = actions
         #: what was decided before a commit already, because the group asked how to run it
         self._pending: dict[str, str] = {}
 

@@ -22,7 +22,7 @@ IsAlive = Callable[[contextvars.Context], bool]
 class SimHandle:
     """A callback that is to be run; asyncio's own handle, without its bookkeeping."""
 
-    __slots__ = ("_args", "_callback", "_context", "_is_cancelled")
+    __slots__ = ("args", "callback", "context", "is_cancelled")
 
     def __init__(
         self,
@@ -30,23 +30,18 @@ class SimHandle:
         args: tuple[object, ...],
         context: contextvars.Context | None,
     ) -> None:
-        self._callback = callback
-        self._args = args
-        self._context = contextvars.copy_context() if context is None else context
-        self._is_cancelled = False
+        self.callback = callback
+        self.args = args
+        self.context = contextvars.copy_context() if context is None else context
+        self.is_cancelled = False
 
     def cancel(self) -> None:
         """Do not run it."""
-        self._is_cancelled = True
+        self.is_cancelled = True
 
     def cancelled(self) -> bool:
         """Return True if it is not run."""
-        return self._is_cancelled
-
-    def run(self, is_alive: IsAlive) -> None:
-        """Run it, unless it was cancelled or its process died."""
-        if not self._is_cancelled and is_alive(self._context):
-            self._context.run(self._callback, *self._args)
+        return self.is_cancelled
 
 
 class SimLoop(asyncio.AbstractEventLoop):
@@ -184,10 +179,13 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Keep a cancelled timer; it is passed over when its time comes."""
 
     def _run_ready(self) -> None:
+        """Run what is ready, unless it was cancelled or its process died."""
         ready, is_alive = self._ready, self._is_alive
         while ready:
             self.turns += 1
-            ready.popleft().run(is_alive)
+            handle = ready.popleft()
+            if not handle.is_cancelled and is_alive(handle.context):
+                handle.context.run(handle.callback, *handle.args)
 
     def _go_on(self) -> None:
         """Let time pass until the next callbacks are due, and make them ready."""

@@ -13,7 +13,6 @@ from labkit.runtime import critical
 from labkit.runtime.environment import Environment
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.service import ServiceRuntime
-from labkit.runtime.wiring import Service, failpoints_of
 from labkit.settings import Settings
 from labkit.shop.codes import Code
 from labkit.shop.order.contract import OrderService
@@ -24,7 +23,7 @@ from labkit.sim.broker import FATES, SimBroker, SimCluster
 from labkit.sim.clocks import SimClock, SimLabClock
 from labkit.sim.deviations import Decisions
 from labkit.sim.disk import SimDisk, open_database
-from labkit.sim.failpoints import ACTIONS, SimFailpoints
+from labkit.sim.failpoints import SimFailpoints, actions_of
 from labkit.sim.keys import private, public
 from labkit.sim.loop import SimLoop
 from labkit.sim.network import SimNetwork, SimServer
@@ -49,7 +48,7 @@ _SETTINGS = {
     "flow_timeout": 2.5,
     "group_session": 0.6,
     "partitions": 2,
-    "sweep_interval": 0.3,
+    "sweep_interval": 0.6,
     "unconfirmed_deadline": 3.0,
     "worker_reserve": 1.0,
 }
@@ -62,13 +61,15 @@ SETTINGS = Settings.model_construct(
 _CLOCKS = ("clock:600", "clock:-2")
 
 
+#: Service → its failpoints, with what can happen there.
+_FAILPOINTS = {wired.name: actions_of(wired) for wired in (*SERVICES.values(), PLATFORM)}
+
+
 def points_of_world() -> dict[str, Sequence[str]]:
     """Return every point at which something can happen, and what."""
-    points: dict[str, Sequence[str]] = {
-        failpoint.name: ACTIONS[failpoint.boundary]
-        for wired in (*SERVICES.values(), PLATFORM)
-        for failpoint in failpoints_of(wired)
-    }
+    points: dict[str, Sequence[str]] = {}
+    for actions in _FAILPOINTS.values():
+        points |= actions
     points |= {f"{name}.start": _CLOCKS for name in SERVICES}
     return points | {f"broker.{topic}": FATES for topic in GROUPS}
 
@@ -181,7 +182,7 @@ class World:
         """Make what runs in a process, inside of it."""
         name = started.service
         wired = PLATFORM if name == PLATFORM.name else SERVICES[name]
-        environment = self._environment(started, wired)
+        environment = self._environment(started)
         if wired is PLATFORM:
             poster = SimPoster(self._post, _ANSWER_TIMEOUT_S)
             api = assemble(environment, _URLS[name], poster, self._token)
@@ -197,7 +198,7 @@ class World:
             runtime.announce(started.endpoint)
             self._serving[started] = _stub_of(name, runtime)
 
-    def _environment(self, started: Process, wired: Service) -> Environment:
+    def _environment(self, started: Process) -> Environment:
         clock = SimClock(self.loop, started)
         registry = SimRegistry(self._facts, started, clock.wall_ms)
         reserve_ms = int(SETTINGS.worker_reserve * 1000)
@@ -206,7 +207,7 @@ class World:
             clock=clock,
             lab_clock=self.lab_clock,
             failpoints=SimFailpoints(
-                started, self.decisions, failpoints_of(wired), self._cut_power
+                started, self.decisions, _FAILPOINTS[started.service], self._cut_power
             ),
             registry=registry,
             broker=SimBroker(self._cluster, started),

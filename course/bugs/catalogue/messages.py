@@ -159,8 +159,8 @@ never_tried_again = bug(
 
 
 @never_tried_again.replaces("labkit.runtime.messaging.inbox:find_due")
-def _(_tx: Transaction, _command: None) -> list[Delivery]:
-    return []
+def _(_tx: Transaction, _command: None) -> inbox.DueDeliveries:
+    return inbox.DueDeliveries([], None)
 
 
 poison_blocks = bug(

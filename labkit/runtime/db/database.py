@@ -95,10 +95,11 @@ def deliver(results: JobResults) -> None:
     """Hand out the answers of a group, from any thread: the loop is woken once."""
     if results:
         with suppress(RuntimeError):  # the loop is closed, and nobody waits
-            results[0][0].answer.get_loop().call_soon_threadsafe(_settle_all, results)
+            results[0][0].answer.get_loop().call_soon_threadsafe(answer_all, results)
 
 
-def _settle_all(results: JobResults) -> None:
+def answer_all(results: JobResults) -> None:
+    """Hand out the answers of a group in their loop."""
     for job, result in results:
         with suppress(asyncio.InvalidStateError):  # the caller has gone
             if isinstance(result, Exception):

@@ -12,6 +12,7 @@ from labkit.runtime.db.errors import is_away, is_held
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import inbox
+from labkit.runtime.messaging.alarm import Alarm
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import Delivery, DeliveryStep, Failure
 from labkit.runtime.messaging.ports import Broker, Consumer, GroupLost, StepRunner
@@ -24,7 +25,6 @@ from labkit.runtime.telemetry.kinds import Kind
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.2
-_RETRY_S = 0.3
 _PAUSE_S = 0.5
 _LEAVE_S = 5.0  # that stopping waits for what was polled, and for leaving the group
 
@@ -68,6 +68,7 @@ class EventConsumer:
         self._clock = clock or MachineClock()
         self._consumer: Consumer | None = None
         self._progress = Progress(self._clock)
+        self._alarm = Alarm(self._clock)
         self._stopping = False
 
     def start(self) -> None:
@@ -105,12 +106,13 @@ class EventConsumer:
     async def run_retries(self) -> None:
         """Try waiting rows again when their time has come, until cancelled."""
         while True:
+            next_ms = None
             try:
-                due = await self._database.run(inbox.find_due, None)
+                due, next_ms = await self._database.run(inbox.find_due, None)
                 await asyncio.gather(*(self._retry_apart(delivery) for delivery in due))
             except Exception as error:  # above all a database that is away: it burns no tries
                 log.warning("retries of %s pause: %s", self._group, error)
-            await self._clock.sleep(_RETRY_S)
+            await self._alarm.pause(next_ms)
 
     async def retry(self, item: StuckItem) -> Result[None]:
         """Drive one kept event by hand, whether it waits or is dead."""
@@ -191,13 +193,15 @@ class EventConsumer:
         shorter = failure.model_copy(update={"error": failure.error.partition(":")[0]})
         for attempt in (failure, shorter):
             try:
-                return await self._database.ask(inbox.keep_failure, attempt, bounded=False)
+                await self._database.ask(inbox.keep_failure, attempt, bounded=False)
             except Exception as error:
                 if _is_away(error):
                     raise
                 event_id = failure.delivery.event_id
                 log.error("event %d of %s cannot be kept: %s", event_id, self._group, error)
-        return None
+            else:
+                self._alarm.ring()
+                return
 
     async def _retry_apart(self, delivery: Delivery) -> None:
         """Try one waiting row, so that its own failure holds up no other."""
@@ -215,6 +219,7 @@ class EventConsumer:
             if _is_away(error):
                 raise
             await self._database.run(inbox.keep_failure, _failure(delivery, error))
+            self._alarm.ring()
             return f"{type(error).__name__}: {error}"
         return None
 

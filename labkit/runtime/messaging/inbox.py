@@ -6,7 +6,7 @@ limit it is dead: sent to the dead-letter topic, and driven by hand alone.
 """
 
 import hashlib
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import AfterValidator
 from sqlalchemy import ColumnElement, Executable, bindparam, select, update
@@ -40,9 +40,9 @@ def _undone(event_id: int) -> Executable:
 
 
 @statement
-def _due(now_ms: int) -> Executable:
-    due = (inbox.c.status == WAITING) & (inbox.c.next_try <= now_ms)
-    return select(inbox).where(due).order_by(inbox.c.next_try).limit(_BATCH)
+def _waiting() -> Executable:
+    """The most overdue first, so that none starves."""
+    return select(inbox).where(inbox.c.status == WAITING).order_by(inbox.c.next_try).limit(_BATCH)
 
 
 class Delivery(Message):
@@ -63,6 +63,18 @@ class Delivery(Message):
 
 
 DeliveryStep = Step[Delivery, None]
+
+
+class DueDeliveries(NamedTuple):
+    """The deliveries that are tried again now.
+
+    Attributes:
+        deliveries: the events.
+        next_ms: when the next one is due, in milliseconds of the wall clock, where one waits.
+    """
+
+    deliveries: list[Delivery]
+    next_ms: int | None
 
 
 class Failure(Message):
@@ -191,9 +203,12 @@ def _count_try(tx: Transaction, failure: Failure, tries: int) -> None:
 
 
 @step(reads=True)
-def find_due(tx: Transaction, _command: None) -> list[Delivery]:
-    """Find waiting rows whose time has come, the most overdue first, so that none starves."""
-    return [delivery_of(row) for row in tx.run(_due(tx.wall_ms)).rows]
+def find_due(tx: Transaction, _command: None) -> DueDeliveries:
+    """Find waiting rows whose time has come, and the time of the next one."""
+    rows = tx.run(_waiting()).rows
+    due = [row for row in rows if row.next_try <= tx.wall_ms]
+    next_ms = rows[len(due)].next_try if len(due) < len(rows) else None
+    return DueDeliveries([delivery_of(row) for row in due], next_ms)
 
 
 @step(reads=True)

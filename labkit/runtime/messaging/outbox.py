@@ -43,14 +43,22 @@ _ROW = select(
     outbox.c.trace,
     outbox.c.tries,
 )
+#: Rows that nobody holds.
+_FREE = select(outbox.c.event_id).with_for_update(skip_locked=True)
 #: A group lacked it, and may lack it still: only the next audit knows.
 _LACKED = outbox.c.last_error.endswith(_MISSING)
 
 
 @statement
-def _due(now_ms: int) -> Executable:
-    open_still = (outbox.c.status == UNSENT) | (outbox.c.status == SENT)
-    return select(outbox.c.event_id).where(open_still, outbox.c.next_try <= now_ms).limit(1)
+def _next_tries() -> Executable:
+    """Each of the two is the first entry of an index, however many wait."""
+    times = select(outbox.c.next_try).order_by(outbox.c.next_try).limit(1)
+    return select(
+        *(
+            times.where(outbox.c.status == status).scalar_subquery().label(name)
+            for name, status in {"unsent": UNSENT, "sent": SENT}.items()
+        )
+    )
 
 
 @statement
@@ -67,6 +75,11 @@ def _claimable(status: int, now_ms: int) -> Executable:
     wanted = _ROW.where(due).order_by(outbox.c.next_try).limit(_BATCH)
     # with row locks another instance may be claiming at this moment: those rows are its own
     return wanted.with_for_update(skip_locked=True)
+
+
+@statement
+def _leased(event_id: int, status: int, until_ms: int) -> Executable:
+    return _update(event_id, status).values(next_try=until_ms)
 
 
 @statement
@@ -165,9 +178,13 @@ def message_of(
 
 
 @step(reads=True)
-def is_due(tx: Transaction, _command: None) -> bool:
-    """Return True if there is anything to claim: looking costs less than claiming nothing."""
-    return tx.first(_due(tx.wall_ms)) is not None
+def find_next_try(tx: Transaction, _command: None) -> int | None:
+    """Return when there is something to claim, in milliseconds of the wall clock; None if never.
+
+    Looking costs less than claiming nothing.
+    """
+    times = tx.run(_next_tries()).single()
+    return min((time for time in (times.unsent, times.sent) if time is not None), default=None)
 
 
 @step()
@@ -247,10 +264,9 @@ def hurry(tx: Transaction, event_id: int) -> bool:
 
 def _claim(tx: Transaction, status: int) -> list[OutboxMessage]:
     rows = tx.run(_claimable(status, tx.wall_ms)).rows
-    ids = [row.event_id for row in rows]
-    if ids:
-        until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
-        tx.execute(update(outbox).where(outbox.c.event_id.in_(ids)).values(next_try=until))
+    until = tx.wall_ms + int(tx.settings.outbox_lease * 1000)
+    for row in rows:
+        tx.expect_update(_leased(row.event_id, status, until))
     return [_message(row) for row in rows]
 
 
@@ -264,8 +280,7 @@ def _not_held(tx: Transaction, event_ids: Iterable[int]) -> list[int]:
 
     The others are claimed again when their lease is over.
     """
-    free = select(outbox.c.event_id).where(outbox.c.event_id.in_(event_ids))
-    return list(tx.execute(free.with_for_update(skip_locked=True)).scalars())
+    return [row.event_id for row in tx.among(_FREE, outbox.c.event_id, event_ids)]
 
 
 def _message(row: Row[Any]) -> OutboxMessage:

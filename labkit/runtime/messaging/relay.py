@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from math import inf
 
 from labkit.runtime.clock import Clock, MachineClock
 from labkit.runtime.db.tables import SENT, UNSENT
@@ -15,6 +16,7 @@ from labkit.runtime.injection.messages import MessageFaults
 from labkit.runtime.messaging import addresses, audit, outbox
 from labkit.runtime.messaging.addresses import Subscriptions
 from labkit.runtime.messaging.admin import AdminService
+from labkit.runtime.messaging.alarm import Alarm
 from labkit.runtime.messaging.deadlines import Deadline
 from labkit.runtime.messaging.outbox import Groups, OutboxMessage, Postpone
 from labkit.runtime.messaging.ports import Broker, BrokerError, StepRunner
@@ -24,7 +26,8 @@ from labkit.runtime.telemetry.kinds import Kind
 
 log = logging.getLogger(__name__)
 
-_SCAN_S = 0.3
+#: Between two looks for groups that were wired meanwhile, where no audit asks for one earlier.
+_ADDRESS_S = 1.0
 _POSTPONE_S = 0.5
 _COMMITTED_MS = 10_000  # longer than an event waits for its commit, from the making of its id
 
@@ -62,7 +65,8 @@ class Relay:
         )
         self._limit = limit
         self._audit_delay = audit_delay
-        self._addressed_ms, self._address_at = clock.wall_ms(), 0.0
+        self._alarm = Alarm(clock)
+        self._addressed_ms, self._addressed_at = clock.wall_ms(), -inf
         self._sending: dict[int, asyncio.Task[None]] = {}
 
     async def run(
@@ -80,17 +84,20 @@ class Relay:
         self._database = database
         self._deadlines = deadlines
         while True:
+            next_ms = None
             try:
-                while await self._is_due(groups):
+                next_ms = await self._look(groups)
+                while self._is_due(next_ms):
                     unsent = await self._claim_unsent()
                     unsettled = await database.run(outbox.claim_unsettled, None)
                     self.send_all(unsent)
                     await self._audit(unsettled)
                     if not unsent and not unsettled:
                         break  # another instance is claiming them
+                    next_ms = await self._look(groups)
             except Exception:  # the relay outlives a database or a consumer that is away
                 log.exception("the relay of %s will look again", self._service)
-            await self._clock.sleep(_SCAN_S)
+            await self._alarm.pause(next_ms)
 
     def send_all(self, messages: list[OutboxMessage]) -> None:
         """Begin to send; what is too much now stays in the outbox until its lease is over."""
@@ -98,11 +105,16 @@ class Relay:
             if message.event_id not in self._sending and len(self._sending) < self._limit:
                 self._sending[message.event_id] = asyncio.create_task(self._send(message))
 
-    async def _is_due(self, groups: Groups) -> bool:
-        """Return True if something is to be sent or audited, after addressing it to new groups."""
-        if self._clock.monotonic() >= self._address_at:
+    async def _look(self, groups: Groups) -> int | None:
+        """Return when the next event is to be sent or audited; if now, it has all its addresses."""
+        next_ms = await self._database.run(outbox.find_next_try, None)
+        age_s = self._clock.monotonic() - self._addressed_at
+        if age_s >= _ADDRESS_S or (self._is_due(next_ms) and age_s >= self._audit_delay / 2):
             await self._address(groups)
-        return await self._database.run(outbox.is_due, None)
+        return next_ms
+
+    def _is_due(self, next_ms: int | None) -> bool:
+        return next_ms is not None and next_ms <= self._clock.wall_ms()
 
     async def _claim_unsent(self) -> list[OutboxMessage]:
         """Claim what is to be sent, where there is room for it: else it is claimed in vain.
@@ -119,13 +131,13 @@ class Relay:
         This happens at least once before the first audit of a new event. It covers all that was
         written since the last time, settled or not.
         """
-        began_ms, is_first = self._clock.wall_ms(), self._address_at == 0
+        began_ms, is_first = self._clock.wall_ms(), self._addressed_at == -inf
         since = first_of(self._addressed_ms - _COMMITTED_MS)
         subscriptions = Subscriptions(groups, since, self._deadlines if is_first else ())
         if is_first or await self._database.run(addresses.lacks_addresses, subscriptions):
             await self._database.run(addresses.readdress, subscriptions)
         self._addressed_ms = began_ms
-        self._address_at = self._clock.monotonic() + self._audit_delay / 2
+        self._addressed_at = self._clock.monotonic()
 
     async def _send(self, message: OutboxMessage) -> None:
         try:
@@ -161,6 +173,7 @@ class Relay:
     async def _mark_sent(self, message: OutboxMessage) -> None:
         try:
             await self._database.run(outbox.mark_sent, [message.event_id])
+            self._alarm.ring()
             if not message.groups:
                 await self._database.run(outbox.mark_settled, [message])
         except Exception:  # its lease runs out, and it is sent again
@@ -181,3 +194,4 @@ class Relay:
         log.warning("%d events of %s wait: %s", len(ids), self._service, error)
         command = Postpone(event_ids=ids, status=status, error=error, delay=_POSTPONE_S)
         await self._database.run(outbox.postpone, command)
+        self._alarm.ring()

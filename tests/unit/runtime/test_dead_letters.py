@@ -47,7 +47,7 @@ def test_what_is_given_up_is_a_dead_letter_with_its_cause(store: Store) -> None:
 
     row = store.row(INBOX)
     assert (row["status"], row["last_error"]) == (DEAD, f"given up by hand: {CAUSE}")
-    assert store.run(inbox.find_due, None) == []
+    assert store.run(inbox.find_due, None).deliveries == []
     sent = store.row(OUTBOX)
     letter = json.loads(sent["body"])
     assert (sent["topic"], letter["group"], letter["event_id"]) == ("dead_letter", "goods", 1)
@@ -64,7 +64,7 @@ def test_what_is_taken_back_is_due_now_with_all_its_tries(store: Store) -> None:
 
     row = store.row(INBOX)
     assert (row["status"], row["tries"], row["last_error"]) == (WAITING, 0, CAUSE)
-    assert store.run(inbox.find_due, None) == [delivery(tries=0)]
+    assert store.run(inbox.find_due, None).deliveries == [delivery(tries=0)]
     assert fail(store, delivery())["status"] == WAITING
     for again in (AGAIN, AGAIN, FIRST, BY_HAND):
         store.run(again, delivery())
@@ -159,7 +159,7 @@ def test_an_event_that_nobody_takes_is_given_up_and_taken_back(store: Store, was
     store.wait(3600)
     row = store.row(OUTBOX)
     assert (row["status"], row["last_error"]) == (GIVEN_UP, "given up by hand: too large")
-    assert store.run(outbox.is_due, None) is False
+    assert store.run(outbox.find_next_try, None) is None
     for claim in (outbox.claim_unsent, outbox.claim_unsettled):
         assert store.run(claim, None) == []
     store.run(outbox.mark_sent, [thing.number])  # of a try that was on its way
