@@ -1,7 +1,7 @@
 """Checking a life: the invariants, on the databases in memory."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from labkit.ops.history import Exchange
 from labkit.ops.invariants import answers, views
@@ -29,6 +29,29 @@ LIMIT 1
 _UNPAID = """SELECT 1 FROM "order".trade_order WHERE order_status = 1 AND pay_status = 0 LIMIT 1"""
 
 
+class _Group:
+    """Invariants that are checked at once: one statement says which of them are broken.
+
+    Args:
+        invariants: their names, and SQL that selects their breaches.
+    """
+
+    def __init__(self, invariants: Sequence[tuple[str, str]]) -> None:
+        self._invariants = invariants
+        self._which_are_broken = " UNION ALL ".join(
+            f"SELECT {number} WHERE EXISTS ({sql})" for number, (_, sql) in enumerate(invariants)
+        )
+
+    def breaches(self, mirror: sqlite3.Connection, clocks: Clocks) -> list[str]:
+        """Return the breaches of all, in words."""
+        numbers = [number for (number,) in mirror.execute(self._which_are_broken, dict(clocks))]
+        return [
+            f"{name}: {text}"
+            for name, sql in (self._invariants[number] for number in numbers)
+            for text in texts_of(mirror, sql, clocks)
+        ]
+
+
 class Checker:
     """The invariants, on the databases of all services.
 
@@ -43,17 +66,16 @@ class Checker:
             self._mirror.execute(f'ATTACH ? AS "{name}"', [disk.uri])
         views.create_wiring(self._mirror)
         answers.create_empty(self._mirror)
-        self._within: dict[str, list[tuple[str, str]]] = {name: [] for name in disks}
-        for invariant in INVARIANTS:
-            if isinstance(invariant, Local):
-                for service in invariant.services:
-                    _, sql = invariant.sql_in(service)
-                    self._within[service].append((invariant.name, sql))
-        self._across = [
-            (invariant.name, invariant.breach_sql)
-            for invariant in INVARIANTS
-            if not isinstance(invariant, Local)
-        ]
+        local = [invariant for invariant in INVARIANTS if isinstance(invariant, Local)]
+        self._within = {
+            name: _Group(
+                [(each.name, each.sql_in(name)[1]) for each in local if name in each.services]
+            )
+            for name in disks
+        }
+        self._across = _Group(
+            [(each.name, each.breach_sql) for each in INVARIANTS if not isinstance(each, Local)]
+        )
 
     def in_flight(self, now: str) -> str:
         """Return something that is in flight, in words; empty if nothing is."""
@@ -64,26 +86,19 @@ class Checker:
         """Return True if an order waits to be paid."""
         return self._mirror.execute(_UNPAID).fetchone() is not None
 
-    def check_within(self, service: str, clocks: Clocks) -> Iterator[str]:
-        """Yield the breaches within one database, which must never be."""
-        for name, sql in self._within[service]:
-            yield from self._breaches(name, sql, clocks)
+    def check_within(self, service: str, clocks: Clocks) -> list[str]:
+        """Return the breaches within one database, which must never be."""
+        return self._within[service].breaches(self._mirror, clocks)
 
     def check(self, exchanges: Iterable[Exchange], clocks: Clocks) -> list[str]:
         """Return all breaches, when nothing is in flight any more."""
         views.fill_undecided(self._mirror)
         answers.fill(self._mirror, exchanges)
         breaches = [text for name in self._within for text in self.check_within(name, clocks)]
-        for name, sql in self._across:
-            breaches += self._breaches(name, sql, clocks)
-        return breaches
+        return breaches + self._across.breaches(self._mirror, clocks)
 
     def rows(self, service: str, table: str) -> list[sqlite3.Row]:
         """Return the rows of a table."""
         cursor = self._mirror.cursor()
         cursor.row_factory = sqlite3.Row
         return list(cursor.execute(f'SELECT * FROM "{service}"."{table}"'))
-
-    def _breaches(self, name: str, sql: str, clocks: Clocks) -> Iterator[str]:
-        for text in texts_of(self._mirror, sql, clocks):
-            yield f"{name}: {text}"

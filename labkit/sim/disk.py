@@ -8,6 +8,7 @@ that dies within a transaction leaves nothing of it; what was committed stays.
 import asyncio
 import sqlite3
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import count
 from types import TracebackType
@@ -34,6 +35,7 @@ class SimDisk:
     Attributes:
         uri: by which another connection of this process reads it, also what is not committed.
         connection: SQLAlchemy's connection.
+        after_commit: called after each commit that changed a row, with the service's name.
     """
 
     def __init__(self, service: str) -> None:
@@ -43,6 +45,8 @@ class SimDisk:
         )
         self.engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
         self.connection: Connection = self.engine.connect()
+        self.after_commit: Callable[[str], None] = _pass
+        self._service = service
 
     def begin_life(self) -> None:
         """Begin what `end_life` forgets."""
@@ -50,7 +54,13 @@ class SimDisk:
 
     def end_life(self) -> None:
         """Go back to the first data."""
+        self.after_commit = _pass
         self.raw.rollback()
+
+    def committed(self, changes: int) -> None:
+        """Call `after_commit` if more rows have changed than so many."""
+        if self.raw.total_changes > changes:
+            self.after_commit(self._service)
 
     def transaction(self) -> "SimTransaction":
         """Run a block in a transaction; nothing else runs meanwhile."""
@@ -78,12 +88,13 @@ class SimTransaction:
         disk: the database.
     """
 
-    __slots__ = ("_disk",)
+    __slots__ = ("_changes", "_disk")
 
     def __init__(self, disk: SimDisk) -> None:
         self._disk = disk
 
     async def __aenter__(self) -> SimSession:
+        self._changes = self._disk.raw.total_changes
         self._disk.raw.execute("SAVEPOINT step")
         cursor: DBAPICursor = self._disk.raw.cursor()  # type: ignore[assignment]  # sqlite3's is one
         return SimSession(self._disk.connection, cursor)
@@ -97,6 +108,8 @@ class SimTransaction:
         if error is not None:
             self._disk.raw.execute("ROLLBACK TO step")
         self._disk.raw.execute("RELEASE step")
+        if error is None:
+            self._disk.committed(self._changes)
 
 
 class SimQueue:
@@ -129,6 +142,10 @@ class SimQueue:
     def size(self) -> int:
         """Return how many jobs wait."""
         return len(self._jobs)
+
+
+def _pass(_service: str) -> None:
+    """Do nothing."""
 
 
 def open_database(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 
 from labkit.ops.invariants.kinds import Clocks
 from labkit.ops.reader import DATABASES
@@ -75,6 +76,7 @@ class Stage:
             fill(self.disks[name].connection, tables, ROWS)
         self.checker = Checker(self.disks)
         self._lives = 0
+        self._broken_by_a_commit: list[str] = []
 
     def live(
         self,
@@ -108,8 +110,12 @@ class Stage:
         self, world: World, plan: Plan, decisions: Decisions, at_end: Callable[[], object]
     ) -> Life:
         front = SimFront(world)
+        for disk in self.disks.values():
+            disk.after_commit = partial(self._check_commit, world)
         breaches = [*self._play(world, plan.stories, front), *world.defects]
-        if not breaches:
+        if self._broken_by_a_commit:
+            breaches = self._broken_by_a_commit
+        elif not breaches:
             breaches = self.checker.check(front.exchanges, _clocks(world))
         at_end()
         return Life(
@@ -133,16 +139,27 @@ class Stage:
                     rows.update(repr(tuple(row)).encode())
         return rows.hexdigest()[:16]
 
+    def _check_commit(self, world: World, service: str) -> None:
+        """Check what holds within one database at any moment; the first breach ends the life."""
+        if not self._broken_by_a_commit:
+            self._broken_by_a_commit = list(self.checker.check_within(service, _clocks(world)))
+
+    def _run(self, world: World, is_done: Callable[[], bool], seconds: float) -> bool:
+        """Run until something is true, or the life is over because a commit broke something."""
+        return world.loop.run_until(lambda: self._broken_by_a_commit or is_done(), seconds)
+
     def _play(self, world: World, stories: Iterable[str], front: SimFront) -> Iterator[str]:
         """Play the stories to their ends, and yield what does not end."""
         tasks = [
             world.loop.create_task(STORIES[name](Customer(front, number)))
             for number, name in enumerate(stories)
         ]
-        if not world.loop.run_until(lambda: all(task.done() for task in tasks), _STORY_S):
+        if not self._run(world, lambda: all(task.done() for task in tasks), _STORY_S):
             yield "a story does not end"
             return
         for task in tasks:
+            if not task.done():  # the life is over
+                return
             if error := task.exception():
                 is_known = isinstance(error, NoFinalAnswer)
                 yield f"no final answer: {error}" if is_known else f"a story fails: {error!r}"
@@ -150,7 +167,7 @@ class Stage:
         yield from self._settle(world)
         if self.checker.is_unpaid():  # then it is cancelled when its time is over
             world.lab_clock.advance(_TIME_TO_PAY)
-            if not world.loop.run_until(lambda: not self.checker.is_unpaid(), _SETTLE_S):
+            if not self._run(world, lambda: not self.checker.is_unpaid(), _SETTLE_S):
                 yield "it does not settle: an order still waits to be paid after its time"
             yield from self._settle(world)
 
@@ -161,7 +178,7 @@ class Stage:
             is_late = world.loop.time() < world.decisions.late_until + _LATE_S
             return not is_late and not self._in_flight(world)
 
-        if not world.loop.run_until(is_settled, _SETTLE_S):
+        if not self._run(world, is_settled, _SETTLE_S):
             yield f"it does not settle: {self._in_flight(world)}"
 
     def _in_flight(self, world: World) -> str:
@@ -179,6 +196,7 @@ class Stage:
         random.seed(seed)  # the product draws its jitter from there
         gc.disable()  # a dead process's coroutines are closed between two lives, never in one
         sys.unraisablehook = _pass_over
+        self._broken_by_a_commit = []
         for disk in self.disks.values():
             disk.begin_life()
         try:

@@ -174,6 +174,7 @@ def _count(mirror: sqlite3.Connection, sql: str, values: Clocks) -> int:
 def texts_of(mirror: sqlite3.Connection, sql: str, values: Clocks) -> Iterator[str]:
     """Word each breach: its column `breach` where it has one, else all columns."""
     cursor = mirror.execute(sql, dict(values))
-    names = [column[0] for column in cursor.description]
-    for row in cursor.fetchmany(_MAX_BREACHES):
+    rows = cursor.fetchmany(_MAX_BREACHES)
+    names = [column[0] for column in cursor.description] if rows else []
+    for row in rows:
         yield str(row[0]) if names == ["breach"] else str(dict(zip(names, row, strict=True)))
