@@ -82,6 +82,20 @@ class SimCluster:
         """Notice that a member died, when its session is over."""
         self.loop.call_outside(self._session_s, self.leave, member)
 
+    def miss(self, member: "SimConsumer", seconds: float) -> None:
+        """Notice that a member is silent for so long, if that is longer than its session."""
+        if seconds > self._session_s:
+            self.loop.call_outside(self._session_s, self._expel, member)
+
+    def admit(self, member: "SimConsumer") -> None:
+        """Add a member to its group again, if it was expelled."""
+        if member not in self._members[member.group]:
+            self.join(member)
+
+    def _expel(self, member: "SimConsumer") -> None:
+        self.leave(member)
+        member.assign({})
+
     def _append(self, message: OutboxMessage) -> None:
         partition = self.partition_of(message.topic, message.key)
         self.records[partition].append(message)
@@ -127,6 +141,7 @@ class SimConsumer:
 
     async def poll(self, timeout_s: float) -> Polled:
         """Wait for events, and return those that came."""
+        self._cluster.admit(self)
         if not self._has_more():
             self._waiting = self._cluster.loop.create_future()
             self._cluster.loop.call_later(timeout_s, wake, self._waiting)
@@ -208,6 +223,8 @@ class SimBroker:
         await asyncio.sleep(_HOP_S)
         member = SimConsumer(self._cluster, self._process, topics)
         self._process.at_death(lambda: self._cluster.outlive(member))
+        pauses = self._process.pauses
+        self._process.at_pause(lambda turn: self._cluster.miss(member, pauses[turn]))
         self._cluster.join(member)
         return member
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from labkit.sim.process import Process
 from labkit.sim.recording import Record
 
 #: Answer to a question: nothing happens.
@@ -60,6 +61,10 @@ class Chooser(Protocol):
         """Choose one of the actions, or `CALM`."""
         ...
 
+    def planned_at(self, point: str) -> Mapping[int, str]:
+        """Return crossing → action at a point that is crossed too often to be asked about."""
+        ...
+
 
 class Planned:
     """A plan: what stands in it happens, and nothing else.
@@ -77,6 +82,12 @@ class Planned:
         """Choose what was planned, if it can happen there."""
         action = self._actions.get((point, crossing), CALM)
         return action if action in actions else CALM
+
+    def planned_at(self, point: str) -> Mapping[int, str]:
+        """Return what stands in it for a point."""
+        return {
+            crossing: action for (name, crossing), action in self._actions.items() if name == point
+        }
 
 
 class Drawn:
@@ -100,6 +111,10 @@ class Drawn:
         self._left -= 1
         return self._draw.choice(actions)
 
+    def planned_at(self, point: str) -> Mapping[int, str]:  # noqa: ARG002
+        """Return nothing: all is drawn at the moment at which it happens."""
+        return {}
+
 
 class Aimed:
     """A few things happen, each at a point that was drawn before; what is not reached does not.
@@ -111,10 +126,15 @@ class Aimed:
         draw: of the life.
         points: every point, with what can happen there.
         number: how many are drawn.
+        crossings: the crossings that are drawn from.
     """
 
     def __init__(
-        self, draw: random.Random, points: Mapping[str, Sequence[str]], number: int
+        self,
+        draw: random.Random,
+        points: Mapping[str, Sequence[str]],
+        number: int,
+        crossings: Sequence[int] = _CROSSINGS,
     ) -> None:
         names = sorted(points)
         self._draw = draw
@@ -122,7 +142,7 @@ class Aimed:
         for _ in range(number):
             name = draw.choice(names)
             action = draw.choice(points[name])
-            targets.append(Deviation(name, draw.choice(_CROSSINGS), action))
+            targets.append(Deviation(name, draw.choice(crossings), action))
         self._plan = Planned(targets)
 
     def choose(self, point: str, crossing: int, actions: Sequence[str]) -> str:
@@ -130,6 +150,10 @@ class Aimed:
         if point.startswith(CUSTOMERS):
             return self._draw.choice(actions) if self._draw.random() < _PAUSES else CALM
         return self._plan.choose(point, crossing, actions)
+
+    def planned_at(self, point: str) -> Mapping[int, str]:
+        """Return what was drawn for a point."""
+        return self._plan.planned_at(point)
 
 
 class Decisions:
@@ -170,8 +194,36 @@ class Decisions:
         self.order.append((point, crossing))
         action = self._chooser.choose(point, crossing, actions)
         if action:
-            self.deviations.append(Deviation(point, crossing, action))
-            self.record.event(point, action)
-            _, _, seconds = action.partition("delay:")
-            self.late_until = max(self.late_until, self.now() + float(seconds or 0))
+            self._note(Deviation(point, crossing, action))
         return action
+
+    def decide_pauses(self, process: Process, actions: Sequence[str]) -> None:
+        """Decide at which of its turns a process stands still, and note each when it does.
+
+        A turn is one callback: a process has hundreds, so that few preemptions are drawn before
+        a life (Burckhardt and others, PCT, 2010).
+        """
+        point = turns_of(process.service, process.number)
+        planned = {
+            turn: action
+            for turn, action in self._chooser.planned_at(point).items()
+            if action in actions
+        }
+        process.pauses = {turn: seconds_of(action) for turn, action in planned.items()}
+        process.at_pause(lambda turn: self._note(Deviation(point, turn, planned[turn])))
+
+    def _note(self, deviation: Deviation) -> None:
+        self.deviations.append(deviation)
+        self.record.event(deviation.point, deviation.action)
+        self.late_until = max(self.late_until, self.now() + seconds_of(deviation.action))
+
+
+def turns_of(service: str, number: int) -> str:
+    """Return the point that a process crosses at each of its turns."""
+    return f"{service}.turn-{number}"
+
+
+def seconds_of(action: str) -> float:
+    """Return for how long something is delayed or paused by an action; 0 by any other."""
+    verb, _, seconds = action.partition(":")
+    return float(seconds) if verb in ("delay", "pause") else 0.0

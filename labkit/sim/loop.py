@@ -8,6 +8,7 @@ in the order in which it became so; what is due at one time, in the order in whi
 import asyncio
 import contextvars
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable, Coroutine
 from itertools import count
@@ -15,8 +16,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-#: Returns True if what was asked for in a context is still to be run: not where its process died.
-IsAlive = Callable[[contextvars.Context], bool]
+#: Returns when what was asked for in a context may run, given the virtual time: infinity is never.
+NotBefore = Callable[[contextvars.Context, float], float]
 
 
 class SimHandle:
@@ -48,14 +49,14 @@ class SimLoop(asyncio.AbstractEventLoop):
     """The loop.
 
     Args:
-        is_alive: tells what is still to be run.
+        not_before: tells when something may run.
 
     Attributes:
         turns: how many callbacks were run.
     """
 
-    def __init__(self, is_alive: IsAlive) -> None:
-        self._is_alive = is_alive
+    def __init__(self, not_before: NotBefore) -> None:
+        self._not_before = not_before
         self._now = 0.0
         self._ready: deque[SimHandle] = deque()
         self._timers: list[tuple[float, int, SimHandle]] = []
@@ -179,13 +180,19 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Keep a cancelled timer; it is passed over when its time comes."""
 
     def _run_ready(self) -> None:
-        """Run what is ready, unless it was cancelled or its process died."""
-        ready, is_alive = self._ready, self._is_alive
+        """Run what is ready, unless it was cancelled or may run later, or never."""
+        ready, not_before, now = self._ready, self._not_before, self._now
         while ready:
             self.turns += 1
             handle = ready.popleft()
-            if not handle.is_cancelled and is_alive(handle.context):
+            if handle.is_cancelled:
+                continue
+            when = not_before(handle.context, now)
+            if when <= now:
                 handle.context.run(handle.callback, *handle.args)
+                now = self._now  # what ran may have let time pass
+            elif when < math.inf:
+                heapq.heappush(self._timers, (when, next(self._numbers), handle))
 
     def _go_on(self) -> None:
         """Let time pass until the next callbacks are due, and make them ready."""

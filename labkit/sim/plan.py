@@ -5,13 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from labkit.sim.deviations import Aimed, Chooser, Deviation, Drawn
+from labkit.sim.points import turns_of_world
 from labkit.sim.stories import check_names
 
 _VERSION = "sim1"
 #: How much may happen in a life that is drawn: the chance at each crossing, and how often at most.
 _RATES, _LIMITS = (0.005, 0.02, 0.05, 0.1), (1, 2, 3, 6)
 _CUSTOMERS, _INSTANCES = (1, 1, 2, 3), (1, 1, 2)
-_AIMED = 0.6  # the share of lives in which it is drawn before what happens where
+#: The shares of lives in which it is drawn before what happens where, and who is paused when.
+_AIMED, _PREEMPTED = 0.6, 0.2
+#: How often a process is paused in a life, and at which of its turns.
+_PAUSES, _TURNS = (1, 1, 2, 3), range(1, 151)
 
 
 #: Story → point → what can happen there.
@@ -86,7 +90,11 @@ def draw_plan(seed: int, stories: Sequence[str], points: PointsByStory) -> tuple
     names = tuple(draw.choices(list(stories), k=draw.choice(_CUSTOMERS)))
     plan = Plan(names, draw.choice(_INSTANCES), seed)
     limit = draw.choice(_LIMITS)
-    if draw.random() < _AIMED:
+    strategy = draw.random()
+    if strategy < _AIMED:
         aim = draw.choice(("", *names, *names))  # also at what only trouble leads to
         return plan, Aimed(draw, points[aim], limit)
+    if strategy < _AIMED + _PREEMPTED:
+        turns = turns_of_world(plan.instances)
+        return plan, Aimed(draw, turns, draw.choice(_PAUSES), _TURNS)
     return plan, Drawn(draw, draw.choice(_RATES), limit)

@@ -1,6 +1,7 @@
 """Simulated processes: what runs belongs to one, and ends with it at any moment."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ class Process:
         endpoint: where it answers, which no other process ever does.
         is_alive: whether it has not died.
         ahead_ms: by how much its wall clock is ahead.
+        pauses: turn → for how many seconds it stands still there.
     """
 
     def __init__(self, service: str, number: int, life: int) -> None:
@@ -36,7 +38,10 @@ class Process:
         self.endpoint = f"{self.name}:{life}"
         self.is_alive = True
         self.ahead_ms = 0
+        self.pauses: Mapping[int, float] = {}
+        self._turns, self._paused_until = 0, 0.0
         self._at_death: list[Callable[[], None]] = []
+        self._at_pause: list[Callable[[int], None]] = []
         self._context = copy_context()
         self._context.run(_PROCESS.set, self)
 
@@ -53,6 +58,21 @@ class Process:
         """Run something when it dies: what others notice of that."""
         self._at_death.append(work)
 
+    def at_pause(self, work: Callable[[int], None]) -> None:
+        """Run something with the number of the turn at which it is paused."""
+        self._at_pause.append(work)
+
+    def turn(self, now: float) -> float:
+        """Take a turn; return when something of it may run: later than now while it is paused."""
+        if now < self._paused_until:
+            return self._paused_until
+        self._turns += 1
+        if self._turns in self.pauses:
+            self._paused_until = now + self.pauses[self._turns]
+            for work in self._at_pause:
+                work(self._turns)
+        return self._paused_until
+
     def die(self) -> None:
         """Die: nothing of it runs any more."""
         self.is_alive = False
@@ -65,7 +85,11 @@ def current() -> Process | None:
     return _PROCESS.get()
 
 
-def is_alive(context: Context) -> bool:
-    """Return True if what was asked for in a context is still to be run."""
+def not_before(context: Context, now: float) -> float:
+    """Return when what was asked for in a context is run: never where its process has died."""
     process = context.get(_PROCESS)
-    return process is None or process.is_alive
+    if process is None:
+        return now
+    if not process.is_alive:
+        return math.inf
+    return process.turn(now) if process.pauses else now

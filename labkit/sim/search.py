@@ -14,9 +14,9 @@ from labkit.runtime.wiring import HOUSEKEEPING
 from labkit.sim.deviations import CUSTOMERS, Deviation, Planned
 from labkit.sim.life import Life, Stage
 from labkit.sim.plan import Plan, PointsByStory, draw_plan
+from labkit.sim.points import points_of_world
 from labkit.sim.shrinking import shrink
 from labkit.sim.stories import STORIES
-from labkit.sim.world import points_of_world
 
 _WORKERS = 2
 

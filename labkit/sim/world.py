@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,16 +19,17 @@ from labkit.shop.order.contract import OrderService
 from labkit.shop.pay.contract import PayService
 from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.sim import process
-from labkit.sim.broker import FATES, SimBroker, SimCluster
+from labkit.sim.broker import SimBroker, SimCluster
 from labkit.sim.clocks import SimClock, SimLabClock
 from labkit.sim.deviations import Decisions
 from labkit.sim.disk import SimDisk, open_database
-from labkit.sim.failpoints import SimFailpoints, actions_of
+from labkit.sim.failpoints import SimFailpoints
 from labkit.sim.keys import private, public
 from labkit.sim.loop import SimLoop
 from labkit.sim.network import SimNetwork, SimServer
 from labkit.sim.plan import Plan
 from labkit.sim.platform import SimPoster, assemble, take_form
+from labkit.sim.points import CLOCKS, FAILPOINTS, PAUSES, WIRED
 from labkit.sim.process import Process
 from labkit.sim.recording import Record
 from labkit.sim.registry import Facts, SimRegistry
@@ -55,23 +56,6 @@ _SETTINGS = {
 SETTINGS = Settings.model_construct(
     **{name: field.default for name, field in Settings.model_fields.items()} | _SETTINGS
 )
-
-
-#: What can be wrong with the clock of a process: it is ahead, or behind, by so many seconds.
-_CLOCKS = ("clock:600", "clock:-2")
-
-
-#: Service → its failpoints, with what can happen there.
-_FAILPOINTS = {wired.name: actions_of(wired) for wired in (*SERVICES.values(), PLATFORM)}
-
-
-def points_of_world() -> dict[str, Sequence[str]]:
-    """Return every point at which something can happen, and what."""
-    points: dict[str, Sequence[str]] = {}
-    for actions in _FAILPOINTS.values():
-        points |= actions
-    points |= {f"{name}.start": _CLOCKS for name in SERVICES}
-    return points | {f"broker.{topic}": FATES for topic in GROUPS}
 
 
 class World:
@@ -101,7 +85,7 @@ class World:
         restart_s: float = RESTART_S,
     ) -> None:
         self._restart_s = restart_s
-        self.loop = SimLoop(process.is_alive)  # type: ignore[abstract]  # what it lacks raises
+        self.loop = SimLoop(process.not_before)  # type: ignore[abstract]  # what it lacks raises
         self.lab_clock = SimLabClock(self.loop)
         decisions.now = self.loop.time
         self.deaths: list[Process] = []
@@ -117,7 +101,7 @@ class World:
         self._processes: dict[str, Process] = {}
         self._serving: dict[Process, Any] = {}
         critical.end_by(self._end_current)
-        for name, wired in {**SERVICES, PLATFORM.name: PLATFORM}.items():
+        for name, wired in WIRED.items():
             for number in range(1, (plan.instances if wired.contract else 1) + 1):
                 self._start(name, number, 1)
 
@@ -164,8 +148,10 @@ class World:
 
     def _start(self, name: str, number: int, life: int) -> None:
         started = Process(name, number, life)
-        clock = self.decisions.decide(f"{name}.start", _CLOCKS)
+        clock = self.decisions.decide(f"{name}.start", CLOCKS)
         started.ahead_ms = int(float(clock.partition(":")[2] or 0) * 1000)
+        if life == 1:
+            self.decisions.decide_pauses(started, PAUSES)
         self._processes[started.name] = started
         started.at_death(partial(self._outlive, started))
         self.loop.call_soon(self._run, started, context=started.context)
@@ -207,7 +193,7 @@ class World:
             clock=clock,
             lab_clock=self.lab_clock,
             failpoints=SimFailpoints(
-                started, self.decisions, _FAILPOINTS[started.service], self._cut_power
+                started, self.decisions, FAILPOINTS[started.service], self._cut_power
             ),
             registry=registry,
             broker=SimBroker(self._cluster, started),

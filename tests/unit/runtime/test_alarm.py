@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from labkit.runtime.messaging.alarm import Alarm
+from labkit.sim import process
 from labkit.sim.clocks import SimClock
 from labkit.sim.loop import SimLoop
 from labkit.sim.process import Process
@@ -15,7 +16,7 @@ class Watch:
     """A loop in virtual time, and an alarm on it."""
 
     def __init__(self) -> None:
-        self.loop = SimLoop(lambda _context: True)  # type: ignore[abstract]  # as in the twin
+        self.loop = SimLoop(process.not_before)  # type: ignore[abstract]  # what it lacks raises
         self.clock = SimClock(self.loop, Process("goods", 1, 1))
         self.alarm = Alarm(self.clock)
 

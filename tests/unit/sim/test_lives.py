@@ -8,15 +8,17 @@ import sys
 
 import pytest
 
+from labkit.ops.trace.diagram import Line
 from labkit.sim.deviations import Deviation, Planned
-from labkit.sim.life import Stage
+from labkit.sim.life import Life, Stage
 from labkit.sim.plan import BadToken, Plan, draw_plan, read_token
+from labkit.sim.points import points_of_world
 from labkit.sim.search import hunt, replay
 from labkit.sim.stories import STORIES
-from labkit.sim.world import points_of_world
 
 CRASHES = (
     Deviation("order.deduct_stock.before_call", 1, "duplicate"),
+    Deviation("goods.turn-2", 30, "pause:1.5"),
     Deviation("pay.take_payment.after_commit", 1, "crash"),
     Deviation("broker.paid", 1, "lose"),
 )
@@ -69,6 +71,22 @@ def test_another_process_lives_the_same_life() -> None:
     digest, _order, lines = json.loads(lives[0])
     assert digest == replay(BUSY, record=True).digest
     assert lines
+
+
+def test_a_paused_process_stands_still(stage: Stage) -> None:
+    """It neither works nor answers meanwhile, and its group goes on without it."""
+    pause = Deviation("goods.turn-1", 40, "pause:5")
+    plan = Plan(("accepted",), deviations=(pause,))
+    life = stage.live(plan, Planned(plan.deviations), record=True)
+    assert life.breaches == ()
+    assert life.plan.deviations == (pause,)
+    at = [str(line) for line in life.record.lines].index(str(_line_of(life, pause)))
+    assert life.seconds > 5
+    assert not [line for line in life.record.lines[at + 1 : at + 4] if line.start == "goods"]
+
+
+def _line_of(life: Life, deviation: Deviation) -> Line:
+    return next(line for line in life.record.lines if deviation.point in line.text)
 
 
 def test_drawn_lives_hold() -> None:

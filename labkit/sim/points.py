@@ -1,0 +1,36 @@
+"""The points of a world: where something can happen in a life, and what."""
+
+from collections.abc import Sequence
+
+from labkit.payment_platform.wiring import PLATFORM
+from labkit.shop.wiring import GROUPS, SERVICES
+from labkit.sim.broker import FATES
+from labkit.sim.deviations import turns_of
+from labkit.sim.failpoints import DELAYS_S, actions_of
+
+#: What can be wrong with the clock of a process: it is ahead, or behind, by so many seconds.
+CLOCKS = ("clock:600", "clock:-2")
+#: For how long a process can stand still, as one that waits for memory or is stopped.
+PAUSES = tuple(f"pause:{seconds:g}" for seconds in DELAYS_S)
+#: Service or web → its line of the wiring table.
+WIRED = {**SERVICES, PLATFORM.name: PLATFORM}
+#: Service → its failpoints, with what can happen there.
+FAILPOINTS = {name: actions_of(wired) for name, wired in WIRED.items()}
+
+
+def points_of_world() -> dict[str, Sequence[str]]:
+    """Return every point at which something can happen, and what."""
+    points: dict[str, Sequence[str]] = {}
+    for actions in FAILPOINTS.values():
+        points |= actions
+    points |= {f"{name}.start": CLOCKS for name in SERVICES}
+    return points | {f"broker.{topic}": FATES for topic in GROUPS}
+
+
+def turns_of_world(instances: int) -> dict[str, Sequence[str]]:
+    """Return the turns of every process, and for how long it can stand still there."""
+    return {
+        turns_of(name, number): PAUSES
+        for name, wired in WIRED.items()
+        for number in range(1, (instances if wired.contract else 1) + 1)
+    }
