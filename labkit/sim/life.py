@@ -15,6 +15,7 @@ from functools import partial
 from labkit.ops.invariants.kinds import Clocks
 from labkit.ops.reader import DATABASES
 from labkit.runtime import critical
+from labkit.sim.changes import changes, snapshot
 from labkit.sim.checking import Checker
 from labkit.sim.clocks import START_MS
 from labkit.sim.customer import Customer, NoFinalAnswer
@@ -49,6 +50,7 @@ class Life:
         offered: point → what could have happened there.
         record: who called whom, where that was written down.
         digest: of all rows of all tables at its end, where it was recorded.
+        changes: a line for each row that it has changed, where it was recorded.
     """
 
     plan: Plan
@@ -60,6 +62,7 @@ class Life:
     offered: Mapping[str, Sequence[str]]
     record: Record
     digest: str
+    changes: Sequence[str]
 
     @property
     def decisions(self) -> int:
@@ -109,7 +112,8 @@ class Stage:
     def _live_in(
         self, world: World, plan: Plan, decisions: Decisions, at_end: Callable[[], object]
     ) -> Life:
-        front = SimFront(world)
+        front, is_recorded = SimFront(world), decisions.record.is_on
+        before = snapshot(self.checker.rows) if is_recorded else {}
         for disk in self.disks.values():
             disk.after_commit = partial(self._check_commit, world)
         breaches = [*self._play(world, plan.stories, front), *world.defects]
@@ -127,7 +131,8 @@ class Stage:
             tuple(decisions.order),
             decisions.offered,
             decisions.record,
-            self.digest() if decisions.record.is_on else "",
+            self.digest() if is_recorded else "",
+            tuple(changes(before, snapshot(self.checker.rows))) if is_recorded else (),
         )
 
     def digest(self) -> str:

@@ -67,6 +67,8 @@ def replayed(life: Life) -> Report:
             f"{', '.join(life.plan.stories)}; what happened that does not in a calm life:",
             *happened,
             repr(life.record.diagram("the life")),
+            "what it changed in the tables:",
+            *(f"  {change}" for change in life.changes),
             f"digest of all tables: {life.digest}",
             *(_breaches(life) or ["every invariant holds"]),
             *_real(life),

@@ -89,6 +89,17 @@ def _line_of(life: Life, deviation: Deviation) -> Line:
     return next(line for line in life.record.lines if deviation.point in line.text)
 
 
+def test_a_record_tells_what_a_life_changed(stage: Stage) -> None:
+    """Rows that came, and the columns that are others in those that were there."""
+    life = stage.live(Plan(("paid",)), Planned(), record=True)
+    tables = [line.partition(" ")[0] for line in life.changes]
+    assert {"order.trade_order", "pay.trade_pay", "platform.platform_trade"} < set(tables)
+    assert "goods.trade_goods 1: goods_number 6 → 5" in life.changes
+    log = next(line for line in life.changes if line.startswith("user.trade_user_money_log + "))
+    assert "use_money 123" in log
+    assert stage.live(Plan(("paid",)), Planned()).changes == ()
+
+
 def test_drawn_lives_hold() -> None:
     """Whatever is drawn happens, much of it, and breaks nothing."""
     tally = hunt(seconds=math.inf, lives=200)
