@@ -60,12 +60,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m course.bugs.twin", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="of a bug; all if not said")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="for each bug, at most")
+    parser.add_argument("--lives", type=int, help="for each bug, at most")
     words = parser.parse_args()
     names = words.names or list(shelf())
     began, finds = time.monotonic(), 0
     context = multiprocessing.get_context("fork")
     with context.Pool(2, maxtasksperchild=1) as pool:
-        searches = [pool.apply_async(search, (name, words.seconds)) for name in names]
+        searches = [pool.apply_async(search, (name, words.seconds, words.lives)) for name in names]
         for pending in searches:
             done = pending.get()
             finds += done.life is not None
