@@ -13,7 +13,7 @@ from zlib import crc32
 from labkit.runtime.messaging.inbox import Delivery
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.messaging.ports import BrokerError, Consumer, Partition, Polled
-from labkit.sim.deviations import Decisions
+from labkit.sim.deviations import Decisions, seconds_of
 from labkit.sim.loop import SimLoop, wake
 from labkit.sim.process import Process
 from labkit.sim.recording import BROKER, Record
@@ -223,8 +223,8 @@ class SimBroker:
         await asyncio.sleep(_HOP_S)
         member = SimConsumer(self._cluster, self._process, topics)
         self._process.at_death(lambda: self._cluster.outlive(member))
-        pauses = self._process.pauses
-        self._process.at_pause(lambda turn: self._cluster.miss(member, pauses[turn]))
+        events = self._process.events
+        self._process.at_event(lambda turn: self._cluster.miss(member, seconds_of(events[turn])))
         self._cluster.join(member)
         return member
 

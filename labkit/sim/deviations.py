@@ -197,20 +197,17 @@ class Decisions:
             self._note(Deviation(point, crossing, action))
         return action
 
-    def decide_pauses(self, process: Process, actions: Sequence[str]) -> None:
-        """Decide at which of its turns a process stands still, and note each when it does.
+    def decide_turns(self, process: Process, actions: Sequence[str]) -> None:
+        """Decide what happens to a process at which of its turns, and note each when it does.
 
         A turn is one callback: a process has hundreds, so that few preemptions are drawn before
         a life (Burckhardt and others, PCT, 2010).
         """
         point = turns_of(process.service, process.number)
-        planned = {
-            turn: action
-            for turn, action in self._chooser.planned_at(point).items()
-            if action in actions
-        }
-        process.pauses = {turn: seconds_of(action) for turn, action in planned.items()}
-        process.at_pause(lambda turn: self._note(Deviation(point, turn, planned[turn])))
+        planned = self._chooser.planned_at(point).items()
+        events = {turn: action for turn, action in planned if action in actions}
+        process.events = events
+        process.at_event(lambda turn: self._note(Deviation(point, turn, events[turn])))
 
     def _note(self, deviation: Deviation) -> None:
         self.deviations.append(deviation)

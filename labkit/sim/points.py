@@ -10,8 +10,9 @@ from labkit.sim.failpoints import DELAYS_S, actions_of
 
 #: What can be wrong with the clock of a process: it is ahead, or behind, by so many seconds.
 CLOCKS = ("clock:600", "clock:-2")
-#: For how long a process can stand still, as one that waits for memory or is stopped.
-PAUSES = tuple(f"pause:{seconds:g}" for seconds in DELAYS_S)
+#: What can happen to a process at any of its turns: it stands still, as one that is stopped or waits
+#: for memory, or its clock is set.
+TURNS = (*(f"pause:{seconds:g}" for seconds in DELAYS_S), *CLOCKS)
 #: Service or web → its line of the wiring table.
 WIRED = {**SERVICES, PLATFORM.name: PLATFORM}
 #: Service → its failpoints, with what can happen there.
@@ -28,9 +29,9 @@ def points_of_world() -> dict[str, Sequence[str]]:
 
 
 def turns_of_world(instances: int) -> dict[str, Sequence[str]]:
-    """Return the turns of every process, and for how long it can stand still there."""
+    """Return the turns of every process, and what can happen to it there."""
     return {
-        turns_of(name, number): PAUSES
+        turns_of(name, number): TURNS
         for name, wired in WIRED.items()
         for number in range(1, (instances if wired.contract else 1) + 1)
     }

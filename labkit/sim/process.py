@@ -27,7 +27,8 @@ class Process:
         endpoint: where it answers, which no other process ever does.
         is_alive: whether it has not died.
         ahead_ms: by how much its wall clock is ahead.
-        pauses: turn → for how many seconds it stands still there.
+        events: turn → what happens to it there: `pause:SECONDS`, in which it stands still, or
+            `clock:SECONDS`, by which its wall clock is stepped.
     """
 
     def __init__(self, service: str, number: int, life: int) -> None:
@@ -38,10 +39,10 @@ class Process:
         self.endpoint = f"{self.name}:{life}"
         self.is_alive = True
         self.ahead_ms = 0
-        self.pauses: Mapping[int, float] = {}
+        self.events: Mapping[int, str] = {}
         self._turns, self._paused_until = 0, 0.0
         self._at_death: list[Callable[[], None]] = []
-        self._at_pause: list[Callable[[int], None]] = []
+        self._at_event: list[Callable[[int], None]] = []
         self._context = copy_context()
         self._context.run(_PROCESS.set, self)
 
@@ -58,19 +59,17 @@ class Process:
         """Run something when it dies: what others notice of that."""
         self._at_death.append(work)
 
-    def at_pause(self, work: Callable[[int], None]) -> None:
-        """Run something with the number of the turn at which it is paused."""
-        self._at_pause.append(work)
+    def at_event(self, work: Callable[[int], None]) -> None:
+        """Run something with the number of the turn at which something happens to it."""
+        self._at_event.append(work)
 
     def turn(self, now: float) -> float:
         """Take a turn; return when something of it may run: later than now while it is paused."""
         if now < self._paused_until:
             return self._paused_until
         self._turns += 1
-        if self._turns in self.pauses:
-            self._paused_until = now + self.pauses[self._turns]
-            for work in self._at_pause:
-                work(self._turns)
+        if self._turns in self.events:
+            self._meet(self.events[self._turns], now)
         return self._paused_until
 
     def die(self) -> None:
@@ -78,6 +77,15 @@ class Process:
         self.is_alive = False
         for work in self._at_death:
             work()
+
+    def _meet(self, event: str, now: float) -> None:
+        verb, _, seconds = event.partition(":")
+        if verb == "clock":
+            self.ahead_ms += int(float(seconds) * 1000)
+        else:
+            self._paused_until = now + float(seconds)
+        for work in self._at_event:
+            work(self._turns)
 
 
 def current() -> Process | None:
@@ -92,4 +100,4 @@ def not_before(context: Context, now: float) -> float:
         return now
     if not process.is_alive:
         return math.inf
-    return process.turn(now) if process.pauses else now
+    return process.turn(now) if process.events else now

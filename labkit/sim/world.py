@@ -29,7 +29,7 @@ from labkit.sim.loop import SimLoop
 from labkit.sim.network import SimNetwork, SimServer
 from labkit.sim.plan import Plan
 from labkit.sim.platform import SimPoster, assemble, take_form
-from labkit.sim.points import CLOCKS, FAILPOINTS, PAUSES, WIRED
+from labkit.sim.points import CLOCKS, FAILPOINTS, TURNS, WIRED
 from labkit.sim.process import Process
 from labkit.sim.recording import Record
 from labkit.sim.registry import Facts, SimRegistry
@@ -151,7 +151,7 @@ class World:
         clock = self.decisions.decide(f"{name}.start", CLOCKS)
         started.ahead_ms = int(float(clock.partition(":")[2] or 0) * 1000)
         if life == 1:
-            self.decisions.decide_pauses(started, PAUSES)
+            self.decisions.decide_turns(started, TURNS)
         self._processes[started.name] = started
         started.at_death(partial(self._outlive, started))
         self.loop.call_soon(self._run, started, context=started.context)
