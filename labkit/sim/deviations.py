@@ -19,8 +19,8 @@ CALM = ""
 #: What the points begin with at which a customer may pause, and how often one does.
 CUSTOMERS = "customer."
 _PAUSES = 0.25
-#: Which crossing of a point is aimed at.
-_CROSSINGS = (1, 1, 1, 2, 2, 3, 4)
+#: Which crossing of a point is aimed at, and which turn of a process.
+CROSSINGS, TURNS = (1, 1, 1, 2, 2, 3, 4), range(1, 151)
 
 
 class Deviation(NamedTuple):
@@ -124,25 +124,11 @@ class Aimed:
 
     Args:
         draw: of the life.
-        points: every point, with what can happen there.
-        number: how many are drawn.
-        crossings: the crossings that are drawn from.
+        targets: what happens where.
     """
 
-    def __init__(
-        self,
-        draw: random.Random,
-        points: Mapping[str, Sequence[str]],
-        number: int,
-        crossings: Sequence[int] = _CROSSINGS,
-    ) -> None:
-        names = sorted(points)
+    def __init__(self, draw: random.Random, targets: Iterable[Deviation]) -> None:
         self._draw = draw
-        targets = []
-        for _ in range(number):
-            name = draw.choice(names)
-            action = draw.choice(points[name])
-            targets.append(Deviation(name, draw.choice(crossings), action))
         self._plan = Planned(targets)
 
     def choose(self, point: str, crossing: int, actions: Sequence[str]) -> str:
@@ -154,6 +140,28 @@ class Aimed:
     def planned_at(self, point: str) -> Mapping[int, str]:
         """Return what was drawn for a point."""
         return self._plan.planned_at(point)
+
+
+def draw_targets(
+    draw: random.Random,
+    points: Mapping[str, Sequence[str]],
+    number: int,
+    crossings: Sequence[int] = CROSSINGS,
+) -> list[Deviation]:
+    """Draw what happens where.
+
+    Args:
+        draw: of the life.
+        points: every point, with what can happen there.
+        number: how many are drawn.
+        crossings: the crossings that are drawn from.
+    """
+    names, targets = sorted(points), []
+    for _ in range(number):
+        name = draw.choice(names)
+        action = draw.choice(points[name])
+        targets.append(Deviation(name, draw.choice(crossings), action))
+    return targets
 
 
 class Decisions:
@@ -223,4 +231,4 @@ def turns_of(service: str, number: int) -> str:
 def seconds_of(action: str) -> float:
     """Return for how long something is delayed or paused by an action; 0 by any other."""
     verb, _, seconds = action.partition(":")
-    return float(seconds) if verb in ("delay", "pause") else 0.0
+    return float(seconds) if verb in ("delay", "pause", "stall") else 0.0

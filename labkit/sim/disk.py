@@ -16,11 +16,13 @@ from types import TracebackType
 from sqlalchemy import Connection, StaticPool, create_engine
 from sqlalchemy.engine.interfaces import DBAPICursor
 
+from labkit.ops.reader import DATABASES
 from labkit.runtime.db.database import QueuedDatabase, answer_all
 from labkit.runtime.db.group_commit import GroupCommit
 from labkit.runtime.db.job import Job, TransactionDefaults
 from labkit.sim.clocks import SimClock
 from labkit.sim.loop import SimLoop, wake
+from labkit.sim.process import Process
 
 _COMMIT_S = 0.001  # from a step that is asked for to its commit; what comes meanwhile goes with it
 _numbers = count(1)
@@ -36,6 +38,8 @@ class SimDisk:
         uri: by which another connection of this process reads it, also what is not committed.
         connection: SQLAlchemy's connection.
         after_commit: called after each commit that changed a row, with the service's name.
+        writing: the transaction that writes, while it is open.
+        tables: names of all tables.
     """
 
     def __init__(self, service: str) -> None:
@@ -46,6 +50,8 @@ class SimDisk:
         self.engine = create_engine("sqlite://", creator=lambda: self.raw, poolclass=StaticPool)
         self.connection: Connection = self.engine.connect()
         self.after_commit: Callable[[str], None] = _pass
+        self.writing: SimTransaction | None = None
+        self.tables = [table.name for table in DATABASES[service]]
         self._service = service
 
     def begin_life(self) -> None:
@@ -54,7 +60,7 @@ class SimDisk:
 
     def end_life(self) -> None:
         """Go back to the first data."""
-        self.after_commit = _pass
+        self.after_commit, self.writing = _pass, None
         self.raw.rollback()
 
     def committed(self, changes: int) -> None:
@@ -62,9 +68,10 @@ class SimDisk:
         if self.raw.total_changes > changes:
             self.after_commit(self._service)
 
-    def transaction(self) -> "SimTransaction":
-        """Run a block in a transaction; nothing else runs meanwhile."""
-        return SimTransaction(self)
+    def end_of(self, dead: Process) -> None:
+        """Roll back what a process that died had open."""
+        if self.writing and self.writing.process is dead:
+            self.writing.end(is_kept=False)
 
 
 class SimSession:
@@ -84,16 +91,32 @@ class SimSession:
 class SimTransaction:
     """A transaction for a block: committed after it, rolled back if it raises.
 
+    Nothing waits within it but a stall. Then others begin while it is open, and meet what they meet
+    on SQLite: who writes waits for its end, who reads sees nothing of it.
+
     Args:
         disk: the database.
+        process: whose transaction it is.
+        reads: whether it only reads.
     """
 
-    __slots__ = ("_changes", "_disk")
+    __slots__ = ("_changes", "_disk", "_end", "_reads", "_set_aside", "process")
 
-    def __init__(self, disk: SimDisk) -> None:
+    def __init__(self, disk: SimDisk, process: Process, *, reads: bool) -> None:
+        self.process = process
         self._disk = disk
+        self._reads = reads
+        self._end: asyncio.Future[None] | None = None
+        self._set_aside: dict[str, list[tuple[object, ...]]] = {}
 
     async def __aenter__(self) -> SimSession:
+        while stalled := self._disk.writing:
+            if self._reads:
+                stalled.set_aside()
+                break
+            await stalled.wait_for_end()
+        if not self._reads:
+            self._disk.writing = self
         self._changes = self._disk.raw.total_changes
         self._disk.raw.execute("SAVEPOINT step")
         cursor: DBAPICursor = self._disk.raw.cursor()  # type: ignore[assignment]  # sqlite3's is one
@@ -105,11 +128,63 @@ class SimTransaction:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is not None:
+        if self._reads or self._disk.writing is self:  # it has not ended with its process
+            self.end(is_kept=error is None)
+
+    def end(self, *, is_kept: bool) -> None:
+        """Commit, or roll back."""
+        if not is_kept:
             self._disk.raw.execute("ROLLBACK TO step")
+        for table, rows in self._set_aside.items():
+            if is_kept:
+                self._put_back(table, rows)
         self._disk.raw.execute("RELEASE step")
-        if error is None:
+        if self._reads:
+            return
+        self._disk.writing = None
+        if self._end:
+            wake(self._end)
+        if is_kept:
             self._disk.committed(self._changes)
+
+    def set_aside(self) -> None:
+        """Take back what it has written until it ends, so that nobody sees it."""
+        if not self._set_aside:
+            for table in self._disk.tables:
+                rows = self._disk.raw.execute(f"SELECT * FROM {table}").fetchall()
+                self._set_aside[table] = rows
+            self._disk.raw.execute("ROLLBACK TO step")
+
+    async def wait_for_end(self) -> None:
+        """Wait until it was committed or rolled back."""
+        self._end = self._end or asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._end)
+
+    def _put_back(self, table: str, rows: list[tuple[object, ...]]) -> None:
+        raw = self._disk.raw
+        if rows != raw.execute(f"SELECT * FROM {table}").fetchall():
+            raw.execute(f"DELETE FROM {table}")
+            values = ", ".join("?" * len(rows[0])) if rows else ""
+            raw.executemany(f"INSERT INTO {table} VALUES ({values})", rows)
+
+
+class SimDatabase:
+    """The port `DatabasePort`: a disk as one process has it open, to write or to read.
+
+    Args:
+        disk: the disk.
+        process: the process.
+        reads: whether it only reads.
+    """
+
+    def __init__(self, disk: SimDisk, process: Process, *, reads: bool) -> None:
+        self._disk = disk
+        self._process = process
+        self._reads = reads
+
+    def transaction(self) -> SimTransaction:
+        """Run a block in a transaction."""
+        return SimTransaction(self._disk, self._process, reads=self._reads)
 
 
 class SimQueue:
@@ -149,20 +224,23 @@ def _pass(_service: str) -> None:
 
 
 def open_database(
-    disk: SimDisk, defaults: TransactionDefaults, loop: SimLoop, clock: SimClock
+    disk: SimDisk, process: Process, defaults: TransactionDefaults, loop: SimLoop, clock: SimClock
 ) -> QueuedDatabase:
     """Open a database as one process has it open.
 
     Args:
         disk: what it lies on.
+        process: the process.
         defaults: what every transaction is given.
         loop: the loop.
         clock: of the process.
     """
 
-    def begin() -> GroupCommit:
-        commits = GroupCommit(disk, SimQueue(loop), clock, defaults, answer_all)
+    def begin(*, reads: bool) -> GroupCommit:
+        database = SimDatabase(disk, process, reads=reads)
+        commits = GroupCommit(database, SimQueue(loop), clock, defaults, answer_all)
         loop.create_task(commits.serve())
         return commits
 
-    return QueuedDatabase(writer=begin(), reader=begin())
+    process.at_death(lambda: disk.end_of(process))
+    return QueuedDatabase(writer=begin(reads=False), reader=begin(reads=True))

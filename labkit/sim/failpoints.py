@@ -14,18 +14,17 @@ from labkit.sim.process import Crashed, Process
 DELAYS_S = (0.004, 0.3, 1.5, 5.0)
 #: What can happen at any failpoint of the twin, and only there: all processes die at once.
 POWER_CUT = "power-cut"
-#: What is not simulated: a transaction that hangs, as only a real server's locks show what it does;
-#: a message that is lost, as the simulated broker loses some by itself.
-_NOT_SIMULATED = ("stall", "lose")
+#: What is not done here: the simulated broker loses messages by itself.
+_NOT_SIMULATED = ("lose",)
+#: For how long a transaction hangs: longer than a call has, and than a flow has.
+_STALLS_S = DELAYS_S[2:]
 
 
 def _actions_at(boundary: str) -> tuple[str, ...]:
     actions = [POWER_CUT]
-    for action in BOUNDARIES[boundary]:
-        if action in TIMED and action not in _NOT_SIMULATED:
-            actions += [f"{action}:{seconds:g}" for seconds in DELAYS_S]
-        elif action not in _NOT_SIMULATED:
-            actions.append(action)
+    for action in (each for each in BOUNDARIES[boundary] if each not in _NOT_SIMULATED):
+        times = _STALLS_S if action == "stall" else DELAYS_S
+        actions += [f"{action}:{s:g}" for s in times] if action in TIMED else [action]
     return tuple(actions)
 
 

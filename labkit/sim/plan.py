@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from labkit.sim.deviations import Aimed, Chooser, Deviation, Drawn
+from labkit.sim.deviations import TURNS, Aimed, Chooser, Deviation, Drawn, draw_targets
 from labkit.sim.points import turns_of_world
 from labkit.sim.stories import check_names
 
@@ -14,8 +14,8 @@ _RATES, _LIMITS = (0.005, 0.02, 0.05, 0.1), (1, 2, 3, 6)
 _CUSTOMERS, _INSTANCES = (1, 1, 2, 3), (1, 1, 2)
 #: The shares of lives in which it is drawn before what happens where, and who is paused when.
 _AIMED, _PREEMPTED = 0.6, 0.2
-#: How often a process is paused in a life, and at which of its turns.
-_PAUSES, _TURNS = (1, 1, 2, 3), range(1, 151)
+#: How often something happens to a process at a turn of its own, and what else happens then.
+_PREEMPTIONS, _WITH_THEM = (1, 1, 2, 3), (0, 0, 1, 2)
 
 
 #: Story → point → what can happen there.
@@ -91,10 +91,11 @@ def draw_plan(seed: int, stories: Sequence[str], points: PointsByStory) -> tuple
     plan = Plan(names, draw.choice(_INSTANCES), seed)
     limit = draw.choice(_LIMITS)
     strategy = draw.random()
+    aim = points[draw.choice(("", *names, *names))]  # also at what only trouble leads to
     if strategy < _AIMED:
-        aim = draw.choice(("", *names, *names))  # also at what only trouble leads to
-        return plan, Aimed(draw, points[aim], limit)
+        return plan, Aimed(draw, draw_targets(draw, aim, limit))
     if strategy < _AIMED + _PREEMPTED:
         turns = turns_of_world(plan.instances)
-        return plan, Aimed(draw, turns, draw.choice(_PAUSES), _TURNS)
+        targets = draw_targets(draw, turns, draw.choice(_PREEMPTIONS), TURNS)
+        return plan, Aimed(draw, targets + draw_targets(draw, aim, draw.choice(_WITH_THEM)))
     return plan, Drawn(draw, draw.choice(_RATES), limit)

@@ -9,9 +9,9 @@ from labkit.sim.deviations import turns_of
 from labkit.sim.failpoints import DELAYS_S, actions_of
 
 #: What can be wrong with the clock of a process: it is ahead, or behind, by so many seconds.
-CLOCKS = ("clock:600", "clock:-2")
-#: What can happen to a process at any of its turns: it stands still, as one that is stopped or waits
-#: for memory, or its clock is set.
+CLOCKS = ("clock:600", "clock:-4")
+#: What can happen to a process at any of its turns: it stands still, as one that is stopped, or its
+#: clock is set.
 TURNS = (*(f"pause:{seconds:g}" for seconds in DELAYS_S), *CLOCKS)
 #: Service or web → its line of the wiring table.
 WIRED = {**SERVICES, PLATFORM.name: PLATFORM}

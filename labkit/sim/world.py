@@ -201,7 +201,7 @@ class World:
             make_server=lambda: SimServer(self._network, started, clock),
             make_ids=lambda: IdMaker(registry.lease_worker(reserve_ms), clock.wall_ms, clock.block),
             open_database=lambda defaults: open_database(
-                self._disks[started.service], defaults, self.loop, clock
+                self._disks[started.service], started, defaults, self.loop, clock
             ),
         )
 
