@@ -42,23 +42,24 @@ class Customer:
             ]
         )
 
-    def order(self, *, money_paid: int = 0, coupon: bool = False) -> m.PlaceOrder:
+    def order(self, *, pieces: int = 1, money_paid: int = 0, coupon: bool = False) -> m.PlaceOrder:
         """Return a request to place an order.
 
         Args:
+            pieces: how many are ordered.
             money_paid: cents from the balance.
             coupon: whether it uses the customer's next coupon.
         """
         goods = GOODS[0]
-        price = goods["goods_price"]
+        price, amount = goods["goods_price"], pieces * goods["goods_price"]
         self._orders += 1
         return m.PlaceOrder(
             user_id=self._user["user_id"],
             goods_id=goods["goods_id"],
-            goods_number=1,
+            goods_number=pieces,
             goods_price=price,
-            shipping_fee=shipping_fee(price),
-            order_amount=price + shipping_fee(price),
+            shipping_fee=shipping_fee(amount),
+            order_amount=amount + shipping_fee(amount),
             money_paid=money_paid,
             coupon_id=next(self._coupons, None) if coupon else None,
             address=f"北京 {self._number}.{self._orders}",

@@ -11,7 +11,7 @@ from labkit.sim.process import Crashed, Process
 
 #: How late something may be (seconds): later than its neighbours, than a sweep or a scan, than a
 #: call has, and than a flow has and an order may be undecided.
-DELAYS_S = (0.004, 0.3, 1.5, 5.0)
+DELAYS_S = (0.004, 0.8, 1.5, 5.0)
 #: What can happen at any failpoint of the twin, and only there: all processes die at once.
 POWER_CUT = "power-cut"
 #: What is not done here: the simulated broker loses messages by itself.

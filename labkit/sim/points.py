@@ -10,6 +10,8 @@ from labkit.sim.failpoints import DELAYS_S, actions_of
 
 #: What can be wrong with the clock of a process: it is ahead, or behind, by so many seconds.
 CLOCKS = ("clock:600", "clock:-4")
+#: What can be wrong with the platform: none of its notices ever arrives.
+SILENT = "silent"
 #: What can happen to a process at any of its turns: it stands still, as one that is stopped, or its
 #: clock is set.
 TURNS = (*(f"pause:{seconds:g}" for seconds in DELAYS_S), *CLOCKS)
@@ -24,8 +26,13 @@ def points_of_world() -> dict[str, Sequence[str]]:
     points: dict[str, Sequence[str]] = {}
     for actions in FAILPOINTS.values():
         points |= actions
-    points |= {f"{name}.start": CLOCKS for name in SERVICES}
+    points |= {f"{name}.start": starts_of(name) for name in WIRED}
     return points | {f"broker.{topic}": FATES for topic in GROUPS}
+
+
+def starts_of(name: str) -> Sequence[str]:
+    """Return what can be wrong with a process from its start on."""
+    return (*CLOCKS, SILENT) if name == PLATFORM.name else CLOCKS
 
 
 def turns_of_world(instances: int) -> dict[str, Sequence[str]]:

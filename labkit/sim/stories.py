@@ -11,6 +11,8 @@ from labkit.sim.customer import Customer
 Story = Callable[[Customer], Coroutine[Any, Any, None]]
 
 STORIES: dict[str, Story] = {}
+_FIRST_CHECK_S = 0.6  # from the opening of a payment until the shop asks, as `world` sets it
+_UNDER_WAY_S = 0.004  # in which a request has come to a service, and has no answer yet
 
 
 class NoSuchStory(ValueError):
@@ -75,10 +77,13 @@ async def paid_and_cancelled(customer: Customer) -> None:
 
 @story
 async def opened_and_cancelled(customer: Customer) -> None:
-    """Open a payment while its order is cancelled, and pay it if that can be done."""
+    """Open a payment, cancel its order meanwhile, and pay it if that can be done."""
     order_id = await _placed(customer, customer.order(money_paid=1_23))
-    if order_id:
-        await asyncio.gather(customer.cancel(order_id), customer.pay(order_id))
+    if order_id is None:
+        return
+    paying = asyncio.ensure_future(customer.pay(order_id))
+    await asyncio.sleep(_UNDER_WAY_S)
+    await asyncio.gather(customer.cancel(order_id), paying)
 
 
 @story
@@ -88,6 +93,19 @@ async def returned(customer: Customer) -> None:
     if order_id and await customer.pay(order_id):
         await customer.wait_until_decided(order_id)
         await customer.return_order(order_id)
+
+
+@story
+async def paid_late(customer: Customer) -> None:
+    """Sit at the cashier until the shop asks the platform by itself, and pay at that moment."""
+    order_id = await _placed(customer, customer.order(money_paid=1_23))
+    if order_id is None:
+        return
+    opened = await customer.open_payment(order_id)
+    await asyncio.sleep(_FIRST_CHECK_S)
+    if opened.success:
+        await customer.press(opened.data["cashier_url"], RequestKind.PAY)
+        await customer.wait_until_decided(order_id)
 
 
 @story
@@ -165,6 +183,24 @@ async def wanted_by_many(customer: Customer) -> None:
     wanted = [first, *(customer.order() for _ in range(2))]
     share = {"coupon_id": first.coupon_id, "money_paid": first.order_amount - 21_00}
     await asyncio.gather(*(customer.place(order.model_copy(update=share)) for order in wanted))
+
+
+@story
+async def last_pieces(customer: Customer) -> None:
+    """Three orders at once want more than there is, two of them just so much."""
+    await asyncio.gather(*(customer.place(customer.order(pieces=3)) for _ in range(3)))
+
+
+@story
+async def spent_at_once(customer: Customer) -> None:
+    """Two orders at once want more than half of the balance each."""
+    wanted = [customer.order() for _ in range(2)]
+    await asyncio.gather(
+        *(
+            customer.place(order.model_copy(update={"money_paid": order.order_amount}))
+            for order in wanted
+        )
+    )
 
 
 def check_names(names: Sequence[str]) -> tuple[str, ...]:

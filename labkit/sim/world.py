@@ -29,7 +29,7 @@ from labkit.sim.loop import SimLoop
 from labkit.sim.network import SimNetwork, SimServer
 from labkit.sim.plan import Plan
 from labkit.sim.platform import SimPoster, assemble, take_form
-from labkit.sim.points import CLOCKS, FAILPOINTS, TURNS, WIRED
+from labkit.sim.points import FAILPOINTS, SILENT, TURNS, WIRED, starts_of
 from labkit.sim.process import Process
 from labkit.sim.recording import Record
 from labkit.sim.registry import Facts, SimRegistry
@@ -98,6 +98,7 @@ class World:
         self._cluster = SimCluster(
             self.loop, decisions, record, SETTINGS.partitions, SETTINGS.group_session
         )
+        self._is_silent = False
         self._processes: dict[str, Process] = {}
         self._serving: dict[Process, Any] = {}
         critical.end_by(self._end_current)
@@ -148,8 +149,9 @@ class World:
 
     def _start(self, name: str, number: int, life: int) -> None:
         started = Process(name, number, life)
-        clock = self.decisions.decide(f"{name}.start", CLOCKS)
-        started.ahead_ms = int(float(clock.partition(":")[2] or 0) * 1000)
+        event = self.decisions.decide(f"{name}.start", starts_of(name))
+        self._is_silent |= event == SILENT
+        started.ahead_ms = int(float(event.partition(":")[2] or 0) * 1000)
         if life == 1:
             self.decisions.decide_turns(started, TURNS)
         self._processes[started.name] = started
@@ -170,7 +172,7 @@ class World:
         wired = PLATFORM if name == PLATFORM.name else SERVICES[name]
         environment = self._environment(started)
         if wired is PLATFORM:
-            poster = SimPoster(self._post, _ANSWER_TIMEOUT_S)
+            poster = SimPoster(self._notify, _ANSWER_TIMEOUT_S)
             api = assemble(environment, _URLS[name], poster, self._token)
             critical.create_task(api.notifier.run(), "notifier")
             self._serving[started] = api
@@ -215,6 +217,16 @@ class World:
             poster=SimPoster(self._post, SETTINGS.call_timeout),
         )
         return {"platform": client, "platform_key": public(keys.PLATFORM)}
+
+    async def _notify(self, host: str, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """Bring a notice to the pay web, unless all of them are lost.
+
+        Raises:
+            ConnectionError: they are.
+        """
+        if self._is_silent:
+            raise ConnectionError("no notice arrives")
+        return await self._post(host, path, form)
 
     async def _post(self, host: str, path: str, form: Mapping[str, str]) -> tuple[int, bytes]:
         """Bring a form to the platform or the pay web."""
