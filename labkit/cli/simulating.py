@@ -24,6 +24,12 @@ def sim(
         int | None,
         typer.Option(min=0, max=4, help="Live every life of the stories with so many deviations."),
     ] = None,
+    action: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What may happen in a life of --prove, as crash or delay:1.5; by default anything."
+        ),
+    ] = None,
     token: Annotated[
         str | None, typer.Option("--replay", help="Token of a life to live again.")
     ] = None,
@@ -45,7 +51,7 @@ def sim(
     if token is not None:
         outcome = report.replayed(search.replay(read_token(token), record=True))
     elif prove is not None:
-        outcome = report.proven(search.prove(Plan(names), prove), prove)
+        outcome = report.proven(search.prove(Plan(names), prove, action or ()), prove)
     else:
         outcome = report.searched(search.hunt(seconds, seed, names, lives=lives), seed)
     if as_json:

@@ -103,13 +103,13 @@ def hunt(
     return _on_all_cores(hunt_alone, plans)
 
 
-def prove(plan: Plan, depth: int, verbs: Sequence[str] = ()) -> Tally:
+def prove(plan: Plan, depth: int, wanted: Sequence[str] = ()) -> Tally:
     """Live every life that differs from a calm one in at most so many deviations.
 
     Args:
         plan: the stories.
         depth: how many deviations, at most.
-        verbs: what may happen, as `crash` or `delay`; anything if none is named.
+        wanted: what may happen, as `crash`, `delay` or `delay:1.5`; anything if none is named.
 
     Returns:
         The sum of all lives, up to the first that breaks something.
@@ -120,13 +120,15 @@ def prove(plan: Plan, depth: int, verbs: Sequence[str] = ()) -> Tally:
     if calm.breaches:
         tally.broken.append(calm)
     elif depth:
-        firsts = list(_next_deviations(calm, verbs))
-        parts = [(plan, firsts[number::_WORKERS], depth, verbs) for number in range(_WORKERS)]
+        firsts = list(_next_deviations(calm, wanted))
+        parts = [(plan, firsts[number::_WORKERS], depth, wanted) for number in range(_WORKERS)]
         tally.merge(_on_all_cores(_prove_part, parts))
     return tally
 
 
-def _prove_part(plan: Plan, firsts: Sequence[Deviation], depth: int, verbs: Sequence[str]) -> Tally:
+def _prove_part(
+    plan: Plan, firsts: Sequence[Deviation], depth: int, actions: Sequence[str]
+) -> Tally:
     """Live all lives that begin with some deviations."""
     stage, tally = Stage(), Tally()
 
@@ -138,19 +140,19 @@ def _prove_part(plan: Plan, firsts: Sequence[Deviation], depth: int, verbs: Sequ
             if tally.broken:
                 return
             if depth > 1:
-                follow(wanted, _next_deviations(life, verbs), depth - 1)
+                follow(wanted, _next_deviations(life, actions), depth - 1)
 
     follow(plan.calm(), firsts, depth)
     return tally
 
 
-def _next_deviations(life: Life, verbs: Sequence[str]) -> Iterator[Deviation]:
+def _next_deviations(life: Life, wanted: Sequence[str]) -> Iterator[Deviation]:
     """Yield what else could have happened, after the last thing that did."""
     happened = {(deviation.point, deviation.crossing) for deviation in life.plan.deviations}
     places = [at for at, crossing in enumerate(life.order) if crossing in happened]
     for point, crossing in life.order[max(places, default=-1) + 1 :]:
         for action in life.offered[point]:
-            if not verbs or action.partition(":")[0] in verbs:
+            if not wanted or action in wanted or action.partition(":")[0] in wanted:
                 yield Deviation(point, crossing, action)
 
 
