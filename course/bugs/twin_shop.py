@@ -46,14 +46,15 @@ class TwinShop:
         tally = self._apart(search.prove, Plan((story,)), depth, tuple(verbs))
         return Answer(tally.lives, tally.broken)
 
-    def search(self, stories: Sequence[str], lives: int) -> "Answer":
+    def search(self, stories: Sequence[str], lives: int, seed: int = 0) -> "Answer":
         """Live so many drawn lives at most, until one breaks something.
 
         Args:
             stories: to draw from.
             lives: how many, at most.
+            seed: of the first one.
         """
-        tally = self._apart(search.hunt_alone, math.inf, 0, tuple(stories), True, lives)
+        tally = self._apart(search.hunt_alone, math.inf, seed, tuple(stories), True, lives)
         return Answer(tally.lives, tally.broken)
 
     def replay(self, token: str) -> Life:

@@ -117,10 +117,9 @@ class Stage:
         for disk in self.disks.values():
             disk.after_commit = partial(self._check_commit, world)
         breaches = [*self._play(world, plan.stories, front), *world.defects]
-        if self._broken_by_a_commit:
-            breaches = self._broken_by_a_commit
-        elif not breaches:
-            breaches = self.checker.check(front.exchanges, _clocks(world))
+        breaches = breaches or self.checker.check(front.exchanges, _clocks(world))
+        passing = [text for text in self._broken_by_a_commit if text not in breaches]
+        breaches += [f"{text}, right after a commit" for text in passing]
         at_end()
         return Life(
             replace(plan, deviations=tuple(decisions.deviations)),
@@ -145,13 +144,9 @@ class Stage:
         return rows.hexdigest()[:16]
 
     def _check_commit(self, world: World, service: str) -> None:
-        """Check what holds within one database at any moment; the first breach ends the life."""
+        """Check what holds within one database at any moment, until something does not."""
         if not self._broken_by_a_commit:
             self._broken_by_a_commit = list(self.checker.check_within(service, _clocks(world)))
-
-    def _run(self, world: World, is_done: Callable[[], bool], seconds: float) -> bool:
-        """Run until something is true, or the life is over because a commit broke something."""
-        return world.loop.run_until(lambda: self._broken_by_a_commit or is_done(), seconds)
 
     def _play(self, world: World, stories: Iterable[str], front: SimFront) -> Iterator[str]:
         """Play the stories to their ends, and yield what does not end."""
@@ -159,12 +154,10 @@ class Stage:
             world.loop.create_task(STORIES[name](Customer(front, number)))
             for number, name in enumerate(stories)
         ]
-        if not self._run(world, lambda: all(task.done() for task in tasks), _STORY_S):
+        if not world.loop.run_until(lambda: all(task.done() for task in tasks), _STORY_S):
             yield "a story does not end"
             return
         for task in tasks:
-            if not task.done():  # the life is over
-                return
             if error := task.exception():
                 is_known = isinstance(error, NoFinalAnswer)
                 yield f"no final answer: {error}" if is_known else f"a story fails: {error!r}"
@@ -172,7 +165,7 @@ class Stage:
         yield from self._settle(world)
         if self.checker.is_unpaid():  # then it is cancelled when its time is over
             world.lab_clock.advance(_TIME_TO_PAY)
-            if not self._run(world, lambda: not self.checker.is_unpaid(), _SETTLE_S):
+            if not world.loop.run_until(lambda: not self.checker.is_unpaid(), _SETTLE_S):
                 yield "it does not settle: an order still waits to be paid after its time"
             yield from self._settle(world)
 
@@ -183,7 +176,7 @@ class Stage:
             is_late = world.loop.time() < world.decisions.late_until + _LATE_S
             return not is_late and not self._in_flight(world)
 
-        if not self._run(world, is_settled, _SETTLE_S):
+        if not world.loop.run_until(is_settled, _SETTLE_S):
             yield f"it does not settle: {self._in_flight(world)}"
 
     def _in_flight(self, world: World) -> str:
