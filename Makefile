@@ -64,6 +64,7 @@ sim: $(VENV)/.core ## search for an order of events that breaks the shop, for a 
 
 bugs: $(VENV)/.dev ## put one bug after the other into the shop, and see each found
 	@$(BIN)/python -m course.bugs
+	@$(BIN)/python -m course.bugs.twin
 
 mysql: $(VENV)/.dev ## run the tests that want a MySQL server on a MariaDB of their own
 	@$(PYTEST) tests/mysql

@@ -7,10 +7,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from course.bugs.bug import Bug, shelf
+from course.bugs.finding import Search
 from course.bugs.running import Finding
 from labkit.matrix.cells import CRASH
 
 _TABLE = re.compile(r"(<!-- bugs -->\n).*(<!-- /bugs -->)", re.DOTALL)
+_TWIN = re.compile(r"(<!-- twin -->\n).*(<!-- /twin -->)", re.DOTALL)
 _ROW = re.compile(r"^(\| `([\w-]+)` \|.*)$", re.MULTILINE)
 _LONG_NUMBER = re.compile(r"\b\d{10,}\b")
 _OF_A_STORY = ", without a fault: "
@@ -44,6 +46,41 @@ def _head(ran: int) -> list[str]:
         "| bug | what its programmer thought | flaw | found by | what it says | seconds |",
         "|---|---|---|---|---|---|",
     ]
+
+
+def renew_twin(page: Path, searches: Sequence[Search], seconds: float) -> None:
+    """Put what a run of the twin found into a page between its marks.
+
+    Args:
+        page: the page.
+        searches: of the bugs that the twin is to find.
+        seconds: that they took together.
+
+    Raises:
+        ValueError: the page has no such marks.
+    """
+    finds = sum(done.life is not None for done in searches)
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    lines = "\n".join(
+        [
+            f"{finds} of {len(searches)} bugs were found in {seconds:.0f} s on {today}, two at a "
+            "time, without being told where.",
+            "",
+            "| bug | seconds | lives | the smallest life that breaks |",
+            "|---|---|---|---|",
+            *(_row_of_twin(done) for done in searches),
+        ]
+    )
+    text = page.read_text(encoding="utf-8")
+    renewed, number = _TWIN.subn(lambda match: f"{match[1]}{lines}\n{match[2]}", text)
+    if number != 1:
+        raise ValueError(f"{page} has not one table between <!-- twin --> and <!-- /twin -->")
+    page.write_text(renewed, encoding="utf-8")
+
+
+def _row_of_twin(done: Search) -> str:
+    life = f"`{done.life.plan.token}`" if done.life else "NOT FOUND"
+    return f"| `{done.bug}` | {done.seconds:.1f} | {done.lives} | {life} |"
 
 
 def row(bug: Bug, finding: Finding) -> str:

@@ -5,33 +5,18 @@ import importlib
 import multiprocessing
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
+from course.bugs import page
 from course.bugs.bug import shelf
+from course.bugs.finding import Search
 from course.bugs.patching import replace
-from labkit.sim.life import Life
+from course.bugs.unseen import UNSEEN
 from labkit.sim.search import begin_worker, hunt_alone
 
-_SECONDS = 20.0
-
-
-@dataclass(frozen=True)
-class Search:
-    """The search for one bug.
-
-    Attributes:
-        bug: its name.
-        lives: how many were lived.
-        seconds: how long that took, shrinking included.
-        life: the smallest one that broke; None if none did.
-        error: what ended the search, in words; empty if nothing did.
-    """
-
-    bug: str
-    lives: int
-    seconds: float
-    life: Life | None
-    error: str = ""
+_SECONDS = 30.0
+_WORKERS = 2
 
 
 def search(name: str, seconds: float, lives: int | None = None) -> Search:
@@ -56,23 +41,45 @@ def search(name: str, seconds: float, lives: int | None = None) -> Search:
 
 
 def main() -> int:
-    """Search for the bugs that are named, or for all, two at once."""
+    """Search for the bugs that are named, or for all, two at once; 1 where one is not found."""
+    words = _words()
+    began, searches = time.monotonic(), []
+    context = multiprocessing.get_context("fork")
+    with context.Pool(_WORKERS, maxtasksperchild=1) as pool:
+        waiting = [
+            pool.apply_async(search, (name, words.seconds, words.lives)) for name in words.names
+        ]
+        for pending in waiting:
+            searches.append(pending.get())
+            _tell(searches[-1])
+    finds, missed = _finds(searches), _missed(searches)
+    print(f"\n{len(searches)} bugs: {finds} found in the twin in {time.monotonic() - began:.0f} s")
+    if missed:
+        print(f"NOT FOUND: {', '.join(missed)}")
+    if words.write:
+        page.renew_twin(words.write, searches, time.monotonic() - began)
+    return int(bool(missed))
+
+
+def _words() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m course.bugs.twin", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="of a bug; all if not said")
     parser.add_argument("--seconds", type=float, default=_SECONDS, help="for each bug, at most")
     parser.add_argument("--lives", type=int, help="for each bug, at most")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="renew the table of a page")
     words = parser.parse_args()
-    names = words.names or list(shelf())
-    began, finds = time.monotonic(), 0
-    context = multiprocessing.get_context("fork")
-    with context.Pool(2, maxtasksperchild=1) as pool:
-        searches = [pool.apply_async(search, (name, words.seconds, words.lives)) for name in names]
-        for pending in searches:
-            done = pending.get()
-            finds += done.life is not None
-            _tell(done)
-    print(f"\n{len(names)} bugs: {finds} found in {time.monotonic() - began:.0f} s")
-    return 0
+    words.names = words.names or [name for name in shelf() if name not in UNSEEN]
+    if unknown := set(words.names) - shelf().keys():
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there are {', '.join(shelf())}")
+    return words
+
+
+def _finds(searches: Sequence[Search]) -> int:
+    return sum(done.life is not None for done in searches)
+
+
+def _missed(searches: Sequence[Search]) -> list[str]:
+    return [done.bug for done in searches if done.life is None and done.bug not in UNSEEN]
 
 
 def _tell(done: Search) -> None:
