@@ -9,8 +9,9 @@ from labkit.shop.wiring import SERVICES
 from labkit.sim.deviations import CUSTOMERS, Deviation
 from labkit.sim.failpoints import POWER_CUT
 from labkit.sim.plan import Plan
+from labkit.sim.points import SILENT
 
-_BROKER, _START = "broker.", ".start"
+_BROKER, _START, _TURN = "broker.", ".start", ".turn-"
 #: What the broker does to a record → what its sender does instead, which comes to the same.
 _BY_SENDER = {"lose": "lose", "duplicate": "duplicate"}
 
@@ -74,6 +75,10 @@ def _forcing(deviation: Deviation, plan: Plan, order: Sequence[tuple[str, int]])
         return Forcing(deviation, Means.PAUSE, kind, crossing, action)
     if point.startswith(_BROKER):
         return _by_sender(deviation, order)
+    if _TURN in point:
+        return Forcing(deviation, obstacle="nobody counts the turns of a real process")
+    if action == SILENT:
+        return Forcing(deviation, obstacle="notices of a real platform are lost one at a time")
     if point.endswith(_START):
         return _clock(deviation, plan)
     return _at_failpoint(deviation)

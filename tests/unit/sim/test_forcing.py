@@ -7,8 +7,8 @@ from labkit.sim.deviations import Deviation
 from labkit.sim.failpoints import POWER_CUT
 from labkit.sim.forcing import Forcing, Means, forcings, obstacles
 from labkit.sim.plan import Plan, read_token
+from labkit.sim.points import points_of_world
 from labkit.sim.search import replay
-from labkit.sim.world import points_of_world
 
 CRASH = "order.deduct_stock.before_call#2=crash"
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_forced_is_said(happens: str, why: str) -> None:
 def test_a_step_that_is_run_later_crosses_once() -> None:
     """As on a lab, where what was delayed goes on without it, and the next to cross is counted."""
     save = "order.save_pre_order.before_commit"
-    happens = f"{save}#1=delay:0.3;customer.place#2=delay:1.5"
+    happens = f"{save}#1=delay:0.8;customer.place#2=delay:1.5"
     life = replay(read_token(f"sim1/accepted,accepted/1/0/{happens}"))
     assert [crossing for point, crossing in life.order if point == save] == [1, 2]
 
