@@ -82,6 +82,7 @@ class World:
         decisions: decide what happens.
         record: of the life.
         restart_s: from a death until the supervisor has started another process.
+        settings: of all processes.
 
     Attributes:
         loop: the loop.
@@ -98,8 +99,10 @@ class World:
         decisions: Decisions,
         record: Record,
         restart_s: float = RESTART_S,
+        settings: Settings = SETTINGS,
     ) -> None:
         self._restart_s = restart_s
+        self._settings = settings
         self.loop = SimLoop(process.is_alive)  # type: ignore[abstract]  # what it lacks raises
         self.lab_clock = SimLabClock(self.loop)
         decisions.now = self.loop.time
@@ -111,7 +114,7 @@ class World:
         self._network = SimNetwork(self.loop, record)
         self._facts = Facts()
         self._cluster = SimCluster(
-            self.loop, decisions, record, SETTINGS.partitions, SETTINGS.group_session
+            self.loop, decisions, record, settings.partitions, settings.group_session
         )
         self._processes: dict[str, Process] = {}
         self._serving: dict[Process, Any] = {}
@@ -195,14 +198,14 @@ class World:
             starting.add_done_callback(lambda done: _die_with(done, started))
         else:
             runtime.announce(started.endpoint)
-            self._serving[started] = _stub_of(name, runtime)
+            self._serving[started] = _stub_of(name, runtime, self._settings.flow_timeout)
 
     def _environment(self, started: Process, wired: Service) -> Environment:
         clock = SimClock(self.loop, started)
         registry = SimRegistry(self._facts, started, clock.wall_ms)
-        reserve_ms = int(SETTINGS.worker_reserve * 1000)
+        reserve_ms = int(self._settings.worker_reserve * 1000)
         return Environment(
-            settings=SETTINGS,
+            settings=self._settings,
             clock=clock,
             lab_clock=self.lab_clock,
             failpoints=SimFailpoints(
@@ -225,7 +228,7 @@ class World:
             private(keys.MERCHANT),
             public(keys.PLATFORM),
             notify_url=f"{_URLS['pay-web']}/pay/callback",
-            poster=SimPoster(self._post, SETTINGS.call_timeout),
+            poster=SimPoster(self._post, self._settings.call_timeout),
         )
         return {"platform": client, "platform_key": public(keys.PLATFORM)}
 
@@ -253,9 +256,8 @@ def _die_with(done: "asyncio.Task[None]", started: Process) -> None:
         started.die()
 
 
-def _stub_of(web: str, runtime: ServiceRuntime) -> object:
-    """Return a web's way to its service."""
-    flow = SETTINGS.flow_timeout
+def _stub_of(web: str, runtime: ServiceRuntime, flow: float) -> object:
+    """Return a web's way to its service, which answers a flow within some seconds."""
     if web == "order-web":
         timeouts = {"confirm_order": flow, "open_order": flow / 2}
         return runtime.calls.stub(OrderService, "order", timeouts)
