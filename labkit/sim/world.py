@@ -33,6 +33,7 @@ from labkit.sim.platform import SimPoster, assemble, take_form
 from labkit.sim.process import Process
 from labkit.sim.recording import Record
 from labkit.sim.registry import Facts, SimRegistry
+from labkit.sim.sockets import SimSocket
 from labkit.web.payments import take_callback
 from labkit.web.platform_client import PlatformClient
 
@@ -40,6 +41,7 @@ T = TypeVar("T")
 
 RESTART_S = 0.2  # from a death until the supervisor has started another process
 _ANSWER_TIMEOUT_S = 5.0  # of a notice
+_WEBS = ("order-web", "pay-web")
 #: Where forms are posted to.
 _URLS = {PLATFORM.name: f"http://{PLATFORM.name}", "pay-web": "http://pay-web"}
 #: What differs from a lab's own settings: shorter times, so that a life is over sooner.
@@ -117,7 +119,7 @@ class World:
             self.loop, decisions, record, settings.partitions, settings.group_session
         )
         self._processes: dict[str, Process] = {}
-        self._serving: dict[Process, Any] = {}
+        self._sockets = {name: SimSocket(name) for name in (*_WEBS, PLATFORM.name)}
         critical.end_by(self._end_current)
         for name, wired in {**SERVICES, PLATFORM.name: PLATFORM}.items():
             for number in range(1, (plan.instances if wired.contract else 1) + 1):
@@ -127,7 +129,7 @@ class World:
         """Ask the order web, which answers by the order service.
 
         Raises:
-            ConnectionError: the web is not there, or died.
+            ConnectionError: the web died.
         """
         return await self._ask("order-web", what, work)
 
@@ -135,7 +137,7 @@ class World:
         """Ask the pay web, which answers by the pay service.
 
         Raises:
-            ConnectionError: the web is not there, or died.
+            ConnectionError: the web died.
         """
         return await self._ask("pay-web", what, work)
 
@@ -143,7 +145,7 @@ class World:
         """Ask the platform.
 
         Raises:
-            ConnectionError: the platform is not there, or died.
+            ConnectionError: the platform died.
         """
         return await self._ask(PLATFORM.name, what, work)
 
@@ -158,11 +160,7 @@ class World:
                 victim.die()
 
     async def _ask(self, name: str, what: str, work: Callable[[Any], Awaitable[T]]) -> T:
-        target = self._processes[f"{name}-1"]
-        is_there = target.is_alive and target in self._serving
-        return await self._network.exchange(
-            target if is_there else None, what, lambda: work(self._serving[target])
-        )
+        return await self._network.exchange(self._sockets[name], what, work)
 
     def _start(self, name: str, number: int, life: int) -> None:
         started = Process(name, number, life)
@@ -175,7 +173,6 @@ class World:
     def _outlive(self, dead: Process) -> None:
         """Start another process after one that died, as the supervisor does."""
         self.deaths.append(dead)
-        self._serving.pop(dead, None)
         self.loop.call_outside(
             self._restart_s, self._start, dead.service, dead.number, dead.life + 1
         )
@@ -189,7 +186,7 @@ class World:
             poster = SimPoster(self._post, _ANSWER_TIMEOUT_S)
             api = assemble(environment, _URLS[name], poster, self._token)
             critical.create_task(api.notifier.run(), "notifier")
-            self._serving[started] = api
+            self._sockets[name].serve(started, api)
             return
         outside = self._outside() if name == "pay" else {}
         runtime = ServiceRuntime(wired, started.number, environment, GROUPS, NAMES, outside)
@@ -198,7 +195,8 @@ class World:
             starting.add_done_callback(lambda done: _die_with(done, started))
         else:
             runtime.announce(started.endpoint)
-            self._serving[started] = _stub_of(name, runtime, self._settings.flow_timeout)
+            stub = _stub_of(name, runtime, self._settings.flow_timeout)
+            self._sockets[name].serve(started, stub)
 
     def _environment(self, started: Process, wired: Service) -> Environment:
         clock = SimClock(self.loop, started)

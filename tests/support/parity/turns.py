@@ -30,6 +30,7 @@ class _Wait:
         self.is_done = is_done
         self.until = until
         self.turn = threading.Event()
+        self.error: BaseException | None = None
 
 
 class Turns:
@@ -83,12 +84,24 @@ class Turns:
         return wait.turn.wait
 
     def pass_on(self) -> None:
-        """Drive the twin until a thread can go on, and give it its turn."""
+        """Drive the twin until a thread can go on, and give it its turn.
+
+        What the twin raises is raised in the thread that waits longest, whichever drives.
+        """
+        following, error = self._waits[0], None
+        try:
+            following = self._drive()
+        except BaseException as raised:  # raised where it is waited for
+            error = raised
+        self._waits.remove(following)
+        following.error = error
+        following.turn.set()
+
+    def _drive(self) -> _Wait:
+        """Drive the twin until a thread can go on; return what it waits by."""
         until = min(wait.until for wait in self._waits)
         self._loop.run_until(lambda: any(map(self._can_go_on, self._waits)), until - self._now)
-        following = next(wait for wait in self._waits if self._can_go_on(wait))
-        self._waits.remove(following)
-        following.turn.set()
+        return next(wait for wait in self._waits if self._can_go_on(wait))
 
     @property
     def _now(self) -> float:
@@ -103,6 +116,8 @@ class Turns:
         self._waits.append(wait)
         self.pass_on()
         wait.turn.wait()
+        if wait.error:
+            raise wait.error
         return bool(is_done())
 
 

@@ -17,6 +17,8 @@ from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.shop.codes import Code
 from labkit.shop.pay.contract import PayService
 from labkit.sim.clocks import SimLabClock
+from labkit.sim.deviations import CUSTOMERS
+from labkit.sim.front import PAUSES
 from tests.support.parity.faults import ArmedFaults
 from tests.support.parity.turns import Beside, Turns
 from tests.support.parity.twin_world import TwinClient, TwinFront, TwinReader, TwinWorld
@@ -132,6 +134,8 @@ class TwinContext(ScenarioContext):
         async def find_payment(number: int) -> int | None:
             return payments_in_flight.find_payment(self._reader, number)
 
+        if pause := self._world.decisions.decide(f"{CUSTOMERS}{action}", PAUSES):
+            self._turns.sleep(float(pause.partition(":")[2]))
         process, calls = self._world.tool("desk")
         work = drive.apply(calls, find_payment, action, service, item)
         try:

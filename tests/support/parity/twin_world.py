@@ -14,6 +14,7 @@ from labkit.home import Home
 from labkit.lab.client import Client
 from labkit.ops.history import Exchange, RequestKind
 from labkit.ops.reader import Reader
+from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.rpc.client import Calls
 from labkit.shop import messages as m
 from labkit.shop.pay import messages as p
@@ -51,8 +52,11 @@ class TwinWorld(World):
 
     def are_up(self) -> bool:
         """Return True if every process serves."""
-        serving = self._serving.keys() | self._facts.instances.keys()
-        return all(process.is_alive and process in serving for process in self._processes.values())
+        announced = self._facts.instances
+        return all(socket.is_served for socket in self._sockets.values()) and all(
+            process.is_alive and (process in announced or process.service == PLATFORM.name)
+            for process in self._processes.values()
+        )
 
     @contextmanager
     def held(self, service: str) -> Iterator[None]:
@@ -75,7 +79,6 @@ class TwinWorld(World):
     def _outlive(self, dead: Process) -> None:
         if dead.service in self._held:
             self.deaths.append(dead)
-            self._serving.pop(dead, None)
         else:
             super()._outlive(dead)
 
