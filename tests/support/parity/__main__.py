@@ -4,7 +4,6 @@
 """
 
 import argparse
-import logging
 import random
 import sys
 import tempfile
@@ -30,7 +29,6 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if unknown := {*options.scenarios} - {*PLAYED}:
         parser.error(f"{', '.join(sorted(unknown))}: not played; there are {', '.join(PLAYED)}")
-    logging.disable(logging.WARNING)  # what fails on purpose
     twin = TwinStage()
     pairs = list(_draw(twin, options.scenarios or PLAYED, options.crashes, options.seed))
     print(f"seed {options.seed}: {len(pairs)} comparisons", flush=True)

@@ -17,7 +17,7 @@ from tests.support.parity.lab_play import LabStage
 from tests.support.parity.twin_play import Circumstances, TwinStage
 
 #: How long a process that died may be away: on a busy machine longer than a call waits.
-RESTARTS_S = (0.2, 0.02, 0.6, 1.5)
+RESTARTS_S = (0.2, 0.02, 0.6, 1.5, 3.0)
 _RATES = (0.02, 0.1, 0.3)
 MAX_LIVES = 300
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from labkit.sim.deviations import CALM, CUSTOMERS
 
 #: What a busy machine does to a crossing.
-_LATE = ("delay:0.004", "delay:0.02", "delay:0.1", "delay:0.3")
+_LATE = ("delay:0.004", "delay:0.02", "delay:0.1", "delay:0.3", "delay:1")
 
 
 class ArmedFaults:

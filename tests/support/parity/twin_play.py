@@ -1,9 +1,11 @@
 """Scenarios of the matrix on the twin."""
 
 import gc
+import logging
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from labkit.matrix.customer import Unexpected
@@ -78,7 +80,7 @@ class TwinStage:
         faults = ArmedFaults(random.Random(by.seed), by.late)
         decisions = Decisions(faults, Record())
         plan = Plan((), seed=by.seed)
-        with self._lock, self._stage.new_life(by.seed):
+        with self._lock, _quiet(), self._stage.new_life(by.seed):
             world = TwinWorld(
                 self._stage.disks, plan, decisions, Record(), by.restart_s, self._settings
             )
@@ -123,6 +125,17 @@ class TwinStage:
         if not world.loop.run_until(world.are_up, 60):
             yield "a process does not come up again"
         yield from self._stage.settle(world)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log nothing for a block, in which things fail on purpose."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _settings() -> Settings:
