@@ -11,6 +11,8 @@ STACK ?= embedded
 MATRIX ?=
 # A longer search: make sim SIM='--seconds 3600 --seed 7'
 SIM ?=
+# Every crash of one scenario: make parity PARITY='--crashes 0 paid'
+PARITY ?=
 # Is there a Docker engine with the images? make test-all ENGINE=.ci/engine makes both where it may.
 ENGINE ?= docker image inspect labkit/kafka:offline >/dev/null 2>&1
 # More options of JupyterLab, as in a container: make lab JUPYTER='--ip 0.0.0.0'
@@ -29,7 +31,7 @@ COMPILE := $(BIN)/uv --no-config --quiet pip compile pyproject.toml --group buil
 # JupyterLab refuses to run as root, which is who you are in many containers.
 ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
-.PHONY: help tour lab test slow test-all matrix sim bugs mysql containers test-containers bench check lock clean
+.PHONY: help tour lab test slow test-all matrix sim parity bugs mysql containers test-containers bench check lock clean
 
 # On two cores; a file's tests stay in one process, for they share its lab. Files are begun in the
 # order in which they are named: the longest first, so that no core waits for the other at the end.
@@ -61,6 +63,9 @@ matrix: $(VENV)/.core ## crash every service everywhere in every story, in about
 
 sim: $(VENV)/.core ## search for an order of events that breaks the shop, for a minute
 	@$(BIN)/labkit sim $(SIM)
+
+parity: $(VENV)/.dev ## compare the twin with real labs, every row, in about fifteen minutes
+	@$(BIN)/python -m tests.support.parity $(PARITY)
 
 bugs: $(VENV)/.dev ## put one bug after the other into the shop, and see each found
 	@$(BIN)/python -m course.bugs

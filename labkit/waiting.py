@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 #: Seconds after which a wait gives up, where the caller names no other time.
 TIMEOUT_S = 15.0
@@ -10,6 +10,18 @@ TIMEOUT_S = 15.0
 POLL_S = 0.02
 
 T = TypeVar("T")
+
+
+class BlockingClock(Protocol):
+    """A clock that a thread reads and waits by, as the module `time` is one."""
+
+    def monotonic(self) -> float:
+        """Return the seconds since some moment."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait so many seconds."""
+        ...
 
 
 def wait_until(
@@ -32,12 +44,14 @@ def wait_until(
     return value
 
 
-def poll_until(condition: Callable[[], T], timeout: float, poll: float = POLL_S) -> T:
+def poll_until(
+    condition: Callable[[], T], timeout: float, poll: float = POLL_S, clock: BlockingClock = time
+) -> T:
     """Wait until a condition is true; return its value then, or its last value at the timeout.
 
     For callers that can go on without it, or that raise an error of their own.
     """
-    deadline = time.monotonic() + timeout
-    while not (value := condition()) and time.monotonic() < deadline:
-        time.sleep(poll)
+    deadline = clock.monotonic() + timeout
+    while not (value := condition()) and clock.monotonic() < deadline:
+        clock.sleep(poll)
     return value

@@ -53,7 +53,7 @@ def reconcile(
     home = running_home(folder)
     date = (day or LabClock(home.clock_file).now()).date()
     with show_progress("comparing with the bill"):
-        outcomes = Reconciler(home, Reader(home)).run(date, repair=not no_repair)
+        outcomes = Reconciler.of(home, Reader(home)).run(date, repair=not no_repair)
     right = (None, Repair.REPAIRED)
     unresolved = [outcome for outcome in outcomes if outcome.repair not in right]
     if as_json:

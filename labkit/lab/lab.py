@@ -219,7 +219,7 @@ class Lab(Buyer):
             RuntimeError: the platform gave no bill.
         """
         business_day = day or self.clock.now().date()
-        lines = Reconciler(self.home, self._reader).run(business_day, repair=repair)
+        lines = Reconciler.of(self.home, self._reader).run(business_day, repair=repair)
         return reports.reconciliation_report(lines, self._tables)
 
     def trace(self, order_id: int | str, *, settle: bool = True) -> Diagram:

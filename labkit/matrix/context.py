@@ -2,9 +2,11 @@
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Protocol, TypeVar
 
 from sqlalchemy import select
 
@@ -22,6 +24,20 @@ from labkit.shop import tables as t
 from labkit.shop.codes import Code
 from labkit.shop.tables import TABLES
 from labkit.stack.supervisor import launch
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class BackgroundWork(Protocol[T_co]):
+    """Work that goes on beside the script."""
+
+    def done(self) -> bool:
+        """Return True if it has ended."""
+        ...
+
+    def result(self) -> T_co:
+        """Wait until it has ended, and return what it returned, or raise what it raised."""
+        ...
 
 
 class ScenarioContext:
@@ -66,6 +82,12 @@ class ScenarioContext:
         """Use the addresses and databases of the lab as they are after it was started again."""
         self._reader.close()
         self.customer.use_client(self.lab.client)
+
+    @contextmanager
+    def background(self, work: Callable[[], T_co]) -> Iterator[BackgroundWork[T_co]]:
+        """Do something beside a block, which ends no sooner than that."""
+        with ThreadPoolExecutor(1) as pool:
+            yield pool.submit(work)
 
     @contextmanager
     def outage(self, service: str) -> Iterator[None]:

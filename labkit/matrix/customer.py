@@ -11,7 +11,7 @@ import httpx
 from labkit.lab.client import Client, OrderFields
 from labkit.ops.reader import Reader, Row
 from labkit.shop.states import PayStatus
-from labkit.waiting import poll_until
+from labkit.waiting import BlockingClock, poll_until
 
 _FINAL_SECONDS = 20.0
 _AGAIN_SECONDS = 0.05
@@ -57,15 +57,20 @@ class Customer:
         client: of a lab.
         reader: to look up prices, as a page would show them.
         coupons: ids of the first user's coupons, each for one order.
+        clock: what the customer waits by.
 
     Attributes:
+        clock: what the customer waits by.
         placed: the last answer to each request to place an order.
         absent: ids of orders that were answered 404, which is final.
     """
 
     _numbers = count(1)  # shared: a lab's keys outlive the customer of a cell
 
-    def __init__(self, client: Client, reader: Reader, coupons: Iterator[int]) -> None:
+    def __init__(
+        self, client: Client, reader: Reader, coupons: Iterator[int], clock: BlockingClock = time
+    ) -> None:
+        self.clock = clock
         self._client = client
         self._reader = reader
         self._coupons = coupons
@@ -99,7 +104,7 @@ class Customer:
             last[:] = [self.place(**wanted)]
             return last[0].status == 200
 
-        if not poll_until(is_placed, _FINAL_SECONDS, poll=0):
+        if not poll_until(is_placed, _FINAL_SECONDS, poll=0, clock=self.clock):
             raise Unexpected(f"no order is placed in {_FINAL_SECONDS:.0f} s; last: {last[0]}")
         return last[0]
 
@@ -201,7 +206,7 @@ class Customer:
         Raises:
             Unexpected: it was not in time.
         """
-        if not poll_until(condition, _FINAL_SECONDS, _AGAIN_SECONDS):
+        if not poll_until(condition, _FINAL_SECONDS, _AGAIN_SECONDS, self.clock):
             raise Unexpected(f"not within {_FINAL_SECONDS:.0f} s: {what}")
 
     def request(self, send: Callable[[], httpx.Response], what: str) -> httpx.Response:
@@ -210,8 +215,8 @@ class Customer:
         Raises:
             Unexpected: no final answer came in time, or it is a 500.
         """
-        deadline, last = time.monotonic() + _FINAL_SECONDS, "no answer"
-        while time.monotonic() < deadline:
+        deadline, last = self.clock.monotonic() + _FINAL_SECONDS, "no answer"
+        while self.clock.monotonic() < deadline:
             try:
                 answer = send()
             except httpx.TransportError as error:
@@ -222,7 +227,7 @@ class Customer:
                 if answer.status_code not in _NOT_FINAL:
                     return answer
                 last = answer.text[:300]
-            time.sleep(_AGAIN_SECONDS)
+            self.clock.sleep(_AGAIN_SECONDS)
         raise Unexpected(f"{what}: no final answer within {_FINAL_SECONDS:.0f} s; last: {last}")
 
     def _until_success(
@@ -233,13 +238,13 @@ class Customer:
         Raises:
             Unexpected: it did not succeed in time.
         """
-        deadline = time.monotonic() + _FINAL_SECONDS
+        deadline = self.clock.monotonic() + _FINAL_SECONDS
         while (answer := self.request(send, what)).status_code != 200:
             self._note_absence(_id(order), answer)
-            if time.monotonic() > deadline:
+            if self.clock.monotonic() > deadline:
                 text = answer.text[:300]
                 raise Unexpected(f"not within {_FINAL_SECONDS:.0f} s: {what}; last: {text}")
-            time.sleep(_AGAIN_SECONDS)
+            self.clock.sleep(_AGAIN_SECONDS)
         return answer
 
     def _note_absence(self, order_id: str, answer: httpx.Response) -> None:

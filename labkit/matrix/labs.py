@@ -87,6 +87,11 @@ class RunnerLab(Lab):
         return self._supervisor.wait() == -signal.SIGKILL
 
 
+def settings(patient: bool = False) -> dict[str, str]:
+    """Return the settings of a lab of the matrix, as `LABKIT_…` has them."""
+    return _TIMES | (_PATIENT if patient else {})
+
+
 def open_lab(folder: Path, patient: bool = False) -> RunnerLab:
     """Start a lab with large stocks and a stopped lab clock; it ends with this process.
 
@@ -97,7 +102,7 @@ def open_lab(folder: Path, patient: bool = False) -> RunnerLab:
     home = Home(folder)
     seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
     History(home).start()  # the invariants compare every answer with the tables
-    ground = Backends(Stack.embedded, servers=_TIMES | (_PATIENT if patient else {}))
+    ground = Backends(Stack.embedded, servers=settings(patient))
     lab = RunnerLab(home, ground)
     lab.clock.stop()
     return lab

@@ -1,7 +1,6 @@
 """Scenarios of answers that are outdated when they arrive, because their payment has changed."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Unexpected
@@ -24,9 +23,8 @@ def overtaken(context: ScenarioContext) -> Script:
     yield
     context.inject(_CREATE, f"delay:{_OPENING_SECONDS}")
     context.inject(_CLOSE, "delay:2.2")
-    began = time.monotonic()
-    with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(context.customer.open_payment_once, order)
+    began = context.customer.clock.monotonic()
+    with context.background(partial(context.customer.open_payment_once, order)) as opening:
         context.customer.wait_until(
             lambda: _CREATE not in context.unspent_faults() or opening.done(), "it is being opened"
         )
@@ -34,7 +32,7 @@ def overtaken(context: ScenarioContext) -> Script:
         context.customer.wait_until(
             lambda: _CLOSE not in context.unspent_faults() or opening.done(), "it is to be closed"
         )
-        is_closed_first = time.monotonic() - began < _OPENING_SECONDS
+        is_closed_first = context.customer.clock.monotonic() - began < _OPENING_SECONDS
         context.inject("pay.claim_check.before_commit", "delay:3.5")
         status = opening.result()
     if context.is_baseline and is_closed_first and status == 200:

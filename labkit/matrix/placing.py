@@ -1,6 +1,6 @@
 """Scenarios of placing an order: it succeeds, fails late, is repeated, is abandoned."""
 
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Placed, Unexpected
@@ -70,8 +70,8 @@ def abandoned(context: ScenarioContext) -> Script:
     """Kill the flow of an order, and its web, before the order is confirmed."""
     yield
     context.inject(_CONFIRM, "delay:2")
-    with ThreadPoolExecutor(1) as pool:
-        placing = pool.submit(context.customer.place_once, coupon=True, money_paid=1_00)
+    request = partial(context.customer.place_once, coupon=True, money_paid=1_00)
+    with context.background(request) as placing:
         context.customer.wait_until(
             lambda: not context.unspent_faults() or placing.done(), "the order is on its way"
         )

@@ -115,6 +115,8 @@ class ReplayReport:
         text = f"{sum(result['held'] for result in results)} of {len(results)} invariants hold"
         if self.exit_code == ANOTHER_LIFE:
             text += f"; it was another life: {len(self.missed)} of its deviations did not happen"
+        elif self.twin and self.exit_code == HELD:
+            text += "; in the twin they do not, where something else came first: try again"
         return text
 
 

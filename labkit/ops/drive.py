@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 from labkit.home import Home
@@ -54,9 +55,13 @@ async def drive(home: Home, action: ManualAction, id: str) -> Result[None]:
         text = f"order {number} is decided by the order service itself, at its deadline"
         return Result[None].refused(Code.BAD_REQUEST, f"{text}: it cannot be driven by hand")
     item = StuckItem(number=number, outbox=kind is not None)
+
+    async def find_payment(number: int) -> int | None:
+        return await asyncio.to_thread(_find_payment, home, number)
+
     async with calls_from("desk", home, _TIMEOUT_S) as calls:
         try:
-            return await _call(home, calls, action, service, item)
+            return await apply(calls, find_payment, action, service, item)
         except Unknown as unknown:
             return Result[None].refused(Code.DEPENDENCY_AWAY, f"{id}: {unknown}")
 
@@ -70,11 +75,27 @@ def drive_now(home: Home, action: ManualAction, id: str) -> Result[None]:
     return run_beside(drive(home, action, id))
 
 
-async def _call(
-    home: Home, calls: Calls, action: ManualAction, service: str, item: StuckItem
+async def apply(
+    calls: Calls,
+    find_payment: Callable[[int], Awaitable[int | None]],
+    action: ManualAction,
+    service: str,
+    item: StuckItem,
 ) -> Result[None]:
+    """Call the service that has a stuck item.
+
+    Args:
+        calls: to the services.
+        find_payment: finds the payment of a number, which is its own id or its refund's.
+        action: what the service does with the item.
+        service: has the item.
+        item: the item.
+
+    Raises:
+        Unknown: it did not answer in time.
+    """
     if action is ManualAction.RETRY and service == "pay" and not item.outbox:
-        pay_id = await asyncio.to_thread(_find_payment, home, item.number)
+        pay_id = await find_payment(item.number)
         if pay_id is not None:
             query = FindPayment(pay_id=pay_id)
             return await calls.stub(PayService, service).look_after_payment(query)

@@ -5,11 +5,13 @@ A payment may be in flight meanwhile; so a difference is compared again before i
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from operator import attrgetter
+from typing import Self
 
 import httpx
 from sqlalchemy import Column, ColumnElement, Table, and_, or_, select
@@ -23,6 +25,7 @@ from labkit.shop.pay.contract import PayService
 from labkit.shop.pay.messages import FindPayment
 from labkit.shop.states import PaymentState, RefundState
 from labkit.shop.tables import pay, refund
+from labkit.waiting import BlockingClock
 
 _MAX_LOOKS = 3
 _BETWEEN_LOOKS_S = 0.3
@@ -54,16 +57,41 @@ class ReconciledLine:
 
 
 class Reconciler:
-    """Reconciles the days of one home.
+    """Reconciles the days of one shop.
 
     Args:
-        home: of a running lab.
         reader: of its databases.
+        fetch: fetches the platform's bill of a day, as CSV.
+        check: lets the pay service check payments at the platform; returns the reason of each
+            failure.
+        clock: what it waits by before it compares again.
     """
 
-    def __init__(self, home: Home, reader: Reader) -> None:
-        self._home = home
+    def __init__(
+        self,
+        reader: Reader,
+        fetch: Callable[[date], str],
+        check: Callable[[set[int]], dict[int, str]],
+        clock: BlockingClock = time,
+    ) -> None:
         self._reader = reader
+        self._fetch = fetch
+        self._check_payments = check
+        self._clock = clock
+
+    @classmethod
+    def of(cls, home: Home, reader: Reader) -> Self:
+        """Return the reconciler of a running lab.
+
+        Args:
+            home: of the lab.
+            reader: of its databases.
+        """
+        return cls(
+            reader,
+            partial(fetch_bill, home),
+            lambda pay_ids: run_beside(_check_payments(home, pay_ids)),
+        )
 
     def run(self, day: date, *, repair: bool = True) -> list[ReconciledLine]:
         """Compare a day, and repair it.
@@ -96,7 +124,7 @@ class Reconciler:
         for _ in range(_MAX_LOOKS - 1):
             if not doubtful:
                 break
-            time.sleep(_BETWEEN_LOOKS_S)
+            self._clock.sleep(_BETWEEN_LOOKS_S)
             lines = self._compare(day)
             doubtful &= _differences(lines)
         return [
@@ -114,7 +142,7 @@ class Reconciler:
         return compare(bill, payments, refunds, self._earlier_bills(day, unbilled))
 
     def _bill(self, day: date) -> list[BillLine]:
-        return read_bill(fetch_bill(self._home, day))
+        return read_bill(self._fetch(day))
 
     def _earlier_bills(self, day: date, unbilled: Iterable[Row]) -> list[BillLine]:
         """Fetch the bills of the days since the first of these rows: its bill may have it."""
@@ -142,10 +170,6 @@ class Reconciler:
         rows += self._reader.select_in("pay", select(table), key, ids)
         return list({row[key.name]: row for row in rows}.values())
 
-    def _check_payments(self, pay_ids: set[int]) -> dict[int, str]:
-        """Let the pay service check payments at the platform; return the reason of each failure."""
-        return run_beside(_check_payments(self._home, pay_ids))
-
 
 def fetch_bill(home: Home, day: date) -> str:
     """Fetch the platform's bill of a business day, as CSV.
@@ -165,10 +189,11 @@ def fetch_bill(home: Home, day: date) -> str:
     return answer.text
 
 
-async def _check_payments(home: Home, pay_ids: set[int]) -> dict[int, str]:
+async def check_payments(payments: PayService, pay_ids: set[int]) -> dict[int, str]:
+    """Let the pay service check payments at the platform; return the reason of each failure."""
     slots = asyncio.Semaphore(_MAX_CALLS)
 
-    async def check(payments: PayService, pay_id: int) -> str:
+    async def check(pay_id: int) -> str:
         async with slots:
             try:
                 answer = await payments.look_after_payment(FindPayment(pay_id=pay_id))
@@ -176,10 +201,13 @@ async def _check_payments(home: Home, pay_ids: set[int]) -> dict[int, str]:
                 return str(unknown)
             return "" if answer.success else answer.message
 
-    async with calls_from("reconcile", home, _TIMEOUT_S) as calls:
-        payments = calls.stub(PayService, "pay")
-        reasons = await asyncio.gather(*(check(payments, pay_id) for pay_id in pay_ids))
+    reasons = await asyncio.gather(*map(check, pay_ids))
     return dict(zip(pay_ids, reasons, strict=True))
+
+
+async def _check_payments(home: Home, pay_ids: set[int]) -> dict[int, str]:
+    async with calls_from("reconcile", home, _TIMEOUT_S) as calls:
+        return await check_payments(calls.stub(PayService, "pay"), pay_ids)
 
 
 def _reconciled(line: ComparedLine, is_wrong: bool, why: str) -> ReconciledLine:

@@ -27,7 +27,7 @@ from labkit.sim.recording import Record
 from labkit.sim.sim_front import SimFront
 from labkit.sim.stories import STORIES
 from labkit.sim.world import RESTART_S, World
-from labkit.stack.setup.seeds import fill
+from labkit.stack.setup.seeds import Row, fill
 
 _STORY_S, _SETTLE_S = 300.0, 60.0
 _LATE_S = 0.1  # in which what was late has happened
@@ -71,12 +71,20 @@ class Life:
 
 
 class Stage:
-    """Databases in memory, on which one life after the other is lived."""
+    """Databases in memory, on which one life after the other is lived.
 
-    def __init__(self) -> None:
+    Args:
+        rows: table → its rows at the beginning of each life.
+
+    Attributes:
+        disks: service → its database.
+        checker: the invariants, on these databases.
+    """
+
+    def __init__(self, rows: Mapping[str, list[Row]] = ROWS) -> None:
         self.disks: Mapping[str, SimDisk] = {name: SimDisk(name) for name in DATABASES}
         for name, tables in DATABASES.items():
-            fill(self.disks[name].connection, tables, ROWS)
+            fill(self.disks[name].connection, tables, rows)
         self.checker = Checker(self.disks)
         self._lives = 0
         self._broken_by_a_commit: list[str] = []
@@ -101,7 +109,7 @@ class Stage:
         """
         written = Record(record)
         decisions = Decisions(chooser, written)
-        with self._new_life(plan.seed):
+        with self.new_life(plan.seed):
             world = World(self.disks, plan, decisions, written, restart_s)
             try:
                 return self._live_in(world, plan, decisions, at_end)
@@ -117,7 +125,7 @@ class Stage:
         for disk in self.disks.values():
             disk.after_commit = partial(self._check_commit, world)
         breaches = [*self._play(world, plan.stories, front), *world.defects]
-        breaches = breaches or self.checker.check(front.exchanges, _clocks(world))
+        breaches = breaches or self.checker.check(front.exchanges, clocks_of(world))
         passing = [text for text in self._broken_by_a_commit if text not in breaches]
         breaches += [f"{text}, right after a commit" for text in passing]
         at_end()
@@ -146,7 +154,7 @@ class Stage:
     def _check_commit(self, world: World, service: str) -> None:
         """Check what holds within one database at any moment, until something does not."""
         if not self._broken_by_a_commit:
-            self._broken_by_a_commit = list(self.checker.check_within(service, _clocks(world)))
+            self._broken_by_a_commit = list(self.checker.check_within(service, clocks_of(world)))
 
     def _play(self, world: World, stories: Iterable[str], front: SimFront) -> Iterator[str]:
         """Play the stories to their ends, and yield what does not end."""
@@ -162,14 +170,14 @@ class Stage:
                 is_known = isinstance(error, NoFinalAnswer)
                 yield f"no final answer: {error}" if is_known else f"a story fails: {error!r}"
                 return
-        yield from self._settle(world)
+        yield from self.settle(world)
         if self.checker.is_unpaid():  # then it is cancelled when its time is over
             world.lab_clock.advance(_TIME_TO_PAY)
             if not world.loop.run_until(lambda: not self.checker.is_unpaid(), _SETTLE_S):
                 yield "it does not settle: an order still waits to be paid after its time"
-            yield from self._settle(world)
+            yield from self.settle(world)
 
-    def _settle(self, world: World) -> Iterator[str]:
+    def settle(self, world: World) -> Iterator[str]:
         """Run until nothing is in flight and nothing is late any more; yield what never ends."""
 
         def is_settled() -> bool:
@@ -183,7 +191,7 @@ class Stage:
         return self.checker.in_flight(str(world.lab_clock.now()))
 
     @contextmanager
-    def _new_life(self, seed: int) -> Iterator[None]:
+    def new_life(self, seed: int) -> Iterator[None]:
         """Begin with the first data for a block, and forget all that happened after it.
 
         What coroutines report that are closed in the midst of their work, because their process
@@ -219,6 +227,7 @@ def _pass_over(_unraisable: object) -> None:
     """Pass over what coroutines raise that are closed in the midst of their work."""
 
 
-def _clocks(world: World) -> Clocks:
+def clocks_of(world: World) -> Clocks:
+    """Return what the invariants compare times with, as it is now."""
     latest = world.lab_clock.now() + _AHEAD
     return {"now_ms": START_MS + int(world.loop.time() * 1000), "latest": str(latest)}

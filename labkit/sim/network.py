@@ -1,7 +1,8 @@
 """The simulated network: calls between services, and forms and requests of the webs.
 
-Everything takes a hop's time. What a process has sent arrives, though it died meanwhile; what is
-sent to one that died arrives nowhere, and who waits for an answer learns that the connection broke.
+Everything takes a hop's time. What a process has sent arrives, though it died meanwhile. A call to
+one that died arrives nowhere, and a request to a web that died waits for its next process. Who
+waits for an answer of a process that dies learns that the connection broke.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from labkit.sim.clocks import SimClock
 from labkit.sim.loop import SimLoop, wake
 from labkit.sim.process import Process, current
 from labkit.sim.recording import CUSTOMER, Record
+from labkit.sim.sockets import SimSocket
 
 T = TypeVar("T")
 
@@ -51,30 +53,32 @@ class SimNetwork:
         return SimConnection(self, caller, clock, endpoint, service)
 
     async def exchange(
-        self, target: Process | None, what: str, work: Callable[[], Awaitable[T]]
+        self, socket: SimSocket, what: str, work: Callable[[Any], Awaitable[T]]
     ) -> T:
-        """Let another process do something, and wait for what it answers.
+        """Send a request to a socket, and wait for the answer.
 
         Args:
-            target: the process; None if none is there.
+            socket: of the process that serves it.
             what: it is, in a word.
-            work: is run in it.
+            work: is run in that process, with what it serves by.
 
         Raises:
-            ConnectionError: the process is not there, or died.
+            ConnectionError: the process died.
         """
         await self._hop()
-        if target is None or not target.is_alive:
-            raise ConnectionError("nobody listens")
         asking = current()
         who = asking.service if asking else CUSTOMER
-        self.record.call(who, target.service, what)
         answer: asyncio.Future[T] = self.loop.create_future()
-        target.at_death(partial(_break, answer))
-        target.run(self.loop.create_task, _answer(work, answer))
+
+        def begin(target: Process, served: Any) -> None:
+            self.record.call(who, socket.service, what)
+            target.at_death(partial(_break, answer))
+            target.run(self.loop.create_task, _answer(work(served), answer))
+
+        socket.deliver(begin)
         result = await answer
         await self._hop()
-        self.record.answer(target.service, who, what)
+        self.record.answer(socket.service, who, what)
         return result
 
     async def _hop(self) -> None:
@@ -209,9 +213,9 @@ class SimConnection:
             answer.set_exception(Unknown("its time is over"))
 
 
-async def _answer(work: Callable[[], Awaitable[T]], answer: "asyncio.Future[T]") -> None:
+async def _answer(work: Awaitable[T], answer: "asyncio.Future[T]") -> None:
     try:
-        result = await work()
+        result = await work
     except Exception as error:  # whoever asked is told
         with suppress(asyncio.InvalidStateError):
             answer.set_exception(error)

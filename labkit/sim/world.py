@@ -33,6 +33,7 @@ from labkit.sim.points import FAILPOINTS, SILENT, TURNS, WIRED, starts_of
 from labkit.sim.process import Process
 from labkit.sim.recording import Record
 from labkit.sim.registry import Facts, SimRegistry
+from labkit.sim.sockets import SimSocket
 from labkit.web.payments import take_callback
 from labkit.web.platform_client import PlatformClient
 
@@ -40,6 +41,7 @@ T = TypeVar("T")
 
 RESTART_S = 0.2  # from a death until the supervisor has started another process
 _ANSWER_TIMEOUT_S = 5.0  # of a notice
+_WEBS = ("order-web", "pay-web")
 #: Where forms are posted to.
 _URLS = {PLATFORM.name: f"http://{PLATFORM.name}", "pay-web": "http://pay-web"}
 #: What differs from a lab's own settings: shorter times, so that a life is over sooner.
@@ -67,6 +69,7 @@ class World:
         decisions: decide what happens.
         record: of the life.
         restart_s: from a death until the supervisor has started another process.
+        settings: of all processes.
 
     Attributes:
         loop: the loop.
@@ -83,8 +86,10 @@ class World:
         decisions: Decisions,
         record: Record,
         restart_s: float = RESTART_S,
+        settings: Settings = SETTINGS,
     ) -> None:
         self._restart_s = restart_s
+        self._settings = settings
         self.loop = SimLoop(process.not_before)  # type: ignore[abstract]  # what it lacks raises
         self.lab_clock = SimLabClock(self.loop)
         decisions.now = self.loop.time
@@ -96,11 +101,11 @@ class World:
         self._network = SimNetwork(self.loop, record)
         self._facts = Facts()
         self._cluster = SimCluster(
-            self.loop, decisions, record, SETTINGS.partitions, SETTINGS.group_session
+            self.loop, decisions, record, settings.partitions, settings.group_session
         )
         self._is_silent = False
         self._processes: dict[str, Process] = {}
-        self._serving: dict[Process, Any] = {}
+        self._sockets = {name: SimSocket(name) for name in (*_WEBS, PLATFORM.name)}
         critical.end_by(self._end_current)
         for name, wired in WIRED.items():
             for number in range(1, (plan.instances if wired.contract else 1) + 1):
@@ -110,7 +115,7 @@ class World:
         """Ask the order web, which answers by the order service.
 
         Raises:
-            ConnectionError: the web is not there, or died.
+            ConnectionError: the web died.
         """
         return await self._ask("order-web", what, work)
 
@@ -118,7 +123,7 @@ class World:
         """Ask the pay web, which answers by the pay service.
 
         Raises:
-            ConnectionError: the web is not there, or died.
+            ConnectionError: the web died.
         """
         return await self._ask("pay-web", what, work)
 
@@ -126,7 +131,7 @@ class World:
         """Ask the platform.
 
         Raises:
-            ConnectionError: the platform is not there, or died.
+            ConnectionError: the platform died.
         """
         return await self._ask(PLATFORM.name, what, work)
 
@@ -141,11 +146,7 @@ class World:
                 victim.die()
 
     async def _ask(self, name: str, what: str, work: Callable[[Any], Awaitable[T]]) -> T:
-        target = self._processes[f"{name}-1"]
-        is_there = target.is_alive and target in self._serving
-        return await self._network.exchange(
-            target if is_there else None, what, lambda: work(self._serving[target])
-        )
+        return await self._network.exchange(self._sockets[name], what, work)
 
     def _start(self, name: str, number: int, life: int) -> None:
         started = Process(name, number, life)
@@ -161,7 +162,6 @@ class World:
     def _outlive(self, dead: Process) -> None:
         """Start another process after one that died, as the supervisor does."""
         self.deaths.append(dead)
-        self._serving.pop(dead, None)
         self.loop.call_outside(
             self._restart_s, self._start, dead.service, dead.number, dead.life + 1
         )
@@ -175,7 +175,7 @@ class World:
             poster = SimPoster(self._notify, _ANSWER_TIMEOUT_S)
             api = assemble(environment, _URLS[name], poster, self._token)
             critical.create_task(api.notifier.run(), "notifier")
-            self._serving[started] = api
+            self._sockets[name].serve(started, api)
             return
         outside = self._outside() if name == "pay" else {}
         runtime = ServiceRuntime(wired, started.number, environment, GROUPS, NAMES, outside)
@@ -184,14 +184,15 @@ class World:
             starting.add_done_callback(lambda done: _die_with(done, started))
         else:
             runtime.announce(started.endpoint)
-            self._serving[started] = _stub_of(name, runtime)
+            stub = _stub_of(name, runtime, self._settings.flow_timeout)
+            self._sockets[name].serve(started, stub)
 
     def _environment(self, started: Process) -> Environment:
         clock = SimClock(self.loop, started)
         registry = SimRegistry(self._facts, started, clock.wall_ms)
-        reserve_ms = int(SETTINGS.worker_reserve * 1000)
+        reserve_ms = int(self._settings.worker_reserve * 1000)
         return Environment(
-            settings=SETTINGS,
+            settings=self._settings,
             clock=clock,
             lab_clock=self.lab_clock,
             failpoints=SimFailpoints(
@@ -214,7 +215,7 @@ class World:
             private(keys.MERCHANT),
             public(keys.PLATFORM),
             notify_url=f"{_URLS['pay-web']}/pay/callback",
-            poster=SimPoster(self._post, SETTINGS.call_timeout),
+            poster=SimPoster(self._post, self._settings.call_timeout),
         )
         return {"platform": client, "platform_key": public(keys.PLATFORM)}
 
@@ -252,9 +253,8 @@ def _die_with(done: "asyncio.Task[None]", started: Process) -> None:
         started.die()
 
 
-def _stub_of(web: str, runtime: ServiceRuntime) -> object:
-    """Return a web's way to its service."""
-    flow = SETTINGS.flow_timeout
+def _stub_of(web: str, runtime: ServiceRuntime, flow: float) -> object:
+    """Return a web's way to its service, which answers a flow within some seconds."""
     if web == "order-web":
         timeouts = {"confirm_order": flow, "open_order": flow / 2}
         return runtime.calls.stub(OrderService, "order", timeouts)

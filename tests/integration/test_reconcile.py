@@ -223,7 +223,7 @@ def test_a_refund_that_waits_is_told_on_every_day(lab: Lab) -> None:
 
 def test_what_is_on_its_way_is_looked_at_again(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """A payment that is being taken meanwhile is no difference; looking once would call it one."""
-    day, reconciler = lab.clock.now().date(), Reconciler(lab.home, lab._reader)
+    day, reconciler = lab.clock.now().date(), Reconciler.of(lab.home, lab._reader)
     order_id = order(lab)
     opened = success(lambda: lab.create_payment(order_id))
     with (

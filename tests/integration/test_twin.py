@@ -14,8 +14,9 @@ from labkit.sim.life import Stage
 from labkit.sim.plan import Plan
 from labkit.waiting import wait_until
 from tests.support.db import Tables
+from tests.support.endings import Ending, difference, ending_of_lab, ending_of_stage
 from tests.support.storyline import quick_lab
-from tests.support.twin import Ending, ending_of_lab, ending_of_stage, tell
+from tests.support.twin import tell
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -92,14 +93,4 @@ def test_a_crash_ends_as_it_does_in_the_twin(lab: Lab, stage: Stage, story: str)
     crash = crash_in(stage, story)
     print(f"seed {SEED}: {story} with a crash at {crash}")
     real, ends = end_of_lab(lab, story, crash), ends_of_twin(stage, story, crash)
-    assert real in ends, _difference(real, ends[1])
-
-
-def _difference(real: Ending, twin: Ending) -> str:
-    """Say which tables differ."""
-    tables = sorted(real.keys() | twin.keys())
-    return "\n".join(
-        f"{name}:\n  real {real.get(name)}\n  twin {twin.get(name)}"
-        for name in tables
-        if real.get(name) != twin.get(name)
-    )
+    assert real in ends, difference(real, ends[1])

@@ -22,6 +22,7 @@ TOKENS = {
     "a-new-payment-each-time": "sim1/paid/1/0/pay-web.create_payment.before_call#1=duplicate",
     "cancel-overwrites-paid": "sim1/opened-and-cancelled/1/0/customer.cancel#1=delay:1.5",
 }
+OK = 200
 
 
 def broken_in_twin(bug: str, token: str) -> set[str]:
@@ -50,6 +51,20 @@ def test_the_real_shop_breaks_as_the_twin_does(bug: str, tmp_path: Path) -> None
     whole = replay(token, tmp_path)
     assert whole.outcome.breaches == [], "\n".join(whole.lines())
     assert (whole.missed, whole.exit_code) == ([], 0)
+
+
+def test_a_lab_dies_waits_and_has_a_wrong_clock_as_it_is_told(tmp_path: Path) -> None:
+    """All processes die at once, a customer waits, a clock is ahead: all happens, and all holds."""
+    happens = (
+        "goods.deduct_stock.after_commit#1=power-cut",
+        "pay.start#2=clock:600",
+        "customer.place#2=delay:0.3",
+    )
+    report = replay(f"sim1/accepted,accepted-paid/2/0/{';'.join(happens)}", tmp_path)
+    assert report.missed == []
+    assert report.outcome.breaches == [], "\n".join(report.lines())
+    undecided = [exchange for exchange in report.outcome.exchanges if exchange.status != OK]
+    assert undecided, "no customer noticed that everything was dead"
 
 
 def test_another_life_is_said_to_be_one(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """What of a life a real lab can be made to do: where, and why not."""
 
+from dataclasses import replace
+
 import pytest
 
 from labkit.faults.points import catalogue
+from labkit.sim import report
 from labkit.sim.deviations import Deviation
 from labkit.sim.failpoints import POWER_CUT
 from labkit.sim.forcing import Forcing, Means, forcings, obstacles
 from labkit.sim.plan import Plan, read_token
 from labkit.sim.points import points_of_world
-from labkit.sim.search import replay
+from labkit.sim.search import Tally, replay
 
 CRASH = "order.deduct_stock.before_call#2=crash"
 
@@ -70,6 +73,23 @@ def test_what_cannot_be_forced_is_said(happens: str, why: str) -> None:
     [obstacle] = obstacles(force("paid", happens))
     assert why in obstacle
     assert obstacle.startswith(happens.rpartition(";")[2])
+
+
+@pytest.mark.parametrize(
+    ("happens", "last"),
+    [
+        (CRASH, f"  on a real lab: labkit matrix --replay 'sim1/repeated/1/0/{CRASH}'"),
+        ("broker.paid#1=delay:5", "no broker keeps a record back that it acknowledged"),
+    ],
+)
+def test_a_life_that_broke_something_says_how_it_is_replayed(happens: str, last: str) -> None:
+    """The report of a search and of a replay ends with the command, or with why there is none."""
+    plan = read_token(f"sim1/repeated/1/0/{happens}")
+    broken = replace(replay(plan), plan=plan, breaches=("stock is conserved: no",))
+    for lines in (report.replayed(broken).lines, report.searched(Tally(broken=[broken]), 0).lines):
+        assert lines[-1].endswith(last)
+    whole = replace(broken, breaches=())
+    assert report.replayed(whole).lines[-1] == "every invariant holds"
 
 
 def test_a_step_that_is_run_later_crosses_once() -> None:
