@@ -29,7 +29,10 @@ _UNSEEN = {
     ),
     "HTTP": ("key-made-anew",),
     "a message that no handler can take": ("poison-blocks-its-partition",),
-    "a platform that signs what is not true": ("callback-without-amount",),
+    "a notice that the platform has not sent": (
+        "callback-without-signature",
+        "callback-without-amount",
+    ),
     "a person who gives a payment up": ("answer-wipes-the-cause",),
     "what is told or done, and stands in no table at the end": (
         "lag-is-loss",
