@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from itertools import count
 
 from labkit.faults import points
+from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.wiring import HOUSEKEEPING
+from labkit.shop.wiring import SERVICES
 from tests.support.endings import Ending, difference
 from tests.support.parity.lab_play import LabStage
 from tests.support.parity.twin_play import Circumstances, TwinStage
 
 #: How long a process that died may be away: on a busy machine longer than a call waits.
 RESTARTS_S = (0.2, 0.02, 0.6, 1.5, 3.0)
-_RATES = (0.02, 0.1, 0.3)
+#: How much is late, where everything may be, and where one service is slow.
+_RATES, _RATE_OF_SLOW = (0.02, 0.1, 0.3), 0.4
+_SLOW = (*SERVICES, PLATFORM.name)
 MAX_LIVES = 300
 
 
@@ -72,4 +76,6 @@ def _circumstances(seed: str) -> Iterator[Circumstances]:
         yield Circumstances(restart_s=restart_s)
     draw = random.Random(seed)
     for number in count(1):
-        yield Circumstances(number, draw.choice(RESTARTS_S), draw.choice(_RATES))
+        slow = draw.choice(_SLOW) if number % 2 else ""
+        late = _RATE_OF_SLOW if slow else draw.choice(_RATES)
+        yield Circumstances(number, draw.choice(RESTARTS_S), late, slow)

@@ -15,11 +15,13 @@ class ArmedFaults:
     Args:
         draw: what is late.
         rate: the share of crossings that are late.
+        slow: the service that alone is late; empty: all are.
     """
 
-    def __init__(self, draw: random.Random, rate: float) -> None:
+    def __init__(self, draw: random.Random, rate: float, slow: str) -> None:
         self._draw = draw
         self._rate = rate
+        self._slow = slow
         self._armed: dict[str, tuple[str, int]] = {}
 
     def arm(self, point: str, action: str, times: int = 1) -> None:
@@ -40,5 +42,6 @@ class ArmedFaults:
         can_be_late = point.startswith(CUSTOMERS) or any(
             action.startswith("delay") for action in actions
         )
-        is_late = self._rate and can_be_late and self._draw.random() < self._rate
+        is_slow = can_be_late and self._slow in ("", point.partition(".")[0])
+        is_late = is_slow and self._draw.random() < self._rate
         return self._draw.choice(_LATE) if is_late else CALM
