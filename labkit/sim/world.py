@@ -116,7 +116,12 @@ class World:
         self._network = SimNetwork(self.loop, record)
         self._facts = Facts()
         self._cluster = SimCluster(
-            self.loop, decisions, record, settings.partitions, settings.group_session
+            self.loop,
+            decisions,
+            record,
+            settings.partitions,
+            settings.group_session,
+            plan.seed,
         )
         self._processes: dict[str, Process] = {}
         self._sockets = {name: SimSocket(name) for name in (*_WEBS, PLATFORM.name)}

@@ -7,6 +7,8 @@ from labkit.sim.deviations import CALM, CUSTOMERS
 
 #: What a busy machine does to a crossing.
 _LATE = ("delay:0.004", "delay:0.02", "delay:0.1", "delay:0.3", "delay:1")
+#: What it does to one that it forgets for a while.
+_VERY_LATE = ("delay:0.3", "delay:1", "delay:2")
 
 
 class ArmedFaults:
@@ -15,7 +17,7 @@ class ArmedFaults:
     Args:
         draw: what is late.
         rate: the share of crossings that are late.
-        slow: the service that alone is late; empty: all are.
+        slow: what the points begin with that alone are late; empty: all are.
     """
 
     def __init__(self, draw: random.Random, rate: float, slow: str) -> None:
@@ -42,6 +44,7 @@ class ArmedFaults:
         can_be_late = point.startswith(CUSTOMERS) or any(
             action.startswith("delay") for action in actions
         )
-        is_slow = can_be_late and self._slow in ("", point.partition(".")[0])
+        is_slow = can_be_late and point.startswith(self._slow)
         is_late = is_slow and self._draw.random() < self._rate
-        return self._draw.choice(_LATE) if is_late else CALM
+        lateness = _VERY_LATE if self._slow else _LATE
+        return self._draw.choice(lateness) if is_late else CALM

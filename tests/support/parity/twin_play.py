@@ -39,7 +39,7 @@ class Circumstances:
         seed: of the product's jitter, and of what is late.
         restart_s: from a process's death until the next one is started.
         late: the share of crossings that are a little late.
-        slow: the service that alone is late; empty: all are.
+        slow: what the points begin with that alone are late; empty: all are.
     """
 
     seed: int = 0
