@@ -24,7 +24,12 @@ class ArmedFaults:
         self._draw = draw
         self._rate = rate
         self._slow = slow
+        self._is_slow = False
         self._armed: dict[str, tuple[str, int]] = {}
+
+    def slow_down(self) -> None:
+        """Be late now and then from now on."""
+        self._is_slow = True
 
     def arm(self, point: str, action: str, times: int = 1) -> None:
         """Arm a point for so many crossings."""
@@ -44,7 +49,7 @@ class ArmedFaults:
         can_be_late = point.startswith(CUSTOMERS) or any(
             action.startswith("delay") for action in actions
         )
-        is_slow = can_be_late and point.startswith(self._slow)
+        is_slow = self._is_slow and can_be_late and point.startswith(self._slow)
         is_late = is_slow and self._draw.random() < self._rate
         lateness = _VERY_LATE if self._slow else _LATE
         return self._draw.choice(lateness) if is_late else CALM

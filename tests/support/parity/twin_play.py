@@ -83,8 +83,9 @@ class TwinStage:
         decisions = Decisions(faults, Record())
         plan = Plan((), seed=by.seed)
         with self._lock, _quiet(), self._stage.new_life(by.seed):
+            joining = random.Random(by.seed) if by.late else None
             world = TwinWorld(
-                self._stage.disks, plan, decisions, Record(), by.restart_s, self._settings
+                joining, self._stage.disks, plan, decisions, Record(), by.restart_s, self._settings
             )
             try:
                 return self._play(world, name, crash, faults)
@@ -100,6 +101,7 @@ class TwinStage:
         next(script)
         problems = [*self._stage.settle(world)]
         before = len(world.decisions.order)
+        faults.slow_down()
         if crash:
             faults.arm(crash, "crash")
         try:
