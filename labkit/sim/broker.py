@@ -2,10 +2,12 @@
 
 It keeps what it has acknowledged, unless it is decided that it loses a record. A member that died
 has its partitions until its session is over. Who gets a partition reads on from the offset that the
-group has committed, so records come twice.
+group has committed, so records come twice. In which order a member reads its partitions is drawn:
+only within a partition is there one.
 """
 
 import asyncio
+import random
 from collections import defaultdict
 from collections.abc import Iterable
 from zlib import crc32
@@ -33,6 +35,7 @@ class SimCluster:
         record: of the life.
         partitions: of each topic.
         session_s: after which the partitions of a member that died are given to others.
+        seed: of the order in which partitions are read.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class SimCluster:
         record: Record,
         partitions: int,
         session_s: float,
+        seed: int,
     ) -> None:
         self.loop = loop
         self.record = record
         self.partitions = partitions
         self._decisions = decisions
         self._session_s = session_s
+        self._draw = random.Random(seed)
         self.records: defaultdict[Partition, list[OutboxMessage]] = defaultdict(list)
         self.offsets: defaultdict[tuple[str, Partition], int] = defaultdict(int)
         self._members: defaultdict[str, list[SimConsumer]] = defaultdict(list)
@@ -108,14 +113,14 @@ class SimCluster:
         """Share the partitions out among the members of a group."""
         members = self._members[group]
         for at, member in enumerate(members):
-            member.assign(
-                {
-                    (topic, number): self.offsets[group, (topic, number)]
-                    for topic in member.topics
-                    for number in range(self.partitions)
-                    if number % len(members) == at
-                }
-            )
+            partitions = [
+                (topic, number)
+                for topic in member.topics
+                for number in range(self.partitions)
+                if number % len(members) == at
+            ]
+            self._draw.shuffle(partitions)
+            member.assign({part: self.offsets[group, part] for part in partitions})
 
 
 class SimConsumer:

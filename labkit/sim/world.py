@@ -101,7 +101,12 @@ class World:
         self._network = SimNetwork(self.loop, record)
         self._facts = Facts()
         self._cluster = SimCluster(
-            self.loop, decisions, record, settings.partitions, settings.group_session
+            self.loop,
+            decisions,
+            record,
+            settings.partitions,
+            settings.group_session,
+            plan.seed,
         )
         self._is_silent = False
         self._processes: dict[str, Process] = {}

@@ -11,15 +11,26 @@ from dataclasses import dataclass
 from itertools import count
 
 from labkit.faults import points
+from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.wiring import HOUSEKEEPING
+from labkit.shop.wiring import SERVICES
 from tests.support.endings import Ending, difference
 from tests.support.parity.lab_play import LabStage
 from tests.support.parity.twin_play import Circumstances, TwinStage
 
 #: How long a process that died may be away: on a busy machine longer than a call waits.
 RESTARTS_S = (0.2, 0.02, 0.6, 1.5, 3.0)
-_RATES = (0.02, 0.1, 0.3)
-MAX_LIVES = 300
+#: How much is late, where everything may be, and where one service or one handler is slow.
+_RATES, _RATE_OF_SLOW = (0.02, 0.1, 0.3), 0.5
+_SLOW = (
+    *(f"{name}." for name in (*SERVICES, PLATFORM.name)),
+    *(
+        f"{name}.{step.name}.before_commit"
+        for name, service in SERVICES.items()
+        for step in service.handlers.values()
+    ),
+)
+MAX_LIVES = 500
 
 
 @dataclass(frozen=True)
@@ -72,4 +83,6 @@ def _circumstances(seed: str) -> Iterator[Circumstances]:
         yield Circumstances(restart_s=restart_s)
     draw = random.Random(seed)
     for number in count(1):
-        yield Circumstances(number, draw.choice(RESTARTS_S), draw.choice(_RATES))
+        slow = draw.choice(_SLOW) if number % 3 else ""
+        late = _RATE_OF_SLOW if slow else draw.choice(_RATES)
+        yield Circumstances(number, draw.choice(RESTARTS_S), late, slow)

@@ -7,6 +7,8 @@ from labkit.sim.deviations import CALM, CUSTOMERS
 
 #: What a busy machine does to a crossing.
 _LATE = ("delay:0.004", "delay:0.02", "delay:0.1", "delay:0.3", "delay:1")
+#: What it does to one that it forgets for a while.
+_VERY_LATE = ("delay:0.3", "delay:1", "delay:2")
 
 
 class ArmedFaults:
@@ -15,12 +17,19 @@ class ArmedFaults:
     Args:
         draw: what is late.
         rate: the share of crossings that are late.
+        slow: what the points begin with that alone are late; empty: all are.
     """
 
-    def __init__(self, draw: random.Random, rate: float) -> None:
+    def __init__(self, draw: random.Random, rate: float, slow: str) -> None:
         self._draw = draw
         self._rate = rate
+        self._slow = slow
+        self._is_slow = False
         self._armed: dict[str, tuple[str, int]] = {}
+
+    def slow_down(self) -> None:
+        """Be late now and then from now on."""
+        self._is_slow = True
 
     def arm(self, point: str, action: str, times: int = 1) -> None:
         """Arm a point for so many crossings."""
@@ -40,5 +49,7 @@ class ArmedFaults:
         can_be_late = point.startswith(CUSTOMERS) or any(
             action.startswith("delay") for action in actions
         )
-        is_late = self._rate and can_be_late and self._draw.random() < self._rate
-        return self._draw.choice(_LATE) if is_late else CALM
+        is_slow = self._is_slow and can_be_late and point.startswith(self._slow)
+        is_late = is_slow and self._draw.random() < self._rate
+        lateness = _VERY_LATE if self._slow else _LATE
+        return self._draw.choice(lateness) if is_late else CALM

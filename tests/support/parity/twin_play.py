@@ -39,11 +39,13 @@ class Circumstances:
         seed: of the product's jitter, and of what is late.
         restart_s: from a process's death until the next one is started.
         late: the share of crossings that are a little late.
+        slow: what the points begin with that alone are late; empty: all are.
     """
 
     seed: int = 0
     restart_s: float = RESTART_S
     late: float = 0.0
+    slow: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,13 @@ class TwinStage:
         self, name: str, crash: str = "", by: Circumstances = Circumstances()
     ) -> TwinEnd:  # it is frozen
         """Play a scenario, with a crash at a failpoint unless that is empty."""
-        faults = ArmedFaults(random.Random(by.seed), by.late)
+        faults = ArmedFaults(random.Random(by.seed), by.late, by.slow)
         decisions = Decisions(faults, Record())
         plan = Plan((), seed=by.seed)
         with self._lock, _quiet(), self._stage.new_life(by.seed):
+            joining = random.Random(by.seed) if by.late else None
             world = TwinWorld(
-                self._stage.disks, plan, decisions, Record(), by.restart_s, self._settings
+                joining, self._stage.disks, plan, decisions, Record(), by.restart_s, self._settings
             )
             try:
                 return self._play(world, name, crash, faults)
@@ -98,6 +101,7 @@ class TwinStage:
         next(script)
         problems = [*self._stage.settle(world)]
         before = len(world.decisions.order)
+        faults.slow_down()
         if crash:
             faults.arm(crash, "crash")
         try:

@@ -1,8 +1,11 @@
 """The twin as the scripts of the matrix use a lab: its world, its client, its reader."""
 
+import asyncio
+import random
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,13 @@ from labkit.lab.client import Client
 from labkit.ops.history import Exchange, RequestKind
 from labkit.ops.reader import Reader
 from labkit.payment_platform.wiring import PLATFORM
+from labkit.runtime.environment import Environment
+from labkit.runtime.messaging.ports import Consumer
 from labkit.runtime.rpc.client import Calls
+from labkit.runtime.wiring import Service
 from labkit.shop import messages as m
 from labkit.shop.pay import messages as p
+from labkit.sim.broker import SimBroker, SimCluster
 from labkit.sim.clocks import SimClock
 from labkit.sim.disk import SimDisk
 from labkit.sim.front import Answer, Send
@@ -32,12 +39,41 @@ _TOOL_S = 5.0  # that a call of a person's tool has
 _NOWHERE = Home(Path(tempfile.gettempdir()) / "no-lab-is-here")
 
 
-class TwinWorld(World):
-    """A world some of whose processes can be killed from outside, and kept down."""
+#: After how many seconds a process may have joined its consumer group on a busy machine.
+_JOINED_S = (0.0, 0.0, 0.5, 1.0, 2.0)
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+
+class LateBroker(SimBroker):
+    """A broker whose consumer group takes a while to be joined.
+
+    Args:
+        cluster: the brokers.
+        process: the process.
+        seconds: it takes.
+    """
+
+    def __init__(self, cluster: SimCluster, process: Process, seconds: float) -> None:
+        super().__init__(cluster, process)
+        self._seconds = seconds
+
+    async def join(self, topics: Iterable[str]) -> Consumer:
+        """Join the consumer group of the service."""
+        await asyncio.sleep(self._seconds)
+        return await super().join(topics)
+
+
+class TwinWorld(World):
+    """A world some of whose processes can be killed from outside, and kept down.
+
+    Args:
+        draw: how long it takes to join a consumer group; None: no time.
+        arguments: of a world.
+    """
+
+    def __init__(self, draw: random.Random | None, *arguments: Any) -> None:
         self._held: set[str] = set()
-        super().__init__(*arguments, **named)
+        self._joining = draw
+        super().__init__(*arguments)
 
     def kill(self, services: tuple[str, ...]) -> Mapping[str, Process]:
         """Kill all processes of some services, or of all where none is named; return them."""
@@ -75,6 +111,13 @@ class TwinWorld(World):
         registry = SimRegistry(self._facts, process, clock.wall_ms)
         connect = partial(self._network.connect, process, clock)
         return process, Calls(name, registry, connect, None, _TOOL_S, clock)
+
+    def _environment(self, started: Process, wired: Service) -> Environment:
+        environment = super()._environment(started, wired)
+        if self._joining is None:
+            return environment
+        seconds = self._joining.choice(_JOINED_S)
+        return replace(environment, broker=LateBroker(self._cluster, started, seconds))
 
     def _outlive(self, dead: Process) -> None:
         if dead.service in self._held:
