@@ -17,6 +17,7 @@ from labkit.sim.search import begin_worker, hunt_alone
 
 _SECONDS = 30.0
 _WORKERS = 2
+_PATIENCE = 10  # times the seconds of a search, for shrinking what never settles
 
 
 def search(name: str, seconds: float, lives: int | None = None) -> Search:
@@ -46,11 +47,15 @@ def main() -> int:
     began, searches = time.monotonic(), []
     context = multiprocessing.get_context("fork")
     with context.Pool(_WORKERS, maxtasksperchild=1) as pool:
-        waiting = [
-            pool.apply_async(search, (name, words.seconds, words.lives)) for name in words.names
-        ]
-        for pending in waiting:
-            searches.append(pending.get())
+        waiting = {
+            name: pool.apply_async(search, (name, words.seconds, words.lives))
+            for name in words.names
+        }
+        for name, pending in waiting.items():
+            try:
+                searches.append(pending.get(_PATIENCE * words.seconds))
+            except multiprocessing.TimeoutError:
+                searches.append(Search(name, 0, 0, None, "its process has died, or never ends"))
             _tell(searches[-1])
     finds, missed = _finds(searches), _missed(searches)
     print(f"\n{len(searches)} bugs: {finds} found in the twin in {time.monotonic() - began:.0f} s")

@@ -6,6 +6,7 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count, islice
@@ -199,13 +200,16 @@ def _note(tally: Tally, life: Life, stage: Stage) -> None:
 
 
 def _on_all_cores(work: Callable[..., Tally], parts: Sequence[tuple[object, ...]]) -> Tally:
-    """Do parts of a work in a process each, and add up what they give."""
-    context = multiprocessing.get_context("fork")
-    with context.Pool(len(parts), begin_worker) as pool:
-        tallies = pool.starmap(work, parts, chunksize=1)
-    total = Tally()
-    for tally in tallies:
-        total.merge(tally)
+    """Do parts of a work in a process each, and add up what they give.
+
+    Raises:
+        BrokenProcessPool: one of the processes died.
+    """
+    context, total = multiprocessing.get_context("fork"), Tally()
+    with ProcessPoolExecutor(len(parts), context, begin_worker) as pool:
+        tallies = [pool.submit(work, *part) for part in parts]
+        for tally in tallies:
+            total.merge(tally.result())
     return total
 
 
