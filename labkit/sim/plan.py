@@ -10,7 +10,7 @@ from labkit.sim.stories import check_names
 
 _VERSION = "sim1"
 #: How much may happen in a life that is drawn: the chance at each crossing, and how often at most.
-_RATES, _LIMITS = (0.005, 0.02, 0.05, 0.1), (1, 2, 3, 6)
+_RATES, _LIMITS = (0.005, 0.02, 0.05, 0.1), (2, 4, 7, 10)
 _CUSTOMERS, _INSTANCES = (1, 1, 2, 3), (1, 1, 2)
 #: The shares of lives in which it is drawn before what happens where, and who is paused when.
 _AIMED, _PREEMPTED = 0.6, 0.2
