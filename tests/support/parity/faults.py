@@ -1,7 +1,7 @@
 """Faults that are armed while the twin lives, as on a lab; and the slowness of a busy machine."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from labkit.sim.deviations import CALM, CUSTOMERS
 
@@ -53,3 +53,7 @@ class ArmedFaults:
         is_late = is_slow and self._draw.random() < self._rate
         lateness = _VERY_LATE if self._slow else _LATE
         return self._draw.choice(lateness) if is_late else CALM
+
+    def planned_at(self, point: str) -> Mapping[int, str]:  # noqa: ARG002
+        """Return nothing: no turn of a process is armed."""
+        return {}

@@ -21,7 +21,6 @@ from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.environment import Environment
 from labkit.runtime.messaging.ports import Consumer
 from labkit.runtime.rpc.client import Calls
-from labkit.runtime.wiring import Service
 from labkit.shop import messages as m
 from labkit.shop.pay import messages as p
 from labkit.sim.broker import SimBroker, SimCluster
@@ -112,8 +111,8 @@ class TwinWorld(World):
         connect = partial(self._network.connect, process, clock)
         return process, Calls(name, registry, connect, None, _TOOL_S, clock)
 
-    def _environment(self, started: Process, wired: Service) -> Environment:
-        environment = super()._environment(started, wired)
+    def _environment(self, started: Process) -> Environment:
+        environment = super()._environment(started)
         if self._joining is None:
             return environment
         seconds = self._joining.choice(_JOINED_S)
