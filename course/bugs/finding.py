@@ -15,6 +15,7 @@ class Search:
         seconds: how long that took, shrinking included.
         life: the smallest one that broke; None if none did.
         error: what ended the search, in words; empty if nothing did.
+        is_kept: whether the life was not found but kept from another day.
     """
 
     bug: str
@@ -22,3 +23,4 @@ class Search:
     seconds: float
     life: Life | None
     error: str = ""
+    is_kept: bool = False

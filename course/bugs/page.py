@@ -59,7 +59,7 @@ def renew_twin(page: Path, searches: Sequence[Search], seconds: float) -> None:
     Raises:
         ValueError: the page has no such marks.
     """
-    finds = sum(done.life is not None for done in searches)
+    finds = sum(done.life is not None and not done.is_kept for done in searches)
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     lines = "\n".join(
         [
@@ -80,6 +80,8 @@ def renew_twin(page: Path, searches: Sequence[Search], seconds: float) -> None:
 
 def _row_of_twin(done: Search) -> str:
     life = f"`{done.life.plan.token}`" if done.life else "NOT FOUND"
+    if done.is_kept:
+        life = f"not found; kept: {life}"
     return f"| `{done.bug}` | {done.seconds:.1f} | {done.lives} | {life} |"
 
 

@@ -1,4 +1,4 @@
-"""The bugs that the twin does not see, by what it lacks: the real shop alone finds them."""
+"""The bugs that the twin does not see, by what it lacks, and those that it seldom finds."""
 
 _UNSEEN = {
     "the supervisor, its helpers and its files": (
@@ -39,6 +39,17 @@ _UNSEEN = {
         "one-slow-call-delays-all",
         "cashier-of-an-ended-order",
         "no-trade-is-the-end",
+    ),
+}
+#: Bug → a life that breaks with it, of which a search draws one in many thousands.
+SELDOM = {
+    "not-found-by-the-clock": ("sim1/looked-for/1/0/order.save_pre_order.before_commit#1=stall:5"),
+    "saved-by-the-clock": (
+        "sim1/looked-for/1/0/order.save_pre_order.before_commit#1=delay:5;order.turn-1#236=clock:-4"
+    ),
+    "trouble-about-what-is-paid": (
+        "sim1/paid-late/1/0/pay.query_trade.before_call#1=delay:0.8;"
+        "pay.query_trade.after_call#1=refuse"
     ),
 }
 #: Bug → what the twin lacks to see it.

@@ -4,7 +4,9 @@ import math
 
 import pytest
 
+from course.bugs.bug import shelf
 from course.bugs.twin import search
+from course.bugs.unseen import SELDOM, UNSEEN
 from labkit.sim.deviations import Deviation, Planned
 from labkit.sim.life import Stage
 from labkit.sim.plan import Plan, read_token
@@ -26,6 +28,21 @@ def test_a_bug_is_found_without_being_told_where(bug: str) -> None:
     assert done.life.plan.size <= 10
     assert done.life.breaches
     assert replay(read_token(done.life.plan.token)).breaches == ()
+
+
+def test_the_bugs_that_the_twin_cannot_see_are_bugs() -> None:
+    """None is named that is on the shelf no more, and none twice."""
+    assert UNSEEN.keys() < shelf().keys()
+    assert SELDOM.keys() <= shelf().keys() - UNSEEN.keys()
+
+
+@pytest.mark.parametrize("bug", SELDOM)
+def test_a_life_that_is_kept_breaks_where_its_bug_is(bug: str) -> None:
+    """And holds without it."""
+    done = apart(search, bug, 0.0, 0)
+    assert done.is_kept
+    assert done.life.breaches
+    assert replay(read_token(SELDOM[bug])).breaches == ()
 
 
 def test_every_life_with_one_deviation_holds() -> None:
