@@ -1,7 +1,6 @@
 """Lives: a plan gives the same life each time, and a calm one breaks nothing."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -23,6 +22,7 @@ CRASHES = (
     Deviation("broker.paid", 1, "lose"),
 )
 BUSY = Plan(("paid", "paid-and-cancelled", "returned"), 2, 7, CRASHES)
+_HUNT_S = 60.0
 TOKEN = "sim1/paid,cancelled/2/7/order.deduct_stock.before_call#1=delay:1.5;broker.paid#2=lose"
 REPLAY = """import json, sys
 from labkit.sim.plan import read_token
@@ -101,12 +101,15 @@ def test_a_record_tells_what_a_life_changed(stage: Stage) -> None:
 
 
 def test_drawn_lives_hold() -> None:
-    """Whatever is drawn happens, much of it, and breaks nothing."""
-    tally = hunt(seconds=math.inf, lives=200)
+    """Whatever is drawn in a minute happens, much of it, and breaks nothing.
+
+    The first seed is fixed: what makes this fail is the change that is tested.
+    """
+    tally = hunt(_HUNT_S)
+    print(f"{tally.lives} lives, from seed 0")
     assert [(life.plan.token, life.breaches) for life in tally.broken] == []
-    assert tally.lives == 200
-    assert tally.deviations > 100
-    assert tally.deaths > 10
+    assert tally.deviations > tally.lives
+    assert tally.deaths > tally.lives / 4
     assert len(tally.reached) > 50
 
 
