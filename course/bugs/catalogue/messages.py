@@ -13,7 +13,7 @@ from labkit.runtime.db import tables
 from labkit.runtime.db.operations import claim
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.injection.failpoints import Refused
-from labkit.runtime.messaging import consumer, inbox, outbox, relay
+from labkit.runtime.messaging import consumer, due, inbox, outbox, relay
 from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.inbox import Delivery
 from labkit.runtime.messaging.kafka import KafkaBroker
@@ -158,9 +158,9 @@ never_tried_again = bug(
 )
 
 
-@never_tried_again.replaces("labkit.runtime.messaging.inbox:find_due")
-def _(_tx: Transaction, _command: None) -> inbox.DueDeliveries:
-    return inbox.DueDeliveries([], None)
+@never_tried_again.replaces("labkit.runtime.messaging.due:find_due")
+def _(_tx: Transaction, _command: None) -> due.DueDeliveries:
+    return due.DueDeliveries([], None)
 
 
 poison_blocks = bug(

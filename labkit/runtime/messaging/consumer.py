@@ -11,7 +11,7 @@ from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.errors import is_away, is_held
 from labkit.runtime.errors import Overloaded
 from labkit.runtime.injection.failpoints import Failpoints
-from labkit.runtime.messaging import inbox
+from labkit.runtime.messaging import due, inbox
 from labkit.runtime.messaging.alarm import Alarm
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import Delivery, DeliveryStep, Failure
@@ -108,8 +108,8 @@ class EventConsumer:
         while True:
             next_ms = None
             try:
-                due, next_ms = await self._database.run(inbox.find_due, None)
-                await asyncio.gather(*(self._retry_apart(delivery) for delivery in due))
+                deliveries, next_ms = await self._database.run(due.find_due, None)
+                await asyncio.gather(*(self._retry_apart(delivery) for delivery in deliveries))
             except Exception as error:  # above all a database that is away: it burns no tries
                 log.warning("retries of %s pause: %s", self._group, error)
             await self._alarm.pause(next_ms)

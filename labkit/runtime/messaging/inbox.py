@@ -6,7 +6,7 @@ limit it is dead: sent to the dead-letter topic, and driven by hand alone.
 """
 
 import hashlib
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 from sqlalchemy import ColumnElement, Executable, bindparam, select, update
@@ -20,7 +20,6 @@ from labkit.runtime.db.texts import shorten
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.steps import Event, EventHandler, Step, step
 
-_BATCH = 100
 _BY_HAND = "given up by hand"
 _IDENTITY = select(
     inbox.c.event_id, inbox.c.topic, inbox.c.tag, inbox.c.msg_key, inbox.c.body_hash
@@ -37,12 +36,6 @@ def _kept(group: str, event_id: int) -> Executable:
 @statement
 def _undone(event_id: int) -> Executable:
     return select(inbox).where(inbox.c.event_id == event_id, inbox.c.status != DONE)
-
-
-@statement
-def _waiting() -> Executable:
-    """The most overdue first, so that none starves."""
-    return select(inbox).where(inbox.c.status == WAITING).order_by(inbox.c.next_try).limit(_BATCH)
 
 
 class Delivery(Message):
@@ -63,18 +56,6 @@ class Delivery(Message):
 
 
 DeliveryStep = Step[Delivery, None]
-
-
-class DueDeliveries(NamedTuple):
-    """The deliveries that are tried again now.
-
-    Attributes:
-        deliveries: the events.
-        next_ms: when the next one is due, in milliseconds of the wall clock, where one waits.
-    """
-
-    deliveries: list[Delivery]
-    next_ms: int | None
 
 
 class Failure(Message):
@@ -200,15 +181,6 @@ def _count_try(tx: Transaction, failure: Failure, tries: int) -> None:
     waits = _row(failure.delivery) & (inbox.c.status == WAITING)
     if tx.execute(update(inbox).where(waits).values(values)).rowcount and dead:
         tx.emit(dead_letter(failure))
-
-
-@step(reads=True)
-def find_due(tx: Transaction, _command: None) -> DueDeliveries:
-    """Find waiting rows whose time has come, and the time of the next one."""
-    rows = tx.run(_waiting()).rows
-    due = [row for row in rows if row.next_try <= tx.wall_ms]
-    next_ms = rows[len(due)].next_try if len(due) < len(rows) else None
-    return DueDeliveries([delivery_of(row) for row in due], next_ms)
 
 
 @step(reads=True)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.runtime.db.tables import DEAD, DONE, GIVEN_UP, SENT, SETTLED, UNSENT, WAITING
-from labkit.runtime.messaging import dead_letters, inbox, outbox
+from labkit.runtime.messaging import dead_letters, due, inbox, outbox
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.inbox import Delivery, Failure
 from labkit.runtime.messaging.outbox import Postpone
@@ -47,7 +47,7 @@ def test_what_is_given_up_is_a_dead_letter_with_its_cause(store: Store) -> None:
 
     row = store.row(INBOX)
     assert (row["status"], row["last_error"]) == (DEAD, f"given up by hand: {CAUSE}")
-    assert store.run(inbox.find_due, None).deliveries == []
+    assert store.run(due.find_due, None).deliveries == []
     sent = store.row(OUTBOX)
     letter = json.loads(sent["body"])
     assert (sent["topic"], letter["group"], letter["event_id"]) == ("dead_letter", "goods", 1)
@@ -64,7 +64,7 @@ def test_what_is_taken_back_is_due_now_with_all_its_tries(store: Store) -> None:
 
     row = store.row(INBOX)
     assert (row["status"], row["tries"], row["last_error"]) == (WAITING, 0, CAUSE)
-    assert store.run(inbox.find_due, None).deliveries == [delivery(tries=0)]
+    assert store.run(due.find_due, None).deliveries == [delivery(tries=0)]
     assert fail(store, delivery())["status"] == WAITING
     for again in (AGAIN, AGAIN, FIRST, BY_HAND):
         store.run(again, delivery())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labkit.runtime.db.tables import DEAD, DONE, WAITING
-from labkit.runtime.messaging import inbox
+from labkit.runtime.messaging import due, inbox
 from labkit.runtime.messaging.inbox import BodyChanged, Delivery, Missing, MissingQuery
 from labkit.runtime.steps import Step
 from labkit.shop.messages import OrderCancelled
@@ -77,9 +77,9 @@ def test_a_failure_is_kept_with_its_cause_and_next_try(store: Store) -> None:
     row = fail(store, delivery())
     assert (row["status"], row["tries"], row["body"]) == (WAITING, 1, delivery().body)
     assert row["last_error"] == "ZeroDivisionError: poison"
-    assert store.run(inbox.find_due, None).deliveries == []
+    assert store.run(due.find_due, None).deliveries == []
     store.wait(store.settings.retry_first)
-    assert store.run(inbox.find_due, None).deliveries == [delivery(tries=1)]
+    assert store.run(due.find_due, None).deliveries == [delivery(tries=1)]
 
 
 def test_delays_grow_up_to_a_limit(store: Store) -> None:
@@ -101,7 +101,7 @@ def test_after_the_last_try_it_is_dead(store: Store) -> None:
     store.wait(3600)
 
     assert row["status"] == DEAD
-    assert store.run(inbox.find_due, None).deliveries == []
+    assert store.run(due.find_due, None).deliveries == []
     outbox_row = store.row("trade_mq_producer")
     letter = json.loads(outbox_row["body"])
     assert (outbox_row["topic"], letter["group"], letter["event_id"]) == ("dead_letter", "goods", 1)
@@ -116,16 +116,16 @@ def test_rows_that_fail_again_and_again_do_not_fill_the_batch(store: Store) -> N
         for _ in range(3):
             fail(store, delivery(number))
     store.wait(60)
-    assert store.run(inbox.find_due, None).deliveries[0] == delivery(101, tries=1)
+    assert store.run(due.find_due, None).deliveries[0] == delivery(101, tries=1)
 
 
 def test_instances_that_try_a_row_together_burn_one_try(store: Store) -> None:
     """Each finds it due, and each fails: else as many instances give it up as many times sooner."""
     fail(store, delivery(1))
     store.wait(60)
-    batches = [store.run(inbox.find_due, None).deliveries for _ in range(3)]
-    for [due] in batches:
-        assert fail(store, due)["tries"] == 2
+    batches = [store.run(due.find_due, None).deliveries for _ in range(3)]
+    for [overdue] in batches:
+        assert fail(store, overdue)["tries"] == 2
 
 
 def test_a_dead_event_is_not_tried_again_by_itself(store: Store) -> None:
