@@ -83,13 +83,14 @@ class Answer:
         lives: how many lives were lived.
         token: of the smallest life that broke something; empty if none did.
         broken: the names of the invariants that it broke.
+        breaches: what it broke, in words.
     """
 
     def __init__(self, lives: int, broken: Sequence[Life]) -> None:
         self.lives = lives
         self.token = broken[0].plan.token if broken else ""
-        breaches = broken[0].breaches if broken else ()
-        self.broken = list(dict.fromkeys(breach.partition(":")[0] for breach in breaches))
+        self.breaches = list(broken[0].breaches if broken else ())
+        self.broken = list(dict.fromkeys(breach.partition(":")[0] for breach in self.breaches))
 
     def __repr__(self) -> str:
         return f"{self.lives} lives, broken: {', '.join(self.broken) or 'nothing'}"

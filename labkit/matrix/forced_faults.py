@@ -6,6 +6,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 from labkit.home import Home
@@ -73,13 +74,13 @@ class ForcedFaults:
             while not is_over.wait(_LOOK_S):
                 self._look()
 
-        watcher = threading.Thread(target=watch, name="replay")
-        watcher.start()
-        try:
-            yield
-        finally:
-            is_over.set()
-            watcher.join()
+        with ThreadPoolExecutor(1) as pool:
+            watching = pool.submit(watch)
+            try:
+                yield
+            finally:
+                is_over.set()
+            watching.result()  # raises what ended it
 
     def wait_until_over(self) -> None:
         """Wait until what was delayed has happened."""

@@ -217,10 +217,14 @@ class Decisions:
         process.events = events
         process.at_event(lambda turn: self._note(Deviation(point, turn, events[turn])))
 
+    def begin(self, action: str) -> None:
+        """Note that what was decided begins now: it may have had to wait for something else."""
+        self.late_until = max(self.late_until, self.now() + seconds_of(action))
+
     def _note(self, deviation: Deviation) -> None:
         self.deviations.append(deviation)
         self.record.event(deviation.point, deviation.action)
-        self.late_until = max(self.late_until, self.now() + seconds_of(deviation.action))
+        self.begin(deviation.action)
 
 
 def turns_of(service: str, number: int) -> str:

@@ -89,6 +89,7 @@ class SimFailpoints(Failpoints):
         action = self._take(name)
         if not action:
             return Action()
+        self._decisions.begin(action)
         verb, _, seconds = action.partition(":")
         if verb == "crash":
             self._of.die()

@@ -104,10 +104,10 @@ def _by_sender(deviation: Deviation, order: Sequence[tuple[str, int]]) -> Forcin
     send = f".{point.removeprefix(_BROKER)}.before_send"
     if (point, crossing) in order:
         before = order[: order.index((point, crossing))]
-        for failpoint, number in reversed(before):
-            if failpoint.endswith(send):
-                action = _BY_SENDER[fate]
-                return Forcing(deviation, Means.FAILPOINT, failpoint, number, action)
+        sends = [(failpoint, number) for failpoint, number in before if failpoint.endswith(send)]
+        if crossing <= len(sends):  # records come to the broker as they were sent
+            failpoint, number = sends[crossing - 1]
+            return Forcing(deviation, Means.FAILPOINT, failpoint, number, _BY_SENDER[fate])
     return Forcing(deviation, obstacle="its life in the twin does not come there")
 
 

@@ -182,7 +182,8 @@ class Stage:
 
         def is_settled() -> bool:
             is_late = world.loop.time() < world.decisions.late_until + _LATE_S
-            return not is_late and not self._in_flight(world)
+            is_writing = any(disk.writing for disk in self.disks.values())
+            return not is_late and not is_writing and not self._in_flight(world)
 
         if not world.loop.run_until(is_settled, _SETTLE_S):
             yield f"it does not settle: {self._in_flight(world)}"
@@ -201,7 +202,7 @@ class Stage:
         drawn, collects, hook = random.getstate(), gc.isenabled(), sys.unraisablehook
         random.seed(seed)  # the product draws its jitter from there
         gc.disable()  # a dead process's coroutines are closed between two lives, never in one
-        sys.unraisablehook = _pass_over
+        sys.unraisablehook = pass_over
         self._broken_by_a_commit = []
         for disk in self.disks.values():
             disk.begin_life()
@@ -223,7 +224,7 @@ class Stage:
                 gc.enable()
 
 
-def _pass_over(_unraisable: object) -> None:
+def pass_over(_unraisable: object) -> None:
     """Pass over what coroutines raise that are closed in the midst of their work."""
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from labkit.sim.forcing import forcings, obstacles
 from labkit.sim.life import Life
+from labkit.sim.plan import Plan
 from labkit.sim.search import Tally
 
 _MAX_BREACHES = 5
@@ -59,9 +60,16 @@ def proven(tally: Tally, depth: int) -> Report:
     return Report([text, *_broken(tally)], tally.broken, _numbers(tally))
 
 
-def replayed(life: Life) -> Report:
-    """Report one life: what happened in it, and what it broke."""
+def replayed(plan: Plan, life: Life) -> Report:
+    """Report one life: what happened in it, and what it broke.
+
+    Args:
+        plan: what was to happen.
+        life: the life.
+    """
     happened = [f"  {deviation}" for deviation in life.plan.deviations] or ["  nothing"]
+    never = sorted(set(plan.deviations) - set(life.plan.deviations))
+    happened += [f"  NEVER HAPPENED: {deviation}" for deviation in never]
     return Report(
         [
             f"{', '.join(life.plan.stories)}; what happened that does not in a calm life:",

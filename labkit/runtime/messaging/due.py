@@ -14,9 +14,16 @@ _BATCH = 100
 
 
 @statement
-def _waiting() -> Executable:
+def _due(now_ms: int) -> Executable:
     """The most overdue first, so that none starves."""
-    return select(inbox).where(inbox.c.status == WAITING).order_by(inbox.c.next_try).limit(_BATCH)
+    due = (inbox.c.status == WAITING) & (inbox.c.next_try <= now_ms)
+    return select(inbox).where(due).order_by(inbox.c.next_try).limit(_BATCH)
+
+
+@statement
+def _next_try(now_ms: int) -> Executable:
+    later = (inbox.c.status == WAITING) & (inbox.c.next_try > now_ms)
+    return select(inbox.c.next_try).where(later).order_by(inbox.c.next_try).limit(1)
 
 
 class DueDeliveries(NamedTuple):
@@ -33,8 +40,13 @@ class DueDeliveries(NamedTuple):
 
 @step(reads=True)
 def find_due(tx: Transaction, _command: None) -> DueDeliveries:
-    """Find waiting rows whose time has come, and the time of the next one."""
-    rows = tx.run(_waiting()).rows
-    due = [row for row in rows if row.next_try <= tx.wall_ms]
-    next_ms = rows[len(due)].next_try if len(due) < len(rows) else None
-    return DueDeliveries([delivery_of(row) for row in due], next_ms)
+    """Find waiting rows whose time has come, and the time of the next one.
+
+    That is now, where more are due than are found at once.
+    """
+    rows = tx.run(_due(tx.wall_ms)).rows
+    later = tx.first(_next_try(tx.wall_ms))
+    next_ms = later.next_try if later else None
+    if len(rows) == _BATCH:
+        next_ms = tx.wall_ms
+    return DueDeliveries([delivery_of(row) for row in rows], next_ms)

@@ -86,15 +86,15 @@ class Relay:
         while True:
             next_ms = None
             try:
-                next_ms = await self._look(groups)
-                while self._is_due(next_ms):
+                is_due, next_ms = await self._look(groups)
+                while is_due:
                     unsent = await self._claim_unsent()
                     unsettled = await database.run(outbox.claim_unsettled, None)
                     self.send_all(unsent)
                     await self._audit(unsettled)
                     if not unsent and not unsettled:
                         break  # another instance is claiming them
-                    next_ms = await self._look(groups)
+                    is_due, next_ms = await self._look(groups)
             except Exception:  # the relay outlives a database or a consumer that is away
                 log.exception("the relay of %s will look again", self._service)
             await self._alarm.pause(next_ms)
@@ -105,16 +105,17 @@ class Relay:
             if message.event_id not in self._sending and len(self._sending) < self._limit:
                 self._sending[message.event_id] = asyncio.create_task(self._send(message))
 
-    async def _look(self, groups: Groups) -> int | None:
-        """Return when the next event is to be sent or audited; if now, it has all its addresses."""
-        next_ms = await self._database.run(outbox.find_next_try, None)
-        age_s = self._clock.monotonic() - self._addressed_at
-        if age_s >= _ADDRESS_S or (self._is_due(next_ms) and age_s >= self._audit_delay / 2):
-            await self._address(groups)
-        return next_ms
+    async def _look(self, groups: Groups) -> tuple[bool, int | None]:
+        """Return whether an event is to be sent or audited now, and when the next one is.
 
-    def _is_due(self, next_ms: int | None) -> bool:
-        return next_ms is not None and next_ms <= self._clock.wall_ms()
+        What is due now has all its addresses.
+        """
+        next_ms = await self._database.run(outbox.find_next_try, None)
+        is_due = next_ms is not None and next_ms <= self._clock.wall_ms()
+        age_s = self._clock.monotonic() - self._addressed_at
+        if age_s >= _ADDRESS_S or (is_due and age_s >= self._audit_delay / 2):
+            await self._address(groups)
+        return is_due, next_ms
 
     async def _claim_unsent(self) -> list[OutboxMessage]:
         """Claim what is to be sent, where there is room for it: else it is claimed in vain.
@@ -132,12 +133,13 @@ class Relay:
         written since the last time, settled or not.
         """
         began_ms, is_first = self._clock.wall_ms(), self._addressed_at == -inf
+        began = self._clock.monotonic()
         since = first_of(self._addressed_ms - _COMMITTED_MS)
         subscriptions = Subscriptions(groups, since, self._deadlines if is_first else ())
         if is_first or await self._database.run(addresses.lacks_addresses, subscriptions):
             await self._database.run(addresses.readdress, subscriptions)
         self._addressed_ms = began_ms
-        self._addressed_at = self._clock.monotonic()
+        self._addressed_at = began
 
     async def _send(self, message: OutboxMessage) -> None:
         try:

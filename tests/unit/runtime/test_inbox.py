@@ -116,7 +116,16 @@ def test_rows_that_fail_again_and_again_do_not_fill_the_batch(store: Store) -> N
         for _ in range(3):
             fail(store, delivery(number))
     store.wait(60)
-    assert store.run(due.find_due, None).deliveries[0] == delivery(101, tries=1)
+    batch = store.run(due.find_due, None)
+    assert batch.deliveries[0] == delivery(101, tries=1)
+    assert batch.next_ms == store.wall_ms(), "one of them is due, and was not found yet"
+
+
+def test_the_next_row_is_named_before_it_is_due(store: Store) -> None:
+    """So that nobody looks in vain until then."""
+    assert store.run(due.find_due, None) == due.DueDeliveries([], None)
+    row = fail(store, delivery())
+    assert store.run(due.find_due, None) == due.DueDeliveries([], row["next_try"])
 
 
 def test_instances_that_try_a_row_together_burn_one_try(store: Store) -> None:

@@ -86,10 +86,11 @@ def test_a_life_that_broke_something_says_how_it_is_replayed(happens: str, last:
     """The report of a search and of a replay ends with the command, or with why there is none."""
     plan = read_token(f"sim1/repeated/1/0/{happens}")
     broken = replace(replay(plan), plan=plan, breaches=("stock is conserved: no",))
-    for lines in (report.replayed(broken).lines, report.searched(Tally(broken=[broken]), 0).lines):
+    searched = report.searched(Tally(broken=[broken]), 0)
+    for lines in (report.replayed(plan, broken).lines, searched.lines):
         assert lines[-1].endswith(last)
     whole = replace(broken, breaches=())
-    assert report.replayed(whole).lines[-1] == "every invariant holds"
+    assert report.replayed(whole.plan, whole).lines[-1] == "every invariant holds"
 
 
 def test_a_step_that_is_run_later_crosses_once() -> None:
