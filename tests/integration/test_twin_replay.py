@@ -57,7 +57,7 @@ def test_a_lab_dies_waits_and_has_a_wrong_clock_as_it_is_told(tmp_path: Path) ->
     """All processes die at once, a customer waits, a clock is ahead: all happens, and all holds."""
     happens = (
         "goods.deduct_stock.after_commit#1=power-cut",
-        "pay.start#2=clock:600",
+        "pay.start#2=clock:45",
         "customer.place#2=delay:0.3",
     )
     report = replay(f"sim1/accepted,accepted-paid/2/0/{';'.join(happens)}", tmp_path)
