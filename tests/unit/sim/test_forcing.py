@@ -28,7 +28,7 @@ def force(stories: str, happens: str, instances: int = 1) -> list[Forcing]:
         (CRASH, Means.FAILPOINT, "order.deduct_stock.before_call", 2, "crash"),
         ("goods.deduct_stock.after_commit#1=power-cut", Means.POWER_CUT, "", 1, POWER_CUT),
         ("customer.place#2=delay:1.5", Means.PAUSE, "place", 2, "delay:1.5"),
-        ("pay.start#2=clock:45", Means.CLOCK, "pay-2", 1, "clock:600"),
+        ("pay.start#2=clock:45", Means.CLOCK, "pay-2", 1, "clock:45"),
         ("order-web.start#1=clock:-2", Means.CLOCK, "order-web-1", 1, "clock:-2"),
     ],
 )
