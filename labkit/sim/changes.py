@@ -25,7 +25,7 @@ def snapshot(rows_of: Callable[[str, str], Iterable[sqlite3.Row]]) -> Snapshot:
     """
     return {
         (service, table.name): {
-            _key_of(table, dict(row)): dict(row) for row in rows_of(service, table.name)
+            _key_of(table, row): row for row in map(dict, rows_of(service, table.name))
         }
         for service, tables in DATABASES.items()
         for table in tables

@@ -67,7 +67,7 @@ def replay(plan: Plan, *, record: bool = False) -> Life:
         plan: the plan.
         record: whether to write down who called whom.
     """
-    with _silence():
+    with silence():
         return Stage().live(plan, Planned(plan.deviations), record=record)
 
 
@@ -221,7 +221,7 @@ def begin_worker() -> None:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """Keep what the shop logs of faults that were meant from being written, for a block."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

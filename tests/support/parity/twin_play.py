@@ -1,11 +1,9 @@
 """Scenarios of the matrix on the twin."""
 
 import gc
-import logging
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from labkit.matrix.customer import Unexpected
@@ -18,6 +16,7 @@ from labkit.sim.deviations import Decisions
 from labkit.sim.life import Stage, clocks_of
 from labkit.sim.plan import Plan
 from labkit.sim.recording import Record
+from labkit.sim.search import silence
 from labkit.sim.world import RESTART_S
 from labkit.stack.setup.seeds import Seeds, rows_of
 from tests.support.endings import Ending, ending_of_stage
@@ -82,7 +81,7 @@ class TwinStage:
         faults = ArmedFaults(random.Random(by.seed), by.late, by.slow)
         decisions = Decisions(faults, Record())
         plan = Plan((), seed=by.seed)
-        with self._lock, _quiet(), self._stage.new_life(by.seed):
+        with self._lock, silence(), self._stage.new_life(by.seed):
             joining = random.Random(by.seed) if by.late else None
             world = TwinWorld(
                 joining, self._stage.disks, plan, decisions, Record(), by.restart_s, self._settings
@@ -129,17 +128,6 @@ class TwinStage:
         if not world.loop.run_until(world.are_up, 60):
             yield "a process does not come up again"
         yield from self._stage.settle(world)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Log nothing for a block, in which things fail on purpose."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def _settings() -> Settings:
