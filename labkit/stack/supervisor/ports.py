@@ -5,6 +5,8 @@ import socket
 import sys
 from contextlib import ExitStack
 
+BACKLOG = 512  # connections that wait for a process to accept them
+
 
 def of(endpoint: str | None) -> int:
     """Return the port of `host:port` or `http://host:port/…`; 0 for no endpoint."""
@@ -19,7 +21,7 @@ def listen(port: int) -> socket.socket:
         listener.bind(("127.0.0.1", port))
     except OSError:
         listener.bind(("127.0.0.1", 0))
-    listener.listen(512)
+    listener.listen(BACKLOG)
     return listener
 
 

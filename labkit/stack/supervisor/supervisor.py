@@ -275,15 +275,14 @@ class Supervisor:
             raise CannotStart(f"{error}; {again}") from error
 
     def _stop_for_reset(self) -> None:
-        """Kill everything, and renew the sockets with the requests that wait in their backlogs."""
+        """Kill everything, and drop the requests that wait in the backlogs."""
         self._failpoints.cross("supervisor.reset.before_stop")
         self._end_helpers()
         if unkillable := self._children.stop_all(signal.SIGKILL):
             raise CannotStart(f"the kernel holds {', '.join(unkillable)}, which was killed")
         self._children.by_label.clear()
         self._failpoints.cross("supervisor.reset.after_stop")
-        self._webs.renew()
-        self._children.webs = self._webs.descriptors()
+        self._webs.drop_waiting()
         self._start_generation()
 
     def _start_generation(self) -> None:

@@ -1,6 +1,8 @@
 """The sockets on which a lab serves HTTP: its supervisor holds them, and children inherit them."""
 
+import socket
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from labkit.stack.supervisor import ports
 
@@ -27,9 +29,24 @@ class WebSockets:
             for name, listener in self._sockets.items()
         }
 
-    def renew(self) -> None:
-        """Replace the sockets, and with them drop every request that waits in their backlogs."""
-        for name, listener in self._sockets.items():
-            port = listener.getsockname()[1]
-            listener.close()
-            self._sockets[name] = ports.listen(port)
+    def drop_waiting(self) -> None:
+        """Drop every request that waits in a backlog; call it while no child serves.
+
+        The sockets stay open: of a port that is let go for a moment, the system may make somebody
+        else's, and an open page would go on asking there.
+        """
+        for listener in self._sockets.values():
+            listener.setblocking(False)
+            with suppress(BlockingIOError):
+                for _ in range(ports.BACKLOG + 1):
+                    _drop(listener)
+
+
+def _drop(listener: socket.socket) -> None:
+    """Reset the connection that has waited for longest.
+
+    Raises:
+        BlockingIOError: none waits.
+    """
+    with suppress(ConnectionError):  # its client has gone
+        listener.accept()[0].close()
