@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -141,8 +142,11 @@ class World:
         return await self._ask(PLATFORM.name, what, work)
 
     def close(self) -> None:
-        """Forget everything that was to be run."""
+        """Forget everything that was to be run, and close what waits."""
         self.loop.stop()
+        for task in asyncio.all_tasks(self.loop):
+            with suppress(RuntimeError):  # it awaits something while it is closed
+                task.get_coro().close()
 
     def _cut_power(self) -> None:
         """Kill all processes."""
