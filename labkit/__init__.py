@@ -2,10 +2,6 @@
 
 import os
 
-# gRPC reads this when it is first imported. Processes are killed here on purpose, and it would tell
-# of each that goes, in whatever notebook talks to it.
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-
 _LOOPBACK = "localhost,127.0.0.1,::1"
 
 

@@ -5,11 +5,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
-import grpc
 import psutil
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from labkit.faults import points, undo_actions
 from labkit.faults.lab_verbs import LabVerbs
@@ -17,7 +14,7 @@ from labkit.faults.standing_verbs import WITH_INSTANCES, one_of
 from labkit.faults.undo_notes import undo_note
 from labkit.faults.verb import NotReached, Reach, verb
 from labkit.runtime.registry.zookeeper_session import SESSION_S
-from labkit.runtime.rpc.connection import OPTIONS
+from labkit.runtime.rpc.tool_client import is_well, run_beside
 from labkit.stack.supervisor import control, fencing, spawn
 from labkit.waiting import wait_until
 
@@ -90,7 +87,7 @@ class ProcessVerbs(LabVerbs):
             wait_until(lambda: self._serves(first), f"{first} is back")
             if self._process(first)["pid"] != pid:
                 raise NotReached(f"zombie: {first} was ended while it hung")
-            wait_until(lambda: answers(self._process(first)["endpoint"] or ""), f"{first} answers")
+            wait_until(lambda: self._is_well(service, first), f"{first} answers")
 
     @contextmanager
     def _services_stopped(self) -> Iterator[None]:
@@ -137,6 +134,11 @@ class ProcessVerbs(LabVerbs):
         over = time.monotonic() + self._longest_lease()
         wait_until(lambda: time.monotonic() > over, "its leases are over", _LONGEST_S)
 
+    def _is_well(self, service: str, label: str) -> bool:
+        """Return True if a process answers that all of its threads move."""
+        endpoint = self._process(label)["endpoint"]
+        return endpoint is not None and run_beside(is_well(endpoint, service, self._home.secret))
+
     def _longest_lease(self) -> float:
         """Return the seconds after which another process has all that a hanging one has leased."""
         settings = self._home.settings()
@@ -148,17 +150,6 @@ class ProcessVerbs(LabVerbs):
         """Return a counter of the boundaries that all other instances cross from now on."""
         before = points.crossed_by(self._home, service, but=1)
         return lambda: points.crossed_by(self._home, service, but=1) - before
-
-
-def answers(endpoint: str) -> bool:
-    """Return True if a service answers a health check that it serves."""
-    with grpc.insecure_channel(endpoint, OPTIONS) as channel:
-        try:
-            health: Any = health_pb2_grpc.HealthStub(channel)
-            answer = health.Check(health_pb2.HealthCheckRequest(), timeout=1)
-        except grpc.RpcError:
-            return False
-    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 def stands_still(pid: int) -> bool:

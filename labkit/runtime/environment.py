@@ -20,7 +20,7 @@ from labkit.runtime.registry.ports import Registry
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.rpc.connection import connect_with
 from labkit.runtime.rpc.ports import Connect, Server
-from labkit.runtime.rpc.server import GrpcServer
+from labkit.runtime.rpc.server import StreamServer
 from labkit.runtime.wiring import Service, failpoints_of
 from labkit.settings import Settings
 
@@ -94,7 +94,7 @@ def on_this_machine(
         registry=registry,
         broker=broker,
         connect=connect_with(home.secret, settings.queue_limit),
-        make_server=lambda: GrpcServer(service.name, home.secret, address),
+        make_server=lambda: StreamServer(service.name, home.secret, address),
         make_ids=lambda: IdMaker(
             registry.lease_worker(int(settings.worker_reserve * 1000)), wall_ms
         ),

@@ -8,16 +8,19 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 
 from labkit.lab import Lab
 from labkit.runtime.clock import wall_ms
+from labkit.runtime.errors import Unknown
+from labkit.runtime.injection.network import UNBROKEN
 from labkit.runtime.registry.ids import first_of
+from labkit.runtime.rpc.connection import connect_with
 from labkit.shop.messages import DeductStock
 from labkit.stack.supervisor import spawn
 from labkit.waiting import wait_until
@@ -83,16 +86,15 @@ def test_a_call_without_the_secret_is_refused(lab: Lab, history: History, secret
     listed = lab.home.state()["services"]
     endpoint = next(process["endpoint"] for process in listed if process["name"] == "goods")
     goods_id = next(iter(history.goods))
-    command = DeductStock(order_id=1, goods_id=goods_id, goods_number=1).model_dump_json().encode()
+    body = DeductStock(order_id=1, goods_id=goods_id, goods_number=1).model_dump_json().encode()
 
-    async def call() -> grpc.StatusCode:
-        async with grpc.aio.insecure_channel(endpoint) as channel:
-            send: Any = channel.unary_unary("/labkit.goods/deduct_stock")
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await send(command, metadata=(("labkit-secret", secret.encode()),), timeout=5)
-            return refused.value.code()
+    async def call() -> None:
+        connection = connect_with(secret)(endpoint, "goods", lambda _: None, UNBROKEN)
+        with pytest.raises(Unknown, match="UNAUTHENTICATED"):
+            await connection.ask("deduct_stock", body, time.monotonic() + 30)
+        await connection.close()
 
-    assert asyncio.run(call()) != grpc.StatusCode.OK
+    asyncio.run(call())
     assert history.tables.everything() == before
 
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from labkit.faults.processes import answers
 from labkit.home import Home
 from labkit.lab import Lab
 from labkit.ops import drive
-from labkit.runtime.rpc.tool_client import run_beside
+from labkit.runtime.rpc.tool_client import is_well, run_beside
 from labkit.shop.codes import Code
 from labkit.stack.supervisor import launch
 
@@ -60,7 +59,7 @@ def test_a_tool_reaches_services_past_its_proxies(
     goods = next(
         process for process in launch.status(lab.home)["services"] if process["name"] == "goods"
     )
-    assert answers(goods["endpoint"])
+    assert run_beside(is_well(goods["endpoint"], "goods", lab.home.secret))
     outcome = run_beside(drive.retry(lab.home, "goods.383026413512351744"))
     assert outcome.code != Code.DEPENDENCY_AWAY, outcome.message
     order = lab.order()

@@ -15,7 +15,7 @@ from labkit.runtime.registry.ports import Instance
 from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.connection import connect_with
 from labkit.runtime.rpc.ports import Handler
-from labkit.runtime.rpc.server import GrpcServer
+from labkit.runtime.rpc.server import StreamServer
 
 SECRET = "the secret of this home"
 
@@ -62,9 +62,9 @@ class Counting:
 
 
 @asynccontextmanager
-async def offering(handle: Handler) -> AsyncIterator[tuple[GrpcServer, str]]:
+async def offering(handle: Handler) -> AsyncIterator[tuple[StreamServer, str]]:
     """A server of the contract, and its endpoint, which nobody knows yet."""
-    server = GrpcServer("counter", SECRET)
+    server = StreamServer("counter", SECRET)
     server.add(Counter, {"add": handle})
     endpoint = await server.start()
     try:

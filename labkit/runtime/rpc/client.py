@@ -1,4 +1,4 @@
-"""Calls between services: typed contracts over gRPC, like Dubbo's interfaces.
+"""Calls between services: typed contracts, like Dubbo's interfaces.
 
 A contract is a class whose methods take one frozen message and return one; a client stub is made
 from the class. A call that is not answered in its time is *unknown*, never failed: the caller asks

@@ -1,4 +1,4 @@
-"""A connection to one instance of a service: concurrent calls travel together on a gRPC stream.
+"""A connection to one instance of a service: concurrent calls travel together on a TCP stream.
 
 Each call has its own key, deadline and trace context and is answered as soon as it is done. A
 connection that breaks makes every unanswered call *unknown*, never failed.
@@ -6,41 +6,26 @@ connection that breaks makes every unanswered call *unknown*, never failed.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-
-import grpc
-import grpc.aio
 
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import NetworkPath
+from labkit.runtime.rpc.batches import Batches
 from labkit.runtime.rpc.ports import Broken, Busy, Connect, Connection, conclude
 from labkit.runtime.rpc.protocol import (
     MAX_BODY_BYTES,
-    MAX_MESSAGE_BYTES,
     PING,
+    VERSION,
+    Answer,
     Call,
+    Hello,
+    MessageReader,
+    Outcome,
     answers_of,
     pack,
-    take_batch,
 )
 
-SECRET = "labkit-secret"  # the header's name, not a secret
-#: Each connection has a channel of its own, so that one instance's past is not another's. Proxies
-#: that the environment names have no business with the calls of a lab.
-OPTIONS = (
-    ("grpc.enable_http_proxy", 0),
-    ("grpc.enable_retries", 0),
-    ("grpc.so_reuseport", 0),
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-)
-#: Ends of a connection after which asking again would meet the same.
-_HOPELESS = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.INVALID_ARGUMENT)
 _TICK_S = 0.05
 _SILENCE_S = 0.25  # without a word, after which the connection pings
 _PING_TIMEOUT_S = 1.0  # after which a new connection is tried
@@ -60,7 +45,7 @@ def connect_with(secret: str, limit: int = 1000) -> Connect:
         on_unresponsive: Callable[[Connection], None],
         path: NetworkPath,
     ) -> Connection:
-        return GrpcConnection(endpoint, service, secret, limit, on_unresponsive, path)
+        return StreamConnection(endpoint, service, secret, limit, on_unresponsive, path)
 
     return connect
 
@@ -71,8 +56,10 @@ class _Waiting:
     expires: float
 
 
-class GrpcConnection:
-    """The port `Connection`, on a gRPC stream.
+class StreamConnection(asyncio.Protocol):
+    """The port `Connection`, on a TCP stream.
+
+    What is asked in one turn of the loop goes out in one message, as soon as the turn is over.
 
     Args:
         endpoint: `host:port`.
@@ -97,24 +84,23 @@ class GrpcConnection:
         path: NetworkPath,
     ) -> None:
         self.service = service
+        self._secret = secret
         self._on_unresponsive = on_unresponsive
         self.healthy = True
         self.broken = False
         self._limit = limit
         self._path = path
         self._was_refused = path.is_refused
-        self._channel = grpc.aio.insecure_channel(path.connects_to(endpoint), OPTIONS)
-        open_stream: Any = self._channel.stream_stream(f"/labkit.{service}/calls")
-        self._stream = open_stream(metadata=((SECRET, secret),))
-        self._outgoing: deque[Call] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._reader = MessageReader()
+        self._transport: asyncio.Transport | None = None
+        self._outgoing = Batches[Call](path.drops)
         self._waiting: dict[int, _Waiting] = {}
         self._last = 0
         self._heard_at = time.monotonic()
         self._pinged_at = 0.0
-        self._wake = asyncio.Event()
-        self._tasks = [asyncio.ensure_future(work) for work in (self._write(), self._read())]
-        self._loop = asyncio.get_running_loop()
         self._ticking = False
+        self._opening = asyncio.ensure_future(self._open(path.connects_to(endpoint)))
 
     @property
     def load(self) -> int:
@@ -155,57 +141,74 @@ class GrpcConnection:
 
     async def close(self) -> None:
         """Close the connection."""
-        self.broken = True
-        tasks, self._tasks = self._tasks, []  # or the connection stays until garbage is collected
-        for task in tasks:
-            task.cancel()
-        self.fail_waiting("closed")
-        await self._channel.close()
+        self._end("closed")
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Say who calls; the loop calls this."""
+        self._transport = transport
+        transport.write(pack(Hello(VERSION, self.service, self._secret)))
+        self._outgoing.open(transport)
+        self._outgoing.flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Give out the answers that are whole; the loop calls this."""
+        try:
+            for message in self._reader.messages_in(data):
+                if not self._path.drops(back=True):
+                    self._receive(answers_of(message))
+        except ValueError as error:
+            self._end(f"whoever answers is no service of a lab: {error}")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Fail what waits; the loop calls this."""
+        self._end(f"the connection broke: {error}" if error else "the connection was closed there")
+
+    def pause_writing(self) -> None:
+        """Wait until the other side reads; the loop calls this."""
+        self._outgoing.pause()
+
+    def resume_writing(self) -> None:
+        """Send what had to wait; the loop calls this."""
+        self._outgoing.resume()
+
+    async def _open(self, endpoint: str) -> None:
+        host, _, port = endpoint.rpartition(":")
+        try:
+            await self._loop.create_connection(lambda: self, host, int(port))
+        except OSError as error:
+            self._end(f"nobody answers at {endpoint}: {error.strerror or error}")
+
+    def _end(self, cause: str, error: type[Exception] = Broken) -> None:
+        """Close the connection, for ever; what waits for an answer fails."""
+        if not self.broken:
+            self.broken = True
+            self._opening.cancel()
+            if self._transport:
+                self._transport.close()
+        self.fail_waiting(cause, error)
 
     def _send(self, call: Call) -> None:
         self._last += 1
-        self._outgoing.append(call)
-        self._wake.set()
+        self._outgoing.put(call)
 
-    async def _write(self) -> None:
-        try:
-            while True:
-                await self._wake.wait()
-                batch = take_batch(self._outgoing)
-                if not self._outgoing:
-                    self._wake.clear()
-                if not self._path.drops():
-                    await self._stream.write(pack(batch))
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            return  # the reader meets the same end, and says why
-
-    async def _read(self) -> None:
-        with suppress(grpc.aio.AioRpcError):
-            while (message := await self._stream.read()) is not grpc.aio.EOF:
-                if not self._path.drops(back=True):
-                    self._receive(message)
-        self.broken = True
-        for writing in self._tasks[:1]:  # none where it was closed meanwhile
-            writing.cancel()
-        code = await self._stream.code()
-        error = Unknown if code in _HOPELESS else Broken
-        self.fail_waiting(f"{code.name}: {await self._stream.details()}", error)
-        await self._channel.close()
-
-    def _receive(self, message: bytes) -> None:
-        """Give the answers of a message to those who wait for them."""
+    def _receive(self, answers: list[Answer]) -> None:
+        """Give answers to those who wait for them."""
         self._heard_at, self._pinged_at, self.healthy = time.monotonic(), 0.0, True
-        for number, outcome, body in answers_of(message):
+        for number, outcome, body in answers:
+            if not number:  # there is no such call: it is about all of them
+                error = Unknown if outcome == Outcome.REFUSED else Broken
+                return self._end(body.decode(), error)
             waiting = self._waiting.pop(number, None)
             if waiting is None or waiting.answer.done():  # a ping, or nobody waits any more
                 continue
             conclude(waiting.answer, outcome, body)
+        return None
 
     def _is_cut(self) -> bool:
         """Return True if connections are refused since this one was made: then it goes down too."""
         if self._was_refused or not self._path.is_refused:
             return False
-        self._closing = asyncio.ensure_future(self.close())
+        self._end("the connection was cut")
         return True
 
     def _ping(self) -> None:
@@ -230,7 +233,7 @@ class GrpcConnection:
         elif self._waiting and not self._pinged_at and now - self._heard_at > _SILENCE_S:
             self._ping()
         if self._pinged_at and now - self._pinged_at > _PING_TIMEOUT_S:
-            self._closing = asyncio.ensure_future(self.close())  # perhaps it alone is dead
+            self._end("it does not answer")  # perhaps the connection alone is dead
         elif self._waiting or self._pinged_at:
             self._tick_soon()
 

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from labkit.runtime.clock import Clock
 from labkit.runtime.errors import Overloaded, in_one_line
 from labkit.runtime.rpc.contract import Method, methods_of
 from labkit.runtime.rpc.ports import Handler, Work
-from labkit.runtime.rpc.protocol import PING, Call, Outcome
+from labkit.runtime.rpc.protocol import HEALTH, PING, Call, Outcome
 from labkit.runtime.telemetry import tracing
 from labkit.runtime.telemetry.kinds import Kind
 
@@ -27,6 +27,9 @@ class Dispatcher:
     Args:
         service: its name, for people.
         clock: what the callers' deadlines are measured by.
+
+    Attributes:
+        stuck: names of the threads that must move and do not: the service is not well.
     """
 
     def __init__(self, service: str, clock: Clock) -> None:
@@ -35,6 +38,7 @@ class Dispatcher:
         self._methods: dict[str, tuple[Method, Handler]] = {}
         self._under_way: set[Work] = set()
         self._leaving = False
+        self.stuck: Sequence[str] = ()
 
     def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
         """Serve each method of a contract."""
@@ -45,6 +49,9 @@ class Dispatcher:
         """Begin to carry a call out; its answer is sent when it is done."""
         if call.method == PING:
             return send(call, Outcome.DONE, b"")
+        if call.method == HEALTH:
+            text = f"{', '.join(self.stuck)} does not move" if self.stuck else ""
+            return send(call, Outcome.FAILED if text else Outcome.DONE, text.encode())
         if self._leaving:
             return send(call, Outcome.LEAVING, b"")
         try:

@@ -1,7 +1,7 @@
 """The port of a connection: what calls await, whatever carries them.
 
-gRPC stands behind it (`connection`). Logic that awaits nothing else runs unchanged on a simulated
-network.
+A TCP stream stands behind it (`connection`). Logic that awaits nothing else runs unchanged on a
+simulated network.
 """
 
 import asyncio

@@ -1,17 +1,23 @@
-"""The protocol between two services: calls and answers, many in one message of a gRPC stream."""
+"""The protocol between two services: messages of msgpack on a TCP stream, many calls in each.
+
+The first message of a caller is its `Hello`. Each further one is a list of `Call`s, each message
+from the other side a list of `Answer`s, in any order. An answer of number 0 is about all calls: the
+caller is not served. Whatever reads and writes msgpack and JSON can call a service.
+"""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 
 _packer = msgpack.Packer(buf_size=1 << 16)  # its buffer is made once; the loop's thread alone packs
-#: A call that any instance answers at once; it reaches no service.
-PING = ""
-#: Bytes of one gRPC message, which both sides allow; gRPC closes the stream on a longer one, and
-#: every call in it would be unknown.
+#: The version of this protocol.
+VERSION = 1
+#: Calls that any instance answers at once, and that reach no service: is it there, and is it well?
+PING, HEALTH = "", "?"
+#: Bytes of one message. Who receives a longer one hangs up, and every call in it is unknown.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 #: Bytes of the body of one call or answer. A longer one is refused, to its caller alone.
 MAX_BODY_BYTES = 2 * 1024 * 1024
@@ -19,12 +25,26 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 _MAX_ITEMS, _BATCH_BYTES = 100, 1024 * 1024
 
 
+class Hello(NamedTuple):
+    """The first words of a caller.
+
+    Attributes:
+        version: of the protocol.
+        service: the name of the service that it calls.
+        secret: of the home.
+    """
+
+    version: int
+    service: str
+    secret: str
+
+
 class Call(NamedTuple):
     """One call among those that travel together.
 
     Attributes:
-        number: of the call on its connection; the answer bears it.
-        method: of the contract, or `PING`.
+        number: of the call on its connection, from 1; the answer bears it.
+        method: of the contract, or `PING` or `HEALTH`.
         timeout_ms: after which nobody waits for the answer.
         trace: the caller's trace context (W3C traceparent); empty where nothing is traced.
         body: the command, as JSON.
@@ -43,7 +63,8 @@ class Outcome(IntEnum):
     DONE = 0  # the body is the answer, as JSON
     FAILED = 1  # it raised: whether it had an effect is not known
     BUSY = 2  # too much waits: it was not begun
-    LEAVING = 3  # the instance is stopping: it was not begun
+    LEAVING = 3  # the instance is stopping, or is another one: it was not begun
+    REFUSED = 4  # who calls is not known: it was not begun, and will not be
 
 
 class Answer(NamedTuple):
@@ -72,25 +93,63 @@ def take_batch(waiting: "deque[T]") -> list[T]:
     return batch
 
 
-def pack(items: Sequence[Call] | Sequence[Answer]) -> bytes:
+def pack(message: Hello | Sequence[Call] | Sequence[Answer]) -> bytes:
     """Pack what goes out together into one message."""
-    packed: bytes = _packer.pack(items)
+    packed: bytes = _packer.pack(message)
     return packed
 
 
-def calls_of(message: bytes) -> list[Call]:
+class MessageReader:
+    """Takes a stream apart into its messages."""
+
+    def __init__(self) -> None:
+        self._unpacker = msgpack.Unpacker(max_buffer_size=MAX_MESSAGE_BYTES)
+
+    def messages_in(self, data: bytes) -> Iterator[object]:
+        """Yield the messages that end in what has just arrived.
+
+        Raises:
+            ValueError: it is no msgpack, or too long.
+        """
+        try:
+            self._unpacker.feed(data)
+            yield from self._unpacker
+        except msgpack.BufferFull:
+            raise ValueError(f"a message may have {MAX_MESSAGE_BYTES} bytes") from None
+
+
+def hello_of(message: Any) -> Hello:
+    """Return the first message of a caller.
+
+    Raises:
+        ValueError: it is not one of ours.
+    """
+    try:
+        version, service, secret = message
+        return Hello(int(version), str(service), str(secret))
+    except TypeError as error:
+        raise ValueError(error) from error
+
+
+def calls_of(message: Any) -> list[Call]:
     """Return the calls in a message.
 
     Raises:
         ValueError: it is not one of ours.
     """
-    return [Call(*fields) for fields in msgpack.unpackb(message)]
+    try:
+        return [Call(*fields) for fields in message]
+    except TypeError as error:
+        raise ValueError(error) from error
 
 
-def answers_of(message: bytes) -> list[Answer]:
+def answers_of(message: Any) -> list[Answer]:
     """Return the answers in a message.
 
     Raises:
         ValueError: it is not one of ours.
     """
-    return [Answer(*fields) for fields in msgpack.unpackb(message)]
+    try:
+        return [Answer(*fields) for fields in message]
+    except TypeError as error:
+        raise ValueError(error) from error

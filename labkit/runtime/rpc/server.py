@@ -1,41 +1,38 @@
-"""The server of a service: one gRPC stream a caller, many calls in a message."""
+"""The server of a service: a TCP stream from each caller, many calls in a message."""
 
 import asyncio
 import hmac
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import grpc
-import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from labkit.runtime.clock import MachineClock
 from labkit.runtime.rpc.address import LOOPBACK, Address
-from labkit.runtime.rpc.connection import OPTIONS, SECRET
+from labkit.runtime.rpc.batches import Batches
 from labkit.runtime.rpc.dispatch import Dispatcher
 from labkit.runtime.rpc.ports import Handler
 from labkit.runtime.rpc.protocol import (
     MAX_BODY_BYTES,
+    VERSION,
     Answer,
     Call,
+    Hello,
+    MessageReader,
     Outcome,
     calls_of,
+    hello_of,
     pack,
-    take_batch,
 )
 
 log = logging.getLogger(__name__)
 
-#: gRPC's end of one caller's stream; its types do not know that it can `read` and `write`.
-Context = Any
 _HEALTH_S = 1.0  # between two looks at the threads that must move
-_PATIENCE_S = 1.0  # that the last message to a caller has
+_HELLO_S = 5.0  # in which a caller says who it is
+_PATIENCE_S = 1.0  # in which the last answers go out
+_BACKLOG = 512
 
 
-class GrpcServer:
-    """The port `Server`: serves contracts, with the standard health service.
+class StreamServer:
+    """The port `Server`: serves contracts.
 
     Args:
         service: its name in the registry, which is its name on the wire too.
@@ -48,13 +45,7 @@ class GrpcServer:
         self._service = service
         self._secret = secret
         self._dispatcher = Dispatcher(service, MachineClock())
-        self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=OPTIONS)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        calls: grpc.RpcMethodHandler[bytes, bytes]
-        calls = grpc.stream_stream_rpc_method_handler(self._serve)
-        handler = grpc.method_handlers_generic_handler(f"labkit.{service}", {"calls": calls})
-        self._server.add_generic_rpc_handlers((handler,))
+        self._callers: set[_Caller] = set()
 
     def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
         """Serve each method of a contract."""
@@ -62,10 +53,11 @@ class GrpcServer:
 
     async def start(self) -> str:
         """Listen, and return the endpoint `host:port` by which others reach it."""
-        port = self._server.add_insecure_port(self._address.listen)
-        await self._server.start()
-        await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
-        return self._address.endpoint(port)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._make_caller, self._address.host, self._address.port, backlog=_BACKLOG
+        )
+        return self._address.endpoint(self._server.sockets[0].getsockname()[1])
 
     async def keep_health(self, stuck: Callable[[], list[str]]) -> None:
         """Keep the answer to health checks true, until cancelled.
@@ -74,71 +66,117 @@ class GrpcServer:
             stuck: returns the names of the threads that do not move.
         """
         while True:
-            names = stuck()
+            names = self._dispatcher.stuck = stuck()
             if names:
                 log.error("%s is not healthy: %s does not move", self._service, ", ".join(names))
-            status = health_pb2.HealthCheckResponse
-            await self._health.set("", status.NOT_SERVING if names else status.SERVING)
             await asyncio.sleep(_HEALTH_S)
 
     async def stop(self) -> None:
         """Begin nothing more, answer what is under way, and stop."""
+        self._server.close()
         await self._dispatcher.stop()
-        await asyncio.sleep(0.01)  # the last answers go out
-        await self._server.stop(grace=None)
+        gone = [caller.hang_up() for caller in self._callers]
+        if gone:
+            await asyncio.wait(gone, timeout=_PATIENCE_S)
 
-    async def _serve(self, _requests: object, context: Context) -> None:
-        """Serve one caller's stream, from its first call to its end."""
-        sent = dict(context.invocation_metadata()).get(SECRET, "")
-        if not hmac.compare_digest(str(sent), self._secret):
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, "this lab's secret is missing")
-        stream = _AnswerStream(context)
+    def why_refused(self, hello: Hello) -> Answer | None:
+        """Return the answer to a caller that is not served; None for one that is."""
+        if hello.version != VERSION or hello.service != self._service:
+            wanted = f"{hello.service} by protocol {hello.version}"
+            text = f"{wanted} was asked for, and {self._service} answers by protocol {VERSION}"
+            return Answer(0, Outcome.LEAVING, text.encode())
+        if not hmac.compare_digest(hello.secret.encode(), self._secret.encode()):
+            return Answer(0, Outcome.REFUSED, b"UNAUTHENTICATED: this lab's secret is missing")
+        return None
+
+    def _make_caller(self) -> "_Caller":
+        return _Caller(self._dispatcher, self.why_refused, self._callers)
+
+
+class _Caller(asyncio.Protocol):
+    """The stream of one caller: its calls, and their answers; all that are ready go out together.
+
+    Args:
+        dispatcher: carries calls out.
+        why_refused: returns the answer to a caller that is not served.
+        callers: where it stands while it is connected.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        why_refused: Callable[[Hello], Answer | None],
+        callers: "set[_Caller]",
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._why_refused = why_refused
+        self._callers = callers
+        self._loop = asyncio.get_running_loop()
+        self._gone: asyncio.Future[None] = self._loop.create_future()
+        self._reader = MessageReader()
+        self._is_known = self._is_refused = False
+        self._outgoing = Batches[Answer]()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait a while for who it is; the loop calls this."""
+        self._transport = transport
+        self._outgoing.open(transport)
+        self._callers.add(self)
+        self._timer = self._loop.call_later(_HELLO_S, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Begin the calls that are whole; the loop calls this."""
+        if self._is_refused:  # what it still sends is read, or it would miss why
+            return
         try:
-            while (message := await context.read()) is not grpc.aio.EOF:
-                for call in calls_of(message):
-                    self._dispatcher.begin(call, stream.send)
+            for message in self._reader.messages_in(data):
+                if self._is_refused:
+                    break
+                self._receive(message)
         except ValueError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a message: {error}")
-        finally:
-            await stream.close()
+            self._refuse(Answer(0, Outcome.REFUSED, f"not a message: {error}".encode()))
 
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Forget it; the loop calls this."""
+        self._timer.cancel()
+        self._callers.discard(self)
+        self._gone.set_result(None)
 
-class _AnswerStream:
-    """The answers to one caller: all that are ready go out together."""
+    def pause_writing(self) -> None:
+        """Wait until the caller reads; the loop calls this."""
+        self._outgoing.pause()
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._ready: deque[Answer] = deque()
-        self._wake = asyncio.Event()
-        self._closed = False
-        self._task = asyncio.ensure_future(self._write())
+    def resume_writing(self) -> None:
+        """Send what had to wait; the loop calls this."""
+        self._outgoing.resume()
 
-    def send(self, call: Call, outcome: Outcome, body: bytes) -> None:
+    def hang_up(self) -> "asyncio.Future[None]":
+        """Close the stream when all answers are out; the future is done when it is closed."""
+        self._outgoing.flush()
+        self._transport.close()
+        return self._gone
+
+    def _receive(self, message: object) -> None:
+        """Begin the calls of a message; the first one says who sends it."""
+        if self._is_known:
+            for call in calls_of(message):
+                self._dispatcher.begin(call, self._send)
+        elif refusal := self._why_refused(hello_of(message)):
+            self._refuse(refusal)
+        else:
+            self._is_known = True
+            self._timer.cancel()
+
+    def _refuse(self, refusal: Answer) -> None:
+        """Say why, and hang up when it had the time to read that."""
+        self._is_refused = True
+        self._transport.write(pack([refusal]))
+        self._transport.write_eof()
+        self._timer.cancel()
+        self._timer = self._loop.call_later(_PATIENCE_S, self._transport.abort)
+
+    def _send(self, call: Call, outcome: Outcome, body: bytes) -> None:
         if len(body) > MAX_BODY_BYTES:
             text = f"the answer of {call.method} has {len(body)} bytes, and {MAX_BODY_BYTES} travel"
             outcome, body = Outcome.FAILED, text.encode()
-        self._ready.append(Answer(call.number, outcome, body))
-        self._wake.set()
-
-    async def close(self) -> None:
-        """Send no more, after the message that goes out just now.
-
-        If gRPC ended the stream in the midst of it, it would send the head of the first answer
-        twice, which is an error in the log.
-        """
-        self._closed = True
-        self._wake.set()
-        await asyncio.wait({self._task}, timeout=_PATIENCE_S)
-        self._task.cancel()
-        if self._task.done() and not self._task.cancelled():
-            self._task.exception()  # the caller has gone: nobody else looks at it
-
-    async def _write(self) -> None:
-        while True:
-            await self._wake.wait()
-            if self._closed:
-                return
-            batch = take_batch(self._ready)
-            if not self._ready:
-                self._wake.clear()
-            await self._context.write(pack(batch))
+        self._outgoing.put(Answer(call.number, outcome, body))

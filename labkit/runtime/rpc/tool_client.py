@@ -2,15 +2,20 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import cache
 from typing import TypeVar
 
 from labkit.home import Home
+from labkit.runtime.errors import Unknown
+from labkit.runtime.injection.network import UNBROKEN
 from labkit.runtime.registry.open import open_registry
 from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.connection import connect_with
+from labkit.runtime.rpc.ports import Broken
+from labkit.runtime.rpc.protocol import HEALTH
 
 A = TypeVar("A")
 _making_loop = threading.Lock()  # or two threads would make a loop each
@@ -35,6 +40,25 @@ async def calls_from(tool: str, home: Home, timeout: float) -> AsyncIterator[Cal
         await asyncio.to_thread(registry.close)
 
 
+async def is_well(endpoint: str, service: str, secret: str, seconds: float = 1.0) -> bool:
+    """Ask an instance whether it is well: all of its threads move.
+
+    Args:
+        endpoint: `host:port`.
+        service: the name of the service.
+        secret: of the home.
+        seconds: after which no answer means that it is not.
+    """
+    connection = connect_with(secret)(endpoint, service, lambda _: None, UNBROKEN)
+    try:
+        await connection.ask(HEALTH, b"", time.monotonic() + seconds)
+    except (Broken, Unknown):
+        return False
+    finally:
+        await connection.close()
+    return True
+
+
 def run_beside(work: Coroutine[object, None, A]) -> A:
     """Run a coroutine from synchronous code, also where a loop runs already, as in a notebook."""
     with _making_loop:
@@ -44,7 +68,7 @@ def run_beside(work: Coroutine[object, None, A]) -> A:
 
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
-    """Return a loop in a thread of its own, which never ends: gRPC does not survive that."""
+    """Return a loop in a thread of its own, which never ends: connections stay open."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
     return loop

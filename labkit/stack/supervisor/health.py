@@ -20,7 +20,7 @@ from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import UNBROKEN
 from labkit.runtime.messaging.admin import AdminService, AskAround, Edge
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
-from labkit.runtime.rpc.connection import SECRET, GrpcConnection
+from labkit.runtime.rpc.connection import connect_with
 from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.rpc.ports import Broken, Busy
 from labkit.runtime.rpc.tool_client import run_beside
@@ -29,7 +29,7 @@ from labkit.stack.supervisor.instances import BROKER
 from labkit.stack.supervisor.status import status as recorded_status
 from labkit.state import LabStatus, ServiceStatus
 from labkit.waiting import poll_until
-from labkit.web.health import PATH
+from labkit.web.health import PATH, SECRET
 
 #: States of a process in `labkit status`: it answers, or it was started and does not.
 UP, SILENT = "up", "silent"
@@ -173,7 +173,7 @@ async def _within(
 async def _ask_service(name: str, endpoint: str, secret: str, query: str) -> tuple[Edge, ...]:
     """Ask a service for the inbox rows of no event, or to ask around."""
     method, command = methods_of(AdminService)[query], _QUERIES[query]
-    connection = GrpcConnection(endpoint, name, secret, 1, lambda _: None, UNBROKEN)
+    connection = connect_with(secret, 1)(endpoint, name, lambda _: None, UNBROKEN)
     try:
         body = method.request.dump_json(command)
         text = await connection.ask(query, body, time.monotonic() + _AROUND_S)

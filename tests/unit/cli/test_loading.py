@@ -12,7 +12,7 @@ from labkit.cli.base import app
 #: Each takes 0.1 s or more to load, and a command that looks at tables needs none of them.
 HEAVY = {"aiohttp", "docker", "fastapi", "kafka", "pandas", "uvicorn"}
 #: What whoever looks at the databases needs not either: clients, and what the shop does.
-BESIDE = {"grpc", "httpx", "kazoo", "labkit.faults", "labkit.shop.wiring", "psutil"}
+BESIDE = {"httpx", "kazoo", "labkit.faults", "labkit.shop.wiring", "psutil"}
 _LOOK = """
 import atexit, sys
 atexit.register(lambda: print("LOADED", *sys.modules))

@@ -164,7 +164,7 @@ import asyncio, os, sys
 from pathlib import Path
 from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ports import Instance
-from labkit.runtime.rpc.server import GrpcServer
+from labkit.runtime.rpc.server import StreamServer
 from tests.support.counter import SECRET, Counter
 
 async def hang():
@@ -172,7 +172,7 @@ async def hang():
     await asyncio.Event().wait()
 
 async def main():
-    server = GrpcServer("counter", SECRET)
+    server = StreamServer("counter", SECRET)
     server.add(Counter, {"add": lambda _command, _expires: asyncio.ensure_future(hang())})
     endpoint = await server.start()
     FolderRegistry(Path(sys.argv[1])).announce(Instance("counter", 1, endpoint, os.getpid()))

@@ -12,7 +12,7 @@ from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.rpc import protocol
 from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.connection import connect_with
-from labkit.runtime.rpc.server import GrpcServer
+from labkit.runtime.rpc.server import StreamServer
 from tests.support.counter import SECRET, announce
 
 SECONDS = 60
@@ -47,7 +47,7 @@ async def _repeat(command: Text, texts: list[str]) -> Result[Repeated]:
 
 async def ask_all(folder: Path, *commands: Text) -> list[Any]:
     """Ask for all of these at once; the texts that came back, or why there is none."""
-    server = GrpcServer("counter", SECRET)
+    server = StreamServer("counter", SECRET)
     texts: list[str] = []
     repeat = lambda command, _: asyncio.ensure_future(_repeat(command, texts))  # noqa: E731  # notes
     server.add(Echo, {"repeat": repeat})
