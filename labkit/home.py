@@ -60,6 +60,7 @@ class Home:
         self.databases = self.folder / "databases"
         self.schemas_file = self.folder / "schemas.json"
         self.registry = self.folder / "registry"
+        self.consumers = self.folder / "consumers"  # those who want to be woken
         self.faults = self.folder / "faults"
         self.keys = self.folder / "keys"
         self.logs = self.folder / "logs"
@@ -90,7 +91,8 @@ class Home:
         if not self.secret_file.exists():  # it comes first: what lies beside it is a lab's
             self._refuse_if_foreign()
             write_whole(self.secret_file, secrets.token_urlsafe(_SECRET_BYTES))
-        for folder in (self.databases, self.registry, self.faults, self.logs, self.traces):
+        own = (self.databases, self.registry, self.consumers, self.faults, self.logs, self.traces)
+        for folder in own:
             if not folder.is_symlink():  # a fault has put it out of reach
                 folder.mkdir(mode=0o700, exist_ok=True)
         return self

@@ -14,6 +14,8 @@ from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging.ports import Broker, StepRunner
+from labkit.runtime.messaging.wakeups import WakingBroker
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.open import open_registry
 from labkit.runtime.registry.ports import Registry
@@ -86,13 +88,14 @@ def on_this_machine(
         address: where it answers calls.
     """
     registry = open_registry(home, settings)
+    waking = WakingBroker(broker, service.name, instance, FolderRegistry(home.consumers))
     return Environment(
         settings=settings,
         clock=MachineClock(),
         lab_clock=LabClock(home.clock_file),
         failpoints=Failpoints(home.faults, f"{service.name}-{instance}", failpoints_of(service)),
         registry=registry,
-        broker=broker,
+        broker=broker if settings.broker else waking,
         connect=connect_with(home.secret, settings.queue_limit),
         make_server=lambda: StreamServer(service.name, home.secret, address),
         make_ids=lambda: IdMaker(

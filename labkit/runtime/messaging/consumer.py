@@ -24,7 +24,7 @@ from labkit.runtime.telemetry.kinds import Kind
 
 log = logging.getLogger(__name__)
 
-_POLL_S = 0.2
+_POLL_S = 0.4
 _PAUSE_S = 0.5
 _LEAVE_S = 5.0  # that stopping waits for what was polled, and for leaving the group
 

@@ -25,8 +25,9 @@ outages.listen_to_the_broker()
 
 _PATIENCE = 5.0  # seconds, and two sessions, that a broker without a disk may take to admit us
 #: How long a broker with nothing new holds a fetch. Kafka answers as soon as a record comes. The
-#: embedded one looks again after half of that time: records are late by it, and looking costs CPU.
-_WAIT_MS, _EMBEDDED_WAIT_MS = 1000, 500
+#: embedded one looks again after half of that time only, so there consumers are woken (`wakeups`).
+#: Of a fetch that may not wait at all it never says where a partition ends.
+_WAIT_MS, _EMBEDDED_WAIT_MS = 1000, 6
 _RECOVER = {"reconnect_backoff_ms": 50, "reconnect_backoff_max_ms": 500, "request_timeout_ms": 3000}
 
 
