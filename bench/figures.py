@@ -1,6 +1,7 @@
 """The figures of a measurement, with a name, a unit and perhaps a target."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ class Figure:
         unit: of the value.
         target: as `>=600`; None where there is none.
         note: what the value is of, where that is another thing in each run; else empty.
+        peers: the values of others, in words; empty where none are known.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Figure:
     unit: str
     target: str | None = None
     note: str = ""
+    peers: str = ""
 
     @property
     def met(self) -> bool | None:
@@ -41,8 +44,12 @@ class Figure:
         value = None if self.value is None else float(f"{self.value:.4g}")
         return {**asdict(self), "value": value}
 
-    def as_row(self) -> dict[str, str]:
-        """Return it as text for people."""
+    def as_row(self, before: Mapping[str, float | None] | None = None) -> dict[str, str]:
+        """Return it as text for people.
+
+        Args:
+            before: the values of an earlier run, by the names of the figures; None: no column.
+        """
         says = {None: "–", True: "met", False: "MISSED"}[self.met]
         name = f"{self.name}: {self.note}" if self.note else self.name
         return {
@@ -51,6 +58,8 @@ class Figure:
             "unit": self.unit,
             "target": self.target or "–",
             "is": says,
+            **({} if before is None else {"last run": shown(before.get(self.name))}),
+            "others": self.peers,
         }
 
 

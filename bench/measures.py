@@ -14,6 +14,7 @@ from bench.figures import Figure
 from bench.fill import fill
 from bench.ground import Ground, Run, ground, prepare
 from bench.load import percentile
+from bench.peers import rates_at
 from bench.unsafe import unsafe_ground
 from labkit.home import Home
 
@@ -153,7 +154,8 @@ class Bench:
             if clients == _MANY_CLIENTS:
                 self._base = run
             who = f"{clients} client{'s' * (clients > 1)}"
-            yield Figure(f"orders, {who}", run.rate, "1/s", self.rates.get(clients))
+            rate, peers = self.rates.get(clients), rates_at(clients)
+            yield Figure(f"orders, {who}", run.rate, "1/s", rate, peers=peers)
             yield Figure(
                 f"p50, {who}", run.summary["p50_ms"], "ms", "<15" if clients == 1 else None
             )

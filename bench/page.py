@@ -44,8 +44,8 @@ def _table(figures: Sequence[Figure]) -> str:
         [
             f"Measured on {day}: {cores} cores, {platform.system()}, Python {python}.",
             "",
-            "| figure | value | unit | target | is |",
-            "|---|---|---|---|---|",
+            "| figure | value | unit | target | is | others |",
+            "|---|---|---|---|---|---|",
             *(f"| {row} |" for row in rows),
             "",
         ]

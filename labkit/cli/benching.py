@@ -51,6 +51,9 @@ def bench(
     write: Annotated[
         Path | None, typer.Option(help="Page to rewrite, with a chart beside it.")
     ] = None,
+    history: Annotated[
+        Path, typer.Option(help="File that keeps all runs, and is compared with.")
+    ] = Path("bench.jsonl"),
     as_json: JsonOption = False,
 ) -> None:
     """Measure orders a second, latency, memory, recovery and what safety costs, beside the floor.
@@ -61,7 +64,7 @@ def bench(
 
     Example: `labkit bench --quick`
     """
-    from bench import measures, on_containers, page
+    from bench import measures, on_containers, page, past_runs
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (
@@ -72,10 +75,13 @@ def bench(
         kind = on_containers.Bench if stack is Stack.containers else measures.Bench
         measure = kind(Path(bench_folder).absolute(), pace, on_progress)
         figures = list(measure.run())
+    name = f"{stack}, quick" if quick else str(stack)
+    before = past_runs.last_values(history, name)
+    past_runs.keep(history, name, figures)
     if as_json:
         print_json([figure.as_json() for figure in figures])
     else:
-        print_table("figures", [figure.as_row() for figure in figures])
+        print_table("figures", [figure.as_row(before) for figure in figures])
         for what, times in measure.failures().items():
             echo(f"{times} × {what}")
     if write:

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import page
+from bench import page, past_runs
 from bench.figures import Figure, shown
 from bench.fill import fill, seeds_for
 from bench.floor import GROUP, Floor
@@ -61,7 +61,7 @@ def test_a_figure_knows_whether_it_meets_its_target(
     """At the edge too; without a target or a value there is nothing to say."""
     figure = Figure("one", value, "ms", target)
     assert figure.met is met
-    shape = {"name": "one", "value": value, "unit": "ms", "target": target, "note": ""}
+    shape = {"name": "one", "value": value, "unit": "ms", "target": target, "note": "", "peers": ""}
     assert figure.as_json() == shape
 
 
@@ -82,11 +82,26 @@ def test_the_page_is_renewed_between_its_marks(tmp_path: Path) -> None:
         page.renew(copy, FIGURES)
         text = copy.read_text("utf-8")
         assert around.sub("", text) == before
-        assert text.count("\n| orders, 64 clients | 6,400 | 1/s | >=600 | met |\n") == 1
-        assert "\n| left out | – |  | >=0.9 | – |\n" in text
+        assert text.count("\n| orders, 64 clients | 6,400 | 1/s | >=600 | met |  |\n") == 1
+        assert "\n| left out | – |  | >=0.9 | – |  |\n" in text
     chart = ElementTree.fromstring(copy.with_suffix(".svg").read_text("utf-8"))
     words = "".join(chart.itertext())
     assert all(shown(each.value) in words for each in FIGURES if each.unit == "1/s")
+
+
+def test_a_run_is_compared_with_the_last_of_its_kind(tmp_path: Path) -> None:
+    """Of another kind there is none; a line that was cut is passed over."""
+    history = tmp_path / "runs.jsonl"
+    assert past_runs.last_values(history, "embedded") == {}
+    for value in (1.0, 2.0):
+        past_runs.keep(history, "embedded", [Figure("orders", value, "1/s")])
+    past_runs.keep(history, "containers", [Figure("orders", 9.0, "1/s")])
+    with history.open("a") as lines:
+        lines.write('{"kind": "embedded", "fig')
+    before = past_runs.last_values(history, "embedded")
+    assert before == {"orders": 2.0}
+    assert Figure("orders", 3.0, "1/s").as_row(before)["last run"] == "2"
+    assert "last run" not in Figure("orders", 3.0, "1/s").as_row()
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
