@@ -17,7 +17,7 @@ def last_values(history: Path, kind: str) -> Mapping[str, float | None]:
     """
     if not history.exists():
         return {}
-    for line in reversed(history.read_text(encoding="utf-8").splitlines()):
+    for line in reversed(history.read_text(encoding="utf-8", errors="replace").splitlines()):
         try:
             run = json.loads(line)
             if run["kind"] == kind:

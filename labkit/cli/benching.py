@@ -77,7 +77,6 @@ def bench(
         figures = list(measure.run())
     name = f"{stack}, quick" if quick else str(stack)
     before = past_runs.last_values(history, name)
-    past_runs.keep(history, name, figures)
     if as_json:
         print_json([figure.as_json() for figure in figures])
     else:
@@ -86,3 +85,4 @@ def bench(
             echo(f"{times} × {what}")
     if write:
         page.renew(write, figures)
+    past_runs.keep(history, name, figures)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from labkit.lab import Lab
-from labkit.runtime.messaging import topics
+from labkit.runtime.messaging import topics, wakeups
 from labkit.runtime.messaging.kafka import BrokerConfig, KafkaBroker
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.messaging.ports import Consumer
@@ -48,6 +48,13 @@ async def listening(broker: WakingBroker) -> AsyncIterator[Consumer]:
         await consumer.close()
 
 
+async def announced(folder: Path) -> None:
+    """Wait until the group's consumer stands where those look who send."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not FolderRegistry(folder).instances("ears"):
+            await asyncio.sleep(0.01)
+
+
 async def heard_by(consumer: Consumer, timeout_s: float) -> int:
     """Poll until something comes; return its id."""
     async with asyncio.timeout(PATIENCE_S):
@@ -64,6 +71,7 @@ def test_who_sends_wakes_who_waits(config: BrokerConfig, tmp_path: Path) -> None
         mouth = KafkaBroker(config, "mouth")
         producer = WakingBroker(mouth, "mouth", 1, FolderRegistry(tmp_path)).producer()
         async with listening(broker) as consumer:
+            await announced(tmp_path)
             hearing = asyncio.ensure_future(heard_by(consumer, EVER_S))
             await asyncio.sleep(0)
             await producer.send(MESSAGE)
@@ -116,3 +124,33 @@ def test_a_registry_that_is_away_stops_no_consumer(config: BrokerConfig, tmp_pat
             return await heard_by(consumer, 0.2)
 
     assert asyncio.run(main()) == MESSAGE.event_id
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"endpoint": 7}'])
+def test_a_wake_up_that_fails_fails_no_message(
+    config: BrokerConfig, tmp_path: Path, text: str
+) -> None:
+    """The broker has acknowledged it: whatever stands in the registry, it is sent."""
+    (tmp_path / "ears.1.json").write_text(text)
+    mouth = WakingBroker(KafkaBroker(config, "mouth"), "mouth", 1, FolderRegistry(tmp_path))
+
+    async def main() -> None:
+        await mouth.producer().send(MESSAGE)
+
+    asyncio.run(main())
+
+
+def test_a_consumer_that_could_not_say_where_it_listens_says_it_later(
+    config: BrokerConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is there again: nobody has to start the process anew."""
+    monkeypatch.setattr(wakeups, "_AGAIN_S", 0.05)
+    folder = tmp_path / "consumers"
+
+    async def main() -> None:
+        broker = WakingBroker(KafkaBroker(config, "ears"), "ears", 1, FolderRegistry(folder))
+        async with listening(broker):
+            folder.mkdir()
+            await announced(folder)
+
+    asyncio.run(main())

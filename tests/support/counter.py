@@ -12,6 +12,7 @@ from labkit.results import Message, Result
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ports import Instance
+from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.connection import connect_with
 from labkit.runtime.rpc.ports import Handler
@@ -62,9 +63,11 @@ class Counting:
 
 
 @asynccontextmanager
-async def offering(handle: Handler) -> AsyncIterator[tuple[StreamServer, str]]:
+async def offering(
+    handle: Handler, address: Address = LOOPBACK
+) -> AsyncIterator[tuple[StreamServer, str]]:
     """A server of the contract, and its endpoint, which nobody knows yet."""
-    server = StreamServer("counter", SECRET)
+    server = StreamServer("counter", SECRET, address)
     server.add(Counter, {"add": handle})
     endpoint = await server.start()
     try:

@@ -26,6 +26,7 @@ _LOOPBACK = "127.0.0.1"
 _WOKEN_S, _IDLE_S = 0.015, 0.002
 #: How old the list of those who listen may be.
 _LISTENERS_MAX_AGE_S = 1.0
+_AGAIN_S = 5.0  # after which an announcement that failed is tried again
 
 
 class WakingBroker:
@@ -44,7 +45,6 @@ class WakingBroker:
         self._instance = instance
         self._listeners = listeners
         self._ear: _Ear | None = None
-        self._is_announced = False
 
     def producer(self) -> Producer:
         """Return a way to the broker."""
@@ -56,26 +56,25 @@ class WakingBroker:
         Raises:
             BrokerError: the broker is away, or refuses.
         """
-        self._ear = self._ear or await _Ear.open()
+        if self._ear is None:
+            self._ear = await _Ear.open()
+            self._announcing = asyncio.ensure_future(self._announce(self._ear))
         self._ear.woken.set()
-        self._announce(self._ear)
         return _WokenConsumer(await self._broker.join(topics), self._ear.woken)
 
     def change_group(self) -> None:
         """Let the next consumer join a group of another name."""
         self._broker.change_group()
 
-    def _announce(self, ear: "_Ear") -> None:
+    async def _announce(self, ear: "_Ear") -> None:
         """Say where this process listens, until it dies; a consumer works without that too."""
-        if self._is_announced:
-            return
         here = Instance(self._group, self._instance, ear.endpoint, os.getpid())
-        try:
-            self._listeners.announce(here)
-        except (OSError, RuntimeError) as error:
-            log.warning("nobody wakes the consumer of %s: %s", self._group, error)
-        else:
-            self._is_announced = True
+        while True:
+            try:
+                return await asyncio.to_thread(self._listeners.announce, here)
+            except (OSError, RuntimeError) as error:
+                log.warning("nobody wakes the consumer of %s: %s", self._group, error)
+            await asyncio.sleep(_AGAIN_S)
 
 
 class _Ear(asyncio.DatagramProtocol):
@@ -121,7 +120,13 @@ class _WakingProducer:
             BrokerError: there was no acknowledgement.
         """
         await self._producer.send(message)
-        for group in message.groups:
+        try:
+            self._wake(message.groups)
+        except Exception as error:  # whatever it was: the broker has the message
+            log.warning("those who consume %s look by themselves: %r", message.topic, error)
+
+    def _wake(self, groups: Iterable[str]) -> None:
+        for group in groups:
             for listener in self._listeners.instances(group, _LISTENERS_MAX_AGE_S):
                 with suppress(OSError):  # then it asks by itself
                     self._socket.sendto(b"", (_LOOPBACK, int(listener.endpoint.rpartition(":")[2])))

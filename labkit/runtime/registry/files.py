@@ -80,9 +80,14 @@ class FolderRegistry:
             RuntimeError: another living process has announced the same instance.
         """
         lock = self._lease(instance.service, instance.instance)
-        if take_lock(lock) is None:
+        held = take_lock(lock)
+        if held is None:
             raise RuntimeError(f"{instance.service}-{instance.instance} is running already")
-        write_whole(lock.with_suffix(".json"), json.dumps(asdict(instance)))
+        try:
+            write_whole(lock.with_suffix(".json"), json.dumps(asdict(instance)))
+        except BaseException:  # or this process could not try it again
+            os.close(held)
+            raise
 
     def withdraw(self, service: str, instance: int) -> None:
         """Announce that this process serves no more; calls go elsewhere from now on."""

@@ -3,7 +3,7 @@
 import socket
 from dataclasses import dataclass
 
-_EVERYWHERE = "0.0.0.0"
+_EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Address:
     Attributes:
         listen: `host:port`; port 0 is any that is free.
         known_as: `host:port` by which others reach it; empty: the address at which it listens, with
-            the machine's name in place of 0.0.0.0.
+            the machine's name in place of 0.0.0.0 and [::].
     """
 
     listen: str = "127.0.0.1:0"
@@ -21,8 +21,8 @@ class Address:
 
     @property
     def host(self) -> str:
-        """Return the host of `listen`."""
-        return self.listen.rpartition(":")[0]
+        """Return the host of `listen`, without the brackets of an IPv6 address."""
+        return host_of(self.listen)
 
     @property
     def port(self) -> int:
@@ -38,8 +38,15 @@ class Address:
 
     def endpoint(self, port: int) -> str:
         """Return the `host:port` by which others reach the process that listens on a port."""
-        host = socket.gethostname() if self.host == _EVERYWHERE else self.host
+        host = self.listen.rpartition(":")[0]
+        if self.host in _EVERYWHERE:
+            host = socket.gethostname()
         return self.known_as or f"{host}:{port}"
+
+
+def host_of(endpoint: str) -> str:
+    """Return the host of an endpoint, `[::1]` without its brackets."""
+    return endpoint.rpartition(":")[0].removeprefix("[").removesuffix("]")
 
 
 #: Any free port, for processes of this machine alone.

@@ -12,14 +12,21 @@ class Batches(Generic[T]):
     """Calls or answers on their way out.
 
     Args:
+        is_wanted: tells of an item whether anybody still waits for it.
         is_lost: tells of each message whether the network loses it.
     """
 
-    def __init__(self, is_lost: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        is_wanted: Callable[[T], bool] | None = None,
+        is_lost: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._is_wanted: Callable[[T], bool] = is_wanted or (lambda _item: True)
         self._is_lost = is_lost
         self._items: deque[T] = deque()
         self._transport: asyncio.Transport | None = None
         self._is_paused = False
+        self._is_ending = False
         self._is_flushing = False  # or will, when this turn of the loop is over
 
     def put(self, item: T) -> None:
@@ -30,8 +37,9 @@ class Batches(Generic[T]):
             asyncio.get_running_loop().call_soon(self.flush)
 
     def open(self, transport: asyncio.Transport) -> None:
-        """Send on a transport, from now on."""
+        """Send on a transport, from now on, and what waits already."""
         self._transport = transport
+        self.flush()
 
     def pause(self) -> None:
         """Send nothing until `resume`: the other side does not read."""
@@ -47,6 +55,19 @@ class Batches(Generic[T]):
         self._is_flushing = False
         transport = self._transport
         while self._items and transport and not (self._is_paused or transport.is_closing()):
-            batch = take_batch(self._items)
-            if not self._is_lost():
+            batch = [item for item in take_batch(self._items) if self._is_wanted(item)]
+            if batch and not self._is_lost():
                 transport.write(pack(batch))
+        if self._is_ending and transport and not self._items:
+            transport.close()  # which sends what it has
+
+    def finish(self) -> None:
+        """Close the transport when everything is sent."""
+        self._is_ending = True
+        self.flush()
+
+    def stop(self) -> None:
+        """Send what can be sent now, and nothing more."""
+        self.flush()
+        self._transport = None
+        self._items.clear()

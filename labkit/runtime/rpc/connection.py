@@ -6,11 +6,13 @@ connection that breaks makes every unanswered call *unknown*, never failed.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
+from functools import partial
 
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import NetworkPath
+from labkit.runtime.rpc.address import host_of
 from labkit.runtime.rpc.batches import Batches
 from labkit.runtime.rpc.ports import Broken, Busy, Connect, Connection, conclude
 from labkit.runtime.rpc.protocol import (
@@ -59,7 +61,8 @@ class _Waiting:
 class StreamConnection(asyncio.Protocol):
     """The port `Connection`, on a TCP stream.
 
-    What is asked in one turn of the loop goes out in one message, as soon as the turn is over.
+    What is asked in one turn of the loop goes out in one message, as soon as the turn is over, and
+    not before the instance has said that it serves.
 
     Args:
         endpoint: `host:port`.
@@ -94,8 +97,9 @@ class StreamConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = MessageReader()
         self._transport: asyncio.Transport | None = None
-        self._outgoing = Batches[Call](path.drops)
+        self._is_welcome = False
         self._waiting: dict[int, _Waiting] = {}
+        self._outgoing = Batches[Call](partial(_is_wanted, self._waiting), path.drops)
         self._last = 0
         self._heard_at = time.monotonic()
         self._pinged_at = 0.0
@@ -128,8 +132,9 @@ class StreamConnection(asyncio.Protocol):
 
     def fail_waiting(self, cause: str, error: type[Exception] = Broken) -> None:
         """Fail every call that waits: each is asked again, elsewhere or on a new connection."""
-        waiting_calls, self._waiting = self._waiting, {}
-        for waiting in waiting_calls.values():
+        waiting_calls = list(self._waiting.values())
+        self._waiting.clear()
+        for waiting in waiting_calls:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error(cause))
 
@@ -147,15 +152,14 @@ class StreamConnection(asyncio.Protocol):
         """Say who calls; the loop calls this."""
         self._transport = transport
         transport.write(pack(Hello(VERSION, self.service, self._secret)))
-        self._outgoing.open(transport)
-        self._outgoing.flush()
 
     def data_received(self, data: bytes) -> None:
         """Give out the answers that are whole; the loop calls this."""
         try:
             for message in self._reader.messages_in(data):
-                if not self._path.drops(back=True):
-                    self._receive(answers_of(message))
+                answers = answers_of(message)
+                if not (answers and self._path.drops(back=True)):
+                    self._receive(answers)
         except ValueError as error:
             self._end(f"whoever answers is no service of a lab: {error}")
 
@@ -172,11 +176,11 @@ class StreamConnection(asyncio.Protocol):
         self._outgoing.resume()
 
     async def _open(self, endpoint: str) -> None:
-        host, _, port = endpoint.rpartition(":")
+        port = endpoint.rpartition(":")[2]
         try:
-            await self._loop.create_connection(lambda: self, host, int(port))
-        except OSError as error:
-            self._end(f"nobody answers at {endpoint}: {error.strerror or error}")
+            await self._loop.create_connection(lambda: self, host_of(endpoint), int(port))
+        except (OSError, ValueError, OverflowError) as error:  # or it is no endpoint
+            self._end(f"nobody answers at {endpoint}: {error}")
 
     def _end(self, cause: str, error: type[Exception] = Broken) -> None:
         """Close the connection, for ever; what waits for an answer fails."""
@@ -184,7 +188,7 @@ class StreamConnection(asyncio.Protocol):
             self.broken = True
             self._opening.cancel()
             if self._transport:
-                self._transport.close()
+                self._transport.abort()  # nobody wants any more what it would still send
         self.fail_waiting(cause, error)
 
     def _send(self, call: Call) -> None:
@@ -192,8 +196,11 @@ class StreamConnection(asyncio.Protocol):
         self._outgoing.put(call)
 
     def _receive(self, answers: list[Answer]) -> None:
-        """Give answers to those who wait for them."""
+        """Give answers to those who wait for them; the first message tells that it serves."""
         self._heard_at, self._pinged_at, self.healthy = time.monotonic(), 0.0, True
+        if self._transport and not self._is_welcome and not answers:
+            self._is_welcome = True
+            self._outgoing.open(self._transport)
         for number, outcome, body in answers:
             if not number:  # there is no such call: it is about all of them
                 error = Unknown if outcome == Outcome.REFUSED else Broken
@@ -243,3 +250,8 @@ class StreamConnection(asyncio.Protocol):
             answer = self._waiting.pop(number).answer
             if not answer.done():
                 answer.set_exception(Unknown("its time is over"))
+
+
+def _is_wanted(waiting: Container[int], call: Call) -> bool:
+    """Return True if somebody waits for the answer of a call that is to go out."""
+    return call.method == PING or call.number in waiting

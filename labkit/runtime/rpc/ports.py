@@ -39,9 +39,9 @@ def conclude(answer: "asyncio.Future[bytes]", outcome: int, body: bytes) -> None
     elif outcome == Outcome.LEAVING:
         answer.set_exception(Broken("it is stopping"))
     elif outcome == Outcome.BUSY:
-        answer.set_exception(Busy(body.decode()))
+        answer.set_exception(Busy(body.decode(errors="replace")))
     else:
-        answer.set_exception(Unknown(body.decode()))
+        answer.set_exception(Unknown(body.decode(errors="replace")))
 
 
 class Connection(Protocol):

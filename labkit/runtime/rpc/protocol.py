@@ -1,10 +1,13 @@
 """The protocol between two services: messages of msgpack on a TCP stream, many calls in each.
 
-The first message of a caller is its `Hello`. Each further one is a list of `Call`s, each message
-from the other side a list of `Answer`s, in any order. An answer of number 0 is about all calls: the
-caller is not served. Whatever reads and writes msgpack and JSON can call a service.
+Before each message stands its length. The first one of a caller is its `Hello`. The answer to that
+is an empty list, and calls are sent only then: a process that stands still accepts connections, and
+would carry out whatever waits in them when it goes on. Each further message of a caller is a list
+of `Call`s, each one of the service a list of `Answer`s, in any order. An answer of number 0 is
+about all calls: the caller is not served. Whatever writes msgpack and JSON can call a service.
 """
 
+import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
@@ -12,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgpack
 
+_LENGTH = struct.Struct(">I")  # before each message
 _packer = msgpack.Packer(buf_size=1 << 16)  # its buffer is made once; the loop's thread alone packs
 #: The version of this protocol.
 VERSION = 1
@@ -19,6 +23,8 @@ VERSION = 1
 PING, HEALTH = "", "?"
 #: Bytes of one message. Who receives a longer one hangs up, and every call in it is unknown.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+#: Bytes of the first message, which strangers can send as well.
+MAX_HELLO_BYTES = 1024
 #: Bytes of the body of one call or answer. A longer one is refused, to its caller alone.
 MAX_BODY_BYTES = 2 * 1024 * 1024
 #: How many calls or answers travel together at most, and how many bytes before the last one joins.
@@ -96,60 +102,79 @@ def take_batch(waiting: "deque[T]") -> list[T]:
 def pack(message: Hello | Sequence[Call] | Sequence[Answer]) -> bytes:
     """Pack what goes out together into one message."""
     packed: bytes = _packer.pack(message)
-    return packed
+    return _LENGTH.pack(len(packed)) + packed
+
+
+#: The answer to the `Hello` of a caller that is served.
+WELCOME = pack([])
 
 
 class MessageReader:
-    """Takes a stream apart into its messages."""
+    """Takes a stream apart into its messages.
 
-    def __init__(self) -> None:
-        self._unpacker = msgpack.Unpacker(max_buffer_size=MAX_MESSAGE_BYTES)
+    Attributes:
+        limit: bytes of a message; whatever says that it has more is not waited for.
+    """
+
+    def __init__(self, limit: int = MAX_MESSAGE_BYTES) -> None:
+        self.limit = limit
+        self._data = bytearray()
 
     def messages_in(self, data: bytes) -> Iterator[object]:
         """Yield the messages that end in what has just arrived.
 
         Raises:
-            ValueError: it is no msgpack, or too long.
+            ValueError: one is too long, or no msgpack.
         """
-        try:
-            self._unpacker.feed(data)
-            yield from self._unpacker
-        except msgpack.BufferFull:
-            raise ValueError(f"a message may have {MAX_MESSAGE_BYTES} bytes") from None
+        self._data += data
+        while len(self._data) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._data)
+            if length > self.limit:
+                raise ValueError(f"a message may have {self.limit} bytes, and this has {length}")
+            end = _LENGTH.size + length
+            if len(self._data) < end:
+                return
+            message = bytes(self._data[_LENGTH.size : end])
+            del self._data[:end]
+            yield msgpack.unpackb(message)
 
 
-def hello_of(message: Any) -> Hello:
+def hello_of(message: object) -> Hello:
     """Return the first message of a caller.
 
     Raises:
         ValueError: it is not one of ours.
     """
-    try:
-        version, service, secret = message
-        return Hello(int(version), str(service), str(secret))
-    except TypeError as error:
-        raise ValueError(error) from error
+    return Hello(*_fields(message, int, str, str))
 
 
-def calls_of(message: Any) -> list[Call]:
+def calls_of(message: object) -> list[Call]:
     """Return the calls in a message.
 
     Raises:
         ValueError: it is not one of ours.
     """
-    try:
-        return [Call(*fields) for fields in message]
-    except TypeError as error:
-        raise ValueError(error) from error
+    return [Call(*_fields(item, int, str, int, str, bytes)) for item in _items(message)]
 
 
-def answers_of(message: Any) -> list[Answer]:
+def answers_of(message: object) -> list[Answer]:
     """Return the answers in a message.
 
     Raises:
         ValueError: it is not one of ours.
     """
-    try:
-        return [Answer(*fields) for fields in message]
-    except TypeError as error:
-        raise ValueError(error) from error
+    return [Answer(*_fields(item, int, int, bytes)) for item in _items(message)]
+
+
+def _items(message: object) -> list[object]:
+    if isinstance(message, list):
+        return message
+    raise ValueError(f"{type(message).__name__} is no list")
+
+
+def _fields(item: object, *types: type) -> Any:
+    """Return the fields of an item, each of which has the type that it must have."""
+    fields = _items(item)
+    if [type(field) for field in fields] != list(types):
+        raise ValueError(f"fields of the types {', '.join(each.__name__ for each in types)} belong")
+    return fields

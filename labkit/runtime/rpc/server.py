@@ -1,4 +1,4 @@
-"""The server of a service: a TCP stream from each caller, many calls in a message."""
+"""The server of a service, to which each caller has a TCP stream."""
 
 import asyncio
 import hmac
@@ -7,26 +7,14 @@ from collections.abc import Callable, Mapping
 
 from labkit.runtime.clock import MachineClock
 from labkit.runtime.rpc.address import LOOPBACK, Address
-from labkit.runtime.rpc.batches import Batches
+from labkit.runtime.rpc.caller import Caller, Callers
 from labkit.runtime.rpc.dispatch import Dispatcher
 from labkit.runtime.rpc.ports import Handler
-from labkit.runtime.rpc.protocol import (
-    MAX_BODY_BYTES,
-    VERSION,
-    Answer,
-    Call,
-    Hello,
-    MessageReader,
-    Outcome,
-    calls_of,
-    hello_of,
-    pack,
-)
+from labkit.runtime.rpc.protocol import VERSION, Answer, Hello, Outcome
 
 log = logging.getLogger(__name__)
 
 _HEALTH_S = 1.0  # between two looks at the threads that must move
-_HELLO_S = 5.0  # in which a caller says who it is
 _PATIENCE_S = 1.0  # in which the last answers go out
 _BACKLOG = 512
 
@@ -45,7 +33,7 @@ class StreamServer:
         self._service = service
         self._secret = secret
         self._dispatcher = Dispatcher(service, MachineClock())
-        self._callers: set[_Caller] = set()
+        self._callers = Callers()
 
     def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
         """Serve each method of a contract."""
@@ -75,9 +63,11 @@ class StreamServer:
         """Begin nothing more, answer what is under way, and stop."""
         self._server.close()
         await self._dispatcher.stop()
-        gone = [caller.hang_up() for caller in self._callers]
+        gone = [caller.hang_up() for caller in self._callers.all]
         if gone:
             await asyncio.wait(gone, timeout=_PATIENCE_S)
+        for caller in list(self._callers.all):  # who does not read
+            caller.abort()
 
     def why_refused(self, hello: Hello) -> Answer | None:
         """Return the answer to a caller that is not served; None for one that is."""
@@ -89,94 +79,5 @@ class StreamServer:
             return Answer(0, Outcome.REFUSED, b"UNAUTHENTICATED: this lab's secret is missing")
         return None
 
-    def _make_caller(self) -> "_Caller":
-        return _Caller(self._dispatcher, self.why_refused, self._callers)
-
-
-class _Caller(asyncio.Protocol):
-    """The stream of one caller: its calls, and their answers; all that are ready go out together.
-
-    Args:
-        dispatcher: carries calls out.
-        why_refused: returns the answer to a caller that is not served.
-        callers: where it stands while it is connected.
-    """
-
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        why_refused: Callable[[Hello], Answer | None],
-        callers: "set[_Caller]",
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._why_refused = why_refused
-        self._callers = callers
-        self._loop = asyncio.get_running_loop()
-        self._gone: asyncio.Future[None] = self._loop.create_future()
-        self._reader = MessageReader()
-        self._is_known = self._is_refused = False
-        self._outgoing = Batches[Answer]()
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait a while for who it is; the loop calls this."""
-        self._transport = transport
-        self._outgoing.open(transport)
-        self._callers.add(self)
-        self._timer = self._loop.call_later(_HELLO_S, transport.abort)
-
-    def data_received(self, data: bytes) -> None:
-        """Begin the calls that are whole; the loop calls this."""
-        if self._is_refused:  # what it still sends is read, or it would miss why
-            return
-        try:
-            for message in self._reader.messages_in(data):
-                if self._is_refused:
-                    break
-                self._receive(message)
-        except ValueError as error:
-            self._refuse(Answer(0, Outcome.REFUSED, f"not a message: {error}".encode()))
-
-    def connection_lost(self, _error: Exception | None) -> None:
-        """Forget it; the loop calls this."""
-        self._timer.cancel()
-        self._callers.discard(self)
-        self._gone.set_result(None)
-
-    def pause_writing(self) -> None:
-        """Wait until the caller reads; the loop calls this."""
-        self._outgoing.pause()
-
-    def resume_writing(self) -> None:
-        """Send what had to wait; the loop calls this."""
-        self._outgoing.resume()
-
-    def hang_up(self) -> "asyncio.Future[None]":
-        """Close the stream when all answers are out; the future is done when it is closed."""
-        self._outgoing.flush()
-        self._transport.close()
-        return self._gone
-
-    def _receive(self, message: object) -> None:
-        """Begin the calls of a message; the first one says who sends it."""
-        if self._is_known:
-            for call in calls_of(message):
-                self._dispatcher.begin(call, self._send)
-        elif refusal := self._why_refused(hello_of(message)):
-            self._refuse(refusal)
-        else:
-            self._is_known = True
-            self._timer.cancel()
-
-    def _refuse(self, refusal: Answer) -> None:
-        """Say why, and hang up when it had the time to read that."""
-        self._is_refused = True
-        self._transport.write(pack([refusal]))
-        self._transport.write_eof()
-        self._timer.cancel()
-        self._timer = self._loop.call_later(_PATIENCE_S, self._transport.abort)
-
-    def _send(self, call: Call, outcome: Outcome, body: bytes) -> None:
-        if len(body) > MAX_BODY_BYTES:
-            text = f"the answer of {call.method} has {len(body)} bytes, and {MAX_BODY_BYTES} travel"
-            outcome, body = Outcome.FAILED, text.encode()
-        self._outgoing.put(Answer(call.number, outcome, body))
+    def _make_caller(self) -> Caller:
+        return Caller(self._dispatcher, self.why_refused, self._callers)

@@ -1,10 +1,13 @@
 """The sockets on which a lab serves HTTP: its supervisor holds them, and children inherit them."""
 
+import logging
 import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from labkit.stack.supervisor import ports
+
+log = logging.getLogger(__name__)
 
 
 class WebSockets:
@@ -48,5 +51,9 @@ def _drop(listener: socket.socket) -> None:
     Raises:
         BlockingIOError: none waits.
     """
-    with suppress(ConnectionError):  # its client has gone
+    try:
         listener.accept()[0].close()
+    except BlockingIOError:
+        raise
+    except OSError as error:  # its client has gone, or there is no descriptor for it
+        log.warning("a request of before stays in a backlog: %s", error)

@@ -143,3 +143,15 @@ def test_a_folder_that_is_away(tmp_path: Path) -> None:
     hide.bring_back(folder)
     assert goods(folder) == [1]
     assert lease.reserve(1) == 1
+
+
+def test_an_announcement_that_failed_can_be_made_again(tmp_path: Path) -> None:
+    """As on a full disk that has room again: the process does not stand in its own way."""
+    registry, here = FolderRegistry(tmp_path), Instance("goods", 1, "127.0.0.1:1", os.getpid())
+    in_the_way = tmp_path / "goods.1.json"
+    in_the_way.mkdir()
+    with pytest.raises(IsADirectoryError):
+        registry.announce(here)
+    in_the_way.rmdir()
+    registry.announce(here)
+    assert registry.instances("goods") == [here]
