@@ -42,7 +42,9 @@ class Figure:
     def as_json(self) -> dict[str, Any]:
         """Return what `labkit bench --json` prints; four digits are more than it is worth."""
         value = None if self.value is None else float(f"{self.value:.4g}")
-        return {**asdict(self), "value": value}
+        fields = asdict(self) | {"value": value}
+        del fields["peers"]  # which are no figures of this run
+        return fields
 
     def as_row(self, before: Mapping[str, float | None] | None = None) -> dict[str, str]:
         """Return it as text for people.

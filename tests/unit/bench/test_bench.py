@@ -61,7 +61,7 @@ def test_a_figure_knows_whether_it_meets_its_target(
     """At the edge too; without a target or a value there is nothing to say."""
     figure = Figure("one", value, "ms", target)
     assert figure.met is met
-    shape = {"name": "one", "value": value, "unit": "ms", "target": target, "note": "", "peers": ""}
+    shape = {"name": "one", "value": value, "unit": "ms", "target": target, "note": ""}
     assert figure.as_json() == shape
 
 
