@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
-from labkit.runtime.rpc import connection, server
+from labkit.runtime.rpc import caller, connection
 from tests.support.counter import (
     ONE,
     Add,
@@ -170,7 +170,7 @@ def test_what_is_known_is_not_asked_for_again(tmp_path: Path) -> None:
 def counting_messages(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counts[str]]:
     """How many messages came with calls, how many with answers, and what was in them."""
     counts: Counts[str] = Counts()
-    for module, name in ((server, "calls_of"), (connection, "answers_of")):
+    for module, name in ((caller, "calls_of"), (connection, "answers_of")):
         read = getattr(module, name)
 
         def counted(message: bytes, read: Any = read, name: str = name) -> list[Any]:
