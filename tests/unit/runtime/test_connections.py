@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from labkit.results import Result
 from labkit.runtime.errors import Unknown
-from labkit.runtime.rpc import caller, connection
+from labkit.runtime.rpc import caller, connection, server
 from tests.support.counter import (
     ONE,
     Add,
