@@ -13,8 +13,8 @@ from tests.support.parity.twin_play import TwinStage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-#: Other crashes each time; a number given here plays the same again.
-SEED = os.environ.get("PARITY_SEED") or random.randrange(10_000)
+#: The same crashes each time, so that it is a change that makes it fail; `make parity` draws others.
+SEED = os.environ.get("PARITY_SEED", "0")
 
 
 @pytest.fixture(scope="module")
