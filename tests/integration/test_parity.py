@@ -13,7 +13,7 @@ from tests.support.parity.twin_play import TwinStage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-#: The same crashes each time, so that it is a change that makes it fail; `make parity` draws others.
+#: The same crashes each time: a change makes it fail, and not the day. `make parity` draws others.
 SEED = os.environ.get("PARITY_SEED", "0")
 
 
