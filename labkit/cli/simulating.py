@@ -1,8 +1,6 @@
 """The command that searches for an order of events that breaks the shop."""
 
-import gc
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -46,7 +44,6 @@ def sim(
     Example: `labkit sim --seconds 10 --seed 7`
     """
     from labkit.sim import report, search
-    from labkit.sim.life import pass_over
     from labkit.sim.plan import Plan, read_token
     from labkit.sim.stories import STORIES, check_names
 
@@ -63,6 +60,4 @@ def sim(
     else:
         for line in outcome.lines:
             echo(line)
-    sys.unraisablehook = pass_over  # what is left of the last life is closed now
-    gc.collect()
     raise typer.Exit(outcome.is_broken)

@@ -88,14 +88,15 @@ def on_this_machine(
         address: where it answers calls.
     """
     registry = open_registry(home, settings)
-    waking = WakingBroker(broker, service.name, instance, FolderRegistry(home.consumers))
+    if not settings.broker:
+        broker = WakingBroker(broker, service.name, instance, FolderRegistry(home.consumers))
     return Environment(
         settings=settings,
         clock=MachineClock(),
         lab_clock=LabClock(home.clock_file),
         failpoints=Failpoints(home.faults, f"{service.name}-{instance}", failpoints_of(service)),
         registry=registry,
-        broker=broker if settings.broker else waking,
+        broker=broker,
         connect=connect_with(home.secret, settings.queue_limit),
         make_server=lambda: StreamServer(service.name, home.secret, address),
         make_ids=lambda: IdMaker(

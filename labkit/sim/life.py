@@ -202,7 +202,7 @@ class Stage:
         drawn, collects, hook = random.getstate(), gc.isenabled(), sys.unraisablehook
         random.seed(seed)  # the product draws its jitter from there
         gc.disable()  # a dead process's coroutines are closed between two lives, never in one
-        sys.unraisablehook = pass_over
+        sys.unraisablehook = _pass_over
         self._broken_by_a_commit = []
         for disk in self.disks.values():
             disk.begin_life()
@@ -224,7 +224,7 @@ class Stage:
                 gc.enable()
 
 
-def pass_over(_unraisable: object) -> None:
+def _pass_over(_unraisable: object) -> None:
     """Pass over what coroutines raise that are closed in the midst of their work."""
 
 

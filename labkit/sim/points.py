@@ -7,10 +7,11 @@ from labkit.shop.wiring import GROUPS, SERVICES
 from labkit.sim.broker import FATES
 from labkit.sim.deviations import turns_of
 from labkit.sim.failpoints import DELAYS_S, actions_of
+from labkit.sim.process import MOST_AHEAD_S
 
 #: What can be wrong with the clock of a process: it is ahead, or behind, by so many seconds. By how
 #: much it is ahead, so much later an order that it left undecided is cancelled: within a life.
-CLOCKS = ("clock:45", "clock:-4")
+CLOCKS = (f"clock:{MOST_AHEAD_S}", "clock:-4")
 #: What can be wrong with the platform: none of its notices ever arrives.
 SILENT = "silent"
 #: What can happen to a process at any of its turns: it stands still, as one that is stopped, or its

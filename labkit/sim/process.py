@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 #: A clock that is set twice is not ahead by more than one that is set once: for as long as it is
 #: ahead, everything that its process leaves behind waits, and a life ends sooner.
-_MOST_AHEAD_MS = 45_000
+MOST_AHEAD_S = 45
 _PROCESS: "ContextVar[Process | None]" = ContextVar("process", default=None)
 
 
@@ -84,7 +84,8 @@ class Process:
     def _meet(self, event: str, now: float) -> None:
         verb, _, seconds = event.partition(":")
         if verb == "clock":
-            self.ahead_ms = min(self.ahead_ms + int(float(seconds) * 1000), _MOST_AHEAD_MS)
+            ahead_ms = self.ahead_ms + int(float(seconds) * 1000)
+            self.ahead_ms = min(ahead_ms, MOST_AHEAD_S * 1000)
         else:
             self._paused_until = now + float(seconds)
         for work in self._at_event:

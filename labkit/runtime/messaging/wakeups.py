@@ -5,7 +5,7 @@ after half of the time that the fetch may wait: records would be late by a quart
 everybody would have to ask all the time. So a consumer there asks at once when it is woken, and a
 few times a second by itself: a wake-up is a hint, and where it gets lost, a message comes later.
 
-A wake-up is an empty datagram on the loopback. Who listens stands in the registry.
+A wake-up is an empty datagram on the loopback. Who listens stands in a registry of its own.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from contextlib import suppress
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.messaging.ports import Broker, Consumer, Partition, Polled, Producer
 from labkit.runtime.registry.ports import Instance, Registry
+from labkit.runtime.rpc.address import host_and_port
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class _WakingProducer:
         for group in groups:
             for listener in self._listeners.instances(group, _LISTENERS_MAX_AGE_S):
                 with suppress(OSError):  # then it asks by itself
-                    self._socket.sendto(b"", (_LOOPBACK, int(listener.endpoint.rpartition(":")[2])))
+                    self._socket.sendto(b"", host_and_port(listener.endpoint))
 
 
 class _WokenConsumer:

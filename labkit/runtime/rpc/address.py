@@ -22,7 +22,7 @@ class Address:
     @property
     def host(self) -> str:
         """Return the host of `listen`, without the brackets of an IPv6 address."""
-        return host_of(self.listen)
+        return _host_of(self.listen)
 
     @property
     def port(self) -> int:
@@ -44,7 +44,16 @@ class Address:
         return self.known_as or f"{host}:{port}"
 
 
-def host_of(endpoint: str) -> str:
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Part an endpoint, for a socket.
+
+    Raises:
+        ValueError: it has no port.
+    """
+    return _host_of(endpoint), int(endpoint.rpartition(":")[2])
+
+
+def _host_of(endpoint: str) -> str:
     """Return the host of an endpoint, `[::1]` without its brackets."""
     return endpoint.rpartition(":")[0].removeprefix("[").removesuffix("]")
 

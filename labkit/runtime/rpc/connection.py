@@ -12,7 +12,7 @@ from functools import partial
 
 from labkit.runtime.errors import Unknown
 from labkit.runtime.injection.network import NetworkPath
-from labkit.runtime.rpc.address import host_of
+from labkit.runtime.rpc.address import host_and_port
 from labkit.runtime.rpc.batches import Batches
 from labkit.runtime.rpc.ports import Broken, Busy, Connect, Connection, conclude
 from labkit.runtime.rpc.protocol import (
@@ -97,7 +97,6 @@ class StreamConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = MessageReader()
         self._transport: asyncio.Transport | None = None
-        self._is_welcome = False
         self._waiting: dict[int, _Waiting] = {}
         self._outgoing = Batches[Call](partial(_is_wanted, self._waiting), path.drops)
         self._last = 0
@@ -176,9 +175,8 @@ class StreamConnection(asyncio.Protocol):
         self._outgoing.resume()
 
     async def _open(self, endpoint: str) -> None:
-        port = endpoint.rpartition(":")[2]
         try:
-            await self._loop.create_connection(lambda: self, host_of(endpoint), int(port))
+            await self._loop.create_connection(lambda: self, *host_and_port(endpoint))
         except (OSError, ValueError, OverflowError) as error:  # or it is no endpoint
             self._end(f"nobody answers at {endpoint}: {error}")
 
@@ -198,8 +196,7 @@ class StreamConnection(asyncio.Protocol):
     def _receive(self, answers: list[Answer]) -> None:
         """Give answers to those who wait for them; the first message tells that it serves."""
         self._heard_at, self._pinged_at, self.healthy = time.monotonic(), 0.0, True
-        if self._transport and not self._is_welcome and not answers:
-            self._is_welcome = True
+        if self._transport and not answers:
             self._outgoing.open(self._transport)
         for number, outcome, body in answers:
             if not number:  # there is no such call: it is about all of them

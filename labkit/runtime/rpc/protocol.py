@@ -134,7 +134,7 @@ class MessageReader:
             end = _LENGTH.size + length
             if len(self._data) < end:
                 return
-            message = bytes(self._data[_LENGTH.size : end])
+            message = self._data[_LENGTH.size : end]
             del self._data[:end]
             yield msgpack.unpackb(message)
 

@@ -69,7 +69,7 @@ class StreamServer:
         for caller in list(self._callers.all):  # who does not read
             caller.abort()
 
-    def why_refused(self, hello: Hello) -> Answer | None:
+    def _why_refused(self, hello: Hello) -> Answer | None:
         """Return the answer to a caller that is not served; None for one that is."""
         if hello.version != VERSION or hello.service != self._service:
             wanted = f"{hello.service} by protocol {hello.version}"
@@ -80,4 +80,4 @@ class StreamServer:
         return None
 
     def _make_caller(self) -> Caller:
-        return Caller(self._dispatcher, self.why_refused, self._callers)
+        return Caller(self._dispatcher, self._why_refused, self._callers)

@@ -49,14 +49,22 @@ async def is_well(endpoint: str, service: str, secret: str, seconds: float = 1.0
         secret: of the home.
         seconds: after which no answer means that it is not.
     """
-    connection = connect_with(secret)(endpoint, service, lambda _: None, UNBROKEN)
     try:
-        await connection.ask(HEALTH, b"", time.monotonic() + seconds)
+        await ask_once(endpoint, service, secret, HEALTH, b"", seconds)
     except (Broken, Unknown):
         return False
+    return True
+
+
+async def ask_once(
+    endpoint: str, service: str, secret: str, method: str, body: bytes, seconds: float
+) -> bytes:
+    """Ask one instance on a connection of its own, as `Connection.ask` does within some seconds."""
+    connection = connect_with(secret)(endpoint, service, lambda _: None, UNBROKEN)
+    try:
+        return await connection.ask(method, body, time.monotonic() + seconds)
     finally:
         await connection.close()
-    return True
 
 
 def run_beside(work: Coroutine[object, None, A]) -> A:

@@ -7,7 +7,6 @@ along and back. Nothing is changed by it.
 import asyncio
 import json
 import socket
-import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 
@@ -17,13 +16,11 @@ import psutil
 from labkit.home import Home
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.errors import Unknown
-from labkit.runtime.injection.network import UNBROKEN
 from labkit.runtime.messaging.admin import AdminService, AskAround, Edge
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
-from labkit.runtime.rpc.connection import connect_with
 from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.rpc.ports import Broken, Busy
-from labkit.runtime.rpc.tool_client import run_beside
+from labkit.runtime.rpc.tool_client import ask_once, run_beside
 from labkit.shop.wiring import SERVICES
 from labkit.stack.supervisor.instances import BROKER
 from labkit.stack.supervisor.status import status as recorded_status
@@ -173,12 +170,8 @@ async def _within(
 async def _ask_service(name: str, endpoint: str, secret: str, query: str) -> tuple[Edge, ...]:
     """Ask a service for the inbox rows of no event, or to ask around."""
     method, command = methods_of(AdminService)[query], _QUERIES[query]
-    connection = connect_with(secret, 1)(endpoint, name, lambda _: None, UNBROKEN)
-    try:
-        body = method.request.dump_json(command)
-        text = await connection.ask(query, body, time.monotonic() + _AROUND_S)
-    finally:
-        await connection.close()
+    body = method.request.dump_json(command)
+    text = await ask_once(endpoint, name, secret, query, body, _AROUND_S)
     answer: Missing | tuple[Edge, ...] = method.answer.validate_json(text)
     return () if isinstance(answer, Missing) else answer
 

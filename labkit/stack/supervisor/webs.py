@@ -1,7 +1,6 @@
 """The sockets on which a lab serves HTTP: its supervisor holds them, and children inherit them."""
 
 import logging
-import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -40,20 +39,11 @@ class WebSockets:
         """
         for listener in self._sockets.values():
             listener.setblocking(False)
-            with suppress(BlockingIOError):
+            try:
                 for _ in range(ports.BACKLOG + 1):
-                    _drop(listener)
-
-
-def _drop(listener: socket.socket) -> None:
-    """Reset the connection that has waited for longest.
-
-    Raises:
-        BlockingIOError: none waits.
-    """
-    try:
-        listener.accept()[0].close()
-    except BlockingIOError:
-        raise
-    except OSError as error:  # its client has gone, or there is no descriptor for it
-        log.warning("a request of before stays in a backlog: %s", error)
+                    with suppress(ConnectionError):  # its client has gone
+                        listener.accept()[0].close()
+            except BlockingIOError:
+                continue  # none waits any more
+            except OSError as error:  # above all, there is no descriptor for it
+                log.warning("a request of before stays in a backlog: %s", error)
