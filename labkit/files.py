@@ -129,3 +129,20 @@ def take_lock(path: Path, seconds: float = _LOOKING_S) -> int | None:
 
     poll_until(is_taken, seconds, poll=0.01)
     return descriptor
+
+
+def lengthen(descriptor: int, size: int) -> None:
+    """Write zeros to a file up to a size, so that it can be mapped into memory.
+
+    A file that is only made long (`truncate`) is a hole. The first write into a mapped hole needs a
+    block, and on a full disk that is no error but SIGBUS: the process is gone.
+
+    Args:
+        descriptor: of the file, open to append.
+        size: in bytes.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    while (missing := size - os.fstat(descriptor).st_size) > 0:
+        os.write(descriptor, bytes(missing))

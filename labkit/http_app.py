@@ -10,21 +10,18 @@ ErrorHandler = Callable[[Request, Any], Awaitable[Response]]
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-def make_app(
-    title: str, on_error: Mapping[type[Exception], ErrorHandler], *, traced: bool = False
-) -> FastAPI:
+def make_app(title: str, on_error: Mapping[type[Exception], ErrorHandler]) -> FastAPI:
     """Make an application without routes, and without FastAPI's own pages and redirects.
 
     Args:
         title: of the application, in its own errors too.
         on_error: exception → what answers a request that raised it.
-        traced: whether FastAPI begins a span for each request.
     """
     app = FastAPI(
         title=title,
         openapi_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": traced, "operation_spans": False, "metrics": False, "logs": False},
+        telemetry={"tracing": False, "operation_spans": False, "metrics": False, "logs": False},
     )
     for error, handler in on_error.items():
         app.add_exception_handler(error, handler)

@@ -87,11 +87,12 @@ class ServiceRuntime:
 
     async def run(self, step: Step[C, A], command: C) -> A:
         """Run a step on this service's own database."""
-        if tracing.on and not step.reads:
-            return await tracing.within(
-                lambda: self._database.run(step, command), step.name, Kind.STEP, command
-            )
-        return await self._database.run(step, command)
+        if step.reads or not tracing.on:
+            return await self._database.run(step, command)
+        with tracing.span(step.name, Kind.STEP, order_id=tracing.order_of(command)) as span:
+            answer = await self._database.run(step, command)
+            span.note(answer)
+            return answer
 
     async def start(self) -> None:
         """Open the database, serve, relay and consume; telling the registry before it consumes.

@@ -13,6 +13,7 @@ from labkit.runtime.errors import Unknown
 from labkit.runtime.telemetry import tracing
 from labkit.shop.codes import Code
 from labkit.web.intake import BadRequest
+from labkit.web.request_spans import RequestSpans
 
 _RETRY_AFTER_SECONDS = "1"
 
@@ -50,7 +51,10 @@ def make_web(title: str) -> FastAPI:
         Unknown: _away,
         Exception: _defect,
     }
-    return make_app(title, handlers, traced=tracing.on)
+    app = make_app(title, handlers)
+    if tracing.on:
+        app.add_middleware(RequestSpans, routed=app)
+    return app
 
 
 async def _bad_request(_request: Request, error: BadRequest) -> Response:

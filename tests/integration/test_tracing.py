@@ -1,6 +1,5 @@
 """One trace for one order, through HTTP, calls and messages; and the picture of it."""
 
-import json
 import os
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from labkit.lab import Lab
 from labkit.ops.trace.draw import NotTraced
+from labkit.ops.trace.reading import read_spans
+from labkit.ops.trace.tree import Span
 from labkit.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -103,12 +104,9 @@ def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     lab.down()
 
 
-def spans(lab: Lab) -> list[dict[str, Any]]:
+def spans(lab: Lab) -> list[Span]:
     """Every span that the lab's processes have ended."""
-    lines = [
-        line for file in lab.home.traces.glob("*.jsonl") for line in file.read_text().splitlines()
-    ]
-    return [span for span in map(json.loads, lines) if span["ended"]]
+    return [span for span in read_spans(lab.home.traces) if span["ended"]]
 
 
 def trace_of(lab: Lab, order_id: str | None) -> str:

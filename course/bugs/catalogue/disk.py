@@ -22,7 +22,7 @@ def _(self: Counters, path: Path, size: int) -> None:
     with path.open("a+b") as file:
         if file.tell() < size * 8:
             file.truncate(size * 8)
-        self._numbers = memoryview(mmap.mmap(file.fileno(), size * 8)).cast("Q")
+        self.numbers = memoryview(mmap.mmap(file.fileno(), size * 8)).cast("Q")
 
 
 state_must_be_written = bug(

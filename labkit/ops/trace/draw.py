@@ -3,7 +3,6 @@
 It is the same on every run, whatever the timing: each logical call once, no times.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import psutil
 
 from labkit.ops.trace.diagram import Diagram, Line
 from labkit.ops.trace.polls import drop_idle_polls
+from labkit.ops.trace.reading import read_spans
 from labkit.ops.trace.sequence import PARTICIPANTS, sequence_lines
 from labkit.ops.trace.tree import Span, build_trees
 from labkit.waiting import poll_until
@@ -55,17 +55,8 @@ def _read_ended(folder: Path, order_id: str) -> list[Span]:
     spans: list[Span] = []
 
     def are_ended() -> bool:
-        spans[:] = _read(folder, order_id)
+        spans[:] = read_spans(folder, order_id)
         return all(span["ended"] or not psutil.pid_exists(span["pid"]) for span in spans)
 
     poll_until(are_ended, _ENDED_WITHIN_SECONDS)
     return spans
-
-
-def _read(folder: Path, order_id: str) -> list[Span]:
-    files = [*sorted(folder.glob("*.old")), *sorted(folder.glob("*.jsonl"))]
-    lines = [line for file in files for line in file.read_text().splitlines() if line[-1:] == "}"]
-    traces = {json.loads(line)["trace"] for line in lines if f'"{order_id}"' in line}
-    spans = map(json.loads, (line for line in lines if any(trace in line for trace in traces)))
-    by_id = {span["span"]: span for span in spans}  # a span's second line, at its end, replaces
-    return list(by_id.values())  # the first

@@ -8,7 +8,7 @@ from typing import NotRequired, TypedDict
 
 
 class Span(TypedDict):
-    """A span, as a process has written it (`labkit/runtime/telemetry/span_log.py`).
+    """A span, as a process has written it (`labkit/runtime/telemetry/spans.py`).
 
     Keys:
         trace: the trace's id.

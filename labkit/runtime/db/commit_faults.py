@@ -2,11 +2,10 @@
 
 from labkit.runtime.db.job import Job
 from labkit.runtime.db.ports import CommitClock
-from labkit.runtime.injection.failpoints import Action, Failpoints
+from labkit.runtime.injection.failpoints import NOTHING, Action, Failpoints
 from labkit.runtime.injection.standing import FaultKind
 
 _POLL_S = 0.02
-_NOTHING = Action()
 
 
 class Delayed(Exception):
@@ -52,19 +51,21 @@ class CommitFaults:
 
     def is_armed(self, job: Job) -> bool:
         """Return True if something would happen before the commit of a step."""
-        if job.step.reads or job.crossed:
+        if job.step.reads or job.crossed or self._failpoints.quiet:
             return False
         return self._failpoints.is_armed(self._name(job, "before_commit"))
 
+    def passes(self, job: Job, boundary: str) -> bool:
+        """Cross a boundary of a step if no failpoint is armed; return False if one is."""
+        return job.step.reads or self._failpoints.passes(self._name(job, boundary))
+
     async def before_commit(self, job: Job, *, alone: bool) -> None:
-        """Cross the boundary before the commit; only a step that runs alone meets an action.
+        """Cross the boundary that `passes` did not; only a step that runs alone meets an action.
 
         Raises:
             Refused: the failpoint is armed with `refuse`.
             Delayed: it is armed with `delay`.
         """
-        if job.step.reads:
-            return
         action = self._act(job, "before_commit", may_act=alone)
         if action.verb == "stall":
             await self._clock.sleep(action.seconds)
@@ -73,14 +74,15 @@ class CommitFaults:
 
     def after_commit(self, job: Job) -> Action:
         """Cross the boundary after the commit, and return what it is armed with."""
-        return _NOTHING if job.step.reads else self._act(job, "after_commit")
+        passed = self.passes(job, "after_commit")
+        return NOTHING if passed else self._act(job, "after_commit")
 
     def _act(self, job: Job, boundary: str, *, may_act: bool = True) -> Action:
         name = self._name(job, boundary)
         if may_act and not job.crossed:
             return self._failpoints.act(name)
         self._failpoints.count(name)
-        return _NOTHING
+        return NOTHING
 
     def _name(self, job: Job, boundary: str) -> str:
         return f"{self._service}.{job.step.name}.{boundary}"

@@ -65,7 +65,7 @@ class GroupTransaction:
                 run.step(job)
             run.flush()
             for job, result in run.results:
-                if not isinstance(result, RowHeld):
+                if not (isinstance(result, RowHeld) or self._faults.passes(job, "before_commit")):
                     await self._faults.before_commit(job, alone=len(group) == 1)
         if run.emitted:
             self._defaults.committed(run.emitted)

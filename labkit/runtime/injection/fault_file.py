@@ -40,12 +40,13 @@ class FaultFile(Generic[T]):
         self._current, self._turn = load(None), -1
 
     @cached_property
-    def _turns(self) -> Counters:
+    def turns(self) -> Counters:
+        """Return the counter of the changes, in memory that all processes share."""
         return Counters(self._counter, 1)
 
     def watch(self) -> "FaultFile[T]":
         """Prepare for `current`, in a process of the lab: a tool that only reads writes no file."""
-        self._turns.read(0)
+        self.turns.read(0)
         return self
 
     def current(self) -> T:
@@ -53,7 +54,7 @@ class FaultFile(Generic[T]):
 
         As long as nothing changed, that is one comparison in memory that all processes share.
         """
-        turn = self._turns.read(0)
+        turn = self.turns.read(0)
         if turn != self._turn:
             self._current, self._turn = self.read(), turn
         return self._current
@@ -90,4 +91,4 @@ class FaultFile(Generic[T]):
             write_whole(self._file, json.dumps(self._dump(faults)), durable=self._durable)
         else:  # on a full disk too; a rename would be no more durable
             self._file.unlink(missing_ok=True)
-        self._turns.add(0)
+        self.turns.add(0)

@@ -11,7 +11,7 @@ from math import inf
 
 from labkit.runtime.clock import Clock, MachineClock
 from labkit.runtime.db.tables import SENT, UNSENT
-from labkit.runtime.injection.failpoints import Failpoints, Refused
+from labkit.runtime.injection.failpoints import NOTHING, Failpoints, Refused
 from labkit.runtime.injection.messages import MessageFaults
 from labkit.runtime.messaging import addresses, audit, outbox
 from labkit.runtime.messaging.addresses import Subscriptions
@@ -159,16 +159,19 @@ class Relay:
 
     async def _carry(self, message: OutboxMessage) -> None:
         boundary = f"{self._service}.{message.topic}."
-        action = await self._failpoints.act_async(boundary + "before_send")
+        action = NOTHING
+        if not self._failpoints.passes(boundary + "before_send"):
+            action = await self._failpoints.act_async(boundary + "before_send")
         if await self._message_faults.apply(message.topic) or action.twice:
             await self._producer.send(message)
         if not action.lost:
             await self._producer.send(message)
         self._message_faults.sent(message.topic)
-        await self._failpoints.cross_async(boundary + "after_ack")
+        if not self._failpoints.passes(boundary + "after_ack"):
+            await self._failpoints.cross_async(boundary + "after_ack")
 
     async def _carry_traced(self, message: OutboxMessage) -> None:
-        attributes = {"order_id": message.key, "event_id": message.event_id}
+        attributes = {"order_id": str(message.key), "event_id": str(message.event_id)}
         with tracing.span(message.topic, Kind.SEND, message.trace, **attributes) as span:
             await self._carry(replace(message, trace=span.trace))
 

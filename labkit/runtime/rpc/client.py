@@ -118,11 +118,14 @@ class Calls:
 
         async def cross(command: object) -> object:
             expires = self._clock.monotonic() + timeout
+            twice = False
             try:
-                if failpoints and await failpoints.cross_async(before):
+                if failpoints and not failpoints.passes(before):
+                    twice = await failpoints.cross_async(before)
+                if twice:
                     await send(command, expires)
                 answer = await send(command, expires)
-                if failpoints:
+                if failpoints and not failpoints.passes(after):
                     await failpoints.cross_async(after)
             except Refused as refused:
                 raise Unknown(str(refused)) from refused
@@ -131,9 +134,11 @@ class Calls:
         async def call(command: object) -> object:
             if not tracing.on or name in UNTRACED:
                 return await cross(command)
-            return await tracing.within(
-                lambda: cross(command), name, Kind.CALL, command, peer=service
-            )
+            about = {"peer": service, "order_id": tracing.order_of(command)}
+            with tracing.span(name, Kind.CALL, **about) as span:
+                answer = await cross(command)
+                span.note(answer)
+                return answer
 
         return call
 

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 from labkit.runtime.clock import Clock
 from labkit.runtime.errors import Overloaded, in_one_line
@@ -93,5 +92,8 @@ def _plain(_call: Call, handle: Handler, command: object, expires: float) -> Wor
 
 
 def _traced(call: Call, handle: Handler, command: object, expires: float) -> Work:
-    work = partial(handle, command, expires)
-    return asyncio.ensure_future(tracing.within(work, call.method, Kind.SERVE, command, call.trace))
+    order_id = tracing.order_of(command)
+    with tracing.span(call.method, Kind.SERVE, call.trace, order_id=order_id) as span:
+        work = handle(command, expires)
+        span.until(work)
+    return work

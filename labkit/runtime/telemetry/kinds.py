@@ -1,11 +1,12 @@
-"""The kinds of spans. A request over HTTP has a span of FastAPI's own."""
+"""The kinds of spans."""
 
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """The kinds of spans that the runtime makes."""
+    """The kinds of spans that a process makes."""
 
+    HTTP = "http"
     CALL = "call"
     SERVE = "serve"
     STEP = "step"

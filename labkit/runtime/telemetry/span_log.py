@@ -1,83 +1,90 @@
 """The span log of one process: its spans as lines of JSON in the home, for the lab to draw.
 
-A span is written when it begins and again when it ends, straight to the system: so a process that
-is killed leaves behind what it was doing. What cannot be written, as on a full disk, is lost: no
-order fails because of its picture.
+A span has a line when it begins and another one when it ends, so that a process that is killed
+leaves behind what it was doing. Two writes to the system for each span would cost more than the
+span. So lines gather in a file that is mapped into memory, the tail, and go to the log together
+when it is full. A line in the tail is the system's, whatever becomes of the process: who reads the
+log reads the tail too, and the next process moves it into the log. What finds no room, as on a full
+disk, is lost: no order fails because of its picture.
 """
 
-import json
+import mmap
 import os
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
-from opentelemetry.trace import StatusCode, format_span_id, format_trace_id
+from labkit.files import lengthen
 
 #: A file that has grown to this many bytes becomes the old one, and the old one is deleted.
 _MAX_BYTES = 8_000_000
-OLD = ".old"
+TAIL_BYTES = 65_536
+LOG, OLD, TAIL = ".jsonl", ".old", ".tail"
 
 
-class SpanLog(SpanProcessor):
-    """Writes the spans of one process.
+class SpanLog:
+    """Writes lines to the files of one process.
 
     Args:
-        folder: the folder of the logs; the file is named after the process.
-        service: name of the service.
-        instance: number of the instance.
+        folder: the folder of the logs, made if there is none.
+        process: name of the process; the files are named after it.
+        header: the line that says whose lines follow.
     """
 
-    def __init__(self, folder: Path, service: str, instance: int) -> None:
+    def __init__(self, folder: Path, process: str, header: str) -> None:
         folder.mkdir(exist_ok=True)
-        label = f"{service}-{instance}"
-        self._file = folder / f"{label}.jsonl"
-        self._who = {"service": service, "instance": label, "pid": os.getpid()}
+        self._header = header
+        self._file = folder / f"{process}{LOG}"
         self._lock = threading.Lock()
-        self._descriptor = self._open()
-        self._size = os.fstat(self._descriptor).st_size
+        self._log = _open(self._file)
+        self._tail: mmap.mmap | None = None
+        self._end = 0  # of the lines in the tail
+        with suppress(OSError):
+            self._tail = _map(self._file.with_suffix(TAIL))
+            self._end = len(self._tail[:].rstrip(b"\0"))
+        self.write(header)
 
-    def on_start(self, span: ReadableSpan, parent_context: Context | None = None) -> None:  # noqa: ARG002
-        """Write a span that begins."""
-        self._write(span)
+    def write(self, line: str) -> None:
+        """Write a line.
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Write a span that has ended."""
-        self._write(span)
+        Args:
+            line: without a line feed. One is written before it, because an earlier process may have
+                been killed in the midst of its own line.
+        """
+        text = f"\n{line}".encode()
+        with self._lock:
+            if self._tail and len(text) <= TAIL_BYTES:
+                if self._end + len(text) > TAIL_BYTES:
+                    self._empty(self._tail)
+                self._tail[self._end : self._end + len(text)] = text
+                self._end += len(text)
 
-    def _write(self, span: ReadableSpan) -> None:
-        line = (json.dumps(self._who | _record(span)) + "\n").encode()
-        with self._lock, suppress(OSError):
-            if self._size > _MAX_BYTES:
+    def _empty(self, tail: mmap.mmap) -> None:
+        """Move the lines to the log; whoever is killed here leaves some in both, which is one."""
+        with suppress(OSError):
+            if os.fstat(self._log).st_size > _MAX_BYTES:
                 self._rotate()
-            self._size += os.write(self._descriptor, line)
-
-    def _open(self) -> int:
-        return os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            os.write(self._log, tail[: self._end])
+        tail[: self._end] = bytes(self._end)
+        self._end = 0
 
     def _rotate(self) -> None:
         """Begin a new file; the old one stays open until then, so its descriptor stays ours."""
         with suppress(FileNotFoundError):  # it was rotated before, and no new one could be made
             self._file.replace(self._file.with_suffix(OLD))
-        before, self._descriptor, self._size = self._descriptor, self._open(), 0
+        before, self._log = self._log, _open(self._file)
         os.close(before)
+        os.write(self._log, self._header.encode())
 
 
-def _record(span: ReadableSpan) -> dict[str, object]:
-    """Return what the lab draws of a span: its name, its order, and its outcome."""
-    attributes: Mapping[str, object] = dict(span.attributes or {})
-    own = {key[7:]: value for key, value in attributes.items() if key.startswith("labkit.")}
-    return {
-        "trace": format_trace_id(span.context.trace_id),
-        "span": format_span_id(span.context.span_id),
-        "parent": format_span_id(span.parent.span_id) if span.parent else "",
-        "name": span.name,
-        "kind": "http",
-        "status": attributes.get("http.response.status_code", 0),
-        "failed": span.status.status_code is StatusCode.ERROR,
-        "began": span.start_time,
-        "ended": span.end_time,
-        **own,
-    }
+def _open(file: Path) -> int:
+    return os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+def _map(file: Path) -> mmap.mmap:
+    descriptor = _open(file)
+    try:
+        lengthen(descriptor, TAIL_BYTES)
+        return mmap.mmap(descriptor, TAIL_BYTES)
+    finally:
+        os.close(descriptor)

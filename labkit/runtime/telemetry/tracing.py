@@ -1,25 +1,20 @@
-"""Tracing: what one request did in every process that it crossed, as OpenTelemetry spans.
+"""Tracing: what one request did in every process that it crossed, as spans.
 
-It is off unless the lab was started with it. While it is off, nothing of OpenTelemetry is imported,
-and a place that could make a span costs one look at `on`. The runtime looks first and calls the
-rest only if it is true: `if tracing.on: …`.
+It is off unless the lab was started with it. While it is off, a place that could make a span costs
+one look at `on`: the runtime looks first, and calls the rest only if it is true.
 
 The context travels as text, the `traceparent` of W3C Trace Context: beside a call, in a row of the
 outbox, in a header of a message. So it can be handed to another thread, and outlives a crash. Empty
 text means that this request is not traced, and everything after it costs nothing either.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from labkit.runtime.telemetry.kinds import Kind
 
 if TYPE_CHECKING:
     from labkit.runtime.telemetry.spans import Span, Tracer
-
-A = TypeVar("A")
 
 #: Whether this process makes spans.
 on = False
@@ -38,7 +33,10 @@ def warm(share: float) -> None:
     if share:
         from labkit.runtime.telemetry import spans
 
-        spans.exporters()
+        if spans.wants_sdk():
+            from labkit.runtime.telemetry import sdk
+
+            sdk.exporters()
 
 
 def start(folder: Path, service: str, instance: int, share: float) -> None:
@@ -67,53 +65,42 @@ def stop() -> None:
         _tracer.close()
 
 
-def begin(name: str, kind: Kind, trace: str | None = None, **about: object) -> "Span":
-    """Begin a span that the caller ends, as a thread does that has several at once.
+def span(name: str, kind: Kind, trace: str | None = None, **about: object) -> "Span":
+    """Return a span for a `with` block: what the block does is part of it.
 
     Args:
         name: name of the call, step or topic.
         kind: kind of the span.
         trace: the `traceparent` that it continues; None for the span of this coroutine, or a new
             trace.
-        about: `peer`, the service that is called; `order_id`; `event_id`; `topic`.
+        about: `peer`, the service that is called; `order_id`; `event_id`; `topic`. Ids are text.
     """
-    return _tracer.begin(name, kind, trace, about)
+    return _tracer.span(name, kind, trace, about)
 
 
-@contextmanager
-def span(name: str, kind: Kind, trace: str | None = None, **about: object) -> "Iterator[Span]":
-    """Begin a span as `begin` does, around a block of a coroutine: what the block does is in it."""
-    block = _tracer.begin(name, kind, trace, about)
-    try:
-        with block.current():
-            yield block
-    except BaseException as error:
-        block.fail(error)
-        raise
-    block.end()
+def request(name: str, trace: str) -> "Span":
+    """Return a span for the block that serves a request by HTTP.
+
+    Args:
+        name: the method and the route.
+        trace: the `traceparent` that the client sent; empty if it sent none.
+    """
+    return _tracer.first(name, Kind.HTTP, trace, {})
 
 
-async def within(
-    work: Callable[[], Awaitable[A]],
-    name: str,
-    kind: Kind,
-    command: object,
-    trace: str | None = None,
-    peer: str = "",
-) -> A:
-    """Await work that answers a command, in a span that keeps the outcome."""
-    order_id = getattr(command, "order_id", None)
-    with span(name, kind, trace, peer=peer, order_id=order_id) as around:
-        answer = await work()
-        around.note(answer)
-        return answer
+def order_of(command: object) -> str:
+    """Return the id of the order that a command is about; empty if it is about none."""
+    return str(getattr(command, "order_id", ""))
 
 
 def note(answer: object) -> None:
     """Keep the code of a `Result`, and its order, in the span of this coroutine."""
-    _tracer.current().note(answer)
+    current = _tracer.current()
+    if current:
+        current.note(answer)
 
 
 def inject() -> str:
     """Return the `traceparent` of what this coroutine does now; empty if it is not traced."""
-    return _tracer.current().trace if on else ""
+    current = _tracer.current() if on else None
+    return current.trace if current else ""

@@ -56,6 +56,21 @@ def test_a_failpoint_that_is_not_armed_does_nothing(failpoints: Failpoints) -> N
     assert failpoints.cross(POINT) is False
 
 
+def test_a_home_without_armed_failpoints_is_passed(failpoints: Failpoints, folder: Path) -> None:
+    """`passes` counts a crossing while nothing is armed, leaves it to the caller while anything is,
+    and passes again after that."""
+    failpoints.cross(POINT)
+    assert failpoints.quiet
+    assert failpoints.passes(POINT)
+    FailpointStore(folder).arm(AFTER, "refuse")
+    assert not failpoints.passes(POINT)
+    with pytest.raises(Refused):
+        failpoints.cross(AFTER)
+    failpoints.cross(AFTER)
+    assert failpoints.passes(AFTER)
+    assert [hits_of(folder, "goods-1", len(CATALOGUE)).read(place) for place in (0, 1)] == [2, 3]
+
+
 def test_refuse_raises_as_often_as_it_was_armed(failpoints: Failpoints, folder: Path) -> None:
     """A refusal names the failpoint, acts so many times, and then the failpoint is disarmed."""
     FailpointStore(folder).arm(POINT, "refuse", times=2)

@@ -6,11 +6,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from labkit.ops.trace.reading import read_spans
+from labkit.ops.trace.tree import Span
 from labkit.results import Message, Result
 from labkit.runtime.errors import Unknown
 from labkit.runtime.telemetry import span_log, tracing
@@ -19,9 +21,6 @@ from labkit.shop.codes import Code
 
 ORDER = 383026413512351744
 TRACE = f"00-{'ab' * 16}-{'cd' * 8}-01"
-
-
-_UNTRACED = ("", "nonsense", f"00-{'0' * 32}-{'cd' * 8}-01", f"{TRACE[:-1]}0")
 
 
 class Command(Message):
@@ -47,10 +46,9 @@ def _traced(folder: Path) -> Iterator[Path]:
     tracing.stop()
 
 
-def spans(folder: Path) -> dict[str, dict[str, Any]]:
-    """name → span, as the diary has it; its end stands after its beginning."""
-    text = (folder / "goods-1.jsonl").read_text()
-    return {span["name"]: span for span in map(json.loads, text.splitlines())}
+def spans(folder: Path) -> dict[str, Span]:
+    """name → span, as the log has it."""
+    return {span["name"]: span for span in read_spans(folder)}
 
 
 def test_off_imports_nothing_and_leaves_nothing(tmp_path: Path) -> None:
@@ -72,18 +70,21 @@ def test_off_imports_nothing_and_leaves_nothing(tmp_path: Path) -> None:
 def test_a_call_is_served_and_says_what_came_of_it(folder: Path) -> None:
     """Caller and callee are one trace, joined by text alone; code and order stand in both."""
 
-    async def serve() -> Result[None]:
-        return Result[None].refused(Code.STOCK_SHORT, "none is left")
+    refused = Result[None].refused(Code.STOCK_SHORT, "none is left")
+    order = tracing.order_of(Command())
 
-    async def call() -> Result[None]:
-        trace = tracing.inject()
-        command = Command()
-        return await asyncio.create_task(
-            tracing.within(serve, "deduct_stock", Kind.SERVE, command, trace)
-        )
+    async def serve(trace: str) -> "asyncio.Future[Result[None]]":
+        work = asyncio.get_running_loop().create_future()
+        with tracing.span("deduct_stock", Kind.SERVE, trace, order_id=order) as span:
+            span.until(work)
+        work.set_result(refused)
+        return work
 
-    traced_call = tracing.within(call, "take", Kind.CALL, Command(), peer="goods")
-    asyncio.run(traced_call)
+    async def call() -> None:
+        with tracing.span("take", Kind.CALL, peer="goods", order_id=order) as span:
+            span.note(await (await serve(tracing.inject())))
+
+    asyncio.run(call())
     caller, callee = spans(folder)["take"], spans(folder)["deduct_stock"]
     assert callee["parent"] == caller["span"]
     assert callee["trace"] == caller["trace"]
@@ -97,10 +98,10 @@ def test_the_context_crosses_a_thread(folder: Path) -> None:
     traces = [f"00-{number:032x}-{number:016x}-01" for number in (1, 2, 3)]
 
     def work() -> None:
-        begun = [tracing.begin(trace[-4:], Kind.RECEIVE, trace) for trace in traces]
-        for span, trace in zip(begun, traces, strict=True):
-            assert span.trace[:36] == trace[:36]
-            span.end()
+        with ExitStack() as stack:
+            for trace in traces:
+                span = stack.enter_context(tracing.span(trace[-4:], Kind.RECEIVE, trace))
+                assert span.trace[:36] == trace[:36]
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -112,19 +113,19 @@ def test_an_answer_that_did_not_come(folder: Path) -> None:
     """A step that raises is a failed span with the error's name, and the error goes on."""
 
     async def ask() -> None:
-        raise Unknown("no answer came")
+        with tracing.span("find_goods", Kind.CALL, peer="goods"):
+            raise Unknown("no answer came")
 
     with pytest.raises(Unknown):
-        asyncio.run(tracing.within(ask, "find_goods", Kind.CALL, Command(), peer="goods"))
+        asyncio.run(ask())
     span = spans(folder)["find_goods"]
     assert (span["failed"], span["outcome"]) == (True, "Unknown")
 
 
 def test_what_is_under_way_is_written_down(folder: Path) -> None:
     """A span stands in the diary before it ends: a process that is killed leaves it behind."""
-    span = tracing.begin("deduct_stock", Kind.SERVE, TRACE)
-    assert spans(folder)["deduct_stock"]["ended"] is None
-    span.end()
+    with tracing.span("deduct_stock", Kind.SERVE, TRACE):
+        assert spans(folder)["deduct_stock"]["ended"] is None
     assert spans(folder)["deduct_stock"]["ended"]
 
 
@@ -135,9 +136,7 @@ def test_a_sweeper_begins_a_trace(folder: Path) -> None:
     assert spans(folder)["cancel_expired"]["parent"] == ""
 
 
-@pytest.mark.parametrize(
-    "trace", ["", "nonsense", f"00-{'0' * 32}-{'cd' * 8}-01", TRACE[:-1] + "0"]
-)
+@pytest.mark.parametrize("trace", ["", "nonsense", TRACE[:-1] + "0", TRACE[:-1] + "e-more"])
 def test_what_is_not_traced_causes_nothing_that_is(trace: str, folder: Path) -> None:
     """A call without a readable, sampled context makes no span, nor does anything it does."""
     with tracing.span("deduct_stock", Kind.SERVE, trace):
@@ -147,23 +146,86 @@ def test_what_is_not_traced_causes_nothing_that_is(trace: str, folder: Path) -> 
     assert spans(folder) == {}
 
 
+@pytest.mark.parametrize(
+    "trace", ["", "nonsense", f"00-{'0' * 32}-{'cd' * 8}-01", f"ff{TRACE[2:]}"]
+)
+def test_a_request_with_a_broken_context_begins_a_trace(trace: str, folder: Path) -> None:
+    """What a client sends is checked: a context that W3C forbids counts as none."""
+    with tracing.request("POST /order/confirm", trace):
+        assert tracing.inject()[3:35] not in trace
+    assert spans(folder)["POST /order/confirm"]["parent"] == ""
+
+
+def test_a_client_decides_for_its_own_trace(folder: Path) -> None:
+    """A request continues the client's trace, or is silent where the client says so."""
+    for flags in ("01", "00", "03-later"):
+        with tracing.request(f"GET {flags}", TRACE[:-2] + flags):
+            pass
+    assert {name: span["trace"] for name, span in spans(folder).items()} == {
+        "GET 01": "ab" * 16,
+        "GET 03-later": "ab" * 16,
+    }
+
+
+def test_a_share_of_the_traces_is_recorded(tmp_path: Path) -> None:
+    """Of many traces about the share is there, each whole or not at all."""
+    tracing.start(tmp_path, "goods", 1, 0.25)
+    for number in range(400):
+        with tracing.span(f"outer {number}", Kind.STEP), tracing.span(f"inner {number}", Kind.STEP):
+            pass
+    tracing.stop()
+    names = set(spans(tmp_path))
+    outer = {name.split()[1] for name in names if name.startswith("outer")}
+    assert {name.split()[1] for name in names if name.startswith("inner")} == outer
+    assert 50 < len(outer) < 150  # 100, give or take more than five standard deviations
+
+
 def test_the_sampler_is_opentelemetrys_own(unsampled: Path) -> None:
     """`OTEL_TRACES_SAMPLER` decides; a caller who is sampled already is followed."""
     with tracing.span("cancel_expired", Kind.STEP):
         assert tracing.inject() == ""
-    tracing.begin("deduct_stock", Kind.SERVE, TRACE).end()
+    with tracing.span("deduct_stock", Kind.SERVE, TRACE):
+        pass
     assert list(spans(unsampled)) == ["deduct_stock"]
 
 
 def test_the_diary_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full file becomes the old one; older spans than those are gone."""
-    monkeypatch.setattr(span_log, "_MAX_BYTES", 4000)
-    for number in range(40):
-        tracing.begin(f"step {number}", Kind.STEP).end()
+    monkeypatch.setattr(span_log, "_MAX_BYTES", 2 * span_log.TAIL_BYTES)
+    for number in range(3000):
+        with tracing.span(f"step {number}", Kind.STEP):
+            pass
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
-    assert set(sizes) == {"goods-1.jsonl", "goods-1.old"}
-    assert max(sizes.values()) < 5000
-    assert "step 39" in spans(folder)
+    assert set(sizes) == {"goods-1.jsonl", "goods-1.old", "goods-1.tail"}
+    assert max(sizes.values()) <= 3 * span_log.TAIL_BYTES
+    assert "step 2999" in spans(folder)
+    assert "step 0" not in spans(folder)
+
+
+def test_a_process_goes_on_where_its_predecessor_was_killed(tmp_path: Path) -> None:
+    """The next life of an instance leaves no gap in the file, and a line that never ended spoils
+    only itself; each span is its own process's."""
+    for life in ("1", "2", "3"):
+        log = span_log.SpanLog(tmp_path, "goods-1", json.dumps({"service": "goods", "pid": life}))
+        log.write(json.dumps({"span": f"{life:>16}", "trace": "t", "began": 1}))
+        log.write('{"span": "half')
+    assert [(span["span"].strip(), span["pid"]) for span in read_spans(tmp_path)] == [
+        ("1", "1"),
+        ("2", "2"),
+        ("3", "3"),
+    ]
+
+
+def test_a_full_tail_goes_to_the_log_and_nothing_is_lost(tmp_path: Path) -> None:
+    """Every line is read once, wherever it stands; one that is longer than the tail is dropped."""
+    log = span_log.SpanLog(tmp_path, "goods-1", "{}")
+    line = '{"span": "%s", "trace": "t", "began": 1, "name": "' + "x" * 29_900 + '"}'
+    for letter in "cdefg":
+        log.write(line % letter)
+    log.write(line % "h" * 3)
+    log.write(line % "i")
+    assert [span["span"] for span in read_spans(tmp_path)] == list("cdefgi")
+    assert (tmp_path / "goods-1.jsonl").stat().st_size > span_log.TAIL_BYTES
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")

@@ -1,6 +1,5 @@
 """Nothing dies of a full disk: what cannot be written is told, or lost where it is no data."""
 
-import json
 import os
 import subprocess
 import sys
@@ -136,14 +135,18 @@ def test_a_child_whose_log_is_full_ends(how: str, code: str) -> None:
 def test_a_diary_that_cannot_be_turned_over_writes_into_no_other_file(tmp_path: Path) -> None:
     """The number of a descriptor that was closed is soon another file's, as a database's."""
     traces = tmp_path / "traces"
-    log = SpanLog(traces, "goods", 1)
+    log = SpanLog(traces, "goods-1", "{}")
     traces.rename(tmp_path / "elsewhere")
     with log._lock, pytest.raises(FileNotFoundError):
         log._rotate()
     database = tmp_path / "goods.sqlite"
     with database.open("wb"):
-        os.write(log._descriptor, json.dumps({"name": "deduct_stock"}).encode())
+        log.write("deduct_stock")
     assert database.read_bytes() == b""
     (tmp_path / "elsewhere").rename(traces)
     log._rotate()
-    assert {file.name for file in traces.iterdir()} == {"goods-1.jsonl", "goods-1.old"}
+    assert {file.name for file in traces.iterdir()} == {
+        "goods-1.jsonl",
+        "goods-1.old",
+        "goods-1.tail",
+    }
