@@ -185,7 +185,7 @@ def ground(
     stands_on: backends.Backends = launch.EMBEDDED,
     server_seconds: Callable[[], Mapping[str, float]] = dict[str, float],
     *,
-    traced: bool = False,
+    traced: float = 0.0,
 ) -> Iterator[Ground]:
     """Run a lab for a block; it goes when this process goes.
 
@@ -193,7 +193,7 @@ def ground(
         folder: its home.
         stands_on: files, or servers.
         server_seconds: what those servers have used; see `Ground`.
-        traced: whether it traces every request.
+        traced: the share of the requests that are traced.
     """
     home = Home(folder)
     supervisor = launch.up(home, None, stands_on, dies_with_us=True, traced=traced)

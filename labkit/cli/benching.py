@@ -41,12 +41,18 @@ def replay(
     raise typer.Exit(not replaying.replay(running_home(folder), rate, limit))
 
 
+_PROFILED = (1, 64)
+
+
 @app.command()
 def bench(
     folder: HomeOption = DEFAULT_HOME,
     stack: Annotated[Stack, typer.Option(help="Stack to measure.")] = Stack.embedded,
     quick: Annotated[
         bool, typer.Option("--quick", help="Measure for a minute only, and less exactly.")
+    ] = False,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Show where an order spends its time instead.")
     ] = False,
     write: Annotated[
         Path | None, typer.Option(help="Page to rewrite, with a chart beside it.")
@@ -62,11 +68,17 @@ def bench(
     containers` asks for them, and leaves nothing behind. Nothing else should run on the machine
     meanwhile.
 
-    Example: `labkit bench --quick`
+    With `--profile` it places orders with one client and with 64, on the embedded stack, and shows
+    when each call and each step of an order began and how long it took, in the middle of all.
+
+    Example: `labkit bench --quick`, `labkit bench --profile`
     """
     from bench import measures, on_containers, page, past_runs
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if profile:
+        _show_time_lines(folder)
+        return
     with (
         tempfile.TemporaryDirectory(prefix="bench-", dir=folder) as bench_folder,
         show_progress("measuring") as on_progress,
@@ -86,3 +98,12 @@ def bench(
     if write:
         page.renew(write, figures)
     past_runs.keep(history, name, figures)
+
+
+def _show_time_lines(folder: Path) -> None:
+    from bench import time_line
+
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=folder) as bench_folder:
+        for line in time_line.measure(Path(bench_folder).absolute() / "lab", _PROFILED):
+            title = f"{line.clients} clients, {line.rate:.0f} orders/s, {line.orders} traced"
+            print_table(title, time_line.as_rows(line))
