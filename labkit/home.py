@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from sqlalchemy import URL
-
 from labkit.files import broken, making_sense_of, read_object, write_whole
 from labkit.settings import Settings
 from labkit.state import LabState, is_state
@@ -191,5 +189,9 @@ def sqlite_url(folder: Path, service: str) -> str:
 
     What means something in a URL (`?`, `#`, `%`) is escaped, as in a folder `what next?`.
     """
+    from sqlalchemy import (
+        URL,  # half a second, which a command that opens no database need not wait
+    )
+
     url = URL.create("sqlite", database=str(folder / f"{service}.sqlite"))
     return url.render_as_string(hide_password=False)

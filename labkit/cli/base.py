@@ -5,15 +5,17 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from labkit.cli.display import make_console, show_table
 from labkit.home import Home
-from labkit.ops.reader import Reader
 from labkit.printable import printable, printable_json
+
+if TYPE_CHECKING:
+    from labkit.ops.reader import Reader
 
 app = typer.Typer(
     name="labkit",
@@ -96,7 +98,7 @@ def mend_abandoned(home: Home) -> None:
         typer.echo(f"labkit: left broken by a tool that was killed: {printable(text)}", err=True)
 
 
-def open_reader(folder: Path) -> Reader:
+def open_reader(folder: Path) -> "Reader":
     """Open the databases of a home, whether its lab is up or not.
 
     Raises:
@@ -107,6 +109,8 @@ def open_reader(folder: Path) -> Reader:
         from labkit.stack.supervisor.control import NotUp
 
         raise NotUp(f"there are no databases in {home.folder}: labkit up{at(folder)}")
+    from labkit.ops.reader import Reader
+
     mend_abandoned(home)
     return Reader(home)
 

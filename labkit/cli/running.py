@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from sqlalchemy import make_url
 
 from labkit.cli.base import (
     DEFAULT_HOME,
@@ -20,9 +19,9 @@ from labkit.cli.base import (
 from labkit.home import Home
 from labkit.printable import printable
 from labkit.runtime.injection.failpoints import FailpointStore
+from labkit.stack.setup.amounts import MANY, MUCH
 from labkit.stack.setup.backends import Stack, choose, remove
-from labkit.stack.setup.seeds import MANY, MUCH
-from labkit.stack.supervisor import control, health, launch
+from labkit.stack.supervisor import control, launch
 from labkit.stack.supervisor.folders import warning_for
 from labkit.stack.supervisor.instances import parse_instances
 
@@ -52,6 +51,8 @@ def up(
         started = launch.up(home, parse_instances(instances), backends, on_progress=on_progress)
     mend_abandoned(home)
     if not started:  # else `launch.up` has waited already
+        from labkit.stack.supervisor import health  # each of these takes long to import
+
         with show_progress("asking whether all of it answers") as on_progress:
             health.await_whole(home, on_progress, _WHOLE_S)
     state = launch.status(home)
@@ -110,6 +111,8 @@ def status(folder: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> No
 
     Example: `labkit status --json`
     """
+    from labkit.stack.supervisor import health
+
     home = Home(folder)
     mend_abandoned(home)
     state, problems = health.status(home)
@@ -123,6 +126,8 @@ def status(folder: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> No
     endpoints = {name: url for name, url in state["endpoints"].items() if url}
     console_url = endpoints.pop("console", None)
     print_table("endpoints", [{"what": name, "where": url} for name, url in endpoints.items()])
+    from sqlalchemy import make_url
+
     databases = [
         {"database": name, "url": repr(make_url(url))}  # without the password
         for name, url in state["databases"].items()

@@ -17,12 +17,11 @@ from labkit.runtime.db.engines import open_engine
 from labkit.shop import tables as t
 from labkit.shop.states import AccountLogType, LogDirection
 from labkit.stack.boundaries import Cross, uncrossed
+from labkit.stack.setup.amounts import MANY, MUCH
 
 _HERE = Path(labkit.__file__).parent
 #: A row of a table, by column.
 Row: TypeAlias = dict[str, Any]
-#: The most rows of a kind, and the most pieces or cents of one.
-MANY, MUCH = 1_000_000, 10**12
 _MOBILE = "13800000000"
 _ANSWER_S = 60.0  # for a million rows
 _ALONE_S = 30

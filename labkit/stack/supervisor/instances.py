@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-from labkit.shop.wiring import SERVICES
-
 #: The embedded broker, as the supervisor calls it: a process of the lab, and none of its services.
 BROKER = "broker"
 _MAX_INSTANCES = 9
@@ -35,6 +33,8 @@ def check_instances(instances: Mapping[str, object]) -> dict[str, int]:
 
 
 def _check(name: str, number: object, text: str) -> int:
+    from labkit.shop.wiring import SERVICES  # seldom asked for, and long to import
+
     if name not in SERVICES or type(number) is not int or not 1 <= number <= _MAX_INSTANCES:
         raise ValueError(
             f"'{text}': write SERVICE=1 to {_MAX_INSTANCES}; services are {', '.join(SERVICES)}"

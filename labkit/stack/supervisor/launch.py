@@ -13,7 +13,7 @@ from labkit.files import locked, try_lock
 from labkit.home import Home
 from labkit.settings import Settings
 from labkit.stack.setup.backends import Backends, Stack
-from labkit.stack.supervisor import control, health, spawn
+from labkit.stack.supervisor import control, spawn
 from labkit.stack.supervisor.control import NotUp
 from labkit.stack.supervisor.ending import down, end, kill
 from labkit.stack.supervisor.holder import Holder, holder_of, is_up, sign
@@ -81,6 +81,8 @@ def up(
             log_size, supervisor = _start(home, spec | {"gate": gate}, environment)
             try:
                 open_gate()
+                from labkit.stack.supervisor import health  # while the supervisor imports the rest
+
                 _wait(home, supervisor, on_progress)
                 health.await_whole(home, on_progress)
             except _NotUp:

@@ -14,7 +14,6 @@ import uvloop
 from fastapi import FastAPI
 
 from labkit import http_limits
-from labkit.console import process as console
 from labkit.home import Home
 from labkit.payment_api import keys
 from labkit.payment_api.http import HttpPoster
@@ -122,6 +121,8 @@ def serve(
     clock.step_with(StandingFaults(home.faults), f"{name}-{instance}")
     if name == CONSOLE:  # it watches the shop, and is neither traced nor counted with it
         assert listener, "the console serves HTTP and was given no socket"
+        from labkit.console import process as console  # of this process alone: no other waits
+
         return uvloop.run(console.serve(home, listener))
     service = ServiceInstance(home, home.settings(), name, instance, listener, address)
     outages.start(home.faults, f"{name}-{instance}")
