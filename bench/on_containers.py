@@ -34,7 +34,7 @@ class _Server:
 class Bench(measures.Bench):
     """One run of all measures that concern the servers."""
 
-    rates: ClassVar[Mapping[int, str]] = {64: ">=400"}
+    rates: ClassVar[Mapping[int, str]] = {1: ">=110", 8: ">=340", 64: ">=690", 128: ">=800"}
 
     def run(self) -> Iterator[Figure]:
         """Measure, and give each figure as it is known."""
