@@ -59,9 +59,9 @@ def test_every_figure_stands_once_in_the_fixed_shape(figures: list[Figure]) -> N
         assert (row["value"] is None) == unknown, row
     assert {f"orders, {n} clients" for n in (8, 64, 128)} | {"orders, 1 client"} <= set(names)
     targets = {figure["name"]: figure["target"] for figure in listed}
-    assert targets["orders, 64 clients"] == ">=600"
-    assert targets["orders, 128 clients"] == ">=700"
-    assert targets["orders, 64 clients, of the floor"] == ">=0.3"
+    assert targets["orders, 64 clients"] == ">=1200"
+    assert targets["orders, 128 clients"] == ">=1300"
+    assert targets["orders, 64 clients, of the floor"] == ">=0.5"
 
 
 def test_who_is_slowest_after_a_kill_is_named(figures: list[Figure]) -> None:
