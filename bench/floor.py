@@ -88,7 +88,7 @@ class Floor:
                 m.OpenOrder(
                     user_id=request.user_id,
                     idempotency_key=str(number),
-                    request_hash=sha256(request.model_dump_json().encode()).hexdigest(),
+                    request_hash=sha256(request.meaning().encode()).hexdigest(),
                 )
                 for number, request in zip(numbers, requests, strict=True)
             ],

@@ -6,7 +6,7 @@ stand in `labkit/runtime/codes.py`.
 """
 
 from enum import IntEnum
-from typing import Generic, Self, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -41,9 +41,25 @@ class ResultCode(IntEnum):
 
 
 class Message(BaseModel):
-    """Base of everything that travels: frozen, typed, and closed to unknown fields."""
+    """Base of everything that travels: frozen and typed.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    A field that is not known is of another release: it is kept, and passed on. Who reads what
+    strangers write, as the webs do, forbids it there.
+
+    Attributes:
+        version: raised by a change that older readers must not overlook.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    version: ClassVar[int] = 1
+
+    def meaning(self) -> str:
+        """Return a text that two messages share if and only if they ask for, or say, the same.
+
+        What has its default is left out, so that a release which adds a field changes nothing.
+        """
+        return self.model_dump_json(exclude_defaults=True)
 
 
 T_co = TypeVar("T_co", covariant=True)

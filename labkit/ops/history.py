@@ -109,7 +109,9 @@ class Exchange:
             request = PlaceOrder.model_validate({"coupon_id": None, **self.body})
         except ValidationError:
             return None
-        return hashlib.sha256(request.model_dump_json().encode()).hexdigest()
+        if request.model_extra:  # the web refuses what it does not know
+            return None
+        return hashlib.sha256(request.meaning().encode()).hexdigest()
 
 
 class History:

@@ -118,6 +118,7 @@ class ServiceRuntime:
             database,
             environment.failpoints,
             environment.clock,
+            self.service.upcasts,
         )
         self.announce(await self._serve())
         self._consumer.start()
@@ -136,7 +137,7 @@ class ServiceRuntime:
         name, manual_steps = self.service.name, self.service.manual_steps
         admin = AdminHandlers(name, self._database, self._consumer, manual_steps)
         self._server = self.environment.make_server()
-        self._server.add(self.service.contract, self._handlers())
+        self._server.add(self.service.contract, self._handlers(), self.service.upcasts)
         self._server.add(AdminService, admin.table(self.ask_around))
         return await self._server.start()
 

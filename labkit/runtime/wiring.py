@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from labkit.results import Result
+from labkit.runtime.evolution import Upcasts
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
 from labkit.runtime.messaging import addresses, dead_letters, inbox, outbox
 from labkit.runtime.messaging.dead_letters import StuckItem
@@ -48,6 +49,7 @@ class Service:
         emits: the events that its steps emit.
         notifies: what it posts to others over HTTP, again and again until they have answered.
         answers: the requests from outside that have a failpoint before their answer.
+        upcasts: message → version → what makes the next version of it.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Service:
     emits: tuple[type[Event], ...] = ()
     notifies: tuple[str, ...] = ()
     answers: tuple[str, ...] = ()
+    upcasts: Upcasts = field(default_factory=dict)
 
     @property
     def methods(self) -> Mapping[str, AnyStep | AnyFlow]:

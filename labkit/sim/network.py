@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from labkit.runtime.errors import Unknown
+from labkit.runtime.evolution import Upcasts
 from labkit.runtime.injection.network import NetworkPath
 from labkit.runtime.rpc.dispatch import Dispatcher
 from labkit.runtime.rpc.ports import Broken, Connection, Handler, conclude
@@ -105,9 +106,11 @@ class SimServer:
         self._dispatcher = Dispatcher(process.service, clock)
         self.process = process
 
-    def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
-        """Serve each method of a contract."""
-        self._dispatcher.add(contract, handlers)
+    def add(
+        self, contract: type, handlers: Mapping[str, Handler], upcasts: Upcasts | None = None
+    ) -> None:
+        """Serve each method of a contract; see `Dispatcher.add`."""
+        self._dispatcher.add(contract, handlers, upcasts)
 
     async def start(self) -> str:
         """Listen, and return the endpoint."""

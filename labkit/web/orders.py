@@ -94,7 +94,7 @@ async def place_order(orders: OrderService, key: str, order: m.PlaceOrder) -> Re
     Raises:
         Unknown: no order could be opened now; the request may be sent again.
     """
-    digest = hashlib.sha256(order.model_dump_json().encode()).hexdigest()
+    digest = hashlib.sha256(order.meaning().encode()).hexdigest()
 
     # the order id comes first, so that whatever happens later can name it
     opened = await orders.open_order(

@@ -68,13 +68,13 @@ class Command(Protocol):
     def order_id(self) -> int:
         """Return the order's id, or the payment's or refund's if the step is about that."""
 
-    def model_dump_json(self) -> str:
-        """Return the command as JSON, from which its hash is made."""
+    def meaning(self) -> str:
+        """Return the text from which its hash is made."""
 
 
 def body_hash(command: Command) -> str:
     """Hash a command; two commands have the same hash if and only if they ask for the same."""
-    return hashlib.sha256(command.model_dump_json().encode()).hexdigest()
+    return hashlib.sha256(command.meaning().encode()).hexdigest()
 
 
 class Operation(Generic[A]):

@@ -10,6 +10,7 @@ from labkit.runtime.clock import Clock, MachineClock
 from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.errors import is_away, is_held
 from labkit.runtime.errors import Overloaded
+from labkit.runtime.evolution import FromTheFuture, Upcasts
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import due, inbox
 from labkit.runtime.messaging.alarm import Alarm
@@ -44,6 +45,7 @@ class EventConsumer:
         database: the service's own; the inbox lies in it.
         failpoints: crossed around each commit of an offset.
         clock: what pauses are measured by.
+        upcasts: bring older versions of the events up to date.
     """
 
     def __init__(
@@ -54,13 +56,14 @@ class EventConsumer:
         database: StepRunner,
         failpoints: Failpoints,
         clock: Clock | None = None,
+        upcasts: Upcasts | None = None,
     ) -> None:
         self._group = group
-        self._first = {topic: inbox.guarded(step, kind) for topic, (kind, step) in handlers.items()}
-        self._again = {topic: inbox.retried(step, kind) for topic, (kind, step) in handlers.items()}
+        kinds = handlers.items()
+        self._first = {topic: inbox.guarded(step, kind, upcasts) for topic, (kind, step) in kinds}
+        self._again = {topic: inbox.retried(step, kind, upcasts) for topic, (kind, step) in kinds}
         self._by_hand = {
-            topic: inbox.retried(step, kind, by_hand=True)
-            for topic, (kind, step) in handlers.items()
+            topic: inbox.retried(step, kind, upcasts, by_hand=True) for topic, (kind, step) in kinds
         }
         self._broker = broker
         self._database = database
@@ -185,7 +188,7 @@ class EventConsumer:
             if _is_away(error):
                 log.warning("polling of %s pauses: %s", self._group, error)
                 await self._clock.sleep(_PAUSE_S)
-        return await self._store(_failure(delivery, error))
+        return await self._store(failure_of(delivery, error))
 
     async def _store(self, failure: Failure) -> None:
         """Store a failed delivery, at least with the type of its cause.
@@ -221,7 +224,7 @@ class EventConsumer:
         except Exception as error:  # kept with its cause, for people to see
             if _is_away(error):
                 raise
-            await self._database.run(inbox.keep_failure, _failure(delivery, error))
+            await self._database.run(inbox.keep_failure, failure_of(delivery, error))
             self._alarm.ring()
             return f"{type(error).__name__}: {error}"
         return None
@@ -251,6 +254,8 @@ def _is_away(error: BaseException) -> bool:
     return is_away(error) or isinstance(error, (NoIds, Overloaded))
 
 
-def _failure(delivery: Delivery, error: BaseException) -> Failure:
+def failure_of(delivery: Delivery, error: BaseException) -> Failure:
+    """Return what is kept of a delivery whose handler raised."""
     text = f"{type(error).__name__}: {error}"
-    return Failure(delivery=delivery, error=text, held=is_held(error))
+    early = isinstance(error, FromTheFuture)
+    return Failure(delivery=delivery, error=text, held=is_held(error), early=early)

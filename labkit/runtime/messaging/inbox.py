@@ -18,6 +18,7 @@ from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import DEAD, DONE, WAITING, inbox
 from labkit.runtime.db.texts import shorten
 from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.evolution import Upcasts, read
 from labkit.runtime.steps import Event, EventHandler, Step, step
 
 _BY_HAND = "given up by hand"
@@ -65,11 +66,18 @@ class Failure(Message):
         delivery: the event.
         error: the cause.
         held: whether a row that it needs was held by another transaction, which burns no try.
+        early: whether it is of a later release than this one, which burns none either.
     """
 
     delivery: Delivery
     error: _Cause
     held: bool = False
+    early: bool = False
+
+    @property
+    def is_blameless(self) -> bool:
+        """Return True if the message itself is not to blame: it waits, however long."""
+        return self.held or self.early
 
 
 class MissingQuery(Message):
@@ -113,12 +121,15 @@ class BodyChanged(Exception):
     """An event id came again with another message: a producer's defect, kept out."""
 
 
-def guarded(handler: EventHandler, event_type: type[Event]) -> DeliveryStep:
+def guarded(
+    handler: EventHandler, event_type: type[Event], upcasts: Upcasts | None = None
+) -> DeliveryStep:
     """Put the inbox around an event handler: the row and the change commit together.
 
     Args:
         handler: a step whose command is the event.
         event_type: what the body is read as.
+        upcasts: bring older versions of it up to date.
 
     Returns:
         A step of the same name whose command is a `Delivery`.
@@ -126,13 +137,17 @@ def guarded(handler: EventHandler, event_type: type[Event]) -> DeliveryStep:
 
     def handle(tx: Transaction, delivery: Delivery) -> None:
         if _first_time(tx, delivery):
-            handler.function(tx, event_type.model_validate_json(delivery.body))
+            handler.function(tx, read(event_type, delivery.body, upcasts))
 
     return Step(handle, handler.name)
 
 
 def retried(
-    handler: EventHandler, event_type: type[Event], *, by_hand: bool = False
+    handler: EventHandler,
+    event_type: type[Event],
+    upcasts: Upcasts | None = None,
+    *,
+    by_hand: bool = False,
 ) -> DeliveryStep:
     """Put the inbox around the handler of a row that waits, or by hand also of a dead one."""
     statuses = (WAITING, DEAD) if by_hand else (WAITING,)
@@ -141,7 +156,7 @@ def retried(
         done = {"status": DONE, "done_time": tx.now, "last_error": None}
         row = _row(delivery) & inbox.c.status.in_(statuses)
         if tx.execute(update(inbox).where(row).values(**done)).rowcount:
-            handler.function(tx, event_type.model_validate_json(delivery.body))
+            handler.function(tx, read(event_type, delivery.body, upcasts))
 
     return Step(handle, handler.name)
 
@@ -164,17 +179,19 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
         error = given_up(failure.error) if by_hand else failure.error
         tx.execute(update(inbox).where(_row(delivery)).values(last_error=error))
     elif row.status == WAITING and delivery.tries in (None, row.tries):  # else another instance
-        _count_try(tx, failure, row.tries + (not failure.held))
+        _count_try(tx, failure, row.tries + (not failure.is_blameless))
 
 
 def _count_try(tx: Transaction, failure: Failure, tries: int) -> None:
     """Note how often a row was tried, and when it is tried next; after the last try it is dead."""
     settings = tx.settings
-    dead = tries >= settings.retry_limit and not failure.held
+    dead = tries >= settings.retry_limit and not failure.is_blameless
     backoff = Backoff.doubling(settings.retry_first, settings.retry_max, jitter=0.5)
+    longest_ms = int(settings.retry_max * 1000)
+    delay_ms = longest_ms if failure.early else backoff.delay_ms(max(tries - 1, 0))
     values = {
         "tries": tries,
-        "next_try": tx.wall_ms + backoff.delay_ms(max(tries - 1, 0)),
+        "next_try": tx.wall_ms + delay_ms,
         "last_error": failure.error,
         "status": DEAD if dead else WAITING,
     }

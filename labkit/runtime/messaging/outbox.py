@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Executable, Row, Update, case, select, update
 
 from labkit.results import Message
+from labkit.runtime import evolution
 from labkit.runtime.backoff import Backoff
 from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import GIVEN_UP, SENT, SETTLED, UNSENT, outbox
@@ -150,7 +151,7 @@ def event_writer(groups: Groups) -> Callable[[Transaction], None]:
                 topic=event.topic,
                 tag=event.tag,
                 msg_key=str(event.order_id),
-                body=event.model_dump_json(),
+                body=evolution.write(event),
                 groups=",".join(groups[event.topic]),
                 status=UNSENT,
                 tries=0,
@@ -171,7 +172,7 @@ def message_of(
         event.topic,
         event.tag,
         str(event.order_id),
-        event.model_dump_json(),
+        evolution.write(event),
         groups,
         trace,
     )

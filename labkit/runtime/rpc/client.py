@@ -9,8 +9,10 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar, cast
 
+from labkit.results import Message
 from labkit.runtime.clock import Clock, MachineClock
 from labkit.runtime.errors import Unknown
+from labkit.runtime.evolution import write
 from labkit.runtime.injection.failpoints import Failpoints, Refused
 from labkit.runtime.injection.network import UNBROKEN, NetworkPath
 from labkit.runtime.registry.ports import Registry
@@ -21,8 +23,8 @@ from labkit.runtime.telemetry.kinds import Kind
 
 C = TypeVar("C")
 #: Sends a command, waits until a time of the monotonic clock at most, and returns the answer.
-Send = Callable[[object, float], Awaitable[object]]
-StubMethod = Callable[[object], Awaitable[object]]
+Send = Callable[[Message, float], Awaitable[object]]
+StubMethod = Callable[[Message], Awaitable[object]]
 
 #: Calls of the runtime itself, which no order waits for: they have no failpoints, and no spans.
 UNTRACED = ("find_missing", "find_lost", "retry", "give_up", "take_back", "ask_around")
@@ -105,8 +107,8 @@ class Calls:
         return make_stub(contract, methods)
 
     def _method(self, service: str, name: str, method: Method, timeout: float) -> StubMethod:
-        async def send(command: object, expires: float) -> object:
-            body = method.request.dump_json(command)
+        async def send(command: Message, expires: float) -> object:
+            body = write(command).encode()
             return method.answer.validate_json(await self._ask(service, name, body, expires))
 
         return self._crossing(service, name, send, timeout)
@@ -116,7 +118,7 @@ class Calls:
         before, after = (f"{self._caller}.{name}.{when}_call" for when in ("before", "after"))
         failpoints = None if name in UNTRACED else self._failpoints
 
-        async def cross(command: object) -> object:
+        async def cross(command: Message) -> object:
             expires = self._clock.monotonic() + timeout
             twice = False
             try:
@@ -131,7 +133,7 @@ class Calls:
                 raise Unknown(str(refused)) from refused
             return answer
 
-        async def call(command: object) -> object:
+        async def call(command: Message) -> object:
             if not tracing.on or name in UNTRACED:
                 return await cross(command)
             about = {"peer": service, "order_id": tracing.order_of(command)}

@@ -17,6 +17,7 @@ from typing import Any, Generic, Never, Self, TypeVar, get_type_hints, overload
 
 from pydantic import TypeAdapter
 
+from labkit.results import Message
 from labkit.runtime.steps import Flow, Step
 
 A_co = TypeVar("A_co", covariant=True)
@@ -56,9 +57,9 @@ class ServedBy(Generic[C_contra, A_co]):
 
 @dataclass(frozen=True)
 class Method:
-    """The readers and writers of one call's request and answer."""
+    """The type of a call's request, and the reader and writer of its answer."""
 
-    request: AnyAdapter
+    request: type[Message]
     answer: AnyAdapter
 
 
@@ -76,7 +77,7 @@ def methods_of(contract: type) -> Mapping[str, Method]:
         if not name.startswith("_")
     }
     return {
-        name: Method(TypeAdapter(request), TypeAdapter(answer))
+        name: Method(request, TypeAdapter(answer))
         for name, (request, answer) in sorted(hints.items())
     }
 

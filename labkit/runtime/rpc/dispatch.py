@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from labkit.runtime.clock import Clock
 from labkit.runtime.errors import Overloaded, in_one_line
+from labkit.runtime.evolution import Upcasts, read
 from labkit.runtime.rpc.contract import Method, methods_of
 from labkit.runtime.rpc.ports import Handler, Work
 from labkit.runtime.rpc.protocol import HEALTH, PING, Call, Outcome
@@ -34,15 +35,23 @@ class Dispatcher:
     def __init__(self, service: str, clock: Clock) -> None:
         self._service = service
         self._clock = clock
-        self._methods: dict[str, tuple[Method, Handler]] = {}
+        self._methods: dict[str, tuple[Method, Handler, Upcasts]] = {}
         self._under_way: set[Work] = set()
         self._leaving = False
         self.stuck: Sequence[str] = ()
 
-    def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
-        """Serve each method of a contract."""
+    def add(
+        self, contract: type, handlers: Mapping[str, Handler], upcasts: Upcasts | None = None
+    ) -> None:
+        """Serve each method of a contract.
+
+        Args:
+            contract: of the service.
+            handlers: method → what carries a call out.
+            upcasts: bring older versions of the requests up to date.
+        """
         for name, method in methods_of(contract).items():
-            self._methods[name] = method, handlers[name]
+            self._methods[name] = method, handlers[name], upcasts or {}
 
     def begin(self, call: Call, send: Send) -> None:
         """Begin to carry a call out; its answer is sent when it is done."""
@@ -54,8 +63,8 @@ class Dispatcher:
         if self._leaving:
             return send(call, Outcome.LEAVING, b"")
         try:
-            method, handle = self._methods[call.method]
-            command = method.request.validate_json(call.body)
+            method, handle, upcasts = self._methods[call.method]
+            command = read(method.request, call.body, upcasts)
             # The work goes on when the caller stops waiting: what was begun ends, known or not.
             expires = self._clock.monotonic() + call.timeout_ms / 1000
             start = _traced if tracing.on else _plain

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from labkit.runtime.errors import Unknown
+from labkit.runtime.evolution import Upcasts
 from labkit.runtime.injection.network import NetworkPath
 from labkit.runtime.rpc.protocol import Outcome
 
@@ -126,8 +127,10 @@ class Connect(Protocol):
 class Server(Protocol):
     """The server of one instance of a service."""
 
-    def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
-        """Serve each method of a contract."""
+    def add(
+        self, contract: type, handlers: Mapping[str, Handler], upcasts: Upcasts | None = None
+    ) -> None:
+        """Serve each method of a contract; see `Dispatcher.add`."""
         ...
 
     async def start(self) -> str:

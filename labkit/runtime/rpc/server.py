@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 
 from labkit.runtime.clock import MachineClock
+from labkit.runtime.evolution import Upcasts
 from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.rpc.caller import Caller, Callers
 from labkit.runtime.rpc.dispatch import Dispatcher
@@ -35,9 +36,11 @@ class StreamServer:
         self._dispatcher = Dispatcher(service, MachineClock())
         self._callers = Callers()
 
-    def add(self, contract: type, handlers: Mapping[str, Handler]) -> None:
-        """Serve each method of a contract."""
-        self._dispatcher.add(contract, handlers)
+    def add(
+        self, contract: type, handlers: Mapping[str, Handler], upcasts: Upcasts | None = None
+    ) -> None:
+        """Serve each method of a contract; see `Dispatcher.add`."""
+        self._dispatcher.add(contract, handlers, upcasts)
 
     async def start(self) -> str:
         """Listen, and return the endpoint `host:port` by which others reach it."""

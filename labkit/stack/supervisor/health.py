@@ -16,6 +16,7 @@ import psutil
 from labkit.home import Home
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.errors import Unknown
+from labkit.runtime.evolution import write
 from labkit.runtime.messaging.admin import AdminService, AskAround, Edge
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
 from labkit.runtime.rpc.contract import methods_of
@@ -170,7 +171,7 @@ async def _within(
 async def _ask_service(name: str, endpoint: str, secret: str, query: str) -> tuple[Edge, ...]:
     """Ask a service for the inbox rows of no event, or to ask around."""
     method, command = methods_of(AdminService)[query], _QUERIES[query]
-    body = method.request.dump_json(command)
+    body = write(command).encode()
     text = await ask_once(endpoint, name, secret, query, body, _AROUND_S)
     answer: Missing | tuple[Edge, ...] = method.answer.validate_json(text)
     return () if isinstance(answer, Missing) else answer

@@ -1,0 +1,133 @@
+"""Neighbouring releases: each reads what the other writes, and hashes one request alike.
+
+The two releases stand side by side here, as classes: what 1.0 knows, and what 1.1 made of it.
+"""
+
+import json
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labkit.results import Message
+from labkit.runtime.db.operations import body_hash
+from labkit.runtime.evolution import FromTheFuture, Upcasts, read, write
+
+
+class Request(Message):
+    """What a client asks, in 1.0."""
+
+    goods_id: int
+    address: str
+
+
+class Command(Message):
+    """A call, in 1.0, which hands the request on."""
+
+    order_id: int
+    request: Request
+
+
+class Request11(Message):
+    """The same in 1.1."""
+
+    goods_id: int
+    address: str
+    gift_note: str = ""
+
+
+class Command11(Message):
+    """The same in 1.1."""
+
+    order_id: int
+    request: Request11
+    priority: int = 0
+
+
+class Command20(Message):
+    """In 2.0 the order is named by another field, and an older reader must not overlook it."""
+
+    version: ClassVar[int] = 3
+
+    number: int
+
+
+def _renamed(fields: "dict[str, object]") -> "dict[str, object]":
+    return {"id": fields["order_id"]}
+
+
+UPCASTS: Upcasts = {Command20: {1: _renamed, 2: lambda fields: {"number": fields["id"]}}}  # type: ignore[dict-item]  # a dict is enough here
+TEXT = st.text(max_size=20)
+
+
+@given(st.integers(), TEXT, TEXT, st.integers(-5, 5))
+def test_an_older_service_passes_on_what_it_does_not_know(
+    number: int, address: str, note: str, priority: int
+) -> None:
+    """1.1 → 1.0 → 1.1: no field is lost on the way, at any depth."""
+    sent = Command11(
+        order_id=number,
+        request=Request11(goods_id=1, address=address, gift_note=note),
+        priority=priority,
+    )
+    between = read(Command, write(sent))
+    handed_on = Command(order_id=between.order_id, request=between.request)
+    assert read(Command11, write(between)) == sent
+    assert read(Command11, write(handed_on)).request == sent.request
+
+
+@given(st.integers(), TEXT)
+def test_a_newer_service_reads_what_an_older_one_writes(number: int, address: str) -> None:
+    """1.0 → 1.1: what is not said has its default."""
+    sent = Command(order_id=number, request=Request(goods_id=1, address=address))
+    received = read(Command11, write(sent))
+    assert (received.request.gift_note, received.priority) == ("", 0)
+
+
+@given(TEXT, TEXT, st.integers(-5, 5))
+def test_both_releases_hash_a_request_alike(address: str, note: str, priority: int) -> None:
+    """A retry that another release serves is the same request, whether or not it says more."""
+    sent = Command11(
+        order_id=1,
+        request=Request11(goods_id=1, address=address, gift_note=note),
+        priority=priority,
+    )
+    assert body_hash(read(Command, write(sent))) == body_hash(sent)
+    plain = Command(order_id=1, request=Request(goods_id=1, address=address))
+    assert body_hash(read(Command11, write(plain))) == body_hash(plain)
+    other = read(Command, write(sent.model_copy(update={"priority": priority + 1})))
+    assert body_hash(other) != body_hash(sent)
+
+
+def test_a_later_version_is_refused_and_says_so() -> None:
+    """Whether or not the older release could make something of it: its meaning has changed."""
+    later = write(Command20(number=7))
+    assert json.loads(later) == {"version": 3, "number": 7}
+    for text in (later, '{"version":2,"order_id":7,"request":{"goods_id":1,"address":""}}'):
+        with pytest.raises(FromTheFuture, match="Command is of a later release"):
+            read(Command, text)
+
+
+@pytest.mark.parametrize(
+    "text", ['{"order_id":7}', '{"version":2,"id":7}', '{"version":3,"number":7}']
+)
+def test_older_versions_are_brought_up_to_date(text: str) -> None:
+    """Each by its own way, in as many stages as there are versions between."""
+    assert read(Command20, text, UPCASTS) == Command20(number=7)
+
+
+def test_a_version_that_nobody_can_read_is_an_error() -> None:
+    """A gap between the upcasters is a defect of the release, and is named."""
+    with pytest.raises(ValueError, match="nothing makes version 2 of Command20 from 1"):
+        read(Command20, '{"order_id":7}', {Command20: {2: lambda fields: fields}})
+
+
+@pytest.mark.parametrize(
+    "text", ["7", "[]", '{"order_id":"x"}', '{"version":0}', "{", '{"version":"2"}']
+)
+def test_what_is_no_such_message_is_refused(text: str) -> None:
+    """An error of the message itself is no matter of releases."""
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 -- each text has another message
+        read(Command, text)
+    assert not isinstance(caught.value, FromTheFuture)
