@@ -14,8 +14,6 @@ from labkit.runtime.db.database import Database
 from labkit.runtime.db.job import TransactionDefaults
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging.ports import Broker, StepRunner
-from labkit.runtime.messaging.wakeups import WakingBroker
-from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ids import IdMaker
 from labkit.runtime.registry.open import open_registry
 from labkit.runtime.registry.ports import Registry
@@ -88,8 +86,6 @@ def on_this_machine(
         address: where it answers calls.
     """
     registry = open_registry(home, settings)
-    if not settings.broker:
-        broker = WakingBroker(broker, service.name, instance, FolderRegistry(home.consumers))
     return Environment(
         settings=settings,
         clock=MachineClock(),

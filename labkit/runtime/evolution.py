@@ -56,7 +56,8 @@ def read(kind: type[M], text: str | bytes, upcasts: Upcasts | None = None) -> M:
             message = kind.model_validate_json(text)
         except ValidationError:
             if _version_of(text) == _FIRST:
-                raise
+                # names what is not known, too: it may be what another release calls the missing
+                return kind.model_validate_json(text, extra="forbid")
         else:
             if _VERSION not in (message.model_extra or {}):
                 return message

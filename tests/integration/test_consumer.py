@@ -1,6 +1,8 @@
 """The consumer's client, where its group is joined anew."""
 
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,9 @@ from labkit.runtime.messaging.kafka import KafkaBroker
 from labkit.runtime.messaging.kafka_consumer import Membership
 from labkit.runtime.messaging.outbox import OutboxMessage
 from labkit.runtime.messaging.ports import GroupLost
+from labkit.runtime.messaging.sharing import Share
+from labkit.runtime.registry.files import FolderRegistry
+from labkit.runtime.registry.ports import Instance
 from labkit.stack.setup.topics import broker_config_of
 from labkit.waiting import wait_until
 
@@ -51,10 +56,27 @@ def test_a_join_that_takes_longer_than_a_poll_is_waited_for(
         wait_until(joined, "it is in its group again", timeout=30)
 
 
-def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
+@pytest.fixture(params=["in a group", "by agreement"])
+def consumer_of(
+    request: pytest.FixtureRequest, lab: Lab, tmp_path: Path
+) -> Callable[[str], KafkaBroker]:
+    """A broker for a consumer of this name, whose partitions are handed out in either way."""
+
+    def broker_of(name: str) -> KafkaBroker:
+        registry = FolderRegistry(tmp_path)
+        share = Share(name, 1, registry, tmp_path / f"{name}.beats", 3.0)
+        config = broker_config_of(lab.home)
+        return KafkaBroker(config, name, share if request.param == "by agreement" else None)
+
+    return broker_of
+
+
+def test_a_topic_that_is_made_later_is_heard_soon(
+    lab: Lab, consumer_of: Callable[[str], KafkaBroker]
+) -> None:
     """A consumer that subscribes before a topic exists, as after a broker lost all, hears of it."""
     config = broker_config_of(lab.home)
-    broker, topic = KafkaBroker(config, "early"), "made_later"
+    broker, topic = consumer_of("early"), "made_later"
     with (
         closing(broker.open_member(["paid", topic])) as consumer,
         closing(broker.open_producer()) as producer,
@@ -67,13 +89,15 @@ def test_a_topic_that_is_made_later_is_heard_soon(lab: Lab) -> None:
     assert (delivery.topic, delivery.event_id) == (topic, 1)
 
 
-def test_a_consumer_knows_when_it_has_read_all(lab: Lab) -> None:
+def test_a_consumer_knows_when_it_has_read_all(
+    lab: Lab, consumer_of: Callable[[str], KafkaBroker]
+) -> None:
     """So it is when it has read everything that was there, and never before.
 
     The records are more than a poll gives, and in all partitions.
     """
     config, many = broker_config_of(lab.home), 450
-    broker, topic = KafkaBroker(config, "counting"), "counted"
+    broker, topic = consumer_of("counting"), "counted"
     topics.make(config, [config.prefix + topic])
     with closing(broker.open_producer()) as producer:
         messages = [
@@ -123,3 +147,73 @@ def test_a_group_that_lets_nobody_in_is_left(lab: Lab, monkeypatch: pytest.Monke
         deliveries = wait_until(lambda: consumer.poll(0.2).deliveries, "it hears", timeout=30)
     topics.remove(config, [config.prefix + topic])
     assert [(delivery.group, delivery.event_id) for delivery in deliveries] == [("wedged", 7)]
+
+
+def test_two_that_share_hear_everything(lab: Lab, tmp_path: Path) -> None:
+    """Each instance reads its part; when one goes, the other reads on where it had committed."""
+    config, topic = broker_config_of(lab.home), "shared"
+    topics.make(config, [config.prefix + topic])
+    with ExitStack() as stack:
+        producer = stack.enter_context(closing(KafkaBroker(config, "mouth").open_producer()))
+        members, registries = {}, {}
+        for instance in (1, 2):
+            registries[instance] = registry = FolderRegistry(tmp_path)
+            registry.announce(Instance("ears", instance, "127.0.0.1:1", 1))
+            share = Share("ears", instance, registry, tmp_path / "ears.beats", 30.0)
+            members[instance] = KafkaBroker(config, "ears", share).open_member([topic])
+            stack.enter_context(closing(members[instance]))
+
+        def send(numbers: range) -> None:
+            for number in numbers:
+                message = OutboxMessage(number, topic, "", str(number), "{}")
+                producer.send(message).get(10)
+
+        def hear(wanted: range, *instances: int) -> dict[int, set[int]]:
+            heard: dict[int, set[int]] = {instance: set() for instance in instances}
+
+            def all_heard() -> bool:
+                for instance in instances:
+                    polled = members[instance].poll(0.05)
+                    heard[instance] |= {delivery.event_id for delivery in polled.deliveries}
+                return set().union(*heard.values()) == set(wanted)
+
+            wait_until(all_heard, "everything is heard", timeout=30)
+            for instance in instances:
+                members[instance].commit()
+            return heard
+
+        send(first := range(1, 41))
+        heard = hear(first, 1, 2)
+        assert heard[1]
+        assert heard[2]
+        assert not heard[1] & heard[2]
+        registries[2].withdraw("ears", 2)
+        send(second := range(41, 81))
+        assert hear(second, 1) == {1: set(second)}
+    topics.remove(config, [config.prefix + topic])
+
+
+def test_a_broker_that_has_forgotten_all_is_read_from_its_beginning(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """The place that was reached lies behind the end of the new log, and nobody says so."""
+    config, topic = broker_config_of(lab.home), "forgotten"
+    share = Share("ears", 1, FolderRegistry(tmp_path), tmp_path / "ears.beats", 3.0)
+    broker = KafkaBroker(config, "ears", share)
+    topics.make(config, [config.prefix + topic])
+    with closing(broker.open_producer()) as producer, closing(broker.open_member([topic])) as ears:
+        for number in range(1, 6):
+            producer.send(OutboxMessage(number, topic, "", "1", "{}")).get(10)
+        heard: set[int] = set()
+
+        def hears(number: int) -> bool:
+            heard.update(delivery.event_id for delivery in ears.poll(0.05).deliveries)
+            return number in heard
+
+        wait_until(lambda: hears(5), "it hears the first ones", timeout=30)
+        ears.commit()
+        topics.remove(config, [config.prefix + topic])
+        topics.make(config, [config.prefix + topic])
+        producer.send(OutboxMessage(6, topic, "", "1", "{}")).get(10)
+        wait_until(lambda: hears(6), "it hears the one after", timeout=30)
+    topics.remove(config, [config.prefix + topic])

@@ -130,7 +130,7 @@ POISON = {
     "no object": b"[1]",
     "an order id that is no number": b'{"order_id": "x"}',
     "an order id beyond 64 bits": b'{"order_id": 99999999999999999999999}',
-    "an unknown field": b'{"order_id": 5, "extra": 1}',
+    "no order id, under any name": b'{"order": 5, "extra": 1}',
 }
 
 

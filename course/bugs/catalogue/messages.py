@@ -12,6 +12,7 @@ from course.bugs.sessions import commit
 from labkit.runtime.db import tables
 from labkit.runtime.db.operations import claim
 from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.evolution import Upcasts, read
 from labkit.runtime.injection.failpoints import Refused
 from labkit.runtime.messaging import consumer, due, inbox, outbox, relay
 from labkit.runtime.messaging.consumer import EventConsumer
@@ -136,11 +137,13 @@ processing_for_ever = bug(
 
 
 @processing_for_ever.replaces("labkit.runtime.messaging.inbox:guarded")
-def _(handler: Step[Any, None], event_type: type[Event]) -> Step[Any, None]:
+def _(
+    handler: Step[Any, None], event_type: type[Event], upcasts: Upcasts | None = None
+) -> Step[Any, None]:
     def handle(tx: Transaction, delivery: Delivery) -> None:
         if inbox._first_time(tx, delivery):
             commit(tx)
-            handler.function(tx, event_type.model_validate_json(delivery.body))
+            handler.function(tx, read(event_type, delivery.body, upcasts))
 
     return Step(handle, handler.name)
 
@@ -219,7 +222,7 @@ _open_member = KafkaBroker.open_member  # the right one
 
 def _member_of(self: KafkaBroker, topics: Iterable[str], group: str) -> Member:
     """Make a member of a group of another name."""
-    member = _open_member(KafkaBroker(self._config, group), topics)
+    member = _open_member(KafkaBroker(self._config, group), topics)  # in a group of the broker's
     member._group = self._group  # its deliveries are still those of its service
     return member
 

@@ -69,7 +69,7 @@ row_burns_a_try = bug(
 )
 
 
-@row_burns_a_try.replaces("labkit.runtime.messaging.consumer:_failure")
+@row_burns_a_try.replaces("labkit.runtime.messaging.consumer:failure_of")
 def _(delivery: Delivery, error: Exception) -> Failure:
     return Failure(delivery=delivery, error=f"{type(error).__name__}: {error}")
 

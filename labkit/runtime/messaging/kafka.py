@@ -17,8 +17,14 @@ from kafka import KafkaConsumer, KafkaProducer
 from labkit.runtime.injection import outages
 from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.runtime.messaging.kafka_clients import make_client
-from labkit.runtime.messaging.kafka_consumer import Member, Membership, ThreadedConsumer
+from labkit.runtime.messaging.kafka_consumer import (
+    Member,
+    Membership,
+    SharingMember,
+    ThreadedConsumer,
+)
 from labkit.runtime.messaging.kafka_producer import ProducerClient, ThreadedProducer
+from labkit.runtime.messaging.sharing import Share
 
 logging.getLogger("kafka").setLevel(logging.CRITICAL)
 outages.listen_to_the_broker()
@@ -69,11 +75,13 @@ class KafkaBroker:
     Args:
         config: which broker.
         group: the consumer group, which bears the service's name.
+        share: says which partitions are this instance's; None where the broker's groups do that.
     """
 
-    def __init__(self, config: BrokerConfig, group: str) -> None:
+    def __init__(self, config: BrokerConfig, group: str, share: Share | None = None) -> None:
         self._config = config
         self._group = group
+        self._share = share
         self._lost_groups = 0  # that admit no member any more
 
     def producer(self) -> ThreadedProducer:
@@ -125,7 +133,10 @@ class KafkaBroker:
             session_timeout_ms=session_ms,
             heartbeat_interval_ms=session_ms // 3,
         )
+        names = self._config.topics(self._group, topics)
+        if self._share:
+            return SharingMember(client, self._group, self._config.prefix, names, self._share)
         membership = Membership()
-        client.subscribe(self._config.topics(self._group, topics), listener=membership)
+        client.subscribe(names, listener=membership)
         patience = math.inf if self._config.durable else _PATIENCE + 2 * self._config.session
         return Member(client, self._group, self._config.prefix, membership, patience)

@@ -1,19 +1,22 @@
 """Reading from Kafka: a member of a consumer group, in a thread of its own."""
 
 import logging
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
 from kafka import ConsumerRebalanceListener
+from kafka import TopicPartition as TopicPartitionOf
 from kafka.errors import CommitFailedError, KafkaError, RebalanceInProgressError
 from kafka.partitioner.default import murmur2
 
 from labkit.runtime.messaging.client_thread import ClientThread
 from labkit.runtime.messaging.inbox import Delivery
 from labkit.runtime.messaging.ports import BrokerError, GroupLost, Partition, Polled
+from labkit.runtime.messaging.sharing import Share
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +171,58 @@ class Member:
             body=record.value.decode(),
             trace=_trace(headers.get("traceparent", b"")),
         )
+
+
+class SharingMember(Member):
+    """A consumer that is a member of no group, and shares the partitions with its fellows.
+
+    Its offsets are kept under the name of the group all the same.
+
+    Args:
+        client: kafka-python's.
+        group: of the deliveries.
+        prefix: of the lab's topics.
+        topics: that it consumes, by the broker's names.
+        share: says which partitions are its own.
+    """
+
+    def __init__(
+        self, client: KafkaClient, group: str, prefix: str, topics: Iterable[str], share: Share
+    ) -> None:
+        settled = Membership()
+        settled.joining = False
+        super().__init__(client, group, prefix, settled, math.inf)
+        self._topics = sorted(topics)
+        self._share = share
+
+    def _poll(self, timeout_s: float) -> dict[TopicPartition, list[Record]]:
+        own = self._share.of(
+            [
+                TopicPartitionOf(topic, number)
+                for topic in self._topics
+                for number in sorted(self._client.partitions_for_topic(topic) or ())
+            ]
+        )
+        if self._client.assignment() != set(own):
+            self._client.assign(own)
+        if not own:  # more instances than partitions, or a broker that has no topics yet
+            time.sleep(timeout_s)
+            return {}
+        batches: dict[TopicPartition, list[Record]]
+        batches = self._client.poll(timeout_ms=int(timeout_s * 1000))
+        self._begin_again(own)
+        return batches
+
+    def _begin_again(self, parts: Iterable[TopicPartition]) -> None:
+        """Read a partition from its beginning if it ends before the place that was reached.
+
+        The embedded broker has no disk: one that was started anew knows nothing of what was read,
+        and does not say that such a place is out of its range.
+        """
+        for part in parts:
+            end = self._client.highwater(part)
+            if end is not None and end < (self._client.position(part, timeout_ms=0) or 0):
+                self._client.seek_to_beginning(part)
 
 
 def _trace(header: bytes) -> str:

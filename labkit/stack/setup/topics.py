@@ -4,6 +4,10 @@ from labkit.home import Home
 from labkit.runtime.messaging import topics
 from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.runtime.messaging.kafka import BrokerConfig, KafkaBroker
+from labkit.runtime.messaging.ports import Broker
+from labkit.runtime.messaging.sharing import Share
+from labkit.runtime.messaging.wakeups import WakingBroker
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.shop.wiring import GROUPS, SERVICES
 
 
@@ -32,9 +36,14 @@ def prefix_of(home: Home, generation: int) -> str:
     return f"labkit-{home.mark}-{generation}-"
 
 
-def broker_of(home: Home, service: str) -> KafkaBroker:
-    """Return the broker as one service sees it."""
-    return KafkaBroker(broker_config_of(home), service)
+def broker_of(home: Home, service: str, instance: int) -> Broker:
+    """Return the broker as one instance of a service sees it."""
+    config = broker_config_of(home)
+    if config.durable:
+        return KafkaBroker(config, service)
+    consumers, beats = FolderRegistry(home.consumers), home.consumers / f"{service}.beats"
+    share = Share(service, instance, consumers, beats, config.session)
+    return WakingBroker(KafkaBroker(config, service, share), service, instance, consumers)
 
 
 def topics_of(config: BrokerConfig) -> list[str]:

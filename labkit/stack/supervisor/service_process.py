@@ -81,7 +81,7 @@ class ServiceInstance:
             self.settings,
             wired,
             self.number,
-            broker_of(self.home, self.name),
+            broker_of(self.home, self.name, self.number),
             self.address,
         )
         return ServiceRuntime(wired, self.number, environment, GROUPS, NAMES, outside or {})
