@@ -18,7 +18,6 @@ from tests.support.storyline import placed, quick_lab
 
 pytestmark = pytest.mark.slow
 
-# the broker takes a second to hand partitions round: a shorter session would never see the end
 TIMES = {"LABKIT_GROUP_SESSION": "1.5", "LABKIT_OUTBOX_LEASE": "1"}
 TWO = {"order": 2, "goods": 2, "order_web": 2}
 ALL = {"coupon": True, "money_paid": 7_00}

@@ -19,7 +19,6 @@ from tests.support.storyline import FAIL, quick_lab
 
 pytestmark = pytest.mark.slow
 
-# the broker takes a second to hand partitions round: a shorter session would never see the end
 TIMES = {
     "LABKIT_GROUP_SESSION": "1.5",
     "LABKIT_OUTBOX_LEASE": "1",
