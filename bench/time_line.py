@@ -4,6 +4,7 @@ It comes from the spans of orders under load. One order in ten is traced, so tha
 change what is looked at.
 """
 
+import os
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,7 +61,8 @@ def measure(folder: Path, clients: Iterable[int]) -> Iterator[TimeLine]:
         folder: of the lab, which is made.
         clients: numbers of clients, for a time line each.
     """
-    with ground(folder, traced=_SHARE) as lab:
+    os.environ["LABKIT_TRACING"] = str(_SHARE)  # whatever it was
+    with ground(folder) as lab:
         yield from (_under_load(lab, number) for number in clients)
 
 
@@ -83,17 +85,13 @@ def _placed(spans: Iterable[Span]) -> Iterator[list[Part]]:
             yield list(_parts(trace, request["began"]))
 
 
-def _parts(trace: Iterable[Span], since: int) -> Iterator[Part]:
-    trace = list(trace)
+def _parts(trace: Sequence[Span], since: int) -> Iterator[Part]:
     served = {span["parent"]: _length(span) for span in trace if span["kind"] == "serve"}
     for span in trace:
         if span["kind"] in ("http", "call", "step"):
             peer = span.get("peer")
-            what = (
-                f"{span['service']} → {peer}: {span['name']}"
-                if peer
-                else (f"{span['service']}: {span['name']}")
-            )
+            who = f"{span['service']} → {peer}" if peer else span["service"]
+            what = f"{who}: {span['name']}"
             began = (span["began"] - since) / _MS
             yield Part(what, began, _length(span), served.get(span["span"], 0.0))
 

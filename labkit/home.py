@@ -189,9 +189,8 @@ def sqlite_url(folder: Path, service: str) -> str:
 
     What means something in a URL (`?`, `#`, `%`) is escaped, as in a folder `what next?`.
     """
-    from sqlalchemy import (
-        URL,  # half a second, which a command that opens no database need not wait
-    )
+    # Half a second, which a command that opens no database need not wait.
+    from sqlalchemy import URL
 
     url = URL.create("sqlite", database=str(folder / f"{service}.sqlite"))
     return url.render_as_string(hide_password=False)

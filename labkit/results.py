@@ -6,7 +6,7 @@ stand in `labkit/runtime/codes.py`.
 """
 
 from enum import IntEnum
-from typing import ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -43,23 +43,45 @@ class ResultCode(IntEnum):
 class Message(BaseModel):
     """Base of everything that travels: frozen and typed.
 
-    A field that is not known is of another release: it is kept, and passed on. Who reads what
-    strangers write, as the webs do, forbids it there.
+    A field that is not known is of another release: it is kept, and passed on
+    (`labkit/runtime/evolution.py`). Who reads what strangers write, as the webs do, forbids it.
 
     Attributes:
-        version: raised by a change that older readers must not overlook.
+        version: of a request or an event; raised by a change that older readers must not overlook.
     """
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     version: ClassVar[int] = 1
+    _nested: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Note which fields are messages themselves.
+
+        Raises:
+            TypeError: a field has the name under which the version travels.
+        """
+        if "version" in cls.model_fields:
+            raise TypeError(f"{cls.__name__}.version says which version of the message it is")
+        cls._nested = tuple(
+            name
+            for name, field in cls.model_fields.items()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, Message)
+        )
 
     def meaning(self) -> str:
-        """Return a text that two messages share if and only if they ask for, or say, the same.
+        """Return what it says as JSON, without what has its default.
 
-        What has its default is left out, so that a release which adds a field changes nothing.
+        Two releases write the same text for the same request, though one knows more fields.
         """
         return self.model_dump_json(exclude_defaults=True)
+
+    def says_more(self) -> bool:
+        """Return True if it has a field that this release does not know, at any depth."""
+        return bool(self.model_extra) or any(
+            getattr(self, name).says_more() for name in self._nested
+        )
 
 
 T_co = TypeVar("T_co", covariant=True)

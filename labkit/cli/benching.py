@@ -20,6 +20,8 @@ from labkit.cli.base import (
 )
 from labkit.stack.setup.backends import Stack
 
+_PROFILED = (1, 64)  # clients
+
 
 @app.command()
 def replay(
@@ -39,9 +41,6 @@ def replay(
     from labkit.cli import replaying
 
     raise typer.Exit(not replaying.replay(running_home(folder), rate, limit))
-
-
-_PROFILED = (1, 64)
 
 
 @app.command()
@@ -77,6 +76,8 @@ def bench(
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if profile:
+        if quick or as_json or write or stack is not Stack.embedded:
+            raise ValueError("--profile goes alone: it shows the embedded stack, on the screen")
         _show_time_lines(folder)
         return
     with (

@@ -1,11 +1,12 @@
 """The evolution of messages: how releases that run beside each other read what the other writes.
 
 Nine of ten upgrades that fail do so between two neighbouring releases (Zhang et al., "Understanding
-and Detecting Software Upgrade Failures in Distributed Systems", SOSP 2021). So a message is read
-tolerantly: a field that is not known is kept, and passed on. What has its default is not written at
-all, so that both releases write, and hash, the same request alike.
+and Detecting Software Upgrade Failures in Distributed Systems", SOSP 2021). So a request or an
+event is read tolerantly: a field that is not known is kept, and passed on by flows. A step is given
+only what is known: nothing else gets into its tables, or into the hash that tells a retry from
+another request. A field that has its default is not written at all.
 
-A change that an older reader must not overlook gives its message a new `version`. An older message
+A change that an older reader must not overlook gives the message a new `version`. An older message
 is then brought up to date by upcasters, which the wiring lists; a later one is refused as
 `FromTheFuture`, and waits for the release that knows it.
 """
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 
 from labkit.results import Message
 
+A = TypeVar("A")
 M = TypeVar("M", bound=Message)
 #: Makes the fields of the next version from those of the one before.
 Upcast = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -25,6 +27,8 @@ Upcast = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 Upcasts = Mapping[type[Message], Mapping[int, Upcast]]
 
 _VERSION, _FIRST = "version", 1
+#: What comes of JSON that is of another shape than its reader, or an upcaster, takes for granted.
+_MISSHAPEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 class FromTheFuture(ValueError):
@@ -32,15 +36,14 @@ class FromTheFuture(ValueError):
 
 
 def write(message: Message) -> str:
-    """Return a message as the JSON that travels: without defaults, and without version 1."""
-    text = message.model_dump_json(exclude_defaults=True)
+    """Return a request or an event as the JSON that travels, with its version from 2 on."""
     if message.version == _FIRST:
-        return text
-    return f'{{"{_VERSION}":{message.version}{"" if text == "{}" else ","}{text[1:]}'
+        return message.meaning()
+    return json.dumps({_VERSION: message.version, **json.loads(message.meaning())})
 
 
 def read(kind: type[M], text: str | bytes, upcasts: Upcasts | None = None) -> M:
-    """Read a message that this release or a neighbouring one has written.
+    """Read a request or an event that this release or a neighbouring one has written.
 
     Args:
         kind: of the message.
@@ -51,29 +54,35 @@ def read(kind: type[M], text: str | bytes, upcasts: Upcasts | None = None) -> M:
         FromTheFuture: its version is later than the one that is known here.
         ValueError: it is no such message.
     """
-    if kind.version == _FIRST:
+    said = '"version"' in text if isinstance(text, str) else b'"version"' in text
+    if said or kind.version != _FIRST:
         try:
-            message = kind.model_validate_json(text)
-        except ValidationError:
-            if _version_of(text) == _FIRST:
-                # names what is not known, too: it may be what another release calls the missing
-                return kind.model_validate_json(text, extra="forbid")
-        else:
-            if _VERSION not in (message.model_extra or {}):
-                return message
-    return kind.model_validate_json(json.dumps(_up_to_date(kind, text, upcasts or {})))
+            text = json.dumps(_up_to_date(kind, json.loads(text), upcasts or {}))
+        except FromTheFuture:
+            raise
+        except _MISSHAPEN as error:
+            raise ValueError(f"this is no {kind.__name__}: {error!r}") from error
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError:
+        # names what is not known, too: it may be what another release calls the missing
+        return kind.model_validate_json(text, extra="forbid")
 
 
-def _version_of(text: str | bytes) -> int:
-    fields = json.loads(text)
-    version = fields.get(_VERSION, _FIRST) if isinstance(fields, dict) else _FIRST
-    return version if type(version) is int and version >= _FIRST else _FIRST
+def known(command: A) -> A:
+    """Return a command without the fields that this release does not know, at any depth."""
+    if not (isinstance(command, Message) and command.says_more()):
+        return command
+    return type(command).model_validate_json(command.model_dump_json(), extra="ignore")
 
 
-def _up_to_date(kind: type[Message], text: str | bytes, upcasts: Upcasts) -> Mapping[str, Any]:
+def _up_to_date(kind: type[Message], fields: object, upcasts: Upcasts) -> Mapping[str, Any]:
     """Return the fields of a message in the version that is known here."""
-    version, fields = _version_of(text), dict(json.loads(text))
-    fields.pop(_VERSION, None)
+    if not isinstance(fields, dict):
+        raise TypeError("it is no object")
+    version = fields.pop(_VERSION, _FIRST)
+    if type(version) is not int or version < _FIRST:
+        raise ValueError(f"{version!r} is no version")
     if version > kind.version:
         raise FromTheFuture(
             f"version {version} of {kind.__name__} is of a later release, and this one knows "

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from labkit.runtime.injection.boundaries import BOUNDARIES, TIMED
-from labkit.runtime.injection.failpoints import Action, Failpoints, Refused
+from labkit.runtime.injection.failpoints import NOTHING, Action, Failpoints, Refused
 from labkit.runtime.injection.standing import FaultKind, StandingFault, StandingFaults
 from labkit.runtime.wiring import Service, failpoints_of
 from labkit.sim.deviations import CALM, Decisions
@@ -97,7 +97,7 @@ class SimFailpoints(Failpoints):
         """Cross a boundary, and do what is decided; a delay is the caller's."""
         action = self._take(name)
         if not action:
-            return Action()
+            return NOTHING
         self._decisions.begin(action)
         verb, _, seconds = action.partition(":")
         if verb == "crash":

@@ -5,6 +5,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from labkit.runtime.telemetry import tracing
+from labkit.shop.codes import Code
 
 _BROKEN_AT = 500
 
@@ -33,7 +34,11 @@ class RequestSpans:
                     span.learnt |= {"status": status, "failed": status >= _BROKEN_AT}
                 await send(message)
 
-            return await self._app(scope, receive, note)
+            try:
+                return await self._app(scope, receive, note)
+            except Exception:  # a defect, which is answered outside of this
+                span.learnt.setdefault("status", Code.DEPENDENCY_AWAY.status)
+                raise
 
     def _name(self, scope: Scope) -> str:
         """Return the method and the route, in which an order's id is no part of the name."""

@@ -44,7 +44,7 @@ def test_the_command_fails_when_an_acknowledged_order_is_gone(running_lab: Lab) 
     """An order that a client was told of and that is no longer there: exit code 1, and which."""
     home = running_lab.home
     ended: list[Done] = []
-    words = ("replay", "--rate", "20", "--limit", str(LIMIT))
+    words = ("replay", "--rate", "4", "--limit", str(LIMIT))  # time to take one away meanwhile
     command = threading.Thread(target=lambda: ended.append(labkit(*words, home=home.folder)))
     before = pids(home)
     command.start()

@@ -18,6 +18,8 @@ def _broken_messages(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
         now = new["messages"].get(name)
         if now is None:
             yield f"{name} is gone: the old release still sends it"
+        elif now["event"] != was["event"] or now["version"] < was["version"]:
+            yield f"{name} is another kind of message: each release misreads the other"
         elif now["version"] > was["version"]:
             if was["version"] not in now["reads"]:
                 old_one = f"{name} of version {was['version']}"
@@ -26,6 +28,9 @@ def _broken_messages(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator
                 yield f"{name} has a new version: an old service cannot wait with a call"
         else:
             yield from _broken_fields(name, was["fields"], now["fields"])
+            for enum, values in was["enums"].items():
+                if now["enums"].get(enum) != values:
+                    yield f"{name} has other values of {enum}: each release misreads the other"
 
 
 def _broken_fields(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -58,6 +63,15 @@ def _broken_names(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[st
     for topic, groups in old["topics"].items():
         for group in sorted(set(groups) - set(new["topics"].get(topic, ()))):
             yield f"{group} does not hear {topic} any more: the old release waits for it to have it"
+    for topic, event in old["events"].items():
+        if new["events"].get(topic) != event:
+            yield f"{topic} carries another event: each release misreads the other"
+    for service, names in old["operations"].items():
+        for name in sorted(set(names) - set(new["operations"].get(service, ()))):
+            yield f"{service} has no operation {name}: what was done under it is done again"
+    for code, means in old["codes"].items():
+        if new["codes"].get(code) != means:
+            yield f"the code {code} is another: it stands in stored answers"
     for kind, values in old["values"].items():
         for value in sorted(set(new["values"].get(kind, ())) - set(values)):
             yield f"{kind} has the new value {value}: the old release does not know it"

@@ -13,12 +13,18 @@ from pydantic import BaseModel
 from sqlalchemy import Table
 
 from labkit.faults.points import catalogue
+from labkit.ops.invariants.views import OPERATIONS
 from labkit.payment_platform.tables import PLATFORM_TABLES
-from labkit.results import Message
+from labkit.results import Message, Result
+from labkit.runtime.codes import RuntimeCode
+from labkit.runtime.db.operations import APPLIED, BLOCKED, REFUSED, UNDONE
+from labkit.runtime.db.tables import DEAD, DONE, GIVEN_UP, SENT, SETTLED, UNSENT, WAITING
 from labkit.runtime.messaging.admin import AdminService
+from labkit.runtime.rpc import protocol
 from labkit.runtime.rpc.contract import methods_of
 from labkit.runtime.steps import Event
 from labkit.shop import states
+from labkit.shop.codes import Code
 from labkit.shop.tables import TABLES
 from labkit.shop.wiring import GROUPS, SERVICES
 
@@ -29,12 +35,13 @@ def promises() -> Promises:
     """The promises of this tree, as plain data."""
     calls = dict(_calls())
     events = {event for service in SERVICES.values() for event in service.handlers}
-    kinds = {kind.__name__: kind for kind in _messages([*calls.values(), *events])}
+    kinds = {kind.__name__: kind for kind in _messages([*calls.values(), *events, Result])}
     return {
         "messages": {name: _message(kind) for name, kind in sorted(kinds.items())},
         "calls": {name: [_name(kind) for kind in call] for name, call in sorted(calls.items())},
         "topics": {topic: sorted(groups) for topic, groups in sorted(GROUPS.items())},
         "events": {event.topic: event.__name__ for event in sorted(events, key=_name)},
+        "operations": {service: sorted(names) for service, names in sorted(OPERATIONS.items())},
         "tables": {
             f"{service}.{table.name}": _table(table)
             for service, tables in {**TABLES, "platform": PLATFORM_TABLES}.items()
@@ -44,6 +51,15 @@ def promises() -> Promises:
             name: sorted(str(member.value) for member in kind)
             for name, kind in sorted(vars(states).items())
             if isinstance(kind, EnumType) and kind.__module__ == states.__name__
+        }
+        | {
+            "outcomes of operations": sorted((APPLIED, REFUSED, BLOCKED, UNDONE)),
+            "states of the outbox": [f"{UNSENT} {SENT} {SETTLED} {GIVEN_UP}"],
+            "states of the inbox": [f"{WAITING} {DONE} {DEAD}"],
+            "the protocol of calls": [str(protocol.VERSION)],
+        },
+        "codes": {
+            code.name: [code.value, code.status] for codes in (RuntimeCode, Code) for code in codes
         },
         "failpoints": sorted(catalogue()),
     }
@@ -75,6 +91,9 @@ def _message(kind: type[Message]) -> dict[str, Any]:
         "version": kind.version,
         "reads": _read_versions(kind),
         "event": issubclass(kind, Event),
+        "enums": {
+            name: each["enum"] for name, each in schema.get("$defs", {}).items() if "enum" in each
+        },
         "fields": {
             name: {
                 "required": name in required,
@@ -87,10 +106,15 @@ def _message(kind: type[Message]) -> dict[str, Any]:
 
 
 def _read_versions(kind: type[Message]) -> list[int]:
-    """The versions that every service can read, if it has upcasters of this message at all."""
-    upcasts = [service.upcasts[kind] for service in SERVICES.values() if kind in service.upcasts]
+    """The versions that everyone can read who handles this event, or serves this request."""
+    readers = [
+        service.upcasts.get(kind, {})
+        for service in SERVICES.values()
+        if kind in service.handlers
+        or any(m.request is kind for m in methods_of(service.contract or object).values())
+    ]
     versions = [kind.version]
-    while versions[0] > 1 and upcasts and all(versions[0] - 1 in known for known in upcasts):
+    while versions[0] > 1 and all(versions[0] - 1 in known for known in readers):
         versions.insert(0, versions[0] - 1)
     return versions
 

@@ -6,8 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from labkit.ops.trace.draw import draw
+from labkit.runtime.telemetry.span_log import SpanLog
 
 ORDER = "383026413512351744"
+_WHO = {
+    "service": lambda service: service,
+    "instance": lambda service: f"{service}-1",
+    "pid": lambda _service: 2**22 + 1,
+}
+_LATER = ("ended", "outcome", "status", "failed")
 
 
 class SpanWriter:
@@ -68,8 +75,13 @@ class SpanWriter:
 def draw_lines(writer: SpanWriter, folder: Path, seed: int = 0) -> list[str]:
     """Draw the lines of several files, in any order."""
     shuffled = random.Random(seed).sample(writer.spans, len(writer.spans))
-    for span in shuffled:
-        with (folder / f"{span['service']}-1.jsonl").open("a") as file:
-            file.write(json.dumps(span) + "\n")
+    for service in {span["service"] for span in shuffled}:
+        who = {key: _WHO[key](service) for key in _WHO}
+        log = SpanLog(folder, who["instance"], json.dumps(who))
+        for span in (span for span in shuffled if span["service"] == service):
+            first = {key: span[key] for key in span if key not in (*_WHO, *_LATER)}
+            log.write(json.dumps({key: first[key] for key in ("span", *first)}))
+            if span["ended"]:
+                log.write(json.dumps({key: span[key] for key in ("span", *_LATER) if key in span}))
     picture = draw(folder, ORDER, lambda text: text.replace(ORDER, "O1"))
     return repr(picture).splitlines()

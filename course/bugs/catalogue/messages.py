@@ -12,7 +12,7 @@ from course.bugs.sessions import commit
 from labkit.runtime.db import tables
 from labkit.runtime.db.operations import claim
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.evolution import Upcasts, read
+from labkit.runtime.evolution import Upcasts, known, read
 from labkit.runtime.injection.failpoints import Refused
 from labkit.runtime.messaging import consumer, due, inbox, outbox, relay
 from labkit.runtime.messaging.consumer import EventConsumer
@@ -143,7 +143,7 @@ def _(
     def handle(tx: Transaction, delivery: Delivery) -> None:
         if inbox._first_time(tx, delivery):
             commit(tx)
-            handler.function(tx, read(event_type, delivery.body, upcasts))
+            handler.function(tx, known(read(event_type, delivery.body, upcasts)))
 
     return Step(handle, handler.name)
 

@@ -127,7 +127,7 @@ def across(name: str, summary: str, count_sql: str, breach_sql: str) -> Across:
 
 
 def as_json(message: type[Message], row: str = "", /, **values: str) -> str:
-    """Write SQL for a message as JSON, in exactly the text of `model_dump_json`.
+    """Write SQL for a message as JSON, in exactly the text of `Message.meaning`.
 
     Args:
         message: its class, whose fields give names and order.
@@ -135,8 +135,19 @@ def as_json(message: type[Message], row: str = "", /, **values: str) -> str:
         values: field → SQL, where it is not the column of that name.
     """
     of_row = f"{row}." if row else ""
-    fields = (f"'{name}', {values.get(name, of_row + name)}" for name in message.model_fields)
-    return f"json_object({', '.join(fields)})"
+    fields = {name: values.get(name, of_row + name) for name in message.model_fields}
+    pairs = ", ".join(f"'{name}', {sql}" for name, sql in fields.items())
+    whole = f"json_object({pairs})"
+    for name, each in message.model_fields.items():
+        if not each.is_required():  # what has its default is not said
+            default = "NULL" if each.default is None else _literal(each.default)
+            path = f"CASE WHEN {fields[name]} IS {default} THEN '$.{name}' ELSE '$.none.of.it' END"
+            whole = f"json_remove({whole}, {path})"
+    return whole
+
+
+def _literal(value: str | int) -> str:
+    return f"'{value}'" if isinstance(value, str) else str(int(value))
 
 
 def symmetric_difference(first: str, second: str) -> str:

@@ -14,6 +14,7 @@ from labkit.runtime.db.job import Emitted, Job, JobResults, TransactionDefaults
 from labkit.runtime.db.lookup import Prefetched, prefetch
 from labkit.runtime.db.ports import DatabasePort, Session
 from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.evolution import known
 from labkit.runtime.injection import outages
 from labkit.runtime.injection.failpoints import Refused
 
@@ -155,6 +156,6 @@ def failure_of(job: Job, error: Exception) -> object:
 
 def _call(job: Job, tx: Transaction) -> object:
     try:
-        return job.step.function(tx, job.command)
+        return job.step.function(tx, known(job.command))
     except StopIteration as error:  # which neither a coroutine nor a future lets through
         raise RuntimeError(f"a step raised {error!r}") from error

@@ -73,7 +73,7 @@ class Command(Protocol):
 
 
 def body_hash(command: Command) -> str:
-    """Hash a command; two commands have the same hash if and only if they ask for the same."""
+    """Hash a command; two have the same hash if they ask for the same in the same version."""
     return hashlib.sha256(command.meaning().encode()).hexdigest()
 
 

@@ -107,7 +107,7 @@ class Transaction:
         self.deferred.add(self._compiled(bound), bound.values)
         return True
 
-    def insert(self, table: Table, **row: object) -> None:
+    def insert(self, table: Table, /, **row: object) -> None:
         """Insert a row."""
         compiled = self._insertion(table, row)
         if self.deferred:

@@ -37,7 +37,7 @@ class FaultFile(Generic[T]):
     ) -> None:
         self._file, self._lock, self._counter = file, lock, counter
         self._load, self._dump, self._durable = load, dump, durable
-        self._current, self._turn = load(None), -1
+        self._seen = -1, load(None)  # one object: two threads may read the file at once
 
     @cached_property
     def turns(self) -> Counters:
@@ -54,10 +54,11 @@ class FaultFile(Generic[T]):
 
         As long as nothing changed, that is one comparison in memory that all processes share.
         """
-        turn = self.turns.read(0)
-        if turn != self._turn:
-            self._current, self._turn = self.read(), turn
-        return self._current
+        turn, (seen, faults) = self.turns.read(0), self._seen
+        if turn != seen:
+            faults = self.read()
+            self._seen = turn, faults
+        return faults
 
     def read(self) -> T:
         """Read the faults.

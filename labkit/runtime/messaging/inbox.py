@@ -18,7 +18,7 @@ from labkit.runtime.db.statements import statement
 from labkit.runtime.db.tables import DEAD, DONE, WAITING, inbox
 from labkit.runtime.db.texts import shorten
 from labkit.runtime.db.transaction import Transaction
-from labkit.runtime.evolution import Upcasts, read
+from labkit.runtime.evolution import Upcasts, known, read
 from labkit.runtime.steps import Event, EventHandler, Step, step
 
 _BY_HAND = "given up by hand"
@@ -137,7 +137,7 @@ def guarded(
 
     def handle(tx: Transaction, delivery: Delivery) -> None:
         if _first_time(tx, delivery):
-            handler.function(tx, read(event_type, delivery.body, upcasts))
+            handler.function(tx, known(read(event_type, delivery.body, upcasts)))
 
     return Step(handle, handler.name)
 
@@ -156,7 +156,7 @@ def retried(
         done = {"status": DONE, "done_time": tx.now, "last_error": None}
         row = _row(delivery) & inbox.c.status.in_(statuses)
         if tx.execute(update(inbox).where(row).values(**done)).rowcount:
-            handler.function(tx, read(event_type, delivery.body, upcasts))
+            handler.function(tx, known(read(event_type, delivery.body, upcasts)))
 
     return Step(handle, handler.name)
 

@@ -17,6 +17,7 @@ from labkit.runtime.messaging.client_thread import ClientThread
 from labkit.runtime.messaging.inbox import Delivery
 from labkit.runtime.messaging.ports import BrokerError, GroupLost, Partition, Polled
 from labkit.runtime.messaging.sharing import Share
+from labkit.runtime.telemetry.context import checked
 
 log = logging.getLogger(__name__)
 
@@ -227,7 +228,7 @@ class SharingMember(Member):
 
 def _trace(header: bytes) -> str:
     """Return a `traceparent` whose length fits an inbox, and nothing in place of any other."""
-    return header.decode("ascii", "replace") if len(header) == _TRACE_LENGTH else ""
+    return checked(header.decode("ascii", "replace")) if len(header) == _TRACE_LENGTH else ""
 
 
 class ThreadedConsumer:

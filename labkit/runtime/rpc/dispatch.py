@@ -11,6 +11,7 @@ from labkit.runtime.rpc.contract import Method, methods_of
 from labkit.runtime.rpc.ports import Handler, Work
 from labkit.runtime.rpc.protocol import HEALTH, PING, Call, Outcome
 from labkit.runtime.telemetry import tracing
+from labkit.runtime.telemetry.context import checked
 from labkit.runtime.telemetry.kinds import Kind
 
 log = logging.getLogger(__name__)
@@ -102,7 +103,7 @@ def _plain(_call: Call, handle: Handler, command: object, expires: float) -> Wor
 
 def _traced(call: Call, handle: Handler, command: object, expires: float) -> Work:
     order_id = tracing.order_of(command)
-    with tracing.span(call.method, Kind.SERVE, call.trace, order_id=order_id) as span:
+    with tracing.span(call.method, Kind.SERVE, checked(call.trace), order_id=order_id) as span:
         work = handle(command, expires)
         span.until(work)
     return work

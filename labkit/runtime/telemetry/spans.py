@@ -12,6 +12,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar, Token
 from pathlib import Path
 from typing import Any, Literal
@@ -184,7 +185,8 @@ class Tracer:
             f'{{"span": "{span.span_id}", "ended": {span.ended}{_fields(span.learnt)}}}'
         )
         if self._export:
-            self._export(span)
+            with suppress(Exception):  # what an exporter makes of it is no matter of the order
+                self._export(span)
 
 
 def wants_sdk() -> bool:

@@ -216,7 +216,7 @@ def _environment(traced: float) -> dict[str, str]:
 
     Where spans are to be exported, they are made.
     """
-    is_exported = os.environ.get("OTEL_TRACES_EXPORTER", "none") != "none"
+    is_exported = os.environ.get("OTEL_TRACES_EXPORTER", "none") not in ("", "none")
     share = 1.0 if is_exported else float(traced)
     return {"LABKIT_TRACING": str(share), **os.environ}
 

@@ -77,6 +77,30 @@ BREAKS: dict[str, tuple[Change, str]] = {
         lambda tree: tree["messages"]["OrderPaid"].update(version=2, reads=[2]),
         "OrderPaid of version 1 is read no more: it lies in outboxes still",
     ),
+    "an answer is wrapped otherwise": (
+        lambda tree: fields(tree, "Result").update(severity={**NUMBER, "required": True}),
+        "Result.severity is new and required: the new release cannot read the old one's",
+    ),
+    "a version goes down": (
+        lambda tree: tree["messages"]["OrderPaid"].update(version=0),
+        "OrderPaid is another kind of message: each release misreads the other",
+    ),
+    "an event is none any more": (
+        lambda tree: tree["messages"]["OrderPaid"].update(event=False),
+        "OrderPaid is another kind of message: each release misreads the other",
+    ),
+    "a topic carries another event": (
+        lambda tree: tree["events"].update(paid="OrderRefunded"),
+        "paid carries another event: each release misreads the other",
+    ),
+    "an operation has another name": (
+        lambda tree: tree["operations"]["goods"].remove("deduct_stock"),
+        "goods has no operation deduct_stock: what was done under it is done again",
+    ),
+    "a code has another number": (
+        lambda tree: tree["codes"].update(STOCK_SHORT=[19999, 422]),
+        "the code STOCK_SHORT is another: it stands in stored answers",
+    ),
     "a call is gone": (
         lambda tree: tree["calls"].pop("goods.deduct_stock"),
         "the call goods.deduct_stock is gone: the old release still makes it",

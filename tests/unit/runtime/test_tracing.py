@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -196,36 +198,117 @@ def test_the_diary_does_not_grow_for_ever(folder: Path, monkeypatch: pytest.Monk
         with tracing.span(f"step {number}", Kind.STEP):
             pass
     sizes = {file.name: file.stat().st_size for file in folder.iterdir()}
-    assert set(sizes) == {"goods-1.jsonl", "goods-1.old", "goods-1.tail"}
+    assert {Path(name).suffix for name in sizes} == {".jsonl", ".old", ".tail"}
     assert max(sizes.values()) <= 3 * span_log.TAIL_BYTES
     assert "step 2999" in spans(folder)
     assert "step 0" not in spans(folder)
 
 
+def log_of(folder: Path, pid: int) -> span_log.SpanLog:
+    """The log of a life of goods-1, as its process has it."""
+    with mock.patch.object(os, "getpid", return_value=pid):
+        who = {"service": "goods", "instance": "goods-1", "pid": pid}
+        return span_log.SpanLog(folder, "goods-1", json.dumps(who))
+
+
+def line(span: object, name: str = "") -> str:
+    return json.dumps({"span": f"{span:>16}", "trace": "t", "began": 1, "name": name})
+
+
+def read(folder: Path) -> list[tuple[str, int]]:
+    """Each span, and whose it is."""
+    return sorted((span["span"].strip(), span["pid"]) for span in read_spans(folder))
+
+
+GONE = 2**22 + 1  # no process has such a number
+
+
 def test_a_process_goes_on_where_its_predecessor_was_killed(tmp_path: Path) -> None:
-    """The next life of an instance leaves no gap in the file, and a line that never ended spoils
-    only itself; each span is its own process's."""
-    for life in ("1", "2", "3"):
-        log = span_log.SpanLog(tmp_path, "goods-1", json.dumps({"service": "goods", "pid": life}))
-        log.write(json.dumps({"span": f"{life:>16}", "trace": "t", "began": 1}))
+    """A line that never ended spoils only itself, each span stays its own process's, and the tails
+    of those who are gone are moved into the log."""
+    for life in (1, 2, 3):
+        log = log_of(tmp_path, GONE + life)
+        log.write(line(life))
         log.write('{"span": "half')
-    assert [(span["span"].strip(), span["pid"]) for span in read_spans(tmp_path)] == [
-        ("1", "1"),
-        ("2", "2"),
-        ("3", "3"),
-    ]
+    assert read(tmp_path) == [("1", GONE + 1), ("2", GONE + 2), ("3", GONE + 3)]
+    assert len(list(tmp_path.glob("*.tail"))) == 1
+
+
+def test_two_of_one_name_leave_each_other_alone(tmp_path: Path) -> None:
+    """One that stood still wakes up beside its successor: both write, and nothing is lost."""
+    old = log_of(tmp_path, os.getpid())
+    new = log_of(tmp_path, GONE)
+    for number in range(50):
+        old.write(line(f"old{number}"))
+        new.write(line(f"new{number}"))
+    assert len(read(tmp_path)) == 100
+    assert {pid for _, pid in read(tmp_path)} == {os.getpid(), GONE}
 
 
 def test_a_full_tail_goes_to_the_log_and_nothing_is_lost(tmp_path: Path) -> None:
     """Every line is read once, wherever it stands; one that is longer than the tail is dropped."""
-    log = span_log.SpanLog(tmp_path, "goods-1", "{}")
-    line = '{"span": "%s", "trace": "t", "began": 1, "name": "' + "x" * 29_900 + '"}'
+    log = log_of(tmp_path, GONE)
     for letter in "cdefg":
-        log.write(line % letter)
-    log.write(line % "h" * 3)
-    log.write(line % "i")
-    assert [span["span"] for span in read_spans(tmp_path)] == list("cdefgi")
+        log.write(line(letter, "x" * 29_900))
+    log.write(line("h", "x" * span_log.TAIL_BYTES))
+    log.write(line("i", "x" * 29_900))
+    assert [span for span, _ in read(tmp_path)] == list("cdefgi")
     assert (tmp_path / "goods-1.jsonl").stat().st_size > span_log.TAIL_BYTES
+
+
+def test_what_moves_while_it_is_read_is_seen(folder: Path) -> None:
+    """Lines go from the tail to the log between two files that a reader reads: it misses none."""
+    ended: list[int] = []
+
+    def work() -> None:
+        for number in range(6000):
+            with tracing.span(f"step {number}", Kind.STEP):
+                pass
+            ended.append(number)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while thread.is_alive():
+        there = len(ended)
+        names = {span["name"] for span in read_spans(folder)}
+        assert {f"step {number}" for number in range(there)} <= names
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
+def test_a_log_on_a_full_disk_loses_spans_and_nothing_else(tmp_path: Path) -> None:
+    """What finds no room is lost with its tail; what comes after is read, and whose it is."""
+    full = tmp_path / "goods-1.jsonl"
+    full.symlink_to("/dev/full")
+    log = log_of(tmp_path, GONE)
+    for letter in "abc":
+        log.write(line(letter, "x" * 29_900))
+    full.unlink()  # it never ends
+    assert read(tmp_path) == [("c", GONE)]
+
+
+def test_a_tail_that_could_not_be_made_is_made_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that starts on a full disk makes spans when there is room."""
+    monkeypatch.setattr(span_log, "_AGAIN_S", 0.0)
+    log = log_of(tmp_path, GONE)
+    with monkeypatch.context() as full:
+        full.setattr(span_log, "_map", mock.Mock(side_effect=OSError("the disk is full")))
+        log.write(line("a"))
+    log.write(line("b"))
+    assert read(tmp_path) == [("b", GONE)]
+
+
+def test_what_is_no_record_is_passed_over(folder: Path) -> None:
+    """A file that somebody else wrote to spoils no picture of an order."""
+    with tracing.span("find_goods", Kind.STEP, order_id=str(ORDER)):
+        pass
+    odd = [b"7", b"[]", b"\xff\xfe", b'{"span": "a", "ended": 1}', b'{"began": 1, "span": "b"}']
+    (folder / "odd-1.jsonl").write_bytes(b"\n".join(odd))
+    assert list(spans(folder)) == ["find_goods"]
+    assert [span["name"] for span in read_spans(folder, str(ORDER))] == ["find_goods"]
+    assert read_spans(folder, "ended") == []
+    assert read_spans(folder / "nothing") == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
