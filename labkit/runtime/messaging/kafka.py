@@ -8,7 +8,7 @@ late.
 import logging
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -76,12 +76,20 @@ class KafkaBroker:
         config: which broker.
         group: the consumer group, which bears the service's name.
         share: says which partitions are this instance's; None where the broker's groups do that.
+        life: tells one life of a broker without a disk from another.
     """
 
-    def __init__(self, config: BrokerConfig, group: str, share: Share | None = None) -> None:
+    def __init__(
+        self,
+        config: BrokerConfig,
+        group: str,
+        share: Share | None = None,
+        life: Callable[[], object] = lambda: None,
+    ) -> None:
         self._config = config
         self._group = group
         self._share = share
+        self._life = life
         self._lost_groups = 0  # that admit no member any more
 
     def producer(self) -> ThreadedProducer:
@@ -135,7 +143,8 @@ class KafkaBroker:
         )
         names = self._config.topics(self._group, topics)
         if self._share:
-            return SharingMember(client, self._group, self._config.prefix, names, self._share)
+            prefix = self._config.prefix
+            return SharingMember(client, self._group, prefix, names, self._share, self._life)
         membership = Membership()
         client.subscribe(names, listener=membership)
         patience = math.inf if self._config.durable else _PATIENCE + 2 * self._config.session

@@ -185,16 +185,25 @@ class SharingMember(Member):
         prefix: of the lab's topics.
         topics: that it consumes, by the broker's names.
         share: says which partitions are its own.
+        life: tells one life of the broker from another.
     """
 
     def __init__(
-        self, client: KafkaClient, group: str, prefix: str, topics: Iterable[str], share: Share
+        self,
+        client: KafkaClient,
+        group: str,
+        prefix: str,
+        topics: Iterable[str],
+        share: Share,
+        life: Callable[[], object],
     ) -> None:
         settled = Membership()
         settled.joining = False
         super().__init__(client, group, prefix, settled, math.inf)
         self._topics = sorted(topics)
         self._share = share
+        self._life = life
+        self._lived = life()
 
     def _poll(self, timeout_s: float) -> dict[TopicPartition, list[Record]]:
         own = self._share.of(
@@ -214,12 +223,15 @@ class SharingMember(Member):
         self._begin_again(own)
         return batches
 
-    def _begin_again(self, parts: Iterable[TopicPartition]) -> None:
-        """Read a partition from its beginning if it ends before the place that was reached.
+    def _begin_again(self, parts: list[TopicPartition]) -> None:
+        """Read partitions from their beginning after the broker was started anew.
 
-        The embedded broker has no disk: one that was started anew knows nothing of what was read,
-        and does not say that such a place is out of its range.
+        The embedded broker has no disk: a new one knows nothing of what was read, and does not say
+        that a place is out of its range. Its log may be longer by now than the old one was.
         """
+        if (life := self._life()) != self._lived:
+            self._lived = life
+            self._client.seek_to_beginning(*parts)
         for part in parts:
             end = self._client.highwater(part)
             if end is not None and end < (self._client.position(part, timeout_ms=0) or 0):

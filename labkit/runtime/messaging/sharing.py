@@ -23,6 +23,7 @@ P = TypeVar("P")
 
 _LISTENERS_MAX_AGE_S = 0.2
 _MOST_INSTANCES = 10
+_LEAST_SILENCE_S = 1.2  # three times as long as an idle consumer is silent
 
 
 class Share:
@@ -35,6 +36,9 @@ class Share:
         beats: the file in which they count their beats.
         silence_s: after which an instance that counts none stands still.
         clock: reads the monotonic clock.
+
+    Raises:
+        ValueError: there is no room for the beats of an instance of this number.
     """
 
     def __init__(
@@ -46,11 +50,13 @@ class Share:
         silence_s: float,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        if not 0 <= instance < _MOST_INSTANCES:
+            raise ValueError(f"{service}-{instance}: at most {_MOST_INSTANCES - 1} instances share")
         self._service = service
         self._instance = instance
         self._listeners = listeners
         self._file = beats
-        self._silence_s = silence_s
+        self._silence_s = max(silence_s, _LEAST_SILENCE_S)
         self._clock = clock
         self._heard: dict[int, tuple[int, float]] = {}  # instance → its last beat, and since when
 
@@ -81,8 +87,8 @@ class Share:
         """Return True if an instance has counted a beat a short time ago."""
         try:
             beat, now = self._beats.read(fellow), self._clock()
-        except OSError:
-            return True
+        except OSError:  # a message that two handle is better than one that nobody reads
+            return False
         if fellow not in self._heard or self._heard[fellow][0] != beat:
             self._heard[fellow] = beat, now
         return now - self._heard[fellow][1] < self._silence_s

@@ -138,12 +138,11 @@ class FolderRegistry:
         return [instance for instance in map(self._read, files) if instance]
 
     def _read(self, path: Path) -> Instance | None:
-        try:
-            instance = Instance(**json.loads(path.read_text()))
-        except FileNotFoundError:
-            return None
         probe = try_lock(path.with_suffix(".lock"), only_look=True)
-        if probe is None:
-            return instance
-        os.close(probe)
-        return None
+        if probe is not None:  # whoever wrote it is gone, and may have left a part of it
+            os.close(probe)
+            return None
+        try:
+            return Instance(**json.loads(path.read_text()))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None

@@ -1,5 +1,7 @@
 """The message queue of a lab: which broker, and what the lab has there."""
 
+from contextlib import suppress
+
 from labkit.home import Home
 from labkit.runtime.messaging import topics
 from labkit.runtime.messaging.inbox import DeadLetter
@@ -9,6 +11,7 @@ from labkit.runtime.messaging.sharing import Share
 from labkit.runtime.messaging.wakeups import WakingBroker
 from labkit.runtime.registry.files import FolderRegistry
 from labkit.shop.wiring import GROUPS, SERVICES
+from labkit.stack.supervisor.instances import BROKER
 
 
 class BrokerUnusable(Exception):
@@ -43,7 +46,27 @@ def broker_of(home: Home, service: str, instance: int) -> Broker:
         return KafkaBroker(config, service)
     consumers, beats = FolderRegistry(home.consumers), home.consumers / f"{service}.beats"
     share = Share(service, instance, consumers, beats, config.session)
-    return WakingBroker(KafkaBroker(config, service, share), service, instance, consumers)
+    broker = KafkaBroker(config, service, share, _BrokerLife(home))
+    return WakingBroker(broker, service, instance, consumers)
+
+
+class _BrokerLife:
+    """The process of the lab's own broker, as the state file names it."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._written = 0
+        self._pids: list[int | None] = []
+
+    def __call__(self) -> object:
+        """Return the process; the last one that is known, where the file cannot be read."""
+        with suppress(OSError, ValueError):
+            written = self._home.state_file.stat().st_mtime_ns
+            if written != self._written:
+                services = self._home.state()["services"]
+                self._pids = [each["pid"] for each in services if each["name"] == BROKER]
+                self._written = written
+        return tuple(self._pids)
 
 
 def topics_of(config: BrokerConfig) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from labkit.runtime.messaging.sharing import Share
+from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ports import Instance
 
 PARTITIONS = range(20)
@@ -90,9 +91,25 @@ def test_who_is_not_listed_reads_all(make: Make) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is full")
 def test_a_full_disk_leaves_nothing_unread(make: Make, tmp_path: Path) -> None:
-    """Who cannot count beats believes that all who are listed move."""
+    """Who cannot hear a fellow reads its part too: the inbox knows what comes twice."""
     (tmp_path / "full.beats").symlink_to("/dev/full")
     fellows = make(1, 2)
     shares = [fellows.share(number, "full.beats") for number in (1, 2)]
-    fellows.now = 100.0
-    assert owned(*shares) == list(PARTITIONS)
+    for share in shares:
+        assert share.of(PARTITIONS) == list(PARTITIONS)
+
+
+def test_a_file_that_somebody_else_left_stops_nobody(tmp_path: Path) -> None:
+    """The announcement of an instance that is gone may be empty, as after a power cut."""
+    registry = FolderRegistry(tmp_path)
+    (tmp_path / "goods.7.json").write_text("")
+    registry.announce(Instance("goods", 8, "127.0.0.1:1", 1))
+    (tmp_path / "goods.8.json").write_text('{"of": "another release"}')
+    share = Share("goods", 1, registry, tmp_path / "goods.beats", SILENCE_S)
+    assert share.of(PARTITIONS) == list(PARTITIONS)
+
+
+def test_a_number_without_a_place_is_refused(make: Make) -> None:
+    """Its beats would be another's."""
+    with pytest.raises(ValueError, match="goods-10: at most 9"):
+        make().share(10)
