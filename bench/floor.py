@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -88,7 +87,7 @@ class Floor:
                 m.OpenOrder(
                     user_id=request.user_id,
                     idempotency_key=str(number),
-                    request_hash=sha256(request.meaning().encode()).hexdigest(),
+                    request_hash=request.digest(),
                 )
                 for number, request in zip(numbers, requests, strict=True)
             ],

@@ -185,7 +185,7 @@ def ground(
     stands_on: backends.Backends = launch.EMBEDDED,
     server_seconds: Callable[[], Mapping[str, float]] = dict[str, float],
     *,
-    traced: float = 0.0,
+    traced: bool = False,
 ) -> Iterator[Ground]:
     """Run a lab for a block; it goes when this process goes.
 
@@ -193,7 +193,7 @@ def ground(
         folder: its home.
         stands_on: files, or servers.
         server_seconds: what those servers have used; see `Ground`.
-        traced: the share of the requests that are traced.
+        traced: whether it traces every request.
     """
     home = Home(folder)
     supervisor = launch.up(home, None, stands_on, dies_with_us=True, traced=traced)

@@ -234,7 +234,7 @@ class Bench:
 
     def _tracing(self, lab: Ground) -> Iterator[Figure]:
         home = self._prepare("traced")
-        with ground(home.folder, traced=1.0) as traced:
+        with ground(home.folder, traced=True) as traced:
             off, on = self._compare(lab, traced)
         cost = _percent(off.rate - on.rate, off.rate)
         cpu = _percent(on.cpu_ms - off.cpu_ms, on.cpu_ms)

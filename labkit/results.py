@@ -5,6 +5,7 @@ This module holds no catalogue: the shop's is `labkit/shop/codes.py`, the runtim
 stand in `labkit/runtime/codes.py`.
 """
 
+import hashlib
 from enum import IntEnum
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -76,6 +77,10 @@ class Message(BaseModel):
         Two releases write the same text for the same request, though one knows more fields.
         """
         return self.model_dump_json(exclude_defaults=True)
+
+    def digest(self) -> str:
+        """Return the hash of what it says, by which a retry is told from another request."""
+        return hashlib.sha256(self.meaning().encode()).hexdigest()
 
     def says_more(self) -> bool:
         """Return True if it has a field that this release does not know, at any depth."""

@@ -103,7 +103,7 @@ class Lab(Buyer):
         backends = (
             launch.EMBEDDED if launch.is_up(place) else choose(Stack(Settings().stack), _quiet)
         )
-        supervisor = launch.up(place, instances, backends, dies_with_us=True, traced=1.0)
+        supervisor = launch.up(place, instances, backends, dies_with_us=True, traced=True)
         if history:
             History(place).start()
         return cls(place, supervisor)

@@ -6,7 +6,6 @@ write. So a client may be killed at any moment: a request without an answer is o
 unknown, and a torn line is skipped. A reset empties the file.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -111,7 +110,7 @@ class Exchange:
             return None
         if request.model_extra:  # the web refuses what it does not know
             return None
-        return hashlib.sha256(request.meaning().encode()).hexdigest()
+        return request.digest()
 
 
 class History:

@@ -1,6 +1,5 @@
 """Order web (订单入口): the HTTP entrance for orders."""
 
-import hashlib
 import uuid
 
 from fastapi import FastAPI, Request, Response
@@ -94,11 +93,9 @@ async def place_order(orders: OrderService, key: str, order: m.PlaceOrder) -> Re
     Raises:
         Unknown: no order could be opened now; the request may be sent again.
     """
-    digest = hashlib.sha256(order.meaning().encode()).hexdigest()
-
     # the order id comes first, so that whatever happens later can name it
     opened = await orders.open_order(
-        m.OpenOrder(user_id=order.user_id, idempotency_key=key, request_hash=digest)
+        m.OpenOrder(user_id=order.user_id, idempotency_key=key, request_hash=order.digest())
     )
     if opened.data is None:
         return Result[m.OrderPlaced].forward(opened)

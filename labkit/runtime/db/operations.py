@@ -7,7 +7,6 @@ its compensation (hanging try), and a compensation that runs twice. Seata calls 
 same row the *TCC fence*; Helland's "Life beyond Distributed Transactions" (2007) the *activity*.
 """
 
-import hashlib
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from sqlalchemy import ColumnElement, Executable, Select, delete, select, update
@@ -68,13 +67,8 @@ class Command(Protocol):
     def order_id(self) -> int:
         """Return the order's id, or the payment's or refund's if the step is about that."""
 
-    def meaning(self) -> str:
-        """Return the text from which its hash is made."""
-
-
-def body_hash(command: Command) -> str:
-    """Hash a command; two have the same hash if they ask for the same in the same version."""
-    return hashlib.sha256(command.meaning().encode()).hexdigest()
+    def digest(self) -> str:
+        """Return a hash; two have the same if they ask for the same, in the same version."""
 
 
 class Operation(Generic[A]):
@@ -178,7 +172,7 @@ def claim(
         "operation": name,
         "outcome": APPLIED,
         "amount": 0,
-        "body_hash": body_hash(command),
+        "body_hash": command.digest(),
         "result": "",
         "add_time": tx.now,
     }

@@ -242,7 +242,7 @@ class EventConsumer:
 
 def _attributes(delivery: Delivery) -> dict[str, str]:
     """Return the attributes of a delivery's span."""
-    ids = {"order_id": str(delivery.key), "event_id": str(delivery.event_id)}
+    ids = {"order_id": delivery.key, "event_id": str(delivery.event_id)}
     return {"topic": delivery.topic, **ids}
 
 

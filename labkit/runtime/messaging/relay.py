@@ -171,7 +171,7 @@ class Relay:
             await self._failpoints.cross_async(boundary + "after_ack")
 
     async def _carry_traced(self, message: OutboxMessage) -> None:
-        attributes = {"order_id": str(message.key), "event_id": str(message.event_id)}
+        attributes = {"order_id": message.key, "event_id": str(message.event_id)}
         with tracing.span(message.topic, Kind.SEND, message.trace, **attributes) as span:
             await self._carry(replace(message, trace=span.trace))
 

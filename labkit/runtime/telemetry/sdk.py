@@ -88,7 +88,7 @@ class Sdk:
             start_time=span.began,
         )
         if span.learnt.get("failed"):
-            exported.set_status(StatusCode.ERROR, str(span.learnt["outcome"]))
+            exported.set_status(StatusCode.ERROR, str(span.learnt.get("outcome", "")))
         exported.end(span.ended)
 
 

@@ -39,7 +39,7 @@ def up(
     backends: Backends = EMBEDDED,
     *,
     dies_with_us: bool = False,
-    traced: float = 0.0,
+    traced: bool = False,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> "subprocess.Popen[bytes] | None":
     """Start everything, and return when all of it answers, along each edge of the wiring.
@@ -51,7 +51,7 @@ def up(
         instances: service → how many; one of each by default.
         backends: the backends to use; a lab that is up already keeps its own.
         dies_with_us: whether the lab ends when this process ends, however it ends.
-        traced: the share of the requests that are traced, where `LABKIT_TRACING` does not say.
+        traced: whether every request is traced, where `LABKIT_TRACING` does not say.
         on_progress: called with what is being waited for.
 
     Returns:
@@ -211,14 +211,13 @@ def _lifeline() -> int:
     return reader
 
 
-def _environment(traced: float) -> dict[str, str]:
+def _environment(traced: bool) -> dict[str, str]:
     """Return the supervisor's environment, in which a tracing that is set already stays.
 
     Where spans are to be exported, they are made.
     """
     is_exported = os.environ.get("OTEL_TRACES_EXPORTER", "none") not in ("", "none")
-    share = 1.0 if is_exported else float(traced)
-    return {"LABKIT_TRACING": str(share), **os.environ}
+    return {"LABKIT_TRACING": "on" if traced or is_exported else "off", **os.environ}
 
 
 def _make(home: Home) -> None:
