@@ -63,6 +63,9 @@ class Home:
         self.keys = self.folder / "keys"
         self.logs = self.folder / "logs"
         self.traces = self.folder / "traces"
+        #: Releases of the shop that were unpacked, and which of them each service runs.
+        self.releases = self.folder / "releases"
+        self.releases_file = self.folder / "releases.json"
         self.state_file = self.folder / "lab.json"
         self.settings_file = self.folder / "settings.json"
         self.clock_file = self.folder / "clock.json"
@@ -77,6 +80,9 @@ class Home:
         self.standing = self.folder / "standing"
         self.lock_file = self.folder / "supervisor.lock"
         self.databases_lock_file = self.folder / "databases.lock"
+        #: Held by whoever changes the databases as a whole, and by whoever upgrades services.
+        self.migrations_lock_file = self.folder / "migrations.lock"
+        self.upgrade_lock_file = self.folder / "upgrade.lock"
 
     def make(self) -> "Home":
         """Make the folders and the secret, where they are not there yet.

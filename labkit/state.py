@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from enum import StrEnum
 from types import UnionType
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class Phase(StrEnum):
@@ -25,6 +25,7 @@ class ServiceStatus(TypedDict):
     pid: int | None
     endpoint: str | None
     state: str
+    release: NotRequired[str | None]  # of the shop; not there in what an earlier labkit wrote
 
 
 class ProcessRecord(TypedDict):
@@ -60,6 +61,7 @@ class LabState(TypedDict, total=False):
     topic_prefix: str
     generation: int
     processes: list[ProcessRecord]
+    instances: dict[str, int]
 
 
 #: What every state holds, and of what type: readers rely on it.
@@ -95,4 +97,4 @@ def is_state(
 
 
 def _is_service(value: object) -> bool:
-    return isinstance(value, dict) and value.keys() >= ServiceStatus.__annotations__.keys()
+    return isinstance(value, dict) and value.keys() >= ServiceStatus.__required_keys__

@@ -18,6 +18,7 @@ COMMANDS = {
     "serving": ("init", "serve"),
     "simulating": ("sim",),
     "tour": ("tour",),
+    "upgrading": ("upgrade",),
 }
 
 

@@ -101,6 +101,8 @@ def mend_abandoned(home: Home) -> None:
 def open_reader(folder: Path) -> "Reader":
     """Open the databases of a home, whether its lab is up or not.
 
+    Where the lab runs a later release, the command is carried out by that one from here on.
+
     Raises:
         NotUp: the home has no databases yet; says how to make them.
     """
@@ -109,6 +111,10 @@ def open_reader(folder: Path) -> "Reader":
         from labkit.stack.supervisor.control import NotUp
 
         raise NotUp(f"there are no databases in {home.folder}: labkit up{at(folder)}")
+    if home.releases_file.exists():
+        from labkit.stack.releases.newest import hand_over
+
+        hand_over(home)
     from labkit.ops.reader import Reader
 
     mend_abandoned(home)

@@ -19,6 +19,7 @@ from labkit.cli.base import (
 from labkit.home import Home
 from labkit.printable import printable
 from labkit.runtime.injection.failpoints import FailpointStore
+from labkit.stack.migrations import revises
 from labkit.stack.setup.amounts import MANY, MUCH
 from labkit.stack.setup.backends import Stack, choose, remove
 from labkit.stack.supervisor import control, launch
@@ -46,6 +47,11 @@ def up(
     home = Home(folder)
     if text := warning_for(home.folder):
         typer.echo(f"labkit: warning: {printable(text)}", err=True)
+    if revises():  # this release changes the databases of the one before
+        from labkit.stack.releases import schema  # it opens them, which takes long to import
+
+        for line in schema.plan_of(home) if home.filled() and not launch.is_up(home) else ():
+            echo(line)
     with show_progress("starting") as on_progress:
         backends = launch.EMBEDDED if launch.is_up(home) else choose(stack, on_progress)
         started = launch.up(home, parse_instances(instances), backends, on_progress=on_progress)

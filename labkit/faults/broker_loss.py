@@ -15,7 +15,8 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from labkit.home import Home
 from labkit.runtime.messaging import topics
 from labkit.runtime.messaging.kafka_clients import make_client
-from labkit.stack.setup.topics import broker_config_of, topics_of
+from labkit.stack.setup.brokers import broker_config_of
+from labkit.stack.setup.topics import topics_of
 from labkit.waiting import wait_until
 
 _POLL_MS = 100

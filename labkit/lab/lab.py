@@ -27,6 +27,8 @@ from labkit.ops.trace.diagram import Diagram
 from labkit.runtime.clock import LabClock
 from labkit.runtime.db.engines import open_engine
 from labkit.settings import Settings
+from labkit.stack.releases import rolling
+from labkit.stack.releases.unpack import find
 from labkit.stack.setup.backends import Stack, choose
 from labkit.stack.supervisor import control, launch
 from labkit.waiting import poll_until, wait_until
@@ -138,6 +140,24 @@ class Lab(Buyer):
         named = {name.replace("_", "-"): number for name, number in instances.items()}
         control.tell(self.home, "scale", **named)
 
+    def upgrade(self, *services: str, to: str) -> list[str]:
+        """Take services to another release, process by process, while they work; or back again.
+
+        Args:
+            services: their names. Defaults to all.
+            to: number of the release, or its folder.
+
+        Returns:
+            What was done, line by line.
+
+        Raises:
+            RuntimeError: a service cannot be taken there, and is where it was.
+            ValueError: there is no such service or release.
+        """
+        lines: list[str] = []
+        rolling.upgrade(self.home, find(self.home, to), lines.append, services)
+        return lines
+
     def tables(
         self, *names: str, raw: bool = False, limit: int = _PAGE_ROWS, page: int | None = None
     ) -> Table | Tables:
@@ -246,7 +266,7 @@ class Lab(Buyer):
 
     def check(self) -> Table:
         """Check the invariants: whether each holds, how many rows it read, what must be true."""
-        return reports.invariants_report(self._reader, self.alias)
+        return reports.invariants_report(self.home, self._reader, self.alias)
 
     @property
     def console(self) -> ConsoleLink:

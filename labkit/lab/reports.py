@@ -11,22 +11,24 @@ from labkit.ops.pending_item import PendingItem
 from labkit.ops.reader import Reader
 from labkit.ops.reconcile import ReconciledLine
 from labkit.shop.wiring import SERVICES
+from labkit.stack.releases import newest
+from labkit.stack.releases.release import own
 from labkit.stack.supervisor import launch, ports
 from labkit.stack.supervisor.instances import BROKER
 
 _RECONCILED = ["kind", "order", "payment", "at the platform", "in the shop", "found", "done"]
 
 
-def invariants_report(reader: Reader, alias: Callable[[str], str]) -> Table:
+def invariants_report(home: Home, reader: Reader, alias: Callable[[str], str]) -> Table:
     """Check the invariants; a column for the breaches is there only where one is broken."""
     summaries = {invariant.name: invariant.summary for invariant in invariants.INVARIANTS}
-    results = invariants.check(reader)
+    results = newest.check(home, reader)
     rows = [
         {
             "invariant": result["name"],
             "held": "yes" if result["held"] else "NO",
             "rows": result["looked_at"],
-            "what must be true": summaries[result["name"]],
+            "what must be true": summaries.get(result["name"], "of a later release"),
         }
         for result in results
     ]
@@ -68,10 +70,13 @@ def services_report(home: Home) -> Table:
         }
         for process in state["services"]
     ]
+    releases = [process.get("release") for process in state["services"]]
+    if {*releases} - {None, str(own().number)}:
+        rows = [{**row, "release": each or "–"} for row, each in zip(rows, releases, strict=True)]
     broker = state["endpoints"]["broker"]
     if broker and rows[0]["process"] != BROKER:  # the lab uses a broker that it has not started
         up = "up" if ports.answers(broker) else "down"
-        rows.insert(0, {"process": BROKER, "state": up, "database": "–"})
+        rows.insert(0, {**dict.fromkeys(rows[0], "–"), "process": BROKER, "state": up})
     return Table.of(rows)
 
 

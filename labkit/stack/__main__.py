@@ -14,10 +14,12 @@ def main() -> None:
         _wait_at(spec["gate"])
     from labkit.home import Home
     from labkit.settings import Settings
+    from labkit.stack.supervisor import service_process
     from labkit.stack.supervisor.instances import check_instances
     from labkit.stack.supervisor.preparation import CannotStart
     from labkit.stack.supervisor.supervisor import Supervisor
 
+    service_process.load_all()
     gc.freeze()  # what is imported stays: no collection of a child walks over it, or unshares it
     gc.enable()
     try:

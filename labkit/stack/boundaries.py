@@ -37,6 +37,8 @@ _STEPS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "remove_topics": ("work",),
         "prepare_mysql": ("work",),
         "prepare_zookeeper": ("work",),
+        "make_ready": ("work",),
+        "migrate": ("statement",),
     },
 }
 #: The files that the supervisor has open or needs in the folder of faults.

@@ -2,6 +2,7 @@
 
 import hmac
 import json
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from labkit.runtime.messaging.admin import Edge
 
 PATH = "/health"
+#: Of the answer: the process that gave it, of the two that share a socket while one is replaced.
+PROCESS = "labkit-process"
 SECRET = "labkit-secret"  # the header's name, not a secret
 
 
@@ -35,7 +38,8 @@ class Health:
         if not self._is_health_check(scope):
             return await self._web(scope, receive, send)
         edges = [edge.model_dump() for edge in await self._ask_around()]
-        answer = Response(json.dumps(edges), media_type="application/json")
+        whose = {PROCESS: str(os.getpid())}
+        answer = Response(json.dumps(edges), media_type="application/json", headers=whose)
         return await answer(scope, receive, send)
 
     def _is_health_check(self, scope: Any) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from labkit.lab import Lab
-from labkit.stack.setup.topics import broker_config_of
+from labkit.stack.setup.brokers import broker_config_of
 from labkit.waiting import wait_until
 from tests.support.containers.loading import acknowledged, cancel, goes_on, load
 from tests.support.containers.stacks import Backend

@@ -17,7 +17,7 @@ from labkit.runtime.messaging.ports import GroupLost
 from labkit.runtime.messaging.sharing import Share
 from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ports import Instance
-from labkit.stack.setup.topics import broker_config_of
+from labkit.stack.setup.brokers import broker_config_of
 from labkit.waiting import wait_until
 
 # a client of the broker reads its own schemas in an old way

@@ -16,7 +16,7 @@ from labkit.runtime.messaging.ports import Consumer
 from labkit.runtime.messaging.wakeups import WakingBroker
 from labkit.runtime.registry.files import FolderRegistry
 from labkit.runtime.registry.ports import Instance
-from labkit.stack.setup.topics import broker_config_of
+from labkit.stack.setup.brokers import broker_config_of
 
 # a client of the broker reads its own schemas in an old way
 pytestmark = pytest.mark.filterwarnings("ignore:.*_text is deprecated:DeprecationWarning")

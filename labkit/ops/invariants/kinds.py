@@ -146,6 +146,30 @@ def as_json(message: type[Message], row: str = "", /, **values: str) -> str:
     return whole
 
 
+def required_of(message: type[Message], /, **values: str) -> str:
+    """Write SQL for the part of a message that all releases say, as JSON.
+
+    Args:
+        message: its class.
+        values: field → SQL, where it is not the column of that name.
+    """
+    required = [name for name, each in message.model_fields.items() if each.is_required()]
+    pairs = ", ".join(f"'{name}', {values.get(name, name)}" for name in required)
+    return f"json_object({pairs})"
+
+
+def said_in(message: type[Message], text: str, /, **values: str) -> str:
+    """Write SQL for the same part of a message that is there as JSON.
+
+    Args:
+        message: its class.
+        text: SQL of the message.
+        values: field → SQL, where it is not the field of that name.
+    """
+    extracted = {name: from_json(text, name) for name in message.model_fields}
+    return required_of(message, **{**extracted, **values})
+
+
 def _literal(value: str | int) -> str:
     return f"'{value}'" if isinstance(value, str) else str(int(value))
 

@@ -1,7 +1,14 @@
 """Invariants within the databases of pay and order: payments, refunds and their messages."""
 
 from labkit.ops.invariants.inbox_effects import applies_payments, not_undone
-from labkit.ops.invariants.kinds import Local, as_json, from_json, symmetric_difference
+from labkit.ops.invariants.kinds import (
+    Local,
+    as_json,
+    from_json,
+    required_of,
+    said_in,
+    symmetric_difference,
+)
 from labkit.shop.messages import OrderPaid, OrderRefunded
 from labkit.shop.pay.messages import AcceptPayment
 
@@ -134,9 +141,11 @@ WITHIN = (
         "pay",
         "SELECT count(*) FROM trade_refund",
         symmetric_difference(
-            f"""SELECT refund_id, refund_time AS told, order_id, {as_json(OrderRefunded)} AS body
+            f"""SELECT refund_id, refund_time AS told, order_id,
+                       {required_of(OrderRefunded)} AS body
                 FROM trade_refund WHERE state = 1""",
-            f"""SELECT {from_json("body", "refund_id")}, add_time, CAST(msg_key AS INTEGER), body
+            f"""SELECT {from_json("body", "refund_id")}, add_time, CAST(msg_key AS INTEGER),
+                       {said_in(OrderRefunded, "body")}
                 FROM trade_mq_producer WHERE topic = 'refunded'""",
         )
         + """ UNION ALL SELECT msg_key, count(*), NULL, body FROM trade_mq_producer

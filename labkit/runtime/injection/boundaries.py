@@ -36,6 +36,8 @@ BOUNDARIES = {
     "after_fill": ("crash", "delay"),
     "before_work": ("crash", "refuse", "delay"),
     "after_work": ("crash", "delay"),
+    "before_statement": ("crash", "delay"),
+    "after_statement": ("crash", "delay"),
 }
 
 #: Kind of crossing → the boundaries around it.
@@ -51,6 +53,7 @@ KINDS = {
     "stop": ("before_stop", "after_stop"),
     "fill": ("before_fill", "after_fill"),
     "work": ("before_work", "after_work"),
+    "statement": ("before_statement", "after_statement"),
 }
 
 

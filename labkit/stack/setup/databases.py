@@ -11,7 +11,7 @@ from datetime import datetime
 from sqlalchemy import URL, Connection, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from labkit.files import write_whole
+from labkit.files import locked, write_whole
 from labkit.home import DATABASES, Home
 from labkit.runtime.db.engines import open_engine
 from labkit.stack.boundaries import Cross, uncrossed
@@ -71,6 +71,11 @@ def fill(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> N
         now: business time of the opening rows.
         cross: called with the name of each boundary.
     """
+    with locked(home.migrations_lock_file):
+        _fill(home, seeds, now, cross)
+
+
+def _fill(home: Home, seeds: Seeds, now: datetime, cross: Cross) -> None:
     if urls := home.schemas():
         _note(home, urls, filled=False)
         _forget_history(home)

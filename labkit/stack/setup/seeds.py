@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import Connection, Table, text
+from sqlalchemy import Connection, MetaData, Table, text
 
 import labkit
 from labkit.home import DATABASES, sqlite_url
@@ -17,6 +17,7 @@ from labkit.runtime.db.engines import open_engine
 from labkit.shop import tables as t
 from labkit.shop.states import AccountLogType, LogDirection
 from labkit.stack.boundaries import Cross, uncrossed
+from labkit.stack.migrations.revisions import revisions_of, stamp
 from labkit.stack.setup.amounts import MANY, MUCH
 
 _HERE = Path(labkit.__file__).parent
@@ -83,6 +84,8 @@ def seed(urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = un
         with engine.begin() as connection:
             _be_alone(connection)
             fill(connection, tables, rows)
+            if revisions := revisions_of(service):
+                stamp(connection, revisions[-1])
         engine.dispose()
         cross("helper.seed_database.after_work")
 
@@ -120,7 +123,9 @@ def fill(connection: Connection, tables: Sequence[Table], rows: Mapping[str, lis
         tables: of the database.
         rows: table → its rows, of `rows_of`.
     """
-    tables[0].metadata.drop_all(connection, tables)
+    there = MetaData()
+    there.reflect(connection)  # also what another release has made
+    there.drop_all(connection)
     tables[0].metadata.create_all(connection, tables)
     for table in tables:
         _insert(connection, table, rows.get(table.name, []))

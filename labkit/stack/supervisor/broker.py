@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from labkit.home import Home
 from labkit.settings import Settings
 from labkit.stack import boundaries
-from labkit.stack.setup import broker_binary, topics
+from labkit.stack.setup import broker_binary, brokers, topics
 from labkit.stack.supervisor import ports
 from labkit.stack.supervisor.children import Children
 from labkit.stack.supervisor.helpers import Helper, Helpers
@@ -57,7 +57,7 @@ class LabBroker:
 
     def topic_prefix(self, generation: int) -> str:
         """Return the prefix that sets the lab's topics apart, where its broker is not its own."""
-        return "" if self.is_ours else topics.prefix_of(self._home, generation)
+        return "" if self.is_ours else brokers.prefix_of(self._home, generation)
 
     def forget_helper(self) -> None:
         """Forget the helper that makes topics: it was ended."""

@@ -4,12 +4,17 @@ import contextlib
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from labkit.payment_platform.wiring import PLATFORM
+from labkit.stack.releases.release import Release, own
+from labkit.stack.supervisor.instances import BROKER
 from labkit.stack.supervisor.spawn import WaitingChild
 from labkit.state import ServiceStatus
 
 _QUICK_DEATH_S = 1.0
+#: What belongs to no release of the shop.
+_NOT_OURS = (BROKER, PLATFORM.name)
 _FORK_AGAIN_S = 0.5
 
 
@@ -20,6 +25,7 @@ class Child:
     Attributes:
         name: of the service.
         instance: its number among those of its kind.
+        release: of the shop, whose code it runs.
         pid: 0 where it is dead.
         waiting: at its gate, until the state names it; None once it works.
         started: the time of its start, by the monotonic clock.
@@ -34,6 +40,7 @@ class Child:
 
     name: str
     instance: int
+    release: Release = field(default_factory=own)
     pid: int = 0
     waiting: WaitingChild | None = None
     started: float = 0.0
@@ -82,6 +89,11 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, how)
 
+    @property
+    def started_in_vain(self) -> bool:
+        """Return True if the process has died since it was started."""
+        return bool(self.started) and not self.pid
+
     def status(self) -> ServiceStatus:
         """Return the line of `labkit status`."""
         alive = "up" if self.endpoint else "starting"
@@ -91,4 +103,5 @@ class Child:
             "pid": self.pid or None,
             "endpoint": self.endpoint or None,
             "state": alive if self.pid else "held" if self.held else "down",
+            "release": None if self.name in _NOT_OURS else str(self.release.number),
         }

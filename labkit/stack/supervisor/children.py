@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 from labkit.home import Home
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.registry.files import FolderRegistry
 from labkit.stack.boundaries import cross_fork
+from labkit.stack.releases.release import Release
 from labkit.stack.supervisor import fencing, service_process, spawn
 from labkit.stack.supervisor.child import Child
 from labkit.stack.supervisor.instances import BROKER
@@ -93,7 +95,7 @@ class Children:
     def _start(self, child: Child) -> WaitingChild:
         web = self.webs.get(child.name)
         keep = tuple(number for number in (self.lock, web) if number is not None)
-        if spawn.FORKS:
+        if spawn.FORKS and child.release.folder is None:
             work = partial(service_process.run_process, self.home, child.name, child.instance, web)
             return spawn.fork(work, self.log_of(child.label), self.lifeline, keep)
         spec = {
@@ -105,7 +107,11 @@ class Children:
         }
         keep = (self.lifeline, *keep)
         return spawn.spawn(
-            "labkit.stack.supervisor.service_process", spec, self.log_of(child.label), keep
+            "labkit.stack.supervisor.spawned",
+            spec,
+            self.log_of(child.label),
+            keep,
+            child.release.environment,
         )
 
     def stop_all(self, how: signal.Signals) -> list[str]:
@@ -167,11 +173,11 @@ class Children:
         Raises:
             ValueError: there is none; says which there are.
         """
-        label = name if name in self.by_label else f"{name}-1"
-        if label not in self.by_label:
+        children = [self.by_label[name]] if name in self.by_label else self.of(name)
+        if not children:
             labels = ", ".join(sorted(self.by_label))
             raise ValueError(f"{name}: there is no such process; there are {labels}")
-        return self.by_label[label]
+        return children[0]
 
     def hold(self, name: str) -> None:
         """Kill a process and do not start it again until it is released."""
@@ -186,24 +192,43 @@ class Children:
         if not child.pid:
             child.restart_at = time.monotonic()
 
-    def scale(self, name: str, number: int) -> list[Child]:
+    def of(self, name: str) -> list[Child]:
+        """Return the children of a service, by their numbers."""
+        children = [child for child in self.all if child.name == name]
+        return sorted(children, key=lambda child: child.instance)
+
+    def scale(self, name: str, number: int, release: Release) -> list[Child]:
         """Start more instances of a service, or let the last ones finish and leave.
+
+        Args:
+            name: of the service.
+            number: how many there are to be.
+            release: of those that start.
 
         Returns:
             The children that start, and those that leave; `forget_leavers` forgets these.
         """
-        present = [child for child in self.all if child.name == name]
-        starters = [Child(name, instance) for instance in range(len(present) + 1, number + 1)]
+        present = self.of(name)
         leavers = present[number:]
-        for child in starters:
-            self.start(child)
+        starters = [self.add(name, release) for _ in range(number - len(present))]
         if leavers:
             self.failpoints.cross("supervisor.scale.before_stop")
         for child in leavers:
-            child.held, child.restart_at = True, None
-            child.leaves_by = time.monotonic() + _LEAVE_S
-            child.kill(signal.SIGTERM)
+            self.retire(child)
         return starters + leavers
+
+    def add(self, name: str, release: Release) -> Child:
+        """Start one more instance of a service, under the first number that is free."""
+        taken = {child.instance for child in self.of(name)}
+        child = Child(name, next(each for each in count(1) if each not in taken), release)
+        self.start(child)
+        return child
+
+    def retire(self, child: Child) -> None:
+        """Let a child finish what it does, and leave for good."""
+        child.held, child.restart_at = True, None
+        child.leaves_by = time.monotonic() + _LEAVE_S
+        child.kill(signal.SIGTERM)
 
     def forget_leavers(self) -> bool:
         """Forget the children that left for good, and kill those that take too long.

@@ -27,7 +27,7 @@ from labkit.stack.supervisor.instances import BROKER
 from labkit.stack.supervisor.status import status as recorded_status
 from labkit.state import LabStatus, ServiceStatus
 from labkit.waiting import poll_until
-from labkit.web.health import PATH, SECRET
+from labkit.web.health import PATH, PROCESS, SECRET
 
 #: States of a process in `labkit status`: it answers, or it was started and does not.
 UP, SILENT = "up", "silent"
@@ -79,6 +79,17 @@ def ask(home: Home) -> dict[str, ProcessHealth]:
     return {health.process: health for health in run_beside(_ask_all(home.secret, services))}
 
 
+def ask_one(home: Home, label: str) -> ProcessHealth:
+    """Ask one process that serves, for five seconds at most.
+
+    A web shares its socket with others of its kind: it is asked until it is the one that answers.
+    """
+    [service] = [each for each in recorded_status(home)["services"] if _label(each) == label]
+    if not service["endpoint"]:
+        return ProcessHealth(label, "it has died")
+    return run_beside(_ask_all(home.secret, [service], each_itself=True))[0]
+
+
 def status(home: Home) -> tuple[LabStatus, list[str]]:
     """Return the status of a lab with the states that processes have now, and all problems."""
     state, healths = recorded_status(home), ask(home)
@@ -117,17 +128,22 @@ def _problems(healths: Iterable[ProcessHealth]) -> list[str]:
     return [health.problem for health in healths if health.problem]
 
 
-async def _ask_all(secret: str, services: Iterable[ServiceStatus]) -> list[ProcessHealth]:
+async def _ask_all(
+    secret: str, services: Iterable[ServiceStatus], *, each_itself: bool = False
+) -> list[ProcessHealth]:
     async with httpx.AsyncClient(timeout=_AROUND_S, trust_env=False) as http:
-        return await asyncio.gather(*(_ask(secret, http, service) for service in services))
+        asked = (_ask(secret, http, service, each_itself) for service in services)
+        return await asyncio.gather(*asked)
 
 
-async def _ask(secret: str, http: httpx.AsyncClient, service: ServiceStatus) -> ProcessHealth:
+async def _ask(
+    secret: str, http: httpx.AsyncClient, service: ServiceStatus, itself: bool
+) -> ProcessHealth:
     """Ask a process itself, and beside that the services that it calls.
 
     A process that waits for others is not silent.
     """
-    first, *rest = _questions(secret, http, service)
+    first, *rest = _questions(secret, http, service, itself)
     pid = service["pid"]
     error, *around = await asyncio.gather(
         _within(_PROCESS_S, first, pid), *(_within(_AROUND_S, question, pid) for question in rest)
@@ -141,7 +157,7 @@ async def _ask(secret: str, http: httpx.AsyncClient, service: ServiceStatus) -> 
 
 
 def _questions(
-    secret: str, http: httpx.AsyncClient, service: ServiceStatus
+    secret: str, http: httpx.AsyncClient, service: ServiceStatus, itself: bool
 ) -> list[Coroutine[object, None, tuple[Edge, ...]]]:
     """Return what to ask a process: first about itself, then about those that it calls."""
     name, endpoint = service["name"], service["endpoint"] or ""
@@ -150,7 +166,8 @@ def _questions(
     if name == PLATFORM.name:
         return [_ask_http(http, f"{endpoint}/cashier/of-nobody")]
     if SERVICES[name].contract is None:
-        return [_ask_http(http, f"{endpoint}/nowhere"), _ask_web(http, endpoint, secret)]
+        whom = str(service["pid"]) if itself else None
+        return [_ask_http(http, f"{endpoint}/nowhere"), _ask_web(http, endpoint, secret, whom)]
     return [_ask_service(name, endpoint, secret, method) for method in _QUERIES]
 
 
@@ -177,9 +194,16 @@ async def _ask_service(name: str, endpoint: str, secret: str, query: str) -> tup
     return () if isinstance(answer, Missing) else answer
 
 
-async def _ask_web(http: httpx.AsyncClient, endpoint: str, secret: str) -> tuple[Edge, ...]:
-    answer = await http.get(f"http://{endpoint}{PATH}", headers={SECRET: secret})
-    answer.raise_for_status()
+async def _ask_web(
+    http: httpx.AsyncClient, endpoint: str, secret: str, whom: str | None
+) -> tuple[Edge, ...]:
+    """Ask a web; if a process is named, over and over until it is the one that answers."""
+    headers = {SECRET: secret, "Connection": "close"}
+    while True:
+        answer = await http.get(f"http://{endpoint}{PATH}", headers=headers)
+        answer.raise_for_status()
+        if whom in (None, answer.headers.get(PROCESS)):
+            break
     return tuple(Edge(**edge) for edge in json.loads(answer.text))
 
 

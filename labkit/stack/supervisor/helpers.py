@@ -105,12 +105,15 @@ class Helpers:
         lifeline: they die when the other end of this pipe is closed.
         lock: descriptor of the lock on the databases.
         failpoints: of the supervisor.
+
+    Attributes:
+        lock: the same.
     """
 
     def __init__(self, home: Home, lifeline: int, lock: int, failpoints: Failpoints) -> None:
         self._home = home
         self._lifeline = lifeline
-        self._lock = lock
+        self.lock = lock
         self._failpoints = failpoints
         self._helpers: list[Helper] = []
 
@@ -128,7 +131,7 @@ class Helpers:
         Raises:
             OSError: the system has no process, memory or descriptor left for it.
         """
-        helper = Helper(self._home, name, work, self._lifeline, self._lock, self._failpoints)
+        helper = Helper(self._home, name, work, self._lifeline, self.lock, self._failpoints)
         self._helpers.append(helper)
         return helper
 

@@ -10,6 +10,7 @@ from labkit.payment_api import keys
 from labkit.runtime.clock import LabClock
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.settings import Settings
+from labkit.stack.releases import schema
 from labkit.stack.setup import databases
 from labkit.stack.setup.seeds import Seeds
 from labkit.stack.supervisor.broker import LabBroker
@@ -77,6 +78,8 @@ class Preparation:
         self._prepare_registry()
         if not self._home.filled():
             self.fill("start", Seeds(), LabClock(self._home.clock_file).now())
+        else:
+            self._make_ready()
         if not all((self._home.keys / f"{name}.pem").exists() for name in keys.OWNERS):
             self._run("make_keys", lambda _: keys.make(self._home.keys), "the keys cannot be made")
 
@@ -89,6 +92,7 @@ class Preparation:
             "the databases cannot be made",
         )
         self._failpoints.cross(f"supervisor.{step}.after_fill")
+        self._make_ready()
 
     def make_topics(self) -> None:
         """Make all topics at the lab's broker."""
@@ -97,6 +101,11 @@ class Preparation:
     def remove_topics(self) -> None:
         """Remove all topics from the lab's broker."""
         self._run("remove_topics", self._broker.remove_topics, "topics are not removed")
+
+    def _make_ready(self) -> None:
+        """Expand the databases for the releases of their services, or refuse them."""
+        work = lambda _: schema.make_ready(self._home, [self._helpers.lock])  # noqa: E731  # as below
+        self._run("make_ready", work, "the databases cannot be used")
 
     def _prepare_databases(self) -> None:
         server = self._settings.mysql

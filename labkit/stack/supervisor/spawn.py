@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,15 +106,28 @@ def fork(
         os._exit(code)
 
 
-def spawn(module: str, spec: dict[str, object], log: Path, keep: tuple[int, ...]) -> WaitingChild:
-    """Run a module in a new Python, given a JSON argument; for where forking is unsafe.
+def spawn(
+    module: str,
+    spec: dict[str, object],
+    log: Path,
+    keep: tuple[int, ...],
+    environment: Mapping[str, str],
+) -> WaitingChild:
+    """Run a module in a new Python, given a JSON argument; where forking is unsafe, or other code.
 
     The module waits at its gate, which is its standard input, and holds the lifeline by itself.
+
+    Args:
+        module: its name.
+        spec: its argument.
+        log: where its output is appended.
+        keep: descriptors that it may use.
+        environment: what its environment has besides ours.
 
     Raises:
         OSError: the system has no process, memory or descriptor left.
     """
-    return _popen([sys.executable, "-P", "-m", module, json.dumps(spec)], log, keep)
+    return _popen([sys.executable, "-P", "-m", module, json.dumps(spec)], log, keep, environment)
 
 
 def run_program(command: list[str], log: Path) -> WaitingChild:
@@ -123,7 +136,7 @@ def run_program(command: list[str], log: Path) -> WaitingChild:
     Raises:
         OSError: the system has no process, memory or descriptor left.
     """
-    return _popen([*_BEHIND_A_GATE, *command], log, ())
+    return _popen([*_BEHIND_A_GATE, *command], log, (), {})
 
 
 def hold_lifeline(lifeline: int) -> None:
@@ -203,7 +216,9 @@ def kill_left_over(recorded: Iterable[ProcessRecord]) -> list[int]:
     return pids
 
 
-def _popen(command: list[str], log: Path, keep: tuple[int, ...]) -> WaitingChild:
+def _popen(
+    command: list[str], log: Path, keep: tuple[int, ...], environment: Mapping[str, str]
+) -> WaitingChild:
     """Start a program whose standard input is its gate."""
     parent, (reader, gate) = os.getpid(), os.pipe()
     try:
@@ -213,6 +228,7 @@ def _popen(command: list[str], log: Path, keep: tuple[int, ...]) -> WaitingChild
                 stdin=reader,
                 stdout=output,
                 stderr=output,
+                env={**os.environ, **environment},
                 pass_fds=keep,
                 preexec_fn=(lambda: _die_with(parent)) if FORKS else None,  # we have one thread
             ).pid

@@ -15,7 +15,7 @@ from labkit.payment_api import keys
 from labkit.runtime.clock import LabClock
 from labkit.runtime.rpc.address import Address
 from labkit.settings import Settings
-from labkit.stack.setup import databases, topics, zookeeper
+from labkit.stack.setup import brokers, databases, topics, zookeeper
 from labkit.stack.setup.seeds import Seeds
 from labkit.stack.supervisor import service_process
 from labkit.state import LabState, Phase
@@ -108,7 +108,7 @@ def _write_state(home: Home, settings: Settings) -> None:
         "phase": Phase.FOUNDED,
         "supervisor": None,
         "generation": generation,
-        "topic_prefix": topics.prefix_of(home, generation),
+        "topic_prefix": brokers.prefix_of(home, generation),
         "endpoints": {name: endpoints.get(name) for name in ENDPOINTS},
         "databases": {name: home.database_url(name) for name in DATABASES},
         "services": [],

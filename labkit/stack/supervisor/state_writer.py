@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from labkit.files import write_whole
 from labkit.home import DATABASES, ENDPOINTS, Home
@@ -57,13 +57,21 @@ class StateWriter:
         self._failpoints = failpoints
         self.is_stale = False
 
-    def write(self, phase: Phase, generation: int, children: Children, helpers: Helpers) -> None:
+    def write(
+        self,
+        phase: Phase,
+        generation: int,
+        instances: Mapping[str, int],
+        children: Children,
+        helpers: Helpers,
+    ) -> None:
         """Write the state, and let the processes work that it names.
 
         Raises:
             OSError: it cannot be written while the lab starts: nobody could be told that it is up.
         """
         state = self._collect(phase, generation, children, helpers)
+        state["instances"] = dict(instances)
         self._failpoints.cross("supervisor.write_state.before_rename")
         try:
             write_whole(self._home.state_file, json.dumps(state, indent=1))

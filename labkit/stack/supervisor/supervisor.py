@@ -19,6 +19,8 @@ from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.telemetry import tracing
 from labkit.settings import Settings
 from labkit.stack import boundaries
+from labkit.stack.releases.notes import note, releases_of
+from labkit.stack.releases.release import Release, installed, own
 from labkit.stack.setup import hide
 from labkit.stack.setup.seeds import Seeds
 from labkit.stack.supervisor import earlier_life, service_process
@@ -107,6 +109,9 @@ class Supervisor:
         in_turn: Commands = {
             "reset": self._reset,
             "scale": self._scale,
+            "start": self._start_instance,
+            "retire": self._retire,
+            "note_release": self._note_release,
             "hold": self._children.hold,
             "release": self._children.release,
         }
@@ -139,8 +144,9 @@ class Supervisor:
     def _start_all(self) -> None:
         self._start_broker()
         for name in (*service_process.PROCESSES, service_process.CONSOLE):
+            release = self._release_of(name)
             for instance in range(1, self._instances.get(name, 1) + 1):
-                self._children.start(Child(name, instance))
+                self._children.start(Child(name, instance, release))
         self.write_state()
         self._await(self._all_serve, "the services did not come up")
         self.write_state(Phase.UP)
@@ -233,7 +239,7 @@ class Supervisor:
         phase = phase or self._phase
         if not self.is_stopping:
             self._phase = phase
-        self._state.write(phase, self._generation, self._children, self._helpers)
+        self._state.write(phase, self._generation, self._instances, self._children, self._helpers)
 
     # commands
 
@@ -243,7 +249,7 @@ class Supervisor:
         changed = [
             child
             for name, number in numbers.items()
-            for child in self._children.scale(name, number)
+            for child in self._children.scale(name, number, self._release_of(name))
         ]
         self.write_state()
         if any(child.leaves_by for child in changed):
@@ -256,6 +262,50 @@ class Supervisor:
             )
 
         self._await(is_done, "not all came up or went")
+
+    def _release_of(self, name: str) -> Release:
+        return releases_of(self.home).get(name) or own()
+
+    def _start_instance(self, name: str, release: str) -> None:
+        """Start one more process of a service, of a release; wait until it serves.
+
+        Where it dies before, it is not tried again, and nothing of it stays.
+        """
+        check_instances({name: len(self._children.of(name))})  # one more than a lab can have is due
+        child = self._children.add(name, installed(self.home, release))
+        self.write_state()
+        try:
+            self._await(
+                lambda: bool(child.endpoint) or child.started_in_vain,
+                f"{child.label} does not serve",
+            )
+        finally:
+            if not child.endpoint:
+                self._children.retire(child)
+        if not child.endpoint:
+            text = f"{child.label} of release {release} dies at start"
+            raise CannotStart(f"{text}: {self._last_words(child)}")
+
+    def _retire(self, label: str) -> None:
+        """Let a process finish and leave, unless it is the last one of its service that serves."""
+        child = self._children.get(label)
+        others = [each for each in self._children.of(child.name) if each.endpoint]
+        if not [each for each in others if each is not child and not each.leaves_by]:
+            raise ValueError(f"{label} is the last of {child.name} that serves")
+        self._failpoints.cross("supervisor.scale.before_stop")
+        self._children.retire(child)
+        self.write_state()
+        self._failpoints.cross("supervisor.scale.after_stop")
+        self._await(lambda: child not in self._children.all, f"{label} does not leave")
+
+    def _note_release(self, name: str, release: str) -> None:
+        """Note which release the processes of a service are of when the lab comes up again."""
+        note(self.home, name, installed(self.home, release))
+
+    def _last_words(self, child: Child) -> str:
+        """Return the last line in the log of a process."""
+        lines = self._children.log_of(child.label).read_text("utf-8", "replace").splitlines()
+        return lines[-1] if lines else "its log is empty"
 
     def _reset(self, clock: str | None = None, **seeds: int | None) -> None:
         """Kill everything, empty everything, begin again: nothing from before can come later."""

@@ -58,6 +58,7 @@ def test_off_imports_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     script = f"""if True:
         import sys, asyncio, pathlib
         from labkit.stack.supervisor import service_process as process, supervisor
+        process.load_all()
         from labkit.runtime.telemetry import tracing
         tracing.warm(0.0)
         tracing.start(pathlib.Path({str(tmp_path)!r}), "goods", 1, 0.0)

@@ -1,0 +1,62 @@
+"""The newest release that a lab runs: its code reads the databases best, and checks them.
+
+Invariants read what services write, in every detail: a checker is upgraded with the shop.
+"""
+
+import json
+import os
+import subprocess
+import sys
+
+from labkit.home import Home
+from labkit.ops.invariants import check as invariants
+from labkit.ops.invariants.check import CheckResult
+from labkit.ops.reader import Reader
+from labkit.stack.releases.notes import releases_of
+from labkit.stack.releases.release import Release, own
+
+
+def newest_of(home: Home) -> Release:
+    """Return the newest release that a service of a lab runs."""
+    return max([own(), *releases_of(home).values()], key=lambda release: release.number)
+
+
+def check(home: Home, reader: Reader) -> list[CheckResult]:
+    """Check the invariants of a lab, by the newest release that it runs.
+
+    Args:
+        home: of the lab.
+        reader: of its databases.
+
+    Raises:
+        RuntimeError: the newest release cannot check them.
+    """
+    release = newest_of(home)
+    if release == own():
+        return invariants.check(reader)
+    done = subprocess.run(
+        [*command_of(), "check", "--json", "--home", str(home.folder)],
+        env={**os.environ, **release.environment},
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    try:
+        results: list[CheckResult] = json.loads(done.stdout)
+    except ValueError:
+        text = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise RuntimeError(f"release {release.number} cannot check: {text[-1]}") from None
+    return results
+
+
+def command_of() -> list[str]:
+    """Return the command line of labkit, as whichever release is found first runs it."""
+    return [sys.executable, "-P", "-m", "labkit"]
+
+
+def hand_over(home: Home) -> None:
+    """Become the same command of the newest release that a lab runs, if that is another one."""
+    release = newest_of(home)
+    if release.number > own().number:
+        command = [*command_of(), *sys.argv[1:]]
+        os.execve(command[0], command, {**os.environ, **release.environment})

@@ -1,0 +1,227 @@
+"""Rolling upgrades: the processes of a service are replaced one by one, under load.
+
+For each service: expand its database; then, process by process, start one of the new release, see
+that it answers a real call, and let an old one finish and leave. When the last one is new, migrate
+the rows. On trouble the processes of the old release come back. The way back is the same, without
+the migrations: what a release adds stays, and the release before does not notice.
+
+Whoever runs this may be killed at any moment: the next `upgrade` looks at what is there, and goes
+on from it.
+"""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+
+from labkit.files import take_lock
+from labkit.home import Home
+from labkit.stack.migrations.revisions import Phase, ReleaseNumber, parse_release
+from labkit.stack.releases.draining import await_taken, newest_event
+from labkit.stack.releases.order import deploy_order
+from labkit.stack.releases.release import Release, installed
+from labkit.stack.releases.schema import STATEFUL, Schema, migrate, schema_of
+from labkit.stack.supervisor import control, health
+from labkit.state import ServiceStatus
+from labkit.waiting import poll_until
+
+_LOCK_S = 2.0
+_HEALTHY_S, _AGAIN_S = 10.0, 0.05
+
+Progress = Callable[[str], None]
+
+
+class UpgradeFailed(RuntimeError):
+    """A service could not be taken to a release, and is where it was; the message says why."""
+
+
+def upgrade(
+    home: Home,
+    release: Release,
+    on_progress: Progress,
+    services: Collection[str] = (),
+    *,
+    contract: bool = False,
+) -> None:
+    """Take services of a lab that is up to a release.
+
+    Args:
+        home: where the lab lives.
+        release: the release, unpacked in the home.
+        on_progress: called with each thing that is done.
+        services: their names; all if none is named.
+        contract: then drop what only earlier releases use: there is no way back after it.
+
+    Raises:
+        UpgradeFailed: one cannot be taken there, and is where it was; those before it stay.
+        RuntimeError: somebody else upgrades services of this lab.
+        ValueError: there is no such service, or the release is not next to one that runs.
+    """
+    names = _ordered(services)
+    lock = take_lock(home.upgrade_lock_file, _LOCK_S)
+    if lock is None:
+        raise RuntimeError(f"another upgrade of {home.folder} is under way: wait for its end")
+    try:
+        rolling = _Rolling(home, release, on_progress)
+        rolling.run(names)
+        if contract:
+            rolling.contract(names)
+    finally:
+        os.close(lock)
+
+
+class _Rolling:
+    """Takes services to a release; the arguments are those of `upgrade`."""
+
+    def __init__(self, home: Home, release: Release, on_progress: Progress) -> None:
+        self._home = home
+        self._release = release
+        self._on_progress = on_progress
+
+    def run(self, names: Sequence[str]) -> None:
+        """Take services to the release, in the order of a deployment."""
+        ahead = [name for name in names if self._is_ahead(name)]
+        for name in names:
+            self._check_neighbours(name)
+        for name in ahead:
+            self._check_way_back(name)
+        for name in reversed(ahead):
+            self._roll_back_to(name)
+        for name in names:
+            if name not in ahead:
+                self._expand(name)
+                self._roll(name)
+                self._migrate(name)
+
+    def contract(self, names: Sequence[str]) -> None:
+        """Drop what only earlier releases use; every process is of this one by now."""
+        for name in names:
+            schema = self._schema(name)
+            if schema and (revision := schema.own_revision(Phase.CONTRACT)):
+                self._on_progress(f"{name}: contract its database ({revision})")
+                migrate(self._home, self._release, {name: revision})
+
+    # the database
+
+    def _schema(self, name: str) -> Schema | None:
+        return schema_of(self._home, name, self._release) if name in STATEFUL else None
+
+    def _expand(self, name: str) -> None:
+        schema = self._schema(name)
+        if schema and schema.lacks:
+            self._on_progress(f"{name}: expand its database ({schema.lacks})")
+            migrate(self._home, self._release, {name: schema.lacks})
+        elif schema and schema.complaint:
+            raise UpgradeFailed(schema.complaint)
+
+    def _migrate(self, name: str) -> None:
+        schema = self._schema(name)
+        if schema and (revision := schema.own_revision(Phase.MIGRATE)):
+            self._on_progress(f"{name}: migrate its rows ({revision})")
+            migrate(self._home, self._release, {name: revision})
+
+    def _check_way_back(self, name: str) -> None:
+        schema = self._schema(name)
+        if schema and schema.complaint:
+            raise UpgradeFailed(schema.complaint)
+
+    # the processes
+
+    def _roll(self, name: str) -> None:
+        """Replace the processes of a service; on trouble, bring the old ones back."""
+        before = self._processes(name)
+        old = [process for process in before if self._is_other(process)]
+        if not old:
+            self._note(name, self._release)
+            return
+        try:
+            self._replace(name, self._release)
+        except (RuntimeError, OSError) as error:
+            earlier = str(old[0].get("release"))
+            self._on_progress(f"{name}: back to {earlier}, because {error}")
+            self._replace(name, installed(self._home, earlier))
+            text = f"{name} stays at release {earlier}: {error}"
+            raise UpgradeFailed(text) from error
+        self._note(name, self._release)
+
+    def _replace(self, name: str, release: Release) -> None:
+        """Replace the processes that are not of a release, one by one."""
+        number = str(release.number)
+        while old := [each for each in self._processes(name) if each.get("release") != number]:
+            new = [each for each in self._processes(name) if each.get("release") == number]
+            if len(new) < self._wanted(name):
+                self._start(name, number)
+            leaving = _label(old[0])
+            self._on_progress(f"{leaving}: finish and leave")
+            control.tell(self._home, "retire", label=leaving)
+
+    def _start(self, name: str, number: str) -> None:
+        """Start a process of a release, and see that it answers a real call."""
+        before = {_label(process) for process in self._processes(name)}
+        self._on_progress(f"{name}: start one of release {number}")
+        control.tell(self._home, "start", name=name, release=number)
+        [started] = [each for each in self._processes(name) if _label(each) not in before]
+        label = _label(started)
+
+        problem = ""
+
+        def answers() -> bool:
+            nonlocal problem
+            problem = health.ask_one(self._home, label).problem
+            return not problem
+
+        if not poll_until(answers, _HEALTHY_S, _AGAIN_S):
+            control.tell(self._home, "retire", label=label)
+            raise RuntimeError(problem)
+
+    def _roll_back_to(self, name: str) -> None:
+        """Take a service back, when what it told the others by the later release has been taken."""
+        self._roll(name)
+        if name in STATEFUL:
+            newest = newest_event(self._home, name)
+            self._on_progress(f"{name}: wait until others have taken what it told them")
+            await_taken(self._home, name, newest)
+
+    def _note(self, name: str, release: Release) -> None:
+        control.tell(self._home, "note_release", name=name, release=str(release.number))
+
+    # looking
+
+    def _processes(self, name: str) -> list[ServiceStatus]:
+        return [each for each in self._home.state()["services"] if each["name"] == name]
+
+    def _wanted(self, name: str) -> int:
+        return self._home.state().get("instances", {}).get(name, 1)
+
+    def _is_other(self, process: ServiceStatus) -> bool:
+        return process.get("release") != str(self._release.number)
+
+    def _releases(self, name: str) -> Sequence[ReleaseNumber]:
+        return [parse_release(str(each.get("release"))) for each in self._processes(name)]
+
+    def _is_ahead(self, name: str) -> bool:
+        return max(self._releases(name)) > self._release.number
+
+    def _check_neighbours(self, name: str) -> None:
+        for running in self._releases(name):
+            if not running.is_next_to(self._release.number):
+                between = "the releases between them" if running < self._release.number else "those"
+                raise ValueError(
+                    f"{name} is at release {running}, and {self._release.number} runs beside its "
+                    f"neighbours only: go through {between} first"
+                )
+
+
+def _ordered(services: Collection[str]) -> list[str]:
+    """Return services in the order of a deployment.
+
+    Raises:
+        ValueError: there is no such service; says which there are.
+    """
+    known = deploy_order()
+    for name in services:
+        if name not in known:
+            raise ValueError(f"{name}: there is no such service; there are {', '.join(known)}")
+    return [name for name in known if name in services or not services]
+
+
+def _label(process: ServiceStatus) -> str:
+    return f"{process['name']}-{process['instance']}"

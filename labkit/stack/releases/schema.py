@@ -1,0 +1,154 @@
+"""The schema of each service's database, as releases need it: looked at, and brought there.
+
+The revisions of a release are run by its own code, in a process of their own.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.exc import DBAPIError
+
+from labkit.home import Home
+from labkit.runtime.db.engines import open_engine
+from labkit.runtime.db.errors import is_away
+from labkit.runtime.wiring import Service
+from labkit.shop.wiring import SERVICES
+from labkit.stack.migrations.revisions import Phase, Revision, complaint, current, needed
+from labkit.stack.releases.notes import releases_of
+from labkit.stack.releases.release import Release, own
+
+#: The services that have a database of the shop.
+STATEFUL = tuple(name for name, service in SERVICES.items() if service.contract)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The database of one service beside a release.
+
+    Attributes:
+        service: whose database it is.
+        release: the release.
+        at: the revision that the database is at; None for release 1.0.
+    """
+
+    service: str
+    release: Release
+    at: Revision | None
+
+    @property
+    def lacks(self) -> Revision | None:
+        """Return the revision that the release needs and the database has not; None if none."""
+        need = needed(self.release.number, self.release.revisions(self.service))
+        return need if need and (self.at is None or self.at < need) else None
+
+    @property
+    def complaint(self) -> str:
+        """Return why the release cannot use the database, in one line; empty where it can."""
+        known = self.release.revisions(self.service)
+        return complaint(self.service, self.release.number, known, self.at)
+
+    def own_revision(self, phase: Phase) -> Revision | None:
+        """Return what the release does in a phase, if anything is left to do."""
+        revision = Revision(self.release.number, phase)
+        is_known = revision in self.release.revisions(self.service)
+        return revision if is_known and (self.at is None or self.at < revision) else None
+
+
+def schema_of(home: Home, service: str, release: Release) -> Schema:
+    """Look at the database of a service, for a release."""
+    engine = open_engine(home.database_url(service))
+    try:
+        with engine.connect() as connection:
+            return Schema(service, release, current(connection))
+    finally:
+        engine.dispose()
+
+
+def migrate(
+    home: Home, release: Release, to: Mapping[str, Revision], keep: Sequence[int] = ()
+) -> None:
+    """Bring databases to revisions, by the code of the release that knows them.
+
+    Args:
+        home: where the lab lives.
+        release: the release.
+        to: service → revision.
+        keep: descriptors of locks that the process which does it keeps for as long as it lives.
+
+    Raises:
+        RuntimeError: it failed, or was killed: what is done stays, and it can be run again.
+    """
+    spec = {
+        "home": str(home.folder),
+        "databases": {service: str(revision) for service, revision in to.items()},
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "labkit.stack.migrations", json.dumps(spec)],
+        stdin=subprocess.PIPE,  # its lifeline: it ends with us
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **release.environment},
+        pass_fds=tuple(keep),
+    )
+    assert process.stdin
+    assert process.stderr
+    with process.stdin:
+        errors = process.stderr.read().decode(errors="replace").strip().splitlines()
+        code = process.wait()
+    if code:
+        last = errors[-1] if errors else f"it was killed (exit code {code})"
+        raise RuntimeError(f"release {release.number} cannot migrate: {last}; it can be run again")
+
+
+def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
+    """Expand each database as the release of its service needs it, before any service starts.
+
+    Args:
+        home: where the lab lives.
+        keep: descriptors of locks that whoever works on the databases keeps.
+
+    Raises:
+        RuntimeError: a release cannot use its database; one line that says why.
+    """
+    noted = releases_of(home)
+    for service in STATEFUL:
+        schema = schema_of(home, service, noted.get(service) or own())
+        if schema.lacks:
+            migrate(home, schema.release, {service: schema.lacks}, keep)
+        elif schema.complaint:
+            raise RuntimeError(schema.complaint)
+
+
+def refuse_unusable(home: Home, service: Service) -> None:
+    """Refuse to serve on a database that this release cannot use.
+
+    Raises:
+        RuntimeError: why it cannot, in one line.
+    """
+    if not service.contract:
+        return
+    try:
+        schema = schema_of(home, service.name, own())
+    except DBAPIError as error:
+        if is_away(error):  # it is waited for elsewhere
+            return
+        raise
+    if schema.complaint:
+        raise RuntimeError(schema.complaint)
+
+
+def plan_of(home: Home) -> list[str]:
+    """Return what `make_ready` will do, in words: a line for each database that it changes."""
+    noted = releases_of(home)
+    schemas = [schema_of(home, service, noted.get(service) or own()) for service in STATEFUL]
+    return [
+        f"the database of {schema.service} is of release "
+        f"{schema.at.release if schema.at else '1.0'}: it is expanded for "
+        f"{schema.release.number} ({schema.lacks}), and nothing is dropped"
+        for schema in schemas
+        if schema.lacks
+    ]
