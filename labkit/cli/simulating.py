@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from labkit.cli.base import app, echo, number_between
+from labkit.stack.releases import beside
 
 _seconds = number_between(0.1, 86_400)
 
@@ -33,6 +34,10 @@ def sim(
     token: Annotated[
         str | None, typer.Option("--replay", help="Token of a life to live again.")
     ] = None,
+    releases: Annotated[
+        str | None,
+        typer.Option(help="Two releases that follow each other, as 1.0,1.1: lives mix them."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
 ) -> None:
     """Search for an order of events that breaks the shop, in one process and in virtual time.
@@ -41,8 +46,13 @@ def sim(
     all settles, and every invariant is checked. A life that breaks something is made as small as
     it can be, and named by a token. Exit code 1 when a life breaks something.
 
-    Example: `labkit sim --seconds 10 --seed 7`
+    With `--releases` some services run the earlier release and some the later one, as far as a
+    deployment has come, and one of them both.
+
+    Example: `labkit sim --seconds 10 --seed 7`, `labkit sim --releases 1.0,1.1`
     """
+    if releases and not beside.is_there():
+        raise typer.Exit(beside.run_again(releases))
     from labkit.sim import report, search
     from labkit.sim.plan import Plan, read_token
     from labkit.sim.stories import STORIES, check_names

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from labkit.runtime.db.lookup import lookup
     from labkit.runtime.db.operations import APPLIED, claim, outcome_of, undo
     from labkit.runtime.db.statements import statement
-    from labkit.runtime.db.tables import RUNTIME_TABLES, EnumInteger, Moment, Whole, metadata
+    from labkit.runtime.db.tables import RUNTIME_TABLES, EnumInteger, Moment, Whole
     from labkit.runtime.db.texts import CauseText
     from labkit.runtime.db.transaction import Transaction
     from labkit.runtime.errors import Unknown
@@ -32,7 +32,7 @@ _ROOMS = {
     "db.lookup": ("lookup",),
     "db.operations": ("APPLIED", "claim", "outcome_of", "undo"),
     "db.statements": ("statement",),
-    "db.tables": ("RUNTIME_TABLES", "EnumInteger", "Moment", "Whole", "metadata"),
+    "db.tables": ("RUNTIME_TABLES", "EnumInteger", "Moment", "Whole"),
     "db.texts": ("CauseText",),
     "db.transaction": ("Transaction",),
     "errors": ("Unknown",),
@@ -72,7 +72,6 @@ __all__ = [
     "given_up",
     "lookup",
     "lookup_flow",
-    "metadata",
     "outcome_of",
     "run_each",
     "statement",

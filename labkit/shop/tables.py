@@ -1,8 +1,10 @@
 """The shop's tables. Money is whole cents (分), times are business times in UTC."""
 
-from sqlalchemy import Column, Index, Integer, String, Table, Text, UniqueConstraint
+from sqlalchemy import Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-from labkit.runtime import RUNTIME_TABLES, CauseText, EnumInteger, Moment, Whole, metadata
+from labkit.runtime import RUNTIME_TABLES, CauseText, EnumInteger, Moment, Whole
+
+metadata = MetaData()
 
 #: 订单表
 order = Table(

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 
+from sqlalchemy import Table
+
 from labkit.ops.invariants.kinds import Clocks
 from labkit.ops.reader import DATABASES
 from labkit.runtime import critical
@@ -24,9 +26,13 @@ from labkit.sim.disk import SimDisk
 from labkit.sim.first_rows import ROWS
 from labkit.sim.plan import Plan
 from labkit.sim.recording import Record
+from labkit.sim.shops import earlier_shop
 from labkit.sim.sim_front import SimFront
 from labkit.sim.stories import STORIES
 from labkit.sim.world import RESTART_S, World
+from labkit.stack.migrations import running
+from labkit.stack.migrations.revisions import needed
+from labkit.stack.releases.release import own
 from labkit.stack.setup.seeds import Row, fill
 
 _STORY_S, _SETTLE_S = 300.0, 60.0
@@ -84,7 +90,7 @@ class Stage:
     def __init__(self, rows: Mapping[str, list[Row]] = ROWS) -> None:
         self.disks: Mapping[str, SimDisk] = {name: SimDisk(name) for name in DATABASES}
         for name, tables in DATABASES.items():
-            fill(self.disks[name].connection, tables, rows)
+            _fill(self.disks[name], name, tables, rows)
         self.checker = Checker(self.disks)
         self._lives = 0
         self._broken_by_a_commit: list[str] = []
@@ -222,6 +228,19 @@ class Stage:
             random.setstate(drawn)
             if collects:
                 gc.enable()
+
+
+def _fill(disk: SimDisk, name: str, tables: Sequence[Table], rows: Mapping[str, list[Row]]) -> None:
+    """Put the first data in; beside an earlier release, where it expands what that one has made."""
+    shop, release = earlier_shop(), own()
+    if shop is None or name not in shop.tables:
+        return fill(disk.connection, tables, rows)
+    fill(disk.connection, shop.tables[name], rows)
+    disk.connection.commit()
+    if need := needed(release.number, release.revisions(name)):
+        running.upgrade(disk.connection, name, str(need))
+        disk.connection.commit()
+    return None
 
 
 def _pass_over(_unraisable: object) -> None:

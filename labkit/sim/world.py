@@ -18,7 +18,6 @@ from labkit.settings import Settings
 from labkit.shop.codes import Code
 from labkit.shop.order.contract import OrderService
 from labkit.shop.pay.contract import PayService
-from labkit.shop.wiring import GROUPS, NAMES, SERVICES
 from labkit.sim import process
 from labkit.sim.broker import SimBroker, SimCluster
 from labkit.sim.clocks import SimClock, SimLabClock
@@ -34,6 +33,7 @@ from labkit.sim.points import FAILPOINTS, SILENT, TURNS, WIRED, starts_of
 from labkit.sim.process import Process
 from labkit.sim.recording import Record
 from labkit.sim.registry import Facts, SimRegistry
+from labkit.sim.shops import Mix, Shop
 from labkit.sim.sockets import SimSocket
 from labkit.web.payments import take_callback
 from labkit.web.platform_client import PlatformClient
@@ -77,6 +77,7 @@ class World:
         decisions: decide what happens.
         lab_clock: business time.
         deaths: the processes that died.
+        mix: which release each process runs.
         defects: why processes ended that nobody killed.
     """
 
@@ -99,6 +100,7 @@ class World:
         self.decisions = decisions
         self._disks = disks
         self._draw = random.Random(plan.seed)
+        self.mix = Mix(plan.seed)
         self._network = SimNetwork(self.loop, record)
         self._facts = Facts()
         self._cluster = SimCluster(
@@ -178,22 +180,24 @@ class World:
     def _run(self, started: Process) -> None:
         """Make what runs in a process, inside of it."""
         name = started.service
-        wired = PLATFORM if name == PLATFORM.name else SERVICES[name]
         environment = self._environment(started)
-        if wired is PLATFORM:
+        if name == PLATFORM.name:
             poster = SimPoster(self._notify, _ANSWER_TIMEOUT_S)
             api = assemble(environment, _URLS[name], poster, self._token)
             critical.create_task(api.notifier.run(), "notifier")
             self._sockets[name].serve(started, api)
             return
-        outside = self._outside() if name == "pay" else {}
-        runtime = ServiceRuntime(wired, started.number, environment, GROUPS, NAMES, outside)
+        shop = self.mix.shop_of(name)
+        wired, outside = shop.services[name], self._outside() if name == "pay" else {}
+        runtime = ServiceRuntime(
+            wired, started.number, environment, shop.groups, shop.names, outside
+        )
         if wired.contract:
             starting = self.loop.create_task(runtime.start())
             starting.add_done_callback(lambda done: _die_with(done, started))
         else:
             runtime.announce(started.endpoint)
-            stub = _stub_of(name, runtime, self._settings.flow_timeout)
+            stub = _stub_of(name, shop, runtime, self._settings.flow_timeout)
             self._sockets[name].serve(started, stub)
 
     def _environment(self, started: Process) -> Environment:
@@ -262,10 +266,10 @@ def _die_with(done: "asyncio.Task[None]", started: Process) -> None:
         started.die()
 
 
-def _stub_of(web: str, runtime: ServiceRuntime, flow: float) -> object:
+def _stub_of(web: str, shop: Shop, runtime: ServiceRuntime, flow: float) -> object:
     """Return a web's way to its service, which answers a flow within some seconds."""
     if web == "order-web":
         timeouts = {"confirm_order": flow, "open_order": flow / 2}
-        return runtime.calls.stub(OrderService, "order", timeouts)
+        return runtime.calls.stub(shop.order_service, "order", timeouts)
     timeouts = {"create_payment": flow, "take_callback": flow / 2}
-    return runtime.calls.stub(PayService, "pay", timeouts)
+    return runtime.calls.stub(shop.pay_service, "pay", timeouts)

@@ -5,11 +5,8 @@ It ends when its standard input does, so that it never outlives whoever started 
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError
@@ -18,10 +15,9 @@ from labkit.files import take_lock
 from labkit.home import Home
 from labkit.runtime.db.engines import open_engine
 from labkit.stack.boundaries import HELPER, failpoints_in
-from labkit.stack.migrations.revisions import current, revisions_of
+from labkit.stack.migrations import running
 from labkit.stack.supervisor.spawn import hold_lifeline
 
-_HERE = Path(__file__).parent
 _ANSWER_S, _ALONE_S = 60.0, 30
 _OTHERS_S = 60.0  # that another migration of this home may take
 
@@ -45,28 +41,12 @@ def migrate(home: Home, service: str, to: str) -> None:
     def _after(*_statement: Any) -> None:
         failpoints.cross("helper.migrate.after_statement")
 
-    config = Config()
-    config.set_main_option("script_location", str(_HERE))
-    config.set_main_option("version_locations", str(_HERE / service))
-    config.set_main_option("path_separator", "newline")
     with engine.connect() as connection:
         if engine.dialect.name == "mysql":
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             _be_alone(connection)
-        if not _is_due(connection, service, to):
-            return
-        connection.rollback()
-        config.attributes["connection"] = connection
-        command.upgrade(config, to)
+        running.upgrade(connection, service, to)
     engine.dispose()
-
-
-def _is_due(connection: Connection, service: str, to: str) -> bool:
-    at = current(connection)
-    wanted = {str(revision): revision for revision in revisions_of(service)}
-    if to not in wanted:
-        raise ValueError(f"this release knows no revision {to} of the database of {service}")
-    return at is None or at < wanted[to]
 
 
 def _be_alone(connection: Connection) -> None:

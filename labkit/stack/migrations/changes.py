@@ -5,12 +5,13 @@ there in part. It is run again from its beginning, and must find its way: every 
 Revisions use these instead of Alembic's own operations, which they call.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from alembic import op
-from sqlalchemy import Column, Engine, MetaData, Table, inspect, select, update
+from sqlalchemy import Column, Connection, Engine, MetaData, Table, inspect, select, update
 from sqlalchemy.types import TypeEngine
 
 #: Rows that one transaction of a migration changes: services wait for it as for a slow order.
@@ -68,12 +69,17 @@ def copy_column(table: str, source: str, target: str) -> None:
 def _database_free() -> Iterator[None]:
     """Let others write during a block: SQLite's one writer was until now this revision."""
     connection = op.get_bind()
-    if connection.dialect.name != "sqlite":  # there each statement is committed by itself
-        yield
+    if connection.dialect.name != "sqlite" or not _is_in_transaction(connection):
+        yield  # each statement is committed by itself
         return
     connection.exec_driver_sql("COMMIT")
     yield
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _is_in_transaction(connection: Connection) -> bool:
+    raw = connection.connection.dbapi_connection
+    return isinstance(raw, sqlite3.Connection) and raw.in_transaction
 
 
 def _batches(engine: Engine, rows: Table, source: str, target: str) -> Iterator[list[int]]:

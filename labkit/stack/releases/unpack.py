@@ -57,6 +57,18 @@ def apply(file: Path, folder: Path) -> None:
         raise ValueError(f"{file} does not fit the release before it")
 
 
+def unpack_into(folder: Path, number: ReleaseNumber) -> None:
+    """Make a folder that holds a release: ours, or one of those that follow it.
+
+    Raises:
+        ValueError: the differences of one do not fit what is there.
+    """
+    copy_release(_HERE.parent, folder)
+    for each, file in differences().items():
+        if each <= number:
+            apply(file, folder)
+
+
 def _from_folder(home: Home, folder: Path) -> Release:
     number = number_in(folder)
     if folder / "labkit" == _HERE:
@@ -78,14 +90,8 @@ def _unpack(home: Home, number: ReleaseNumber) -> None:
     if number not in known:
         names = ", ".join(map(str, [own().number, *known]))
         raise ValueError(f"there is no release {number}: there are {names}, or name a folder")
-
-    def fill(draft: Path) -> None:
-        copy_release(_HERE.parent, draft)
-        for each, file in known.items():
-            if each <= number:
-                apply(file, draft)
-
-    _place(home, Release(number, home.releases / str(number)), fill)
+    release = Release(number, home.releases / str(number))
+    _place(home, release, lambda draft: unpack_into(draft, number))
 
 
 def _place(home: Home, release: Release, fill: Callable[[Path], None]) -> None:

@@ -13,7 +13,7 @@ from labkit.lab.display.columns import (
 from labkit.lab.display.frames import Difference, Table, frame
 from labkit.ops.reader import DATABASES, Rows
 from labkit.payment_platform import tables as platform
-from labkit.runtime.db.tables import metadata
+from labkit.runtime.db.tables import metadata as runtime_metadata
 from labkit.shop.states import (
     LogDirection,
     OrderStatus,
@@ -22,6 +22,7 @@ from labkit.shop.states import (
     PayStatus,
     RefundState,
 )
+from labkit.shop.tables import metadata
 from labkit.shop.wiring import SERVICES
 
 FIRST, SECOND = 383_000_000_000_000_001, 383_000_000_000_000_002
@@ -190,7 +191,7 @@ def test_every_table_code_and_operation_can_be_shown() -> None:
         SHOWN_COLUMNS.keys()
         == ROW_KEYS.keys()
         == tables.keys()
-        == {*metadata.tables, *platform.metadata.tables}
+        == {*metadata.tables, *runtime_metadata.tables, *platform.metadata.tables}
     )
     for name, table in tables.items():
         assert {*SHOWN_COLUMNS[name], *ROW_KEYS[name]} <= {*table.columns.keys(), "service"}
