@@ -9,6 +9,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from labkit.cli.base import DEFAULT_HOME, HomeOption, app, console, echo, show_progress
+from labkit.stack.releases import beside
 
 
 @app.command()
@@ -38,6 +39,10 @@ def matrix(
         str | None,
         typer.Option("--replay", help="Token of a life of `labkit sim` to play on a real lab."),
     ] = None,
+    releases: Annotated[
+        str | None,
+        typer.Option(help="Two releases that follow each other, as 1.0,1.1: each lab mixes them."),
+    ] = None,
     write: Annotated[
         Path | None, typer.Option("--json", help="File for the whole report as JSON.")
     ] = None,
@@ -48,11 +53,16 @@ def matrix(
     invariant is checked. It runs in new homes below the home's folder and leaves nothing behind.
     Exit code 1 when a cell is broken, or a failpoint is reached by no scenario.
 
+    With `--releases` the first services of a deployment run the later release in each lab, and the
+    others the earlier one: how many, differs from lab to lab, from the seed on.
+
     With `--replay` a real lab is made to live one life of `labkit sim` instead. Exit code 1 when
     it breaks something, 3 when nothing breaks and something of that life did not happen.
 
     Example: `labkit matrix --only 'paid*' --seed 7`
     """
+    if releases and not beside.is_there():
+        raise typer.Exit(beside.run_again(releases))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if token is not None:
         if only or cell or {seed, labs, sample, pairs} != {None} or action != "crash":

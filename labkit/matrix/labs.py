@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TypeVar
@@ -13,10 +14,13 @@ from typing import TypeVar
 from labkit.home import Home
 from labkit.lab import Lab
 from labkit.lab.client import Client
+from labkit.matrix.mixes import mix_releases
 from labkit.ops.history import History
 from labkit.runtime.clock import as_time, wall_ms
+from labkit.stack.releases.schema import make_ready
+from labkit.stack.releases.seeding import seed_for_all
 from labkit.stack.setup.backends import Backends, Stack
-from labkit.stack.setup.seeds import Seeds, files, seed
+from labkit.stack.setup.seeds import Seeds, files
 from labkit.stack.supervisor import launch
 
 #: Opening amounts, enough for hundreds of orders; coupons belong to the two users in turn.
@@ -92,15 +96,18 @@ def settings(patient: bool = False) -> dict[str, str]:
     return _TIMES | (_PATIENT if patient else {})
 
 
-def open_lab(folder: Path, patient: bool = False) -> RunnerLab:
+def open_lab(folder: Path, mix: int = 0, patient: bool = False) -> RunnerLab:
     """Start a lab with large stocks and a stopped lab clock; it ends with this process.
 
     Args:
         folder: its home.
+        mix: of releases, where an earlier one is to run beside ours.
         patient: multiply the time-outs of its calls by four.
     """
     home = Home(folder)
-    seed(files(home.make().databases), _SEEDS, as_time(wall_ms()))
+    mix_releases(home, mix)
+    seed_for_all(home, files(home.make().databases), _SEEDS, as_time(wall_ms()))
+    make_ready(home)
     History(home).start()  # the invariants compare every answer with the tables
     ground = Backends(Stack.embedded, servers=settings(patient))
     lab = RunnerLab(home, ground)
@@ -120,11 +127,13 @@ def reset_seeds() -> dict[str, int]:
 
 
 @contextmanager
-def parallel_labs(folder: Path, number: int, patient: bool = False) -> Iterator[list[RunnerLab]]:
+def parallel_labs(
+    folder: Path, number: int, patient: bool = False, first_mix: int = 0
+) -> Iterator[list[RunnerLab]]:
     """Start labs for a block, and take them down; see `open_lab`."""
     with ThreadPoolExecutor(number) as pool:
         folders = [folder / f"lab-{index}" for index in range(1, number + 1)]
-        labs = list(pool.map(partial(open_lab, patient=patient), folders))
+        labs = list(pool.map(partial(open_lab, patient=patient), folders, count(first_mix)))
         try:
             yield labs
         finally:

@@ -67,7 +67,7 @@ def run(
     wanted = [] if named else plan.scenarios(only, sample, chance)
     number = labs or min(_MAX_LABS, 2 * (os.cpu_count() or 1), max(len(named), len(wanted)))
     homes = tempfile.TemporaryDirectory(prefix="matrix-", dir=folder)
-    with homes as path, parallel_labs(Path(path), number, patient) as running:
+    with homes as path, parallel_labs(Path(path), number, patient, seed) as running:
         runners = [Runner(lab) for lab in running]
         columns = _columns(runners, wanted, on_progress)
         is_whole = not (named or only or sample or pairs) and action == CRASH

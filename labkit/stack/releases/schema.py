@@ -107,6 +107,8 @@ def migrate(
 def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
     """Expand each database as the release of its service needs it, before any service starts.
 
+    Where that is earlier than ours, as ours needs it: our tools read it.
+
     Args:
         home: where the lab lives.
         keep: descriptors of locks that whoever works on the databases keeps.
@@ -116,10 +118,12 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
     """
     noted = releases_of(home)
     for service in STATEFUL:
-        schema = schema_of(home, service, noted.get(service) or own())
-        if schema.lacks:
-            migrate(home, schema.release, {service: schema.lacks}, keep)
-        elif schema.complaint:
+        for release in sorted({own(), noted.get(service, own())}, key=lambda each: each.number):
+            schema = schema_of(home, service, release)
+            if schema.lacks:
+                migrate(home, release, {service: schema.lacks}, keep)
+        schema = schema_of(home, service, noted.get(service, own()))
+        if schema.complaint:
             raise RuntimeError(schema.complaint)
 
 

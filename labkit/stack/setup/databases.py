@@ -15,7 +15,8 @@ from labkit.files import locked, write_whole
 from labkit.home import DATABASES, Home
 from labkit.runtime.db.engines import open_engine
 from labkit.stack.boundaries import Cross, uncrossed
-from labkit.stack.setup.seeds import Seeds, files, seed
+from labkit.stack.releases.seeding import seed_for_all
+from labkit.stack.setup.seeds import Seeds, files
 
 #: Begins the names of the triggers by which a fault has a table be full.
 FULL_TRIGGER = "labkit_full_"
@@ -79,14 +80,14 @@ def _fill(home: Home, seeds: Seeds, now: datetime, cross: Cross) -> None:
     if urls := home.schemas():
         _note(home, urls, filled=False)
         _forget_history(home)
-        seed(urls, seeds, now, cross)
+        seed_for_all(home, urls, seeds, now, cross)
         _note(home, urls, filled=True)
         return
     fresh, old = home.folder / "databases.new", home.folder / "databases.old"
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
     fresh.mkdir()
-    seed(files(fresh), seeds, now, cross)
+    seed_for_all(home, files(fresh), seeds, now, cross)
     # File by file, a log that holds acknowledged orders could go, and its database stay.
     cross("helper.put_aside.before_rename")
     home.databases.rename(old)
