@@ -30,6 +30,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "matrix": ("--cell", "placed:order.save_pre_order.before_commit"),
     "sim": ("--lives", "1"),
     "tour": (),
+    "upgrade": ("--to", "1.1"),
     "down": (),
 }
 #: A command says no more lines than this of what is wrong.

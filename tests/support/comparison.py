@@ -87,6 +87,7 @@ def _told(history: "History") -> Iterator[str]:
 def copy(tables: Tables, mirror: sqlite3.Connection, database: str, table: Table) -> None:
     """Copy a table as it is to a database on a connection of SQLite."""
     made = str(CreateTable(table).compile(dialect=sqlite.dialect()))
+    made = made.replace(" NOT NULL", "")  # a later release may leave what an earlier one fills
     mirror.execute(made.replace("CREATE TABLE ", f'CREATE TABLE "{database}".', 1))
     names = [column.name for column in table.c]
     rows = tables.rows(database, f"SELECT {', '.join(names)} FROM {table.name}")

@@ -1,9 +1,10 @@
 """Rolling upgrades: the processes of a service are replaced one by one, under load.
 
-For each service: expand its database; then, process by process, start one of the new release, see
-that it answers a real call, and let an old one finish and leave. When the last one is new, migrate
-the rows. On trouble the processes of the old release come back. The way back is the same, without
-the migrations: what a release adds stays, and the release before does not notice.
+First all databases are expanded. Then, service by service and process by process, one of the new
+release is started, answers a real call, and an old one may finish and leave. When the last one of a
+service is new, its rows are migrated. On trouble the processes of the old release come back. The
+way back is the same, without the migrations: what a release adds stays, and the release before does
+not notice.
 
 Whoever runs this may be killed at any moment: the next `upgrade` looks at what is there, and goes
 on from it.
@@ -85,9 +86,11 @@ class _Rolling:
             self._check_way_back(name)
         for name in reversed(ahead):
             self._roll_back_to(name)
+        if not ahead:
+            for name in STATEFUL:  # every one: the release's tools read all
+                self._expand(name)
         for name in names:
             if name not in ahead:
-                self._expand(name)
                 self._roll(name)
                 self._migrate(name)
 

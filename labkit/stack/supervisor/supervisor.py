@@ -273,6 +273,7 @@ class Supervisor:
         """
         check_instances({name: len(self._children.of(name))})  # one more than a lab can have is due
         child = self._children.add(name, installed(self.home, release))
+        child.held = True  # it gets no second life before it has served
         self.write_state()
         try:
             self._await(
@@ -280,7 +281,8 @@ class Supervisor:
                 f"{child.label} does not serve",
             )
         finally:
-            if not child.endpoint:
+            child.held = not child.endpoint
+            if child.held:
                 self._children.retire(child)
         if not child.endpoint:
             text = f"{child.label} of release {release} dies at start"

@@ -1,0 +1,312 @@
+"""Upgrades: services go from release to release under load, and back; whoever does it may die."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from labkit.home import Home
+from labkit.lab import Lab
+from labkit.stack.releases.order import deploy_order
+from labkit.stack.supervisor import launch
+from labkit.waiting import wait_until
+from tests.support.db import labkit
+from tests.support.history import History
+from tests.support.processes import gone, processes
+from tests.support.releases import unpacked
+from tests.support.storyline import placed, quick_lab
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+#: Nobody reads what an unfit release would say, and each of its calls must end soon.
+TIMES = {"LABKIT_GROUP_SESSION": "1.5", "LABKIT_OUTBOX_LEASE": "1", "LABKIT_RETRY_LIMIT": "8"}
+#: Imported by each service process: whatever replaces it is an unfit release.
+STARTED_FROM = "labkit/stack/supervisor/run_services.py"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with quick_lab(tmp_path / "home", **TIMES) as lab:
+        lab.reset(stock=100_000, balance=10**12, coupons=300)
+        yield lab
+
+
+def releases(lab: Lab) -> dict[str, list[str]]:
+    """Service → the releases of its processes."""
+    found: dict[str, list[str]] = {name: [] for name in deploy_order()}
+    for process in launch.status(lab.home)["services"]:
+        if process["name"] in found:
+            found[process["name"]].append(str(process.get("release")))
+    return found
+
+
+def all_run(lab: Lab, release: str) -> bool:
+    """One process of each service, and each of this release."""
+    return releases(lab) == {name: [release] for name in deploy_order()}
+
+
+@contextmanager
+def bought(history: History) -> Iterator[None]:
+    """Customers buy during a block, before it begins and when it is over, too."""
+    with history.buying(clients=3, money_paid=1_00) as answers:
+        wait_until(lambda: any(answer.placed for answer in answers), "orders are placed")
+        yield
+        before = len(answers)
+        wait_until(
+            lambda: any(answer.placed for answer in answers[before:]), "orders are placed still"
+        )
+
+
+def all_is_well(lab: Lab, history: History) -> None:
+    """Every answer is true, nothing is dead or stuck, and all invariants hold."""
+    lab.settle()
+    history.check()
+    assert not len(lab.stuck(raw=True))
+    check = lab.check()
+    assert set(check["held"]) == {"yes"}, check[check["held"] != "yes"]
+
+
+def test_a_day_of_releases_under_load(lab: Lab) -> None:
+    """1.0 → 1.1 → 1.2 → 1.1 while customers buy, pay and return: nothing of it is lost or dead."""
+    history = History(lab.home.folder)
+    order = placed(history, money_paid=5_000_00)
+    for number in ("1.1", "1.2", "1.1"):
+        with bought(history):
+            lab.upgrade(to=number)
+            assert all_run(lab, number)
+            history.give_back(order.order_id)
+            order = placed(history, money_paid=5_000_00)
+    all_is_well(lab, history)
+
+
+def test_what_the_release_before_wrote_can_be_read(lab: Lab) -> None:
+    """An order of 1.0 is shown by 1.1 and 1.2, and a retry gets its first answer from each."""
+    history = History(lab.home.folder)
+    first = placed(history, key="the-first")
+    before = history.find(first.order_id).json()
+    for number in ("1.1", "1.2"):
+        lab.upgrade(to=number)
+        now = history.find(first.order_id).json()["data"]
+        assert {name: now[name] for name in before["data"]} == before["data"]
+        again = history.send(first.body, "the-first")
+        assert (again.status, again.order_id) == (200, first.order_id)
+    all_is_well(lab, history)
+
+
+def test_the_webs_stay_strict(lab: Lab) -> None:
+    """1.0 refuses a gift note, and changes nothing; 1.1 takes it, and logs it once."""
+    noted = History(lab.home.folder).body(money_paid=1_00) | {"gift_note": "生日快乐"}
+    url = f"{launch.status(lab.home)['endpoints']['order-web']}/order/confirm"
+
+    def ask() -> int:
+        return httpx.post(url, json=noted, headers={"Idempotency-Key": "a-gift"}).status_code
+
+    assert ask() == 400
+    lab.upgrade(to="1.1")
+    assert [ask(), ask()] == [200, 200]
+    lab.settle()
+    done = labkit("tables", "trade_order_gift_log", "--json", home=lab.home.folder)
+    assert done.stdout.count("生日快乐") == 1
+    assert set(lab.check()["held"]) == {"yes"}
+
+
+def test_an_unfit_release_goes_back(lab: Lab, tmp_path: Path) -> None:
+    """Its processes die at the start: the service stays where it was, and orders are placed."""
+    unfit = unpacked(tmp_path, "1.1")
+    with (unfit / STARTED_FROM).open("a") as file:
+        file.write('\nraise ImportError("this release lacks a library")\n')
+    history = History(lab.home.folder)
+    before = processes(lab.home.folder)
+    with bought(history):
+        with pytest.raises(RuntimeError, match=r"goods stays at release 1\.0.*lacks a library"):
+            lab.upgrade(to=str(unfit))
+        assert all_run(lab, "1.0")
+    assert processes(lab.home.folder) == before
+    all_is_well(lab, history)
+
+
+def test_a_release_that_does_not_answer_goes_back(lab: Lab, tmp_path: Path) -> None:
+    """It starts, and fails the first real call: the same."""
+    unfit = unpacked(tmp_path, "1.1")
+    handlers = unfit / "labkit/runtime/messaging/admin_handlers.py"
+    handlers.write_text(handlers.read_text().replace("def table(self", "def table_(self"))
+    with pytest.raises(RuntimeError, match=r"goods stays at release 1\.0"):
+        lab.upgrade("goods", to=str(unfit))
+    assert all_run(lab, "1.0")
+
+
+@pytest.mark.parametrize("lines", [1, 4, 9, 13])
+def test_the_upgrade_is_killed_and_run_again(lab: Lab, lines: int) -> None:
+    """Killed with -9 after some of its steps, it is run again, and ends as if it never was."""
+    history = History(lab.home.folder)
+    command = [sys.executable, "-m", "labkit", "upgrade", "--to", "1.1"]
+    with bought(history):
+        with subprocess.Popen(
+            [*command, "--home", str(lab.home.folder)],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        ) as upgrade:
+            assert upgrade.stdout
+            for _ in range(lines):
+                assert upgrade.stdout.readline()
+            upgrade.kill()
+        assert not all_run(lab, "1.1")
+        lab.upgrade(to="1.1")
+        assert all_run(lab, "1.1")
+    all_is_well(lab, history)
+
+
+@pytest.mark.parametrize("number", ["1.1", "1.0"])
+def test_the_lab_dies_in_the_midst_of_a_roll(lab: Lab, number: str) -> None:
+    """The supervisor is killed with -9 while services go to a release, or back from it."""
+    history = History(lab.home.folder)
+    home = lab.home.folder
+    if number == "1.0":
+        lab.upgrade(to="1.1")
+    history.place_all([{"money_paid": 1_00}] * 10, clients=4)
+    command = [sys.executable, "-m", "labkit", "upgrade", "--to", number, "--home", str(home)]
+    before = processes(home)
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    ) as upgrade:
+        assert upgrade.stdout
+        for _ in range(7):
+            assert upgrade.stdout.readline()
+        os.kill(before["supervisor"], signal.SIGKILL)
+        _, errors = upgrade.communicate()
+    assert upgrade.returncode == 1
+    assert b"Traceback" not in errors
+    wait_until(lambda: gone(before), "all are gone")
+    assert labkit("up", "--stack", "embedded", home=home).returncode == 0
+    assert labkit("upgrade", "--to", number, home=home).returncode == 0
+    try:
+        assert all_run(lab, number)
+        assert labkit("settle", home=home).returncode == 0
+        again = History(home)
+        assert placed(again)
+        done = labkit("check", home=home)
+        assert done.returncode == 0, done.stdout
+        assert all(history.find(each.order_id) for each in history.answers if each.placed)
+    finally:
+        labkit("down", home=home)
+
+
+def test_what_is_refused_changes_nothing(lab: Lab) -> None:
+    """Each refusal is one line that says what to do, and no process is replaced."""
+    before = processes(lab.home.folder)
+    for to, words in {
+        "1.2": "go through the releases between them first",
+        "1.7": "there are 1.0, 1.1, 1.2",
+        "x": "write one like 1.1",
+        "/": "holds no release",
+    }.items():
+        done = labkit("upgrade", "--to", to, home=lab.home.folder)
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+    done = labkit("upgrade", "platform", "--to", "1.1", home=lab.home.folder)
+    assert "there is no such service" in done.stderr
+    assert processes(lab.home.folder) == before
+
+
+def test_two_steps_back_are_refused(lab: Lab) -> None:
+    """1.2 has written what 1.0 cannot read: from 1.1, to which it went back, there is no way on."""
+    for number in ("1.1", "1.2", "1.1"):
+        lab.upgrade(to=number)
+    before = processes(lab.home.folder)
+    done = labkit("upgrade", "--to", "1.0", home=lab.home.folder)
+    assert "is of release 1.2, too late for 1.0" in done.stderr
+    assert processes(lab.home.folder) == before
+
+
+def test_there_is_no_way_back_after_a_contract(lab: Lab) -> None:
+    """1.1 is refused before any process is replaced; 1.2 goes on, also after a reset."""
+    for number in ("1.1", "1.2"):
+        lab.upgrade(to=number)
+    home = lab.home.folder
+    done = labkit("upgrade", "--to", "1.2", "--contract", home=home)
+    assert "order: contract its database (1.2_contract)" in done.stdout
+    before = processes(home)
+    done = labkit("upgrade", "--to", "1.1", home=home)
+    assert "there is no way back to 1.1" in done.stderr
+    assert processes(home) == before
+
+    history = History(home)
+    assert placed(history, money_paid=1_00)
+    lab.settle()
+    assert labkit("check", home=home).returncode == 0
+    lab.reset()
+    assert all_run(lab, "1.2")
+    lab.upgrade(to="1.1")  # what was contracted is gone
+    assert all_run(lab, "1.1")
+
+
+def test_a_home_of_a_later_release_is_refused(tmp_path: Path) -> None:
+    """1.2 made it: 1.0 does not touch it, and says so in a line."""
+    later, home = unpacked(tmp_path, "1.2"), tmp_path / "home"
+    up = [sys.executable, "-P", "-m", "labkit", "up", "--stack", "embedded", "--home", str(home)]
+    down = [*up[:4], "down", "--home", str(home)]
+    environment = {**os.environ, "PYTHONPATH": str(later)}
+    subprocess.run(up, env=environment, check=True)
+    subprocess.run(down, env=environment, check=True)
+    done = labkit("up", "--stack", "embedded", home=home)
+    assert done.returncode == 1
+    assert "is contracted for release 1.2" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert launch.status(Home(home))["supervisor"] is None
+
+
+def test_a_later_release_says_what_it_does_to_a_home(tmp_path: Path) -> None:
+    """`labkit up` of 1.1 expands what 1.0 made, and says so first; 1.0 can use it again."""
+    later, home = unpacked(tmp_path, "1.1"), tmp_path / "home"
+    assert labkit("up", "--stack", "embedded", home=home).returncode == 0
+    assert labkit("down", home=home).returncode == 0
+    up = [sys.executable, "-P", "-m", "labkit", "up", "--stack", "embedded", "--home", str(home)]
+    environment = {**os.environ, "PYTHONPATH": str(later)}
+    done = subprocess.run(up, env=environment, check=True, capture_output=True, text=True)
+    words = "the database of order is of release 1.0: it is expanded for 1.1 (1.1_expand)"
+    assert words in " ".join(done.stdout.split())
+    down = [*up[:4], "down", "--home", str(home)]
+    subprocess.run(down, env=environment, check=True)
+    assert labkit("up", "--stack", "embedded", home=home).returncode == 0
+    assert labkit("down", home=home).returncode == 0
+
+
+def test_a_release_that_is_gone_is_named(lab: Lab) -> None:
+    """A home does not come up whose service runs a release that was removed, and says which."""
+    lab.upgrade("goods", to="1.1")
+    home = lab.home.folder
+    lab.down()
+    shutil.move(home / "releases" / "1.1", home / "elsewhere")
+    done = labkit("up", "--stack", "embedded", home=home)
+    assert done.returncode == 1
+    assert "release 1.1 is not in" in done.stderr
+    shutil.move(home / "elsewhere", home / "releases" / "1.1")
+    assert labkit("up", "--stack", "embedded", home=home).returncode == 0
+    assert releases(lab)["goods"] == ["1.1"]
+    assert labkit("down", home=home).returncode == 0
+
+
+def test_several_processes_of_a_service_are_replaced_one_by_one(lab: Lab) -> None:
+    """As many as before are there in the end, and never fewer on the way."""
+    lab.scale(goods=3)
+    history = History(lab.home.folder)
+    with bought(history):
+        lines = lab.upgrade("goods", to="1.1")
+    assert releases(lab)["goods"] == ["1.1"] * 3
+    steps = ["start one of release 1.1", "finish and leave"] * 3
+    assert [line.partition(": ")[2] for line in lines] == steps
+    alive = psutil.Process(launch.status(lab.home)["supervisor"]).children()
+    assert len(alive) == len(launch.status(lab.home)["services"]) + 1  # and the console
+    all_is_well(lab, history)
