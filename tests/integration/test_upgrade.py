@@ -306,7 +306,8 @@ def test_several_processes_of_a_service_are_replaced_one_by_one(lab: Lab) -> Non
         lines = lab.upgrade("goods", to="1.1")
     assert releases(lab)["goods"] == ["1.1"] * 3
     steps = ["start one of release 1.1", "finish and leave"] * 3
-    assert [line.partition(": ")[2] for line in lines] == steps
+    assert lines[0] == "order: expand its database (1.1_expand)"
+    assert [line.partition(": ")[2] for line in lines[1:]] == steps
     alive = psutil.Process(launch.status(lab.home)["supervisor"]).children()
     assert len(alive) == len(launch.status(lab.home)["services"]) + 1  # and the console
     all_is_well(lab, history)

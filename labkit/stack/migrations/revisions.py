@@ -8,8 +8,7 @@ drops what nobody uses any more, when there is no way back to the release before
 
 import re
 from collections.abc import Sequence
-from enum import StrEnum
-from functools import total_ordering
+from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,15 +24,12 @@ _RELEASE = re.compile(r"(\d+)\.(\d+)")
 _PACKAGE = Path(labkit.__file__).parent
 
 
-class Phase(StrEnum):
+class Phase(IntEnum):
     """The phases of a release in a database, in their order."""
 
-    EXPAND = "expand"
-    MIGRATE = "migrate"
-    CONTRACT = "contract"
-
-
-_ORDER = list(Phase)
+    EXPAND = 1
+    MIGRATE = 2
+    CONTRACT = 3
 
 
 class ReleaseNumber(NamedTuple):
@@ -52,24 +48,14 @@ class ReleaseNumber(NamedTuple):
         return first == second or tuple(second) in follows
 
 
-@total_ordering
 class Revision(NamedTuple):
-    """A revision of a database: what a release does to it in one phase."""
+    """A revision of a database: what a release does to it in one phase; ordered as they are run."""
 
     release: ReleaseNumber
     phase: Phase
 
     def __str__(self) -> str:
-        return f"{self.release}_{self.phase}"
-
-    def __lt__(self, other: object) -> bool:
-        if not isinstance(other, Revision):
-            return NotImplemented
-        return self._place < other._place
-
-    @property
-    def _place(self) -> tuple[ReleaseNumber, int]:
-        return self.release, _ORDER.index(self.phase)
+        return f"{self.release}_{self.phase.name.lower()}"
 
 
 def parse_release(text: str) -> ReleaseNumber:
@@ -161,4 +147,4 @@ def complaint(
 
 
 def _of(match: re.Match[str]) -> Revision:
-    return Revision(ReleaseNumber(int(match[1]), int(match[2])), Phase(match[3]))
+    return Revision(ReleaseNumber(int(match[1]), int(match[2])), Phase[match[3].upper()])

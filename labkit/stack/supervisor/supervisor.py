@@ -283,7 +283,7 @@ class Supervisor:
         finally:
             child.held = not child.endpoint
             if child.held:
-                self._children.retire(child)
+                self._leave(child)
         if not child.endpoint:
             text = f"{child.label} of release {release} dies at start"
             raise CannotStart(f"{text}: {self._last_words(child)}")
@@ -295,10 +295,14 @@ class Supervisor:
         if not [each for each in others if each is not child and not each.leaves_by]:
             raise ValueError(f"{label} is the last of {child.name} that serves")
         self._failpoints.cross("supervisor.scale.before_stop")
+        self._leave(child)
+        self._failpoints.cross("supervisor.scale.after_stop")
+
+    def _leave(self, child: Child) -> None:
+        """Let a process finish and leave, and wait until it has."""
         self._children.retire(child)
         self.write_state()
-        self._failpoints.cross("supervisor.scale.after_stop")
-        self._await(lambda: child not in self._children.all, f"{label} does not leave")
+        self._await(lambda: child not in self._children.all, f"{child.label} does not leave")
 
     def _note_release(self, name: str, release: str) -> None:
         """Note which release the processes of a service are of when the lab comes up again."""

@@ -17,7 +17,7 @@ from labkit.stack.migrations.revisions import (
 
 def revision(text: str) -> Revision:
     release, _, phase = text.partition("_")
-    return Revision(parse_release(release), Phase(phase))
+    return Revision(parse_release(release), Phase[phase.upper()])
 
 
 KNOWN = [revision(text) for text in ("1.1_expand", "1.1_migrate", "1.2_expand", "1.2_contract")]
