@@ -27,7 +27,7 @@ class Bug:
         mirrors: the number of the flaw of the public Java shop that it is like, if any.
         action: what the failpoints of the cells are armed with.
         waits: whether what it breaks is that something never comes, which takes long to see.
-        patches: `module:name` → what stands there instead.
+        patches: `module:name` → what stands there instead; `module:name@1.1` in one release only.
     """
 
     name: str
@@ -48,7 +48,8 @@ class Bug:
         """Mark what stands in a place instead: a function, or a message with its fields.
 
         Args:
-            where: `module:name` or `module:Class.method`, of the product.
+            where: `module:name` or `module:Class.method`, of the product, or of one release of it:
+                `module:name@1.1`.
         """
 
         def enter(new: F) -> F:

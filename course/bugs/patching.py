@@ -18,11 +18,11 @@ from labkit.runtime.steps import Flow, Step
 
 _ROOT = Path(__file__).parents[2]
 _FIRST = """import sys
-sys.path.insert(0, {root!r})
+sys.path.append({root!r})  # a release that is not ours is found before
 from course.bugs.patching import put_in
 put_in({folder!r})
 """
-_WANTED = "wanted.json"
+_WANTED, _UPCASTS = "wanted.json", "labkit.shop.upcasts:"
 
 
 @contextmanager
@@ -66,9 +66,19 @@ def put_in(folder: str) -> None:
     bugs = shelf()
     places = {where: new for name in wanted["bugs"] for where, new in bugs[name].patches.items()}
     places |= {where: read_fix(where, code) for where, code in wanted["fixes"].items()}
-    importlib.import_module("labkit.shop.wiring")  # contracts keep the types of the true functions
-    for where, new in places.items():
-        replace(where, _noted(new, Path(folder) / f"ran {where}"))
+    here = {where: new for where, new in places.items() if _is_for(where)}
+    for is_early in (True, False):
+        for where, new in here.items():
+            if where.startswith(_UPCASTS) is is_early:
+                replace(where.partition("@")[0], _noted(new, Path(folder) / f"ran {where}"))
+        # the wiring keeps upcasters themselves; contracts keep the types of the true functions
+        importlib.import_module("labkit.shop.wiring")
+
+
+def _is_for(where: str) -> bool:
+    """Return True if a patch is for the release that runs here."""
+    release = where.partition("@")[2]
+    return release in ("", importlib.import_module("labkit.shop").RELEASE)
 
 
 def find(where: str) -> tuple[Any, str, Any]:

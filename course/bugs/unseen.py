@@ -19,6 +19,13 @@ _UNSEEN = {
     "two releases that run side by side": (
         "settled-without-a-new-group",
         "addressed-at-the-start-only",
+        "strict-reader",
+        "hash-over-defaults",
+        "contract-in-the-expansion",
+        "reads-before-the-migration",
+        "default-that-changes",
+        "state-that-nobody-knows",
+        "upcaster-that-forgets",
     ),
     "Kafka's own groups": ("one-group-for-all-services",),
     "messages of a size": ("a-batch-counts-not-bytes", "text-without-end"),

@@ -111,7 +111,7 @@ def open_reader(folder: Path) -> "Reader":
         from labkit.stack.supervisor.control import NotUp
 
         raise NotUp(f"there are no databases in {home.folder}: labkit up{at(folder)}")
-    if home.releases_file.exists():
+    if home.releases.is_dir():
         from labkit.stack.releases.newest import hand_over
 
         hand_over(home)

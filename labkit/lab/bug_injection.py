@@ -18,6 +18,8 @@ _PATH = "PYTHONPATH"
 def inject_bug(code: str) -> Iterator[None]:
     """Run a bug in every lab that is *started* within a block.
 
+    A process of another release is started when services are taken there: within the block too.
+
     Args:
         code: Python that puts the bug in, as `from labkit.shop import goods; goods.… = …`.
 

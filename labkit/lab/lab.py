@@ -140,12 +140,13 @@ class Lab(Buyer):
         named = {name.replace("_", "-"): number for name, number in instances.items()}
         control.tell(self.home, "scale", **named)
 
-    def upgrade(self, *services: str, to: str) -> list[str]:
+    def upgrade(self, *services: str, to: str, contract: bool = False) -> list[str]:
         """Take services to another release, process by process, while they work; or back again.
 
         Args:
             services: their names. Defaults to all.
             to: number of the release, or its folder.
+            contract: then drop what only earlier releases use: there is no way back after it.
 
         Returns:
             What was done, line by line.
@@ -155,7 +156,7 @@ class Lab(Buyer):
             ValueError: there is no such service or release.
         """
         lines: list[str] = []
-        rolling.upgrade(self.home, find(self.home, to), lines.append, services)
+        rolling.upgrade(self.home, find(self.home, to), lines.append, services, contract=contract)
         return lines
 
     def tables(

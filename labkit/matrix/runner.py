@@ -14,9 +14,9 @@ from labkit.matrix.context import ScenarioContext
 from labkit.matrix.customer import Customer, Unexpected
 from labkit.matrix.labs import RunnerLab, reset_lab
 from labkit.matrix.scenario import SCENARIOS, ExpectedStates, Scenario
-from labkit.ops.invariants import check
 from labkit.ops.reader import Reader
 from labkit.shop import tables as t
+from labkit.stack.releases import newest
 from labkit.stack.supervisor import launch
 from labkit.waiting import poll_until, wait_until
 
@@ -178,7 +178,7 @@ class Runner:
         yield from _absence_breaches(context.customer)
         for order in [*context.customer.placed]:
             context.customer.resend(order)
-        for result in check.check(self._reader):
+        for result in newest.check(self.lab.home, self._reader):
             if not result["held"]:
                 yield f"{result['name']}: {'; '.join(result['broken'][:3])}"
         rows = {row["address"]: row for row in self._reader.query("order", select(t.order))}

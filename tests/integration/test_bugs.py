@@ -93,6 +93,8 @@ def test_a_bug_still_fits_the_product(bug: Bug) -> None:
     assert bug.found_by
     assert bug.breaks
     for where, new in bug.patches.items():
+        if "@" in where:  # of another release, which it must fit when it is played
+            continue
         old = _function(find(where)[2])
         assert isinstance(new, type) or len(_parameters(new)) == len(_parameters(old)), where
     for by in bug.found_by:

@@ -252,6 +252,20 @@ def test_there_is_no_way_back_after_a_contract(lab: Lab) -> None:
     assert all_run(lab, "1.1")
 
 
+def test_what_is_written_after_a_way_back_is_migrated_again(lab: Lab) -> None:
+    """1.0 writes an order when 1.1 has migrated: it is whole in 1.2, also when that contracts."""
+    history = History(lab.home.folder)
+    for number in ("1.1", "1.0"):
+        lab.upgrade(to=number)
+    order = placed(history, money_paid=1_00)
+    for number in ("1.1", "1.2"):
+        lab.upgrade(to=number)
+    lab.upgrade(to="1.2", contract=True)
+    assert history.find(order.order_id).json()["data"]["consignee"] == order.body["consignee"]
+    lab.settle()
+    assert set(lab.check()["held"]) == {"yes"}
+
+
 def test_a_home_of_a_later_release_is_refused(tmp_path: Path) -> None:
     """1.2 made it: 1.0 does not touch it, and says so in a line."""
     later, home = unpacked(tmp_path, "1.2"), tmp_path / "home"

@@ -4,7 +4,7 @@ They are told like the scenarios of the crash matrix, whose invariants are looke
 stand beside them: a crash in the middle would add nothing.
 """
 
-from course.bugs.stories import faults, orders, payments
+from course.bugs.stories import faults, orders, payments, upgrades
 from course.bugs.stories.story import STORIES
 
-__all__ = ["STORIES", "faults", "orders", "payments"]
+__all__ = ["STORIES", "faults", "orders", "payments", "upgrades"]

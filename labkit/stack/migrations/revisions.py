@@ -102,9 +102,10 @@ def current(connection: Connection) -> Revision | None:
 
 
 def stamp(connection: Connection, revision: Revision) -> None:
-    """Note that a database was made as this revision leaves it."""
-    connection.execute(text(f"DROP TABLE IF EXISTS {VERSION_TABLE}"))
-    connection.execute(text(f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL)"))
+    """Note that a database is as this revision leaves it."""
+    columns = "(version_num VARCHAR(32) NOT NULL)"
+    connection.execute(text(f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} {columns}"))
+    connection.execute(text(f"DELETE FROM {VERSION_TABLE}"))
     connection.execute(text(f"INSERT INTO {VERSION_TABLE} VALUES (:name)"), {"name": str(revision)})
 
 

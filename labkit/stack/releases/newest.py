@@ -1,4 +1,4 @@
-"""The newest release that a lab runs: its code reads the databases best, and checks them.
+"""The newest release that a lab runs, or has run: its code reads the databases best, and checks them.
 
 Invariants read what services write, in every detail: a checker is upgraded with the shop.
 """
@@ -14,11 +14,19 @@ from labkit.ops.invariants.check import CheckResult
 from labkit.ops.reader import Reader
 from labkit.stack.releases.notes import releases_of
 from labkit.stack.releases.release import Release, own
+from labkit.stack.releases.schema import STATEFUL, schema_of
 
 
 def newest_of(home: Home) -> Release:
-    """Return the newest release that a service of a lab runs."""
-    return max([own(), *releases_of(home).values()], key=lambda release: release.number)
+    """Return the newest release that a service of a lab runs, or has run: its rows are there."""
+    releases = [own(), *releases_of(home).values()]
+    if home.releases.is_dir():
+        revisions = [schema_of(home, service, own()).at for service in STATEFUL]
+        folders = {at.release: home.releases / str(at.release) for at in revisions if at}
+        releases += [
+            Release(number, folder) for number, folder in folders.items() if folder.is_dir()
+        ]
+    return max(releases, key=lambda release: release.number)
 
 
 def check(home: Home, reader: Reader) -> list[CheckResult]:
@@ -55,7 +63,7 @@ def command_of() -> list[str]:
 
 
 def hand_over(home: Home) -> None:
-    """Become the same command of the newest release that a lab runs, if that is another one."""
+    """Become the same command of the newest release of a lab, if that is later than ours."""
     release = newest_of(home)
     if release.number > own().number:
         command = [*command_of(), *sys.argv[1:]]

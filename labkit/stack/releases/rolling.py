@@ -19,7 +19,13 @@ from labkit.stack.migrations.revisions import Phase, ReleaseNumber, parse_releas
 from labkit.stack.releases.draining import await_taken, newest_event
 from labkit.stack.releases.order import deploy_order
 from labkit.stack.releases.release import Release, installed
-from labkit.stack.releases.schema import STATEFUL, Schema, migrate, schema_of
+from labkit.stack.releases.schema import (
+    STATEFUL,
+    Schema,
+    forget_migration,
+    migrate,
+    schema_of,
+)
 from labkit.stack.supervisor import control, health
 from labkit.state import ServiceStatus
 from labkit.waiting import poll_until
@@ -177,6 +183,8 @@ class _Rolling:
 
     def _roll_back_to(self, name: str) -> None:
         """Take a service back, when what it told the others by the later release has been taken."""
+        if name in STATEFUL:
+            forget_migration(self._home, name, self._release)
         self._roll(name)
         if name in STATEFUL:
             newest = newest_event(self._home, name)

@@ -17,7 +17,14 @@ from labkit.runtime.db.engines import open_engine
 from labkit.runtime.db.errors import is_away
 from labkit.runtime.wiring import Service
 from labkit.shop.wiring import SERVICES
-from labkit.stack.migrations.revisions import Phase, Revision, complaint, current, needed
+from labkit.stack.migrations.revisions import (
+    Phase,
+    Revision,
+    complaint,
+    current,
+    needed,
+    stamp,
+)
 from labkit.stack.releases.notes import releases_of
 from labkit.stack.releases.release import Release, own
 
@@ -102,6 +109,21 @@ def migrate(
     if code:
         last = errors[-1] if errors else f"it was killed (exit code {code})"
         raise RuntimeError(f"release {release.number} cannot migrate: {last}; it can be run again")
+
+
+def forget_migration(home: Home, service: str, release: Release) -> None:
+    """Note that the rows of a service are to be migrated again, before it goes back to a release.
+
+    What the earlier release writes from now on lacks what the migration has filled in.
+    """
+    engine = open_engine(home.database_url(service))
+    try:
+        with engine.begin() as connection:
+            at = current(connection)
+            if at and at.release > release.number and at.phase is Phase.MIGRATE:
+                stamp(connection, Revision(at.release, Phase.EXPAND))
+    finally:
+        engine.dispose()
 
 
 def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
