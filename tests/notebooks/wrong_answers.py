@@ -230,4 +230,19 @@ WRONG = {
             return ("UPDATE trade_user SET user_money = user_money - :amount "
                     "WHERE user_id = :user_id AND user_money > 0")
         """,
+    "in_order": """
+        def in_order(calls, names):  # sees who calls whom directly, and nothing behind it
+            from graphlib import TopologicalSorter
+            wanted = {name: set(calls[name]) & set(names) for name in names}
+            return list(TopologicalSorter(wanted).static_order())
+        """,
+    "with_reason": """
+        def with_reason(fields):  # overwrites the reason that 1.1 gave
+            return {**fields, "reason": "no reason is known"}
+        """,
+    "sort_changes": """
+        def sort_changes():  # thinks that whoever ignores a new field can do without an old one
+            both, breaking = "both ways", "breaking"
+            return {"A": both, "B": both, "C": breaking, "D": both, "E": both, "F": both}
+        """,
 }
