@@ -22,7 +22,7 @@ sys.path.append({root!r})  # a release that is not ours is found before
 from course.bugs.patching import put_in
 put_in({folder!r})
 """
-_WANTED, _UPCASTS = "wanted.json", "labkit.shop.upcasts:"
+_WANTED = "wanted.json"
 
 
 @contextmanager
@@ -66,13 +66,10 @@ def put_in(folder: str) -> None:
     bugs = shelf()
     places = {where: new for name in wanted["bugs"] for where, new in bugs[name].patches.items()}
     places |= {where: read_fix(where, code) for where, code in wanted["fixes"].items()}
-    here = {where: new for where, new in places.items() if _is_for(where)}
-    for is_early in (True, False):
-        for where, new in here.items():
-            if where.startswith(_UPCASTS) is is_early:
-                replace(where.partition("@")[0], _noted(new, Path(folder) / f"ran {where}"))
-        # the wiring keeps upcasters themselves; contracts keep the types of the true functions
-        importlib.import_module("labkit.shop.wiring")
+    importlib.import_module("labkit.shop.wiring")  # contracts keep the types of the true functions
+    for where, new in places.items():
+        if _is_for(where):
+            replace(where.partition("@")[0], _noted(new, Path(folder) / f"ran {where}"))
 
 
 def _is_for(where: str) -> bool:
@@ -142,6 +139,9 @@ def _rebind(old: Any, new: Any) -> None:
     ]:
         for name in [name for name, value in vars(module).items() if value is old]:
             setattr(module, name, new)
+    for service in importlib.import_module("labkit.shop.wiring").SERVICES.values():
+        for upcasts in service.upcasts.values():
+            upcasts.update({version: new for version, each in upcasts.items() if each is old})
 
 
 def _noted(new: Any, proof: Path) -> Any:

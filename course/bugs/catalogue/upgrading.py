@@ -47,7 +47,7 @@ contract_in_the_expansion = bug(
     "contract-in-the-expansion",
     "What the new release does not use can go when its database is made ready.",
     "placed-while-it-expands",
-    breaks="no column named consignee",
+    breaks="no final answer within",
 )
 
 
@@ -93,7 +93,7 @@ state_that_nobody_knows = bug(
     "state-that-nobody-knows",
     "A new state is a new number, and nobody else has to know it.",
     "order-goes-first",
-    breaks="the order says paid",
+    breaks="ORDER_NOT_PAYABLE",
     waits=True,
 )
 

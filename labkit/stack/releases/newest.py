@@ -1,4 +1,4 @@
-"""The newest release that a lab runs, or has run: its code reads the databases best, and checks them.
+"""The newest release that a lab runs, or has run: its code reads the databases, and checks them.
 
 Invariants read what services write, in every detail: a checker is upgraded with the shop.
 """
