@@ -33,6 +33,10 @@ UNREACHABLE = {
         for step, why in _HELPER_STEPS.items()
         for when in ("before", "after")
     },
+    **{
+        f"helper.migrate.{when}_statement": "a lab of one release has nothing to migrate"
+        for when in ("before", "after")
+    },
 }
 
 

@@ -74,8 +74,9 @@ def test_status_says_what_runs(home: Path) -> None:
     assert report["databases"].keys() == DATABASES
     assert all(report["databases"].values())
     for process in report["services"]:
-        assert process.keys() == {"name", "instance", "pid", "endpoint", "state"}
+        assert process.keys() == {"name", "instance", "pid", "endpoint", "state", "release"}
         assert process["state"] == "up"
+        assert process["release"] == (None if process["name"] in ("broker", "platform") else "1.0")
         host, _, port = process["endpoint"].removeprefix("http://").rpartition(":")
         assert host == "127.0.0.1"
         socket.create_connection((host, int(port)), timeout=5).close()

@@ -87,7 +87,6 @@ def _told(history: "History") -> Iterator[str]:
 def copy(tables: Tables, mirror: sqlite3.Connection, database: str, table: Table) -> None:
     """Copy a table as it is to a database on a connection of SQLite."""
     made = str(CreateTable(table).compile(dialect=sqlite.dialect()))
-    made = made.replace(" NOT NULL", "")  # a later release may leave what an earlier one fills
     mirror.execute(made.replace("CREATE TABLE ", f'CREATE TABLE "{database}".', 1))
     names = [column.name for column in table.c]
     rows = tables.rows(database, f"SELECT {', '.join(names)} FROM {table.name}")
@@ -99,8 +98,6 @@ def _of_order(history: "History", body: Row, row: Row, held: _Held) -> Iterator[
     """One order: what it says and what it holds, against what was asked for, to the cent."""
     what, state = f"order {row['order_id']}", row["order_status"]
     for field, wanted in body.items():
-        if field == "consignee" and row[field] is None:
-            continue  # release 1.2 keeps it under another name, where `labkit check` looks
         if str(row[field]) != str(wanted):
             yield f"{what}: {field} is {row[field]!r}, and {wanted!r} was asked for"
     coupon = history.coupons[row["coupon_id"]]["coupon_price"] if row["coupon_id"] else 0
