@@ -12,14 +12,14 @@ from pathlib import Path
 from labkit.stack.migrations.revisions import parse_release
 from labkit.stack.releases.newest import command_of
 from labkit.stack.releases.release import Release, number_in, own
-from labkit.stack.releases.unpack import unpack_into
+from labkit.stack.releases.unpack import differences, unpack_into
 
-_EARLIER = "LABKIT_EARLIER_RELEASE"
+EARLIER = "LABKITEARLIER_RELEASE"
 
 
 def earlier() -> Release | None:
     """Return the release that is to run beside this one; None where this one runs alone."""
-    folder = os.environ.get(_EARLIER)
+    folder = os.environ.get(EARLIER)
     return Release(number_in(Path(folder)), Path(folder)) if folder else None
 
 
@@ -37,14 +37,14 @@ def run_again(releases: str) -> int:
     """
     first, _, second = releases.partition(",")
     old, new = parse_release(first.strip()), parse_release(second.strip())
-    if old >= new or not old.is_next_to(new):
+    if old >= new or not old.is_next_to(new) or not {old, new} <= {own().number, *differences()}:
         raise ValueError(f"{releases}: write two releases that follow each other, as 1.0,1.1")
     with tempfile.TemporaryDirectory(prefix="releases-") as name:
         folders = {number: Path(name) / str(number) for number in (old, new)}
         for number, folder in folders.items():
             unpack_into(folder, number)
         later = Release(new, folders[new])
-        environment = {**os.environ, **later.environment, _EARLIER: str(folders[old])}
+        environment = {**os.environ, **later.environment, EARLIER: str(folders[old])}
         return subprocess.run(
             [*command_of(), *sys.argv[1:]], env=environment, check=False
         ).returncode
