@@ -31,7 +31,7 @@ from labkit.state import ServiceStatus
 from labkit.waiting import poll_until
 
 _LOCK_S = 2.0
-_HEALTHY_S, _AGAIN_S = 10.0, 0.05
+_HEALTHY_S, _AGAIN_S = 60.0, 0.05
 
 Progress = Callable[[str], None]
 

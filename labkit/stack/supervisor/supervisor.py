@@ -41,6 +41,7 @@ from labkit.state import Phase
 log = logging.getLogger(__name__)
 
 _READY_S = 60  # a whole class may start at once
+_MODEST_S = 240  # that a process takes to start which lets others go first, on a busy machine
 _MAX_QUICK_DEATHS = 3
 _BUSY_WAIT_S, _IDLE_WAIT_S = 0.02, 0.5
 
@@ -174,8 +175,10 @@ class Supervisor:
             raise CannotStart(f"{', '.join(dying)} dies at start: see labkit logs")
         return all(child.endpoint for child in self._children.all)
 
-    def _await(self, condition: Callable[[], bool], complaint: str) -> None:
-        deadline = time.monotonic() + _READY_S
+    def _await(
+        self, condition: Callable[[], bool], complaint: str, seconds: float = _READY_S
+    ) -> None:
+        deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline or self.is_stopping:
                 raise CannotStart(f"{complaint}: see {self.home.logs}")
@@ -279,6 +282,7 @@ class Supervisor:
             self._await(
                 lambda: bool(child.endpoint) or child.started_in_vain,
                 f"{child.label} does not serve",
+                _MODEST_S,
             )
         finally:
             child.held = not child.endpoint
