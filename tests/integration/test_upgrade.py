@@ -12,9 +12,11 @@ import httpx
 import psutil
 import pytest
 
+from labkit.files import take_lock
 from labkit.home import Home
 from labkit.lab import Lab
-from labkit.stack.supervisor import launch
+from labkit.stack.releases.unpack import find
+from labkit.stack.supervisor import control, launch
 from labkit.waiting import wait_until
 from tests.support.db import labkit
 from tests.support.deploying import all_run, bought, live_a_day, releases
@@ -183,6 +185,59 @@ def test_what_is_refused_changes_nothing(lab: Lab) -> None:
     done = labkit("upgrade", "platform", "--to", "1.1", home=lab.home.folder)
     assert "there is no such service" in done.stderr
     assert processes(lab.home.folder) == before
+
+
+def test_no_service_goes_ahead_of_its_neighbours_by_two(lab: Lab) -> None:
+    """1.2 expands every database: it is refused while any service is of 1.0."""
+    lab.upgrade("goods", to="1.1")
+    before = processes(lab.home.folder)
+    done = labkit("upgrade", "goods", "--to", "1.2", home=lab.home.folder)
+    assert "is at release 1.0" in done.stderr
+    assert processes(lab.home.folder) == before
+
+
+def test_nothing_else_is_started_or_ended_meanwhile(lab: Lab) -> None:
+    """`reset` and `scale` are refused while services are upgraded, and change nothing."""
+    history, home = History(lab.home.folder), lab.home.folder
+    order = placed(history, money_paid=1_00)
+    lock = take_lock(lab.home.upgrade_lock_file)
+    assert lock is not None
+    for words in (["reset"], ["scale", "goods=2"]):
+        done = labkit(*words, home=home)
+        assert done.returncode == 1
+        assert "services are being upgraded just now" in done.stderr
+    os.close(lock)
+    assert history.find(order.order_id).status_code == 200
+    assert releases(lab)["goods"] == ["1.0"]
+
+
+def test_an_unfit_release_is_replaced_by_a_better_one(lab: Lab, tmp_path: Path) -> None:
+    """Nobody runs it, so that another one of its number takes its place."""
+    unfit = unpacked(tmp_path, "1.1")
+    good = (unfit / STARTED_FROM).read_text()
+    (unfit / STARTED_FROM).write_text(f"{good}\nraise ImportError\n")
+    with pytest.raises(RuntimeError, match=r"goods stays at release 1\.0"):
+        lab.upgrade("goods", to=str(unfit))
+    (unfit / STARTED_FROM).write_text(good)
+    lab.upgrade("goods", to=str(unfit))
+    assert releases(lab)["goods"] == ["1.1"]
+    (unfit / STARTED_FROM).write_text(f"{good}\n# another one\n")
+    done = labkit("upgrade", "user", "--to", str(unfit), home=lab.home.folder)
+    assert "services run another release 1.1" in done.stderr
+
+
+def test_a_process_that_does_not_answer_is_found_by_the_next_try(lab: Lab, tmp_path: Path) -> None:
+    """An upgrade that was killed has started it: nobody leaves before it answers."""
+    unfit = unpacked(tmp_path, "1.1")
+    handlers = unfit / "labkit/runtime/messaging/admin_handlers.py"
+    answers = "        return self._database.ask(inbox.find_missing, query, expires)\n"
+    assert answers in handlers.read_text()
+    handlers.write_text(handlers.read_text().replace(answers, "        raise RuntimeError\n"))
+    find(lab.home, str(unfit))
+    control.tell(lab.home, "start", name="log", release="1.1")
+    with pytest.raises(RuntimeError, match=r"log stays at release 1\.0"):
+        lab.upgrade("log", to="1.1")
+    assert releases(lab)["log"] == ["1.0"]
 
 
 def test_two_steps_back_are_refused(lab: Lab) -> None:

@@ -58,6 +58,8 @@ def _be_alone(connection: Connection) -> None:
     Raises:
         TimeoutError: somebody else migrates this schema.
     """
+    # nobody asks this session anything while rows are copied on another
+    connection.execute(text("SET wait_timeout = 86400"))
     query = text("SELECT GET_LOCK(CONCAT('migrating ', DATABASE()), :seconds)")
     if not connection.execute(query, {"seconds": _ALONE_S}).scalar_one():
         raise TimeoutError(f"somebody else migrates {connection.engine.url.database}")

@@ -2,8 +2,8 @@
 
 A release changes a database in three phases, known as *parallel change* (Fowler) or expand and
 contract. It *expands* it before its first instance starts, and adds only what the release before
-does not notice. It *migrates* the rows when its last instance has started. It *contracts* it, and
-drops what nobody uses any more, when there is no way back to the release before.
+does not notice. It *migrates* the rows when its last instance has started. It *closes* the way back
+to the release before, and then *contracts* the database: it drops what nobody uses any more.
 """
 
 import re
@@ -18,8 +18,8 @@ import labkit
 
 #: Alembic's own table: one row with the revision that a database is at.
 VERSION_TABLE = "alembic_version"
-_FILE = re.compile(r"r(\d+)_(\d+)_(expand|migrate|contract)\.py")
-_REVISION = re.compile(r"(\d+)\.(\d+)_(expand|migrate|contract)")
+_FILE = re.compile(r"r(\d+)_(\d+)_(expand|migrate|close|contract)\.py")
+_REVISION = re.compile(r"(\d+)\.(\d+)_(expand|migrate|close|contract)")
 _RELEASE = re.compile(r"(\d+)\.(\d+)")
 _PACKAGE = Path(labkit.__file__).parent
 
@@ -29,7 +29,8 @@ class Phase(IntEnum):
 
     EXPAND = 1
     MIGRATE = 2
-    CONTRACT = 3
+    CLOSE = 3
+    CONTRACT = 4
 
 
 class ReleaseNumber(NamedTuple):
@@ -111,7 +112,7 @@ def stamp(connection: Connection, revision: Revision) -> None:
 
 def needed(release: ReleaseNumber, revisions: Sequence[Revision]) -> Revision | None:
     """Return the last revision without which a release cannot run; None if it needs none."""
-    own_later = (Phase.MIGRATE, Phase.CONTRACT)
+    own_later = (Phase.MIGRATE, Phase.CLOSE, Phase.CONTRACT)
     return max(
         (each for each in revisions if each.release != release or each.phase not in own_later),
         default=None,
@@ -130,9 +131,9 @@ def complaint(
         at: the revision that the database is at.
     """
     if at and at.release > release:
-        if at.phase is Phase.CONTRACT:
+        if at.phase >= Phase.CLOSE:
             return (
-                f"the database of {service} is contracted for release {at.release}, which dropped "
+                f"the database of {service} is contracted for release {at.release}, which drops "
                 f"what {release} uses: there is no way back to {release}"
             )
         if not at.release.is_next_to(release):

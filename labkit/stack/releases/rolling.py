@@ -27,6 +27,7 @@ from labkit.stack.releases.schema import (
     schema_of,
 )
 from labkit.stack.supervisor import control, health
+from labkit.state import Phase as LabPhase
 from labkit.state import ServiceStatus
 from labkit.waiting import poll_until
 
@@ -82,18 +83,22 @@ class _Rolling:
         self._home = home
         self._release = release
         self._on_progress = on_progress
+        self._birth = home.state().get("supervisor_birth")
 
     def run(self, names: Sequence[str]) -> None:
         """Take services to the release, in the order of a deployment."""
-        ahead = [name for name in names if self._is_ahead(name)]
-        for name in names:
+        for name in deploy_order():  # all of them: every database is expanded, and read by all
             self._check_neighbours(name)
+        ahead = [name for name in names if self._is_ahead(name)]
         for name in ahead:
             self._check_way_back(name)
-        for name in reversed(ahead):
-            self._roll_back_to(name)
-        if not ahead:
-            for name in STATEFUL:  # every one: the release's tools read all
+        if ahead:
+            for name in reversed(names[names.index(ahead[0]) :]):
+                if name in ahead:
+                    self._roll_back(name)
+                self._drain(name)  # also where an earlier try has rolled it back
+        else:
+            for name in STATEFUL:
                 self._expand(name)
         for name in names:
             if name not in ahead:
@@ -136,18 +141,19 @@ class _Rolling:
 
     def _roll(self, name: str) -> None:
         """Replace the processes of a service; on trouble, bring the old ones back."""
-        before = self._processes(name)
-        old = [process for process in before if self._is_other(process)]
+        old = [process for process in self._processes(name) if self._is_other(process)]
         if not old:
             self._note(name, self._release)
             return
+        earlier = installed(self._home, str(old[0].get("release")))
+        if name in STATEFUL:  # what the old ones write until they leave is to be migrated
+            forget_migration(self._home, name, min(earlier, self._release, key=_number))
         try:
             self._replace(name, self._release)
         except (RuntimeError, OSError) as error:
-            earlier = str(old[0].get("release"))
-            self._on_progress(f"{name}: back to {earlier}, because {error}")
-            self._replace(name, installed(self._home, earlier))
-            text = f"{name} stays at release {earlier}: {error}"
+            self._on_progress(f"{name}: back to {earlier.number}, because {error}")
+            self._replace(name, earlier)
+            text = f"{name} stays at release {earlier.number}: {error}"
             raise UpgradeFailed(text) from error
         self._note(name, self._release)
 
@@ -158,6 +164,8 @@ class _Rolling:
             new = [each for each in self._processes(name) if each.get("release") == number]
             if len(new) < self._wanted(name):
                 self._start(name, number)
+            for each in new:  # also one that an earlier try has started
+                self._await_answer(_label(each))
             leaving = _label(old[0])
             self._on_progress(f"{leaving}: finish and leave")
             control.tell(self._home, "retire", label=leaving)
@@ -168,8 +176,14 @@ class _Rolling:
         self._on_progress(f"{name}: start one of release {number}")
         control.tell(self._home, "start", name=name, release=number)
         [started] = [each for each in self._processes(name) if _label(each) not in before]
-        label = _label(started)
+        self._await_answer(_label(started))
 
+    def _await_answer(self, label: str) -> None:
+        """Wait until a process answers a real call; end it where it does not.
+
+        Raises:
+            RuntimeError: it does not answer; says why.
+        """
         problem = ""
 
         def answers() -> bool:
@@ -181,15 +195,16 @@ class _Rolling:
             control.tell(self._home, "retire", label=label)
             raise RuntimeError(problem)
 
-    def _roll_back_to(self, name: str) -> None:
-        """Take a service back, when what it told the others by the later release has been taken."""
+    def _roll_back(self, name: str) -> None:
         if name in STATEFUL:
             forget_migration(self._home, name, self._release)
         self._roll(name)
+
+    def _drain(self, name: str) -> None:
+        """Wait until others have handled what a service has told them by a later release."""
         if name in STATEFUL:
-            newest = newest_event(self._home, name)
             self._on_progress(f"{name}: wait until others have taken what it told them")
-            await_taken(self._home, name, newest)
+            await_taken(self._home, name, newest_event(self._home, name))
 
     def _note(self, name: str, release: Release) -> None:
         control.tell(self._home, "note_release", name=name, release=str(release.number))
@@ -197,7 +212,16 @@ class _Rolling:
     # looking
 
     def _processes(self, name: str) -> list[ServiceStatus]:
-        return [each for each in self._home.state()["services"] if each["name"] == name]
+        """Return the processes of a service.
+
+        Raises:
+            RuntimeError: the lab is another one than at the beginning, or goes down.
+        """
+        state = self._home.state()
+        if state.get("phase") != LabPhase.UP or state.get("supervisor_birth") != self._birth:
+            text = "the lab went down meanwhile"
+            raise RuntimeError(f"{text}: labkit up, then run the same upgrade again")
+        return [each for each in state["services"] if each["name"] == name]
 
     def _wanted(self, name: str) -> int:
         return self._home.state().get("instances", {}).get(name, 1)
@@ -209,7 +233,7 @@ class _Rolling:
         return [parse_release(str(each.get("release"))) for each in self._processes(name)]
 
     def _is_ahead(self, name: str) -> bool:
-        return max(self._releases(name)) > self._release.number
+        return max(self._releases(name), default=self._release.number) > self._release.number
 
     def _check_neighbours(self, name: str) -> None:
         for running in self._releases(name):
@@ -232,6 +256,10 @@ def _ordered(services: Collection[str]) -> list[str]:
         if name not in known:
             raise ValueError(f"{name}: there is no such service; there are {', '.join(known)}")
     return [name for name in known if name in services or not services]
+
+
+def _number(release: Release) -> ReleaseNumber:
+    return release.number
 
 
 def _label(process: ServiceStatus) -> str:

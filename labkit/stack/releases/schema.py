@@ -129,7 +129,8 @@ def forget_migration(home: Home, service: str, release: Release) -> None:
 def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
     """Expand each database as the release of its service needs it, before any service starts.
 
-    Where that is earlier than ours, as ours needs it: our tools read it.
+    The newest release that runs, or whose tools are ours, reads every database: each is expanded
+    for it, too.
 
     Args:
         home: where the lab lives.
@@ -139,8 +140,9 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
         RuntimeError: a release cannot use its database; one line that says why.
     """
     noted = releases_of(home)
+    newest = max([own(), *noted.values()], key=lambda release: release.number)
     for service in STATEFUL:
-        for release in sorted({own(), noted.get(service, own())}, key=lambda each: each.number):
+        for release in sorted({noted.get(service, own()), newest}, key=lambda each: each.number):
             schema = schema_of(home, service, release)
             if schema.lacks:
                 migrate(home, release, {service: schema.lacks}, keep)

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from labkit.home import Home
@@ -16,10 +16,16 @@ from labkit.stack.boundaries import Cross, uncrossed
 from labkit.stack.releases.notes import releases_of
 from labkit.stack.releases.release import own
 from labkit.stack.setup.seeds import Seeds, seed
+from labkit.stack.supervisor.spawn import hold_lifeline
 
 
 def seed_for_all(
-    home: Home, urls: Mapping[str, str], seeds: Seeds, now: datetime, cross: Cross = uncrossed
+    home: Home,
+    urls: Mapping[str, str],
+    seeds: Seeds,
+    now: datetime,
+    cross: Cross = uncrossed,
+    keep: Sequence[int] = (),
 ) -> None:
     """Make the tables anew as the oldest release that runs has them, and put the seeds in.
 
@@ -29,6 +35,7 @@ def seed_for_all(
         seeds: the amount of data.
         now: business time of the opening rows.
         cross: called with the name of each boundary, where this release is the oldest.
+        keep: descriptors of locks that whoever does it keeps for as long as it lives.
 
     Raises:
         RuntimeError: the oldest release cannot do it.
@@ -37,23 +44,31 @@ def seed_for_all(
     if oldest == own():
         return seed(urls, seeds, now, cross)
     spec = {"urls": dict(urls), "seeds": seeds.model_dump(), "now": now.isoformat()}
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
-        input=json.dumps(spec),
-        env={**os.environ, **oldest.environment},
+        stdin=subprocess.PIPE,  # after the line that says what to do, its lifeline
         stderr=subprocess.PIPE,
-        text=True,
-        check=False,
+        env={**os.environ, **oldest.environment},
+        pass_fds=tuple(keep),
     )
-    if done.returncode:
-        text = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise RuntimeError(f"release {oldest.number} cannot make its databases: {text[-1]}")
+    assert process.stdin
+    assert process.stderr
+    with process.stdin:
+        process.stdin.write(json.dumps(spec).encode() + b"\n")
+        process.stdin.flush()
+        errors = process.stderr.read().decode(errors="replace").strip().splitlines()
+        code = process.wait()
+    if code:
+        last = errors[-1] if errors else f"it was killed (exit code {code})"
+        raise RuntimeError(f"release {oldest.number} cannot make its databases: {last}")
     return None
 
 
 def main() -> None:
-    """Seed what the input names."""
-    spec = json.load(sys.stdin)
+    """Seed what the first line of the input names; end when the input does."""
+    with open(sys.stdin.fileno(), "rb", buffering=0, closefd=False) as unread:  # not a byte more
+        spec = json.loads(unread.readline())
+    hold_lifeline(sys.stdin.fileno())
     seed(spec["urls"], Seeds(**spec["seeds"]), datetime.fromisoformat(spec["now"]))
 
 

@@ -3,15 +3,19 @@
 import filecmp
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import labkit
+from labkit.files import locked
 from labkit.home import Home
 from labkit.stack.migrations.revisions import ReleaseNumber, parse_release
+from labkit.stack.releases.notes import releases_of
 from labkit.stack.releases.release import Release, number_in, own
 
 _HERE = Path(labkit.__file__).parent
+_DRAFT = "draft-"
 _UNNEEDED = shutil.ignore_patterns(".*")
 
 
@@ -26,13 +30,15 @@ def find(home: Home, wanted: str) -> Release:
         ValueError: there is no such release; says which there are.
     """
     if Path(wanted).is_dir():
-        return _from_folder(home, Path(wanted).absolute())
+        with _alone(home):
+            return _from_folder(home, Path(wanted).absolute())
     number = parse_release(wanted)
     if number == own().number:
         return own()
-    release = Release(number, home.releases / wanted)
-    if not release.package.is_dir():
-        _unpack(home, number)
+    release = Release(number, home.releases / str(number))
+    with _alone(home):
+        if not release.package.is_dir():
+            _unpack(home, number)
     return release
 
 
@@ -77,10 +83,12 @@ def _from_folder(home: Home, folder: Path) -> Release:
     if number == own().number:
         raise ValueError(f"{folder} calls itself {number}, as the release that runs: number it")
     if release.package.is_dir():
-        if not _is_same(folder / "labkit", release.package):
-            text = f"{home.releases} holds another release {number} already"
+        if _is_same(folder / "labkit", release.package):
+            return release
+        if _is_used(home, number):
+            text = f"services run another release {number}"
             raise ValueError(f"{text}: give the one in {folder} a number of its own")
-        return release
+        shutil.rmtree(home.releases / str(number))
     _place(home, release, lambda draft: copy_release(folder, draft))
     return release
 
@@ -94,11 +102,27 @@ def _unpack(home: Home, number: ReleaseNumber) -> None:
     _place(home, release, lambda draft: unpack_into(draft, number))
 
 
+@contextmanager
+def _alone(home: Home) -> Iterator[None]:
+    """Unpack alone, for a block; what somebody who was killed has left is removed."""
+    home.releases.mkdir(exist_ok=True)
+    with locked(home.releases / "lock"):
+        for draft in home.releases.glob(f"{_DRAFT}*"):
+            shutil.rmtree(draft)
+        yield
+
+
+def _is_used(home: Home, number: ReleaseNumber) -> bool:
+    """Return True if a process runs a release, or will when the lab comes up."""
+    services = home.state().get("services", [])
+    running = {service.get("release") for service in services if service["pid"]}
+    return str(number) in running or number in {each.number for each in releases_of(home).values()}
+
+
 def _place(home: Home, release: Release, fill: Callable[[Path], None]) -> None:
     """Make a release's folder whole, or not at all."""
     assert release.folder
-    home.releases.mkdir(exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=home.releases))
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=home.releases))
     try:
         fill(draft)
         draft.rename(release.folder)

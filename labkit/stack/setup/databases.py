@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -61,7 +61,13 @@ def put_aside(home: Home) -> None:
         _note(home, notes.urls, filled=notes.filled, used=False)
 
 
-def fill(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:
+def fill(
+    home: Home,
+    seeds: Seeds,
+    now: datetime,
+    cross: Cross = uncrossed,
+    keep: Sequence[int] = (),
+) -> None:
     """Empty all databases and put the seeds in: all of it, or it counts as nothing.
 
     The history of what clients were answered goes with the data that it is of, not before.
@@ -71,23 +77,24 @@ def fill(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> N
         seeds: the amount of data.
         now: business time of the opening rows.
         cross: called with the name of each boundary.
+        keep: descriptors of locks that whoever does it keeps.
     """
     with locked(home.migrations_lock_file):
-        _fill(home, seeds, now, cross)
+        _fill(home, seeds, now, cross, keep)
 
 
-def _fill(home: Home, seeds: Seeds, now: datetime, cross: Cross) -> None:
+def _fill(home: Home, seeds: Seeds, now: datetime, cross: Cross, keep: Sequence[int]) -> None:
     if urls := home.schemas():
         _note(home, urls, filled=False)
         _forget_history(home)
-        seed_for_all(home, urls, seeds, now, cross)
+        seed_for_all(home, urls, seeds, now, cross, keep)
         _note(home, urls, filled=True)
         return
     fresh, old = home.folder / "databases.new", home.folder / "databases.old"
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
     fresh.mkdir()
-    seed_for_all(home, files(fresh), seeds, now, cross)
+    seed_for_all(home, files(fresh), seeds, now, cross, keep)
     # File by file, a log that holds acknowledged orders could go, and its database stay.
     cross("helper.put_aside.before_rename")
     home.databases.rename(old)

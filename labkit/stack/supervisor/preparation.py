@@ -88,7 +88,7 @@ class Preparation:
         self._failpoints.cross(f"supervisor.{step}.before_fill")
         self._run(
             "fill",
-            lambda cross: databases.fill(self._home, seeds, now, cross),
+            lambda cross: databases.fill(self._home, seeds, now, cross, [self._helpers.lock]),
             "the databases cannot be made",
         )
         self._failpoints.cross(f"supervisor.{step}.after_fill")

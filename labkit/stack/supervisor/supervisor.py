@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from labkit.files import take_lock, write_whole
+from labkit.files import take_lock, try_lock, write_whole
 from labkit.home import Home
 from labkit.runtime.clock import anchor, as_time, wall_ms
 from labkit.runtime.injection.failpoints import FailpointStore
@@ -248,7 +248,9 @@ class Supervisor:
 
     def _scale(self, **numbers: int) -> None:
         """Change the number of instances; wait until the new ones serve and the old ones left."""
-        self._instances |= check_instances(numbers)
+        checked = check_instances(numbers)
+        self._refuse_while_upgrading()
+        self._instances |= checked
         changed = [
             child
             for name, number in numbers.items()
@@ -309,8 +311,20 @@ class Supervisor:
         self._await(lambda: child not in self._children.all, f"{child.label} does not leave")
 
     def _note_release(self, name: str, release: str) -> None:
-        """Note which release the processes of a service are of when the lab comes up again."""
-        note(self.home, name, installed(self.home, release))
+        """Note which release a service is of, for the next time that it comes up."""
+        chosen = installed(self.home, release)
+        others = [child.label for child in self._children.of(name) if child.release != chosen]
+        if others or not self._children.of(name):
+            text = f"{', '.join(others) or name} is not of release {release}"
+            raise ValueError(f"{text}: run the same upgrade again")
+        note(self.home, name, chosen)
+
+    def _refuse_while_upgrading(self) -> None:
+        """Refuse what would start or end processes behind the back of an upgrade."""
+        lock = try_lock(self.home.upgrade_lock_file, only_look=True)
+        if lock is None:
+            raise ValueError("services are being upgraded just now: wait for the end of that")
+        os.close(lock)
 
     def _last_words(self, child: Child) -> str:
         """Return the last line in the log of a process."""
@@ -320,6 +334,7 @@ class Supervisor:
     def _reset(self, clock: str | None = None, **seeds: int | None) -> None:
         """Kill everything, empty everything, begin again: nothing from before can come later."""
         wanted, start = Seeds(**seeds), datetime.fromisoformat(clock) if clock else None
+        self._refuse_while_upgrading()
         if self.is_stopping:
             raise CannotStart("the lab is told to go down")
         self._phase = Phase.STARTING

@@ -90,7 +90,7 @@ def columns(file: Path) -> dict[str, dict[str, object]]:
     ("number", "revisions"),
     [
         ("1.1", ["1.1_expand", "1.1_migrate"]),
-        ("1.2", ["1.1_expand", "1.1_migrate", "1.2_expand", "1.2_contract"]),
+        ("1.2", ["1.1_expand", "1.1_migrate", "1.2_expand", "1.2_close", "1.2_contract"]),
         ("1.2", ["1.2_contract"]),
     ],
 )
@@ -111,7 +111,7 @@ def test_revisions_end_where_the_tables_are(
 def test_revisions_are_named_after_their_files(releases: dict[str, Path], number: str) -> None:
     """Each says the name that its file has, and which one comes before it."""
     folder = releases[number] / "labkit" / "stack" / "migrations" / "order"
-    names = ["1.1_expand", "1.1_migrate", "1.2_expand", "1.2_contract"]
+    names = ["1.1_expand", "1.1_migrate", "1.2_expand", "1.2_close", "1.2_contract"]
     names = [each for each in names if each <= f"{number}_z"]
     before = [None, *names]
     for name, earlier in zip(names, before, strict=False):
