@@ -41,7 +41,9 @@ file_by_file = bug(
 
 
 @file_by_file.replaces("labkit.stack.setup.databases:fill")
-def _(home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed) -> None:
+def _(
+    home: Home, seeds: Seeds, now: datetime, cross: Cross = uncrossed, _keep: object = ()
+) -> None:
     fresh = home.folder / "databases.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
