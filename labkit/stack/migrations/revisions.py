@@ -1,6 +1,6 @@
 """The revisions of a database: which of them a release needs, and which it can live with.
 
-A release changes a database in three phases, known as *parallel change* (Fowler) or expand and
+A release changes a database in phases, known as *parallel change* (Fowler) or expand and
 contract. It *expands* it before its first instance starts, and adds only what the release before
 does not notice. It *migrates* the rows when its last instance has started. It *closes* the way back
 to the release before, and then *contracts* the database: it drops what nobody uses any more.
@@ -112,9 +112,8 @@ def stamp(connection: Connection, revision: Revision) -> None:
 
 def needed(release: ReleaseNumber, revisions: Sequence[Revision]) -> Revision | None:
     """Return the last revision without which a release cannot run; None if it needs none."""
-    own_later = (Phase.MIGRATE, Phase.CLOSE, Phase.CONTRACT)
     return max(
-        (each for each in revisions if each.release != release or each.phase not in own_later),
+        (each for each in revisions if each.release != release or each.phase is Phase.EXPAND),
         default=None,
     )
 

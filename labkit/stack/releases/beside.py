@@ -14,7 +14,8 @@ from labkit.stack.releases.newest import command_of
 from labkit.stack.releases.release import Release, number_in, own
 from labkit.stack.releases.unpack import differences, unpack_into
 
-EARLIER = "LABKITEARLIER_RELEASE"
+#: The environment variable that names the folder of the earlier release.
+EARLIER = "LABKIT_EARLIER_RELEASE"
 
 
 def earlier() -> Release | None:

@@ -95,7 +95,7 @@ class _Rolling:
         if ahead:
             for name in reversed(names[names.index(ahead[0]) :]):
                 if name in ahead:
-                    self._roll_back(name)
+                    self._roll(name)
                 self._drain(name)  # also where an earlier try has rolled it back
         else:
             for name in STATEFUL:
@@ -146,7 +146,7 @@ class _Rolling:
             self._note(name, self._release)
             return
         earlier = installed(self._home, str(old[0].get("release")))
-        if name in STATEFUL:  # what the old ones write until they leave is to be migrated
+        if name in STATEFUL:  # what the earlier release writes is to be migrated, again
             forget_migration(self._home, name, min(earlier, self._release, key=_number))
         try:
             self._replace(name, self._release)
@@ -194,11 +194,6 @@ class _Rolling:
         if not poll_until(answers, _HEALTHY_S, _AGAIN_S):
             control.tell(self._home, "retire", label=label)
             raise RuntimeError(problem)
-
-    def _roll_back(self, name: str) -> None:
-        if name in STATEFUL:
-            forget_migration(self._home, name, self._release)
-        self._roll(name)
 
     def _drain(self, name: str) -> None:
         """Wait until others have handled what a service has told them by a later release."""

@@ -142,13 +142,13 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
     noted = releases_of(home)
     newest = max([own(), *noted.values()], key=lambda release: release.number)
     for service in STATEFUL:
-        for release in sorted({noted.get(service, own()), newest}, key=lambda each: each.number):
-            schema = schema_of(home, service, release)
-            if schema.lacks:
-                migrate(home, release, {service: schema.lacks}, keep)
-        schema = schema_of(home, service, noted.get(service, own()))
-        if schema.complaint:
+        release = noted.get(service, own())
+        schema = schema_of(home, service, release)
+        if not schema.lacks and schema.complaint:
             raise RuntimeError(schema.complaint)
+        for each in dict.fromkeys((release, newest)):
+            if lacks := Schema(service, each, schema.at).lacks:
+                migrate(home, each, {service: lacks}, keep)
 
 
 def refuse_unusable(home: Home, service: Service) -> None:
