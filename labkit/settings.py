@@ -59,6 +59,8 @@ class Settings(BaseSettings):
             no callback came; it doubles up to check_max. Refunds are tried again in the same way.
         retry_first: delay before the first retry of a failed event; it doubles up to retry_max.
         retry_limit: tries before an event is given up as dead.
+        message_retention: age (wall clock) at which messages that are settled go from the tables
+            of outbox and inbox; 0: never.
         partitions: partitions of each topic, made at the first start: no more instances of one
             service can consume at a time.
         group_session: silence after which the broker gives a consumer's partitions to another.
@@ -96,6 +98,7 @@ class Settings(BaseSettings):
     retry_first: _Delay = 0.2
     retry_max: _Delay = 30.0
     retry_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 8
+    message_retention: Annotated[float, Field(ge=0, le=10 * _YEAR)] = 0.0
     partitions: Annotated[int, Field(ge=1, le=100)] = 4
     group_session: Annotated[float, Field(ge=0.3, le=1800)] = 3.0
     worker_reserve: _Lease = 5.0

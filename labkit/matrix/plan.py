@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from labkit.faults.points import catalogue
 from labkit.matrix.cells import Cell
 from labkit.matrix.scenario import SCENARIOS
+from labkit.shop.tables import TABLES
 
 #: scenario → the failpoints that it reaches.
 Columns = Mapping[str, frozenset[str]]
@@ -26,6 +27,14 @@ UNREACHABLE = {
             f"{service} sends dead letters only, which no group must have: none can lack one"
         )
         for service in ("goods", "coupon", "user", "log")
+        for when in ("before", "after")
+    },
+    **{
+        f"{service}.{step}.{when}_commit": (
+            "the matrix keeps all messages, for the invariants: twin lives and a test forget"
+        )
+        for service in TABLES
+        for step in ("forget_settled", "forget_handled")
         for when in ("before", "after")
     },
     **{

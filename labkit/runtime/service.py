@@ -13,10 +13,12 @@ from labkit.runtime.environment import Environment
 from labkit.runtime.messaging import inbox, outbox
 from labkit.runtime.messaging.admin import AdminService, Edge
 from labkit.runtime.messaging.admin_handlers import AdminHandlers
+from labkit.runtime.messaging.audit import PatientAdmin
 from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.deadlines import RUNTIME_DEADLINES
 from labkit.runtime.messaging.outbox import Groups
 from labkit.runtime.messaging.relay import Relay
+from labkit.runtime.messaging.retention import Retention, Senders
 from labkit.runtime.registry.ports import Instance
 from labkit.runtime.rpc.client import Calls
 from labkit.runtime.rpc.ports import Handler
@@ -72,7 +74,12 @@ class ServiceRuntime:
             environment.settings.call_timeout,
             environment.clock,
         )
+        self._senders = Senders([self._patient_admin(name) for name in sorted(names.values())])
         self._shop = self._make_shop() if service.shop else None
+
+    def _patient_admin(self, name: str) -> PatientAdmin:
+        admin = self.calls.stub(AdminService, name)
+        return PatientAdmin(admin, self.settings.audit_delay, self.environment.clock.monotonic)
 
     def _make_shop(self) -> object:
         """Make the first argument of the flows: `run`, `settings`, and stubs of other services."""
@@ -119,6 +126,7 @@ class ServiceRuntime:
             environment.failpoints,
             environment.clock,
             self.service.upcasts,
+            self._senders,
         )
         self.announce(await self._serve())
         self._consumer.start()
@@ -129,6 +137,11 @@ class ServiceRuntime:
             "health": self._server.keep_health(critical.stuck),
             **{sweep.name: self._sweep(sweep) for sweep in self.service.sweeps},
         }
+        if self.settings.message_retention:
+            keeps = Retention(
+                self.service.name, database, self._senders, self.settings, environment.clock
+            )
+            loops["retention"] = keeps.run()
         self._tasks += [critical.create_task(loop, name) for name, loop in loops.items()]
 
     async def _serve(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from labkit.results import Result
 from labkit.runtime.evolution import Upcasts
 from labkit.runtime.injection.boundaries import KINDS, Failpoint
-from labkit.runtime.messaging import addresses, dead_letters, inbox, outbox
+from labkit.runtime.messaging import addresses, dead_letters, forgetting, inbox, outbox
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.deadlines import Deadline
 from labkit.runtime.rpc.contract import calls_of, methods_of
@@ -24,6 +24,8 @@ _RUNTIME_STEPS = (
     inbox.keep_failure,
     dead_letters.give_up,
     dead_letters.take_back,
+    forgetting.forget_settled,
+    forgetting.forget_handled,
 )
 #: The names of the steps by which the runtime looks after its messages.
 HOUSEKEEPING = frozenset(step.name for step in _RUNTIME_STEPS)

@@ -164,8 +164,9 @@ class SimTransaction:
         raw = self._disk.raw
         if rows != raw.execute(f"SELECT * FROM {table}").fetchall():
             raw.execute(f"DELETE FROM {table}")
-            values = ", ".join("?" * len(rows[0])) if rows else ""
-            raw.executemany(f"INSERT INTO {table} VALUES ({values})", rows)
+            if rows:
+                values = ", ".join("?" * len(rows[0]))
+                raw.executemany(f"INSERT INTO {table} VALUES ({values})", rows)
 
 
 class SimDatabase:

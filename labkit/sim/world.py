@@ -56,6 +56,9 @@ _SETTINGS = {
     "unconfirmed_deadline": 3.0,
     "worker_reserve": 1.0,
 }
+#: A quarter of all lives forgets what has been settled for so long, and less than some records are
+#: late: so a repetition may come after all its rows are gone.
+_KEPT_S, _FORGETFUL = 0.3, (2, 4)
 SETTINGS = Settings.model_construct(
     **{name: field.default for name, field in Settings.model_fields.items()} | _SETTINGS
 )
@@ -70,7 +73,7 @@ class World:
         decisions: decide what happens.
         record: of the life.
         restart_s: from a death until the supervisor has started another process.
-        settings: of all processes.
+        settings: of all processes; by default those of the plan.
 
     Attributes:
         loop: the loop.
@@ -88,10 +91,10 @@ class World:
         decisions: Decisions,
         record: Record,
         restart_s: float = RESTART_S,
-        settings: Settings = SETTINGS,
+        settings: Settings | None = None,
     ) -> None:
         self._restart_s = restart_s
-        self._settings = settings
+        self._settings = settings = settings or settings_of(plan)
         self.loop = SimLoop(process.not_before)  # type: ignore[abstract]  # what it lacks raises
         self.lab_clock = SimLabClock(self.loop)
         decisions.now = self.loop.time
@@ -258,6 +261,14 @@ class World:
         assert ended, "what belongs to no process cannot end one"
         self.defects.append(f"{ended.name} ended by itself")
         ended.die()
+
+
+def settings_of(plan: Plan) -> Settings:
+    """Return the settings of all processes of a life."""
+    remainder, divisor = _FORGETFUL
+    if plan.seed % divisor != remainder:
+        return SETTINGS
+    return SETTINGS.model_copy(update={"message_retention": _KEPT_S})
 
 
 def _die_with(done: "asyncio.Task[None]", started: Process) -> None:

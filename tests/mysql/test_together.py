@@ -11,8 +11,11 @@ from sqlalchemy import Connection, create_engine, text
 from labkit.results import Result
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.transaction import Transaction
+from labkit.runtime.messaging import forgetting, inbox
+from labkit.runtime.messaging.forgetting import MaybeForgotten
 from labkit.runtime.steps import step
 from labkit.shop.codes import Code
+from labkit.shop.goods import return_stock
 from labkit.shop.messages import DeductBalance, Opening, OpenOrder, OrderCancelled, RefuseOrder
 from labkit.shop.order import steps as orders
 from labkit.shop.pay import retries
@@ -23,6 +26,7 @@ from labkit.waiting import wait_until
 from tests.mysql.conftest import OpenRunner
 from tests.support.asking import submit
 from tests.support.cases import WRITING, command_of
+from tests.support.inbox_events import delivery
 from tests.support.store import BALANCE, Store
 
 ORDER = 4711
@@ -173,3 +177,16 @@ def _set() -> threading.Event:
     event = threading.Event()
     event.set()
     return event
+
+
+def test_a_repetition_meets_the_forgetting_of_its_row(open_runner: OpenRunner, schema: str) -> None:
+    """Whichever of the two is in the midst of it, the event is handled once."""
+    (ours, store), (other, _) = open_runner("goods"), open_runner("goods")
+    handle = inbox.guarded(return_stock, OrderCancelled)
+    submit(ours, handle, delivery(5)).result(timeout=60)
+    answers = meet(ours, other, (handle, delivery(5)), (forgetting.forget_handled, [5]), schema)
+    assert answers == {handle.name: None, "forget_handled": None}
+    submit(ours, handle, delivery(6)).result(timeout=60)
+    with pytest.raises(MaybeForgotten):
+        meet(ours, other, (forgetting.forget_handled, [6]), (handle, delivery(6)), schema)
+    assert store.rows("trade_mq_consumer_log") == []

@@ -136,6 +136,12 @@ SPOILT: Spoilt = {
             ("goods", "UPDATE trade_mq_producer SET msg_key = :order WHERE topic = 'dead_letter'"),
         ],
     ),
+    "what is forgotten is noted": (
+        set(),
+        [
+            ("goods", "UPDATE trade_mq_forgotten SET messages = 3 WHERE part = 'inbox'"),
+        ],
+    ),
     "refusals are of what was asked": (
         set(),
         [

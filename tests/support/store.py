@@ -14,6 +14,7 @@ from labkit.payment_platform.tables import PLATFORM_TABLES
 from labkit.payment_platform.wiring import PLATFORM
 from labkit.runtime.clock import LabClock, wall_ms
 from labkit.runtime.db.engines import open_engine
+from labkit.runtime.db.tables import NOTHING_FORGOTTEN, forgotten
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging import outbox
 from labkit.runtime.messaging.outbox import OutboxMessage
@@ -105,6 +106,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         }
         for user in USERS
     ],
+    forgotten.name: NOTHING_FORGOTTEN,
 }
 
 #: service → the tables of its database; the third party's among them.

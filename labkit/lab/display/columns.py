@@ -39,6 +39,7 @@ SHOWN_COLUMNS = {
     "trade_operation": ("service", "order_id", "operation", "outcome", "amount"),
     "trade_mq_producer": ("service", "event_id", "topic", "msg_key", "groups", "status"),
     "trade_mq_consumer_log": ("service", "event_id", "topic", "msg_key", "status"),
+    "trade_mq_forgotten": ("service", "part", "last_event", "rounds", "messages"),
 }
 #: column → code → its label.
 CODE_LABELS = {
@@ -75,6 +76,7 @@ ROW_KEYS = {
     "trade_operation": ("order_id", "operation"),
     "trade_mq_producer": ("event_id",),
     "trade_mq_consumer_log": ("event_id", "service"),
+    "trade_mq_forgotten": ("service", "part"),
 }
 #: Rows are sorted by their key; these columns of it are sorted in this order.
 SORT_ORDER = {

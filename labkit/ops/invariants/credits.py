@@ -34,9 +34,10 @@ WITHIN = (
         "SELECT count(*) FROM trade_user_score_log WHERE order_id <> 0",
         symmetric_difference(
             f"""SELECT CASE h.topic WHEN 'paid' THEN 1 ELSE 2 END AS kind, h.order_id, h.user_id,
-                       p.amount, h.done_time AS at {_MOVED} 'add_points' AND p.amount > 0""",
+                       p.amount, h.done_time AS at {_MOVED} 'add_points' AND p.amount > 0
+                WHERE h.order_id > {{horizon}}""",
             """SELECT score_log_type, order_id, user_id, use_score, create_time
-               FROM trade_user_score_log WHERE order_id <> 0""",
+               FROM trade_user_score_log WHERE order_id > {horizon}""",
         ),
     ),
     applies_payments("points hear of payments", "user", "add_points", "e.cents / 100"),
@@ -47,8 +48,10 @@ WITHIN = (
         "SELECT count(*) FROM trade_pay_log",
         symmetric_difference(
             f"""SELECT h.topic AS kind, h.pay_id, h.order_id, h.user_id, p.amount,
-                       h.done_time AS at {_MOVED} 'log_payment'""",
-            """SELECT direction, pay_id, order_id, user_id, amount, log_time FROM trade_pay_log""",
+                       h.done_time AS at {_MOVED} 'log_payment'
+                WHERE h.order_id > {{horizon}}""",
+            """SELECT direction, pay_id, order_id, user_id, amount, log_time FROM trade_pay_log
+               WHERE order_id > {horizon}""",
         ),
     ),
     applies_payments("the log hears of payments", "log", "log_payment", "e.cents"),

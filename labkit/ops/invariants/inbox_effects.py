@@ -37,10 +37,10 @@ def returns_on_end(name: str, service: str, operation: str, log: str) -> Local:
             UNION ALL
             SELECT order_id, outcome FROM trade_operation
             WHERE operation = '{operation}' AND outcome = 'blocked'
-              AND (order_id, add_time) NOT IN ({done})
+              AND order_id > {{horizon}} AND (order_id, add_time) NOT IN ({done})
             UNION ALL
             SELECT order_id, 'returned' FROM {log}
-            WHERE {returned} AND (order_id, {time}) NOT IN ({done})""",
+            WHERE {returned} AND order_id > {{horizon}} AND (order_id, {time}) NOT IN ({done})""",
     )
 
 
@@ -70,18 +70,18 @@ def applies_payments(name: str, service: str, operation: str, amount: str) -> Lo
                    OR p.body_hash <> e.body_hash OR p.add_time <> e.done_time))
             UNION ALL
             SELECT order_id, outcome FROM trade_operation
-            WHERE operation = '{operation}' AND outcome <> 'blocked'
+            WHERE operation = '{operation}' AND outcome <> 'blocked' AND order_id > {{horizon}}
               AND order_id NOT IN (SELECT pay_id FROM ({events}) WHERE pay_id IS NOT NULL)
             UNION ALL
             {not_undone(operation, from_json("i.body", "pay_id"), "('refunded')")}
             UNION ALL
             SELECT order_id, outcome FROM trade_operation
             WHERE operation = '{operation}' AND outcome IN ('undone', 'blocked')
-              AND order_id NOT IN ({refunds})
+              AND order_id > {{horizon}} AND order_id NOT IN ({refunds})
             UNION ALL
             SELECT order_id, outcome FROM trade_operation
             WHERE operation = '{operation}' AND outcome = 'blocked'
-              AND (order_id, add_time) NOT IN (
+              AND order_id > {{horizon}} AND (order_id, add_time) NOT IN (
                 SELECT {_PAY_ID}, done_time FROM trade_mq_consumer_log
                 WHERE topic = 'refunded' AND status = 1 AND json_valid(body))""",
     )

@@ -20,9 +20,11 @@ VIEWS = {
     "outbox": "trade_mq_producer",
     "inbox": "trade_mq_consumer_log",
     "operation": "trade_operation",
+    "forgotten": "trade_mq_forgotten",
 }
 _MESSAGES = re.compile(rf"\b({'|'.join(MESSAGES)})\b")
-_SHARED = re.compile(rf"\b({'|'.join(('trade_operation', *MESSAGES))})\b")
+_SHARED = re.compile(rf"\b({'|'.join(('trade_operation', 'trade_mq_forgotten', *MESSAGES))})\b")
+_HORIZON = "(SELECT max(horizon) FROM trade_mq_forgotten)"
 #: The highest number of breaches that are read: a lost table breaks every row.
 _MAX_BREACHES = 1000
 
@@ -80,7 +82,8 @@ class Local(Invariant):
     """An invariant within one database: it holds at any moment.
 
     In its SQL, the three tables that every service has are those of the service in question, and
-    `{service}` is its name.
+    `{service}` is its name. Messages that were settled may be gone: what rests on one holds for
+    orders, payments and refunds above `{horizon}`, the highest id in any that went.
 
     Attributes:
         poison: read also the messages that a fault has put there, and no service has sent.
@@ -199,7 +202,8 @@ def number_of(view: str) -> str:
 def _within(sql: str, service: str, poison: bool) -> str:
     if not poison:
         sql = _MESSAGES.sub(rf'"{service}_\1"', sql)
-    return _SHARED.sub(rf'"{service}".\1', sql).replace("{service}", f"'{service}'")
+    sql = sql.replace("{service}", f"'{service}'").replace("{horizon}", _HORIZON)
+    return _SHARED.sub(rf'"{service}".\1', sql)
 
 
 def _count(mirror: sqlite3.Connection, sql: str, values: Clocks) -> int:

@@ -101,10 +101,23 @@ WITHIN = (
            LEFT JOIN trade_mq_consumer_log i
              ON i.event_id = {from_json("m.body", "event_id")}
             AND i.group_name = {from_json("m.body", "group")}
-           WHERE m.topic = 'dead_letter' AND (i.event_id IS NULL
+           WHERE m.topic = 'dead_letter' AND ((i.event_id IS NULL
+                 AND coalesce({from_json("m.body", "event_id")}, 1 << 62) > {{horizon}})
               OR (i.body = {from_json("m.body", "body")}
                   AND (m.msg_key <> CASE WHEN i.msg_key GLOB '*[^0-9]*' THEN '0' ELSE i.msg_key END
                        OR i.topic <> {from_json("m.body", "source")})))""",
         poison=True,
+    ),
+    Local(
+        "what is forgotten is noted",
+        "Each service notes how many settled messages went, in how many rounds, and up to which.",
+        "",
+        "SELECT count(*) FROM trade_mq_forgotten",
+        """SELECT part, last_event, rounds, messages FROM trade_mq_forgotten
+           WHERE part NOT IN ('outbox', 'inbox') OR rounds < 0 OR messages < rounds
+              OR last_event > horizon OR (rounds = 0) <> (messages = 0)
+              OR (rounds = 0) <> (last_event = 0) OR (rounds = 0) <> (horizon = 0)
+           UNION ALL
+           SELECT 'parts', count(*), 0, 0 FROM trade_mq_forgotten HAVING count(*) <> 2""",
     ),
 )

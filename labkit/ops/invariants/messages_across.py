@@ -38,10 +38,11 @@ ACROSS = (
     ),
     across(
         "events come from an outbox",
-        "Every event that was handled stands in the outbox of the service that sent it.",
+        "Every event that was handled stands in the outbox of the service that sent it, or did.",
         f"SELECT {number_of('inbox')}",
         """SELECT 'event ' || event_id || ' was never sent' AS breach FROM inbox
-           WHERE event_id NOT IN (SELECT event_id FROM outbox)""",
+           WHERE event_id NOT IN (SELECT event_id FROM outbox)
+             AND event_id > (SELECT max(horizon) FROM forgotten)""",
     ),
     across(
         "messages arrive as they were told",

@@ -68,11 +68,13 @@ WITHIN = (
         "Every cancelled or returned order has exactly one message about it in the outbox.",
         "order",
         "SELECT count(*) FROM trade_order WHERE order_status IN (2, 4)",
-        f"""SELECT order_id, order_status FROM trade_order WHERE order_status = 2
+        f"""SELECT order_id, order_status FROM trade_order
+           WHERE order_status = 2 AND order_id > {{horizon}}
              AND order_id NOT IN (SELECT CAST(msg_key AS INTEGER) FROM trade_mq_producer
                                   WHERE topic = 'order_cancel')
            UNION ALL
-           SELECT order_id, order_status FROM trade_order WHERE order_status = 4
+           SELECT order_id, order_status FROM trade_order
+           WHERE order_status = 4 AND order_id > {{horizon}}
              AND order_id NOT IN (SELECT CAST(msg_key AS INTEGER) FROM trade_mq_producer
                                   WHERE topic = 'order_return')
            UNION ALL
@@ -94,9 +96,9 @@ WITHIN = (
         "SELECT count(*) FROM trade_order WHERE pay_amount = 0",
         symmetric_difference(
             """SELECT order_id, confirm_time AS told, pay_time FROM trade_order
-               WHERE pay_amount = 0 AND confirm_time IS NOT NULL""",
+               WHERE pay_amount = 0 AND confirm_time IS NOT NULL AND order_id > {horizon}""",
             """SELECT CAST(msg_key AS INTEGER), add_time, add_time FROM trade_mq_producer
-               WHERE topic = 'paid'""",
+               WHERE topic = 'paid' AND CAST(msg_key AS INTEGER) > {horizon}""",
         )
         + """ UNION ALL SELECT msg_key, count(*), NULL FROM trade_mq_producer
               WHERE topic = 'paid' GROUP BY msg_key HAVING count(*) > 1""",
@@ -106,15 +108,18 @@ WITHIN = (
         "An order bears the time of the message that told of its payment, its end or its refund.",
         "order",
         "SELECT count(*) FROM trade_order WHERE coalesce(pay_time, cancel_time, refund_time) > ''",
-        """SELECT order_id, cancel_time AS noted FROM trade_order WHERE cancel_time IS NOT NULL
+        """SELECT order_id, cancel_time AS noted FROM trade_order
+           WHERE cancel_time IS NOT NULL AND order_id > {horizon}
              AND (order_id, cancel_time) NOT IN (SELECT CAST(msg_key AS INTEGER), done_time
                FROM trade_mq_consumer_log WHERE topic = 'order_cancel' AND done_time IS NOT NULL)
            UNION ALL
-           SELECT order_id, refund_time FROM trade_order WHERE refund_time IS NOT NULL
+           SELECT order_id, refund_time FROM trade_order
+           WHERE refund_time IS NOT NULL AND order_id > {horizon}
              AND (order_id, refund_time) NOT IN (SELECT CAST(msg_key AS INTEGER), done_time
                FROM trade_mq_consumer_log WHERE topic = 'refunded' AND done_time IS NOT NULL)
            UNION ALL
-           SELECT order_id, pay_time FROM trade_order WHERE pay_time IS NOT NULL AND pay_amount > 0
+           SELECT order_id, pay_time FROM trade_order
+           WHERE pay_time IS NOT NULL AND pay_amount > 0 AND order_id > {horizon}
              AND (order_id, pay_time) NOT IN (SELECT CAST(msg_key AS INTEGER), done_time
                FROM trade_mq_consumer_log WHERE topic = 'paid' AND done_time IS NOT NULL)
            UNION ALL

@@ -81,7 +81,7 @@ WITHIN = (
                  AND p.body_hash = sha256({_ACCEPT}))
            UNION ALL
            SELECT refund_id, pay_id FROM trade_refund
-           WHERE reason = '{_ENDED}' AND (order_id, add_time) NOT IN (
+           WHERE reason = '{_ENDED}' AND order_id > {{horizon}} AND (order_id, add_time) NOT IN (
              SELECT CAST(msg_key AS INTEGER), done_time FROM trade_mq_consumer_log
              WHERE topic IN {_ENDS} AND done_time IS NOT NULL)
            UNION ALL
@@ -106,7 +106,8 @@ WITHIN = (
         f"""{not_undone("accept_payment", "CAST(i.msg_key AS INTEGER)", _ENDS)}
            UNION ALL
            SELECT order_id, outcome FROM trade_operation
-           WHERE operation = 'accept_payment' AND (outcome IN ('undone', 'blocked')
+           WHERE operation = 'accept_payment' AND order_id > {{horizon}}
+             AND (outcome IN ('undone', 'blocked')
                AND order_id NOT IN (SELECT CAST(msg_key AS INTEGER) FROM trade_mq_consumer_log
                                     WHERE topic IN {_ENDS} AND status = 1)
              OR outcome = 'blocked' AND (order_id, add_time) NOT IN (
@@ -126,7 +127,8 @@ WITHIN = (
         f"""SELECT p.order_id, count(m.event_id) AS messages FROM trade_operation p
            LEFT JOIN trade_mq_producer m ON m.topic = 'paid'
             AND CAST(m.msg_key AS INTEGER) = p.order_id
-           WHERE p.operation = 'accept_payment' GROUP BY p.order_id, p.outcome
+           WHERE p.operation = 'accept_payment' AND p.order_id > {{horizon}}
+           GROUP BY p.order_id, p.outcome
            HAVING count(m.event_id) <> (p.outcome IN ('applied', 'undone'))
            UNION ALL
            SELECT m.msg_key, m.event_id FROM trade_mq_producer m
@@ -143,10 +145,11 @@ WITHIN = (
         symmetric_difference(
             f"""SELECT refund_id, refund_time AS told, order_id,
                        {required_of(OrderRefunded)} AS body
-                FROM trade_refund WHERE state = 1""",
+                FROM trade_refund WHERE state = 1 AND refund_id > {{horizon}}""",
             f"""SELECT {from_json("body", "refund_id")}, add_time, CAST(msg_key AS INTEGER),
                        {said_in(OrderRefunded, "body")}
-                FROM trade_mq_producer WHERE topic = 'refunded'""",
+                FROM trade_mq_producer WHERE topic = 'refunded'
+                 AND {from_json("body", "refund_id")} > {{horizon}}""",
         )
         + """ UNION ALL SELECT msg_key, count(*), NULL, body FROM trade_mq_producer
               WHERE topic = 'refunded' GROUP BY body HAVING count(*) > 1""",

@@ -1,4 +1,4 @@
-"""The three tables that every service database has beside its own."""
+"""The tables that every service database has beside its own."""
 
 from sqlalchemy import (
     BigInteger,
@@ -96,7 +96,24 @@ inbox = Table(
     Index("consumer_due", "status", "next_try"),
 )
 WAITING, DONE, DEAD = 0, 1, 2
+
+#: What went of the two above because it was settled, 消息清理表: a row for each of them.
+forgotten = Table(
+    "trade_mq_forgotten",
+    metadata,
+    Column("part", String(10), primary_key=True),  # outbox, inbox
+    Column("last_event", Whole, nullable=False),  # the highest id of an event that went
+    Column("horizon", Whole, nullable=False),  # the highest id in any of them, of whatever
+    Column("rounds", Whole, nullable=False),  # how often some went
+    Column("messages", Whole, nullable=False),  # how many went
+)
+OUTBOX, INBOX = "outbox", "inbox"
+#: Its rows in every database, from the beginning: there is always one to lock.
+NOTHING_FORGOTTEN = [
+    {"part": part, "last_event": 0, "horizon": 0, "rounds": 0, "messages": 0}
+    for part in (OUTBOX, INBOX)
+]
 #: Tag of the message that a fault of this name puts into an outbox: no service sends it.
 POISON = "poison"
 
-RUNTIME_TABLES = (operation, outbox, inbox)
+RUNTIME_TABLES = (operation, outbox, inbox, forgotten)

@@ -64,6 +64,10 @@ class Transaction:
         self._flush()
         return self._execute(self._compiled(bound), bound.values)
 
+    def peek(self, bound: BoundStatement) -> Rows:
+        """Run a query now on a table whose writes are never deferred."""
+        return self._execute(self._compiled(bound), bound.values)
+
     def first(self, bound: BoundStatement) -> Row:
         """Return the first row of a query, its columns as attributes; None if there is none."""
         return self.run(bound).first()

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from labkit.results import Message, Result
 from labkit.runtime.messaging.dead_letters import StuckItem
+from labkit.runtime.messaging.forgetting import Held, HeldQuery
 from labkit.runtime.messaging.inbox import Missing, MissingQuery
 from labkit.runtime.messaging.reading import LostQuery, Reading
 
@@ -33,6 +34,10 @@ class AdminService(Protocol):
 
     async def find_lost(self, query: LostQuery) -> Reading:
         """Find those that it lacks behind all that it has begun, and say how far it has read."""
+        ...
+
+    async def find_held(self, query: HeldQuery) -> Held:
+        """Find the events that the outbox still holds; what it lacks was settled, or never sent."""
         ...
 
     async def retry(self, item: StuckItem) -> Result[None]:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from labkit.results import Result
 from labkit.runtime.codes import RuntimeCode
-from labkit.runtime.messaging import dead_letters, inbox, outbox
+from labkit.runtime.messaging import dead_letters, forgetting, inbox, outbox
 from labkit.runtime.messaging.admin import Edge
 from labkit.runtime.messaging.consumer import EventConsumer
 from labkit.runtime.messaging.dead_letters import StuckItem
@@ -50,6 +50,9 @@ class AdminHandlers:
         return {
             "find_missing": self._find_missing,
             "find_lost": lambda query, expires: _begin(self._find_lost(query, expires)),
+            "find_held": lambda query, expires: self._database.ask(
+                forgetting.find_held, query, expires
+            ),
             "retry": lambda item, _expires: _begin(self._retry(item)),
             "give_up": lambda item, _expires: _begin(self._drive(dead_letters.give_up, item)),
             "take_back": lambda item, _expires: _begin(self._drive(dead_letters.take_back, item)),

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from labkit.runtime.errors import Unknown
 from labkit.runtime.messaging.admin import AdminService
+from labkit.runtime.messaging.forgetting import Held, HeldQuery
 from labkit.runtime.messaging.inbox import Missing, MissingQuery, fingerprint
 from labkit.runtime.messaging.outbox import MissingFrom, OutboxMessage
 from labkit.runtime.messaging.reading import NEVER_S, LostQuery, Reading
@@ -63,13 +64,13 @@ class Findings:
 
 
 class PatientAdmin:
-    """The admin service of a group, which does not ask again at once where there was no answer.
+    """The admin service of another service, not asked again at once where it did not answer.
 
     Each question takes the time of a call then. A relay that audits one batch after another would
     do nothing but wait, also with the messages of other groups.
 
     Args:
-        admin: of the service that consumes for the group.
+        admin: of the other service.
         pause_s: for which a question is not asked again.
         monotonic: reads the monotonic clock.
     """
@@ -92,6 +93,10 @@ class PatientAdmin:
     async def find_lost(self, query: LostQuery) -> Reading:
         """Ask, as `AdminService` has it."""
         return await self._ask("find_lost", lambda: self._admin.find_lost(query))
+
+    async def find_held(self, query: HeldQuery) -> Held:
+        """Ask, as `AdminService` has it."""
+        return await self._ask("find_held", lambda: self._admin.find_held(query))
 
     async def _ask(self, question: str, ask: Callable[[], Awaitable[A]]) -> A:
         until, cause = self._silent.get(question, (0.0, ""))

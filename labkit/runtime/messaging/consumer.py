@@ -9,15 +9,17 @@ from labkit.runtime import critical
 from labkit.runtime.clock import Clock, MachineClock
 from labkit.runtime.codes import RuntimeCode
 from labkit.runtime.db.errors import is_away, is_held
-from labkit.runtime.errors import Overloaded
+from labkit.runtime.errors import Overloaded, Unknown
 from labkit.runtime.evolution import FromTheFuture, Upcasts
 from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import due, inbox
 from labkit.runtime.messaging.alarm import Alarm
 from labkit.runtime.messaging.dead_letters import StuckItem
+from labkit.runtime.messaging.forgetting import MaybeForgotten
 from labkit.runtime.messaging.inbox import Delivery, DeliveryStep, Failure
 from labkit.runtime.messaging.ports import Broker, Consumer, GroupLost, StepRunner
 from labkit.runtime.messaging.reading import NEVER_S, Progress
+from labkit.runtime.messaging.retention import Senders
 from labkit.runtime.registry.ids import NoIds
 from labkit.runtime.steps import Event, EventHandler
 from labkit.runtime.telemetry import tracing
@@ -46,6 +48,7 @@ class EventConsumer:
         failpoints: crossed around each commit of an offset.
         clock: what pauses are measured by.
         upcasts: bring older versions of the events up to date.
+        senders: are asked about an event that may have been forgotten; None where nothing is.
     """
 
     def __init__(
@@ -57,8 +60,10 @@ class EventConsumer:
         failpoints: Failpoints,
         clock: Clock | None = None,
         upcasts: Upcasts | None = None,
+        senders: Senders | None = None,
     ) -> None:
         self._group = group
+        self._senders = senders
         kinds = handlers.items()
         self._first = {topic: inbox.guarded(step, kind, upcasts) for topic, (kind, step) in kinds}
         self._again = {topic: inbox.retried(step, kind, upcasts) for topic, (kind, step) in kinds}
@@ -176,9 +181,15 @@ class EventConsumer:
     async def _keep(self, delivery: Delivery, error: BaseException) -> None:
         """Store a failed delivery; while the database is away, run it again every now and then.
 
-        At once first: what was polled with it may have waited until the database was back.
+        At once first: what was polled with it may have waited until the database was back. What
+        may be a repetition that was forgotten is stored under no circumstances: it is run again if
+        its sender still has it, and else passed over.
         """
-        while _is_away(error) and not self._stopping:
+        while _may_pass(error) and not self._stopping:
+            if isinstance(error, MaybeForgotten):
+                if not await self._is_held(delivery):
+                    return None
+                delivery = delivery.model_copy(update={"confirmed": error.rounds})
             try:
                 return await self._database.ask(
                     self._first[delivery.topic], delivery, bounded=False
@@ -188,7 +199,22 @@ class EventConsumer:
             if _is_away(error):
                 log.warning("polling of %s pauses: %s", self._group, error)
                 await self._clock.sleep(_PAUSE_S)
+        if isinstance(error, MaybeForgotten):
+            return None
         return await self._store(failure_of(delivery, error))
+
+    async def _is_held(self, delivery: Delivery) -> bool:
+        """Ask if an outbox holds an event; False also if that is not known now.
+
+        Then its sender, if it has it, will send it again: there is no row for it.
+        """
+        assert self._senders, "only a service that knows the senders forgets"
+        try:
+            held = await self._senders.find_held([delivery.event_id])
+        except Unknown as error:
+            log.warning("event %d may be forgotten: %s", delivery.event_id, error)
+            return False
+        return delivery.event_id in held
 
     async def _store(self, failure: Failure) -> None:
         """Store a failed delivery, at least with the type of its cause.
@@ -252,6 +278,11 @@ def _is_away(error: BaseException) -> bool:
     The database is away, or has too much to do, or no ids can be made.
     """
     return is_away(error) or isinstance(error, (NoIds, Overloaded))
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Return True if the same delivery may be handled when it is run again at once."""
+    return _is_away(error) or isinstance(error, MaybeForgotten)
 
 
 def failure_of(delivery: Delivery, error: BaseException) -> Failure:

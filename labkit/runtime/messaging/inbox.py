@@ -19,6 +19,7 @@ from labkit.runtime.db.tables import DEAD, DONE, WAITING, inbox
 from labkit.runtime.db.texts import shorten
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.evolution import Upcasts, known, read
+from labkit.runtime.messaging.forgetting import expect_new
 from labkit.runtime.steps import Event, EventHandler, Step, step
 
 _BY_HAND = "given up by hand"
@@ -44,6 +45,7 @@ class Delivery(Message):
 
     Attributes:
         tries: of its row, when that was read; None where it comes from the broker.
+        confirmed: the `rounds` of the doubt that its sender has cleared, if there was one.
     """
 
     group: str
@@ -54,6 +56,7 @@ class Delivery(Message):
     body: str
     trace: str = ""
     tries: int | None = None
+    confirmed: int | None = None
 
 
 DeliveryStep = Step[Delivery, None]
@@ -168,9 +171,13 @@ def keep_failure(tx: Transaction, failure: Failure) -> None:
     The row keeps the message that came first: another one under its id becomes a dead letter, and
     neither touches the row nor burns its tries. Instances that try a row at the same time burn one
     try together.
+
+    Raises:
+        MaybeForgotten: it has no row, and is perhaps a repetition.
     """
     delivery = failure.delivery
-    tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0)
+    if tx.insert_once(inbox, **_values(tx, delivery), status=WAITING, tries=0, next_try=0):
+        expect_new(tx, delivery.event_id, delivery.confirmed)
     row = tx.run(_kept(delivery.group, delivery.event_id)).single()
     if not _is_same(row, delivery):
         tx.emit(dead_letter(failure))
@@ -227,6 +234,7 @@ def fingerprint(topic: str, tag: str, key: str, body: str) -> str:
 def _first_time(tx: Transaction, delivery: Delivery) -> bool:
     values = _values(tx, delivery)
     if tx.insert_once(inbox, **values, status=DONE, tries=1, next_try=0, done_time=tx.now):
+        expect_new(tx, delivery.event_id, delivery.confirmed)
         return True
     row = tx.run(_kept(delivery.group, delivery.event_id)).single()
     if not _is_same(row, delivery):

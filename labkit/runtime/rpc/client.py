@@ -27,7 +27,15 @@ Send = Callable[[Message, float], Awaitable[object]]
 StubMethod = Callable[[Message], Awaitable[object]]
 
 #: Calls of the runtime itself, which no order waits for: they have no failpoints, and no spans.
-UNTRACED = ("find_missing", "find_lost", "retry", "give_up", "take_back", "ask_around")
+UNTRACED = (
+    "find_missing",
+    "find_lost",
+    "find_held",
+    "retry",
+    "give_up",
+    "take_back",
+    "ask_around",
+)
 #: How old the list of instances may be; and where one of them did not answer.
 _INSTANCES_MAX_AGE_S, _INSTANCES_MAX_AGE_AFTER_TROUBLE_S = 1.0, 0.05
 

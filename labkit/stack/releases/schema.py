@@ -10,11 +10,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import inspect
 from sqlalchemy.exc import DBAPIError
 
 from labkit.home import Home
 from labkit.runtime.db.engines import open_engine
 from labkit.runtime.db.errors import is_away
+from labkit.runtime.db.tables import NOTHING_FORGOTTEN, forgotten
 from labkit.runtime.wiring import Service
 from labkit.shop.wiring import SERVICES
 from labkit.stack.migrations.revisions import (
@@ -139,6 +141,8 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
     Raises:
         RuntimeError: a release cannot use its database; one line that says why.
     """
+    for service in STATEFUL:
+        _add_runtime_tables(home, service)
     noted = releases_of(home)
     newest = max([own(), *noted.values()], key=lambda release: release.number)
     for service in STATEFUL:
@@ -149,6 +153,18 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
         for each in dict.fromkeys((release, newest)):
             if lacks := Schema(service, each, schema.at).lacks:
                 migrate(home, each, {service: lacks}, keep)
+
+
+def _add_runtime_tables(home: Home, service: str) -> None:
+    """Make the tables of the runtime that a home of an older labkit lacks."""
+    engine = open_engine(home.database_url(service))
+    try:
+        with engine.begin() as connection:
+            if not inspect(connection).has_table(forgotten.name):
+                forgotten.create(connection, checkfirst=True)
+                connection.execute(forgotten.insert(), NOTHING_FORGOTTEN)
+    finally:
+        engine.dispose()
 
 
 def refuse_unusable(home: Home, service: Service) -> None:

@@ -14,6 +14,7 @@ import labkit
 from labkit.home import DATABASES, sqlite_url
 from labkit.payment_platform.tables import PLATFORM_TABLES
 from labkit.runtime.db.engines import open_engine
+from labkit.runtime.db.tables import NOTHING_FORGOTTEN, forgotten
 from labkit.shop import tables as t
 from labkit.shop.states import AccountLogType, LogDirection
 from labkit.stack.boundaries import Cross, uncrossed
@@ -174,6 +175,7 @@ def rows_of(seeds: Seeds, now: datetime) -> dict[str, list[Row]]:
         "trade_user_score_log": score,
         "trade_coupon": coupons,
         "trade_coupon_log": coupon_log,
+        forgotten.name: NOTHING_FORGOTTEN,
     }
 
 

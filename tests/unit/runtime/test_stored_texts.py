@@ -45,6 +45,7 @@ BOUNDED = {
     "trade_mq_consumer_log.body": "what the consumer lets in",
     "trade_mq_consumer_log.body_hash": _HASH,
     "trade_mq_consumer_log.trace": "what the consumer lets in",
+    "trade_mq_forgotten.part": "outbox, inbox",
     "trade_order.address": "PlaceOrderBody",
     "trade_order.consignee": "PlaceOrderBody",
     "trade_order.cancel_reason": "CancelOrder",
