@@ -28,6 +28,11 @@ class ServiceStatus(TypedDict):
     release: NotRequired[str | None]  # of the shop; not there in what an earlier labkit wrote
 
 
+def label_of(process: ServiceStatus) -> str:
+    """Return the name of one process, such as `goods-1`."""
+    return f"{process['name']}-{process['instance']}"
+
+
 class ProcessRecord(TypedDict):
     """The identity of a process that the supervisor has started: another may get its pid later."""
 

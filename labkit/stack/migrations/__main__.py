@@ -1,9 +1,5 @@
-"""Migrations as a program, of the release that runs: `python -m labkit.stack.migrations '{…}'`.
+"""Migrations as a program, of the release that runs: `python -m labkit.stack.migrations`."""
 
-It ends when its standard input does, so that it never outlives whoever started it.
-"""
-
-import json
 import sys
 from typing import Any
 
@@ -16,7 +12,7 @@ from labkit.home import Home
 from labkit.runtime.db.engines import open_engine
 from labkit.stack.boundaries import HELPER, failpoints_in
 from labkit.stack.migrations import running
-from labkit.stack.supervisor.spawn import hold_lifeline
+from labkit.stack.releases import program
 
 _ANSWER_S, _ALONE_S = 60.0, 30
 _OTHERS_S = 60.0  # that another migration of this home may take
@@ -66,9 +62,8 @@ def _be_alone(connection: Connection) -> None:
 
 
 def main() -> None:
-    """Run the migrations that the argument names; print one line where one fails."""
-    spec = json.loads(sys.argv[1])
-    hold_lifeline(sys.stdin.fileno())
+    """Run the migrations that the input names; print one line where one fails."""
+    spec = program.read_spec()
     home, service = Home(spec["home"]), ""
     try:
         if take_lock(home.migrations_lock_file, _OTHERS_S) is None:

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from labkit.home import Home
 from labkit.ops.reader import Reader
-from labkit.runtime.db.tables import SETTLED, WAITING, inbox, outbox
+from labkit.runtime.db.tables import OUTBOX, SETTLED, WAITING, forgotten, inbox, outbox
 from labkit.shop.wiring import GROUPS, SERVICES
 from labkit.waiting import poll_until
 
@@ -17,10 +17,12 @@ _TAKEN_S, _AGAIN_S = 60.0, 0.1
 
 def newest_event(home: Home, service: str) -> int:
     """Return the id of the last event that a service has told; 0 if it has told none."""
+    there = select(func.max(outbox.c.event_id).label("newest"))
+    went = select(forgotten.c.last_event.label("newest")).where(forgotten.c.part == OUTBOX)
     reader = Reader(home)
     try:
-        [row] = reader.query(service, select(func.max(outbox.c.event_id).label("newest")))
-        return row["newest"] or 0
+        rows = [row for query in (there, went) for row in reader.query(service, query)]
+        return max(row["newest"] or 0 for row in rows)
     finally:
         reader.close()
 

@@ -28,7 +28,7 @@ from labkit.stack.releases.schema import (
 )
 from labkit.stack.supervisor import control, health
 from labkit.state import Phase as LabPhase
-from labkit.state import ServiceStatus
+from labkit.state import ServiceStatus, label_of
 from labkit.waiting import poll_until
 
 _LOCK_S = 2.0
@@ -161,22 +161,14 @@ class _Rolling:
         """Replace the processes that are not of a release, one by one."""
         number = str(release.number)
         while old := [each for each in self._processes(name) if each.get("release") != number]:
-            new = [each for each in self._processes(name) if each.get("release") == number]
-            if len(new) < self._wanted(name):
-                self._start(name, number)
-            for each in new:  # also one that an earlier try has started
-                self._await_answer(_label(each))
-            leaving = _label(old[0])
+            if len(self._of_release(name, number)) < self._wanted(name):
+                self._on_progress(f"{name}: start one of release {number}")
+                control.tell(self._home, "start", name=name, release=number)
+            for each in self._of_release(name, number):  # also one that an earlier try has started
+                self._await_answer(label_of(each))
+            leaving = label_of(old[0])
             self._on_progress(f"{leaving}: finish and leave")
             control.tell(self._home, "retire", label=leaving)
-
-    def _start(self, name: str, number: str) -> None:
-        """Start a process of a release, and see that it answers a real call."""
-        before = {_label(process) for process in self._processes(name)}
-        self._on_progress(f"{name}: start one of release {number}")
-        control.tell(self._home, "start", name=name, release=number)
-        [started] = [each for each in self._processes(name) if _label(each) not in before]
-        self._await_answer(_label(started))
 
     def _await_answer(self, label: str) -> None:
         """Wait until a process answers a real call; end it where it does not.
@@ -218,6 +210,9 @@ class _Rolling:
             raise RuntimeError(f"{text}: labkit up, then run the same upgrade again")
         return [each for each in state["services"] if each["name"] == name]
 
+    def _of_release(self, name: str, number: str) -> list[ServiceStatus]:
+        return [each for each in self._processes(name) if each.get("release") == number]
+
     def _wanted(self, name: str) -> int:
         return self._home.state().get("instances", {}).get(name, 1)
 
@@ -255,7 +250,3 @@ def _ordered(services: Collection[str]) -> list[str]:
 
 def _number(release: Release) -> ReleaseNumber:
     return release.number
-
-
-def _label(process: ServiceStatus) -> str:
-    return f"{process['name']}-{process['instance']}"

@@ -3,10 +3,6 @@
 The revisions of a release are run by its own code, in a process of their own.
 """
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +23,7 @@ from labkit.stack.migrations.revisions import (
     needed,
     stamp,
 )
+from labkit.stack.releases import program
 from labkit.stack.releases.notes import releases_of
 from labkit.stack.releases.release import Release, own
 
@@ -95,22 +92,11 @@ def migrate(
         "home": str(home.folder),
         "databases": {service: str(revision) for service, revision in to.items()},
     }
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "labkit.stack.migrations", json.dumps(spec)],
-        stdin=subprocess.PIPE,  # its lifeline: it ends with us
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **release.environment},
-        pass_fds=tuple(keep),
-    )
-    assert process.stdin
-    assert process.stderr
-    with process.stdin:
-        errors = process.stderr.read().decode(errors="replace").strip().splitlines()
-        code = process.wait()
-    if code:
-        last = errors[-1] if errors else f"it was killed (exit code {code})"
-        raise RuntimeError(f"release {release.number} cannot migrate: {last}; it can be run again")
+    try:
+        program.run("labkit.stack.migrations", release, spec, keep)
+    except RuntimeError as error:
+        text = f"release {release.number} cannot migrate: {error}; it can be run again"
+        raise RuntimeError(text) from None
 
 
 def forget_migration(home: Home, service: str, release: Release) -> None:

@@ -25,7 +25,7 @@ from labkit.runtime.rpc.tool_client import ask_once, run_beside
 from labkit.shop.wiring import SERVICES
 from labkit.stack.supervisor.instances import BROKER
 from labkit.stack.supervisor.status import status as recorded_status
-from labkit.state import LabStatus, ServiceStatus
+from labkit.state import LabStatus, ServiceStatus, label_of
 from labkit.waiting import poll_until
 from labkit.web.health import PATH, PROCESS, SECRET
 
@@ -84,7 +84,7 @@ def ask_one(home: Home, label: str) -> ProcessHealth:
 
     A web shares its socket with others of its kind: it is asked until it is the one that answers.
     """
-    [service] = [each for each in recorded_status(home)["services"] if _label(each) == label]
+    [service] = [each for each in recorded_status(home)["services"] if label_of(each) == label]
     if not service["endpoint"]:
         return ProcessHealth(label, "it has died")
     return run_beside(_ask_all(home.secret, [service], each_itself=True))[0]
@@ -94,7 +94,7 @@ def status(home: Home) -> tuple[LabStatus, list[str]]:
     """Return the status of a lab with the states that processes have now, and all problems."""
     state, healths = recorded_status(home), ask(home)
     for service in state["services"]:
-        health = healths.get(_label(service))
+        health = healths.get(label_of(service))
         if health and service["state"] == UP:
             service["state"] = SILENT if health.error else UP
     return state, _problems(healths.values())
@@ -149,11 +149,11 @@ async def _ask(
         _within(_PROCESS_S, first, pid), *(_within(_AROUND_S, question, pid) for question in rest)
     )
     if isinstance(error, str):
-        return ProcessHealth(_label(service), error)
+        return ProcessHealth(label_of(service), error)
     edges = around[0] if around else ()
     if isinstance(edges, str):  # it answers, but not this
         edges = (Edge(callee="all whom it calls", error=edges),)
-    return ProcessHealth(_label(service), edges=edges)
+    return ProcessHealth(label_of(service), edges=edges)
 
 
 def _questions(
@@ -233,7 +233,3 @@ def _explain_silence(pid: int | None, seconds: float) -> str:
     except psutil.NoSuchProcess:
         return "it is gone"
     return "it stands still" if is_stopped else f"nothing came in up to {seconds:.0f} s"
-
-
-def _label(service: ServiceStatus) -> str:
-    return f"{service['name']}-{service['instance']}"

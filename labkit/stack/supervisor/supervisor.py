@@ -19,8 +19,6 @@ from labkit.runtime.injection.failpoints import FailpointStore
 from labkit.runtime.telemetry import tracing
 from labkit.settings import Settings
 from labkit.stack import boundaries
-from labkit.stack.releases.notes import note, releases_of
-from labkit.stack.releases.release import Release, installed, own
 from labkit.stack.setup import hide
 from labkit.stack.setup.seeds import Seeds
 from labkit.stack.supervisor import earlier_life, service_process
@@ -33,6 +31,7 @@ from labkit.stack.supervisor.instances import check_instances
 from labkit.stack.supervisor.listening import Commands
 from labkit.stack.supervisor.logfiles import LogKeeper
 from labkit.stack.supervisor.preparation import CannotStart, Preparation
+from labkit.stack.supervisor.replacing import Replacing, release_of
 from labkit.stack.supervisor.state_writer import StateWriter
 from labkit.stack.supervisor.wakeups import Wakeups
 from labkit.stack.supervisor.webs import WebSockets
@@ -41,7 +40,6 @@ from labkit.state import Phase
 log = logging.getLogger(__name__)
 
 _READY_S = 60  # a whole class may start at once
-_MODEST_S = 240  # that a process takes to start which lets others go first, on a busy machine
 _MAX_QUICK_DEATHS = 3
 _BUSY_WAIT_S, _IDLE_WAIT_S = 0.02, 0.5
 
@@ -99,6 +97,7 @@ class Supervisor:
         self._preparation = Preparation(
             home, settings, self._broker, self._helpers, self._failpoints, self
         )
+        self._replacing = Replacing(home, instances, self._children, self._failpoints, self)
         self._wakeups = self._listen(dies_with_stdin)
         port = self._wakeups.port
         self._state = StateWriter(
@@ -110,9 +109,9 @@ class Supervisor:
         in_turn: Commands = {
             "reset": self._reset,
             "scale": self._scale,
-            "start": self._start_instance,
-            "retire": self._retire,
-            "note_release": self._note_release,
+            "start": self._replacing.start,
+            "retire": self._replacing.retire,
+            "note_release": self._replacing.note_release,
             "hold": self._children.hold,
             "release": self._children.release,
         }
@@ -145,11 +144,11 @@ class Supervisor:
     def _start_all(self) -> None:
         self._start_broker()
         for name in (*service_process.PROCESSES, service_process.CONSOLE):
-            release = self._release_of(name)
+            release = release_of(self.home, name)
             for instance in range(1, self._instances.get(name, 1) + 1):
                 self._children.start(Child(name, instance, release))
         self.write_state()
-        self._await(self._all_serve, "the services did not come up")
+        self.await_that(self._all_serve, "the services did not come up")
         self.write_state(Phase.UP)
 
     def _start_broker(self) -> None:
@@ -159,8 +158,8 @@ class Supervisor:
             self._broker.command()  # raises what to do where there is none
             self._children.start_broker(self._broker.command)
             self.write_state()
-            return self._await(self._all_serve, complaint)
-        self._await(self._broker.answers, complaint)
+            return self.await_that(self._all_serve, complaint)
+        self.await_that(self._broker.answers, complaint)
         return self._preparation.make_topics()
 
     def _end_helpers(self) -> None:
@@ -175,9 +174,19 @@ class Supervisor:
             raise CannotStart(f"{', '.join(dying)} dies at start: see labkit logs")
         return all(child.endpoint for child in self._children.all)
 
-    def _await(
+    def await_that(
         self, condition: Callable[[], bool], complaint: str, seconds: float = _READY_S
     ) -> None:
+        """Go on until a condition holds.
+
+        Args:
+            condition: the condition.
+            complaint: what is said where it does not.
+            seconds: that it may take.
+
+        Raises:
+            CannotStart: it does not hold in time, or the lab is to go down.
+        """
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline or self.is_stopping:
@@ -247,77 +256,9 @@ class Supervisor:
     # commands
 
     def _scale(self, **numbers: int) -> None:
-        """Change the number of instances; wait until the new ones serve and the old ones left."""
         checked = check_instances(numbers)
         self._refuse_while_upgrading()
-        self._instances |= checked
-        changed = [
-            child
-            for name, number in numbers.items()
-            for child in self._children.scale(name, number, self._release_of(name))
-        ]
-        self.write_state()
-        if any(child.leaves_by for child in changed):
-            self._failpoints.cross("supervisor.scale.after_stop")
-
-        def is_done() -> bool:
-            present = self._children.all
-            return all(
-                child.endpoint and not child.leaves_by for child in changed if child in present
-            )
-
-        self._await(is_done, "not all came up or went")
-
-    def _release_of(self, name: str) -> Release:
-        return releases_of(self.home).get(name) or own()
-
-    def _start_instance(self, name: str, release: str) -> None:
-        """Start one more process of a service, of a release; wait until it serves.
-
-        Where it dies before, it is not tried again, and nothing of it stays.
-        """
-        check_instances({name: len(self._children.of(name))})  # one more than a lab can have is due
-        child = self._children.add(name, installed(self.home, release))
-        child.held = True  # it gets no second life before it has served
-        self.write_state()
-        try:
-            self._await(
-                lambda: bool(child.endpoint) or child.started_in_vain,
-                f"{child.label} does not serve",
-                _MODEST_S,
-            )
-        finally:
-            child.held = not child.endpoint
-            if child.held:
-                self._leave(child)
-        if not child.endpoint:
-            text = f"{child.label} of release {release} dies at start"
-            raise CannotStart(f"{text}: {self._last_words(child)}")
-
-    def _retire(self, label: str) -> None:
-        """Let a process finish and leave, unless it is the last one of its service that serves."""
-        child = self._children.get(label)
-        others = [each for each in self._children.of(child.name) if each.endpoint]
-        if not [each for each in others if each is not child and not each.leaves_by]:
-            raise ValueError(f"{label} is the last of {child.name} that serves")
-        self._failpoints.cross("supervisor.scale.before_stop")
-        self._leave(child)
-        self._failpoints.cross("supervisor.scale.after_stop")
-
-    def _leave(self, child: Child) -> None:
-        """Let a process finish and leave, and wait until it has."""
-        self._children.retire(child)
-        self.write_state()
-        self._await(lambda: child not in self._children.all, f"{child.label} does not leave")
-
-    def _note_release(self, name: str, release: str) -> None:
-        """Note which release a service is of, for the next time that it comes up."""
-        chosen = installed(self.home, release)
-        others = [child.label for child in self._children.of(name) if child.release != chosen]
-        if others or not self._children.of(name):
-            text = f"{', '.join(others) or name} is not of release {release}"
-            raise ValueError(f"{text}: run the same upgrade again")
-        note(self.home, name, chosen)
+        self._replacing.scale(checked)
 
     def _refuse_while_upgrading(self) -> None:
         """Refuse what would start or end processes behind the back of an upgrade."""
@@ -325,11 +266,6 @@ class Supervisor:
         if lock is None:
             raise ValueError("services are being upgraded just now: wait for the end of that")
         os.close(lock)
-
-    def _last_words(self, child: Child) -> str:
-        """Return the last line in the log of a process."""
-        lines = self._children.log_of(child.label).read_text("utf-8", "replace").splitlines()
-        return lines[-1] if lines else "its log is empty"
 
     def _reset(self, clock: str | None = None, **seeds: int | None) -> None:
         """Kill everything, empty everything, begin again: nothing from before can come later."""
