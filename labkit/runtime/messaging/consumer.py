@@ -35,6 +35,7 @@ _LEAVE_S = 5.0  # that stopping waits for what was polled, and for leaving the g
 Handlers = Mapping[str, tuple[type[Event], EventHandler]]
 #: topic → the step that takes a delivery.
 DeliverySteps = Mapping[str, DeliveryStep]
+_Failed = tuple[Delivery, BaseException]
 
 
 class EventConsumer:
@@ -155,9 +156,13 @@ class EventConsumer:
             *(self._begin(self._first[delivery.topic], delivery) for delivery in deliveries),
             return_exceptions=True,
         )
-        for delivery, end in zip(deliveries, ends, strict=True):
-            if isinstance(end, BaseException):  # the partition moves on; the row is tried again
-                await self._keep(delivery, end)
+        failed = [
+            (delivery, end)
+            for delivery, end in zip(deliveries, ends, strict=True)
+            if isinstance(end, BaseException)
+        ]
+        for delivery, error in await self._without_repetitions(failed):
+            await self._keep(delivery, error)  # the partition moves on; the row is tried again
         boundaries = [f"{self._group}.{delivery.topic}" for delivery in deliveries]
         await self._cross(boundaries, "before_offset_commit")
         await consumer.commit()
@@ -187,7 +192,7 @@ class EventConsumer:
         """
         while _may_pass(error) and not self._stopping:
             if isinstance(error, MaybeForgotten):
-                if not await self._is_held(delivery):
+                if not await self._find_held([delivery]):
                     return None
                 delivery = delivery.model_copy(update={"confirmed": error.rounds})
             try:
@@ -203,18 +208,30 @@ class EventConsumer:
             return None
         return await self._store(failure_of(delivery, error))
 
-    async def _is_held(self, delivery: Delivery) -> bool:
-        """Ask if an outbox holds an event; False also if that is not known now.
+    async def _without_repetitions(self, failed: list[_Failed]) -> list[_Failed]:
+        """Leave out what was handled and forgotten; one question is enough for all of it.
 
-        Then its sender, if it has it, will send it again: there is no row for it.
+        Where a broker hands out its log from the beginning, that is nearly everything.
+        """
+        doubtful = [each for each, error in failed if isinstance(error, MaybeForgotten)]
+        held = await self._find_held(doubtful) if doubtful else frozenset()
+        return [
+            (each, error)
+            for each, error in failed
+            if not isinstance(error, MaybeForgotten) or each.event_id in held
+        ]
+
+    async def _find_held(self, deliveries: list[Delivery]) -> frozenset[int]:
+        """Find the events that an outbox holds; none if that is not known now.
+
+        Then the sender of one, if it has it, will send it again: there is no row for it.
         """
         assert self._senders, "only a service that knows the senders forgets"
         try:
-            held = await self._senders.find_held([delivery.event_id])
+            return await self._senders.find_held([each.event_id for each in deliveries])
         except Unknown as error:
-            log.warning("event %d may be forgotten: %s", delivery.event_id, error)
-            return False
-        return delivery.event_id in held
+            log.warning("%d events are passed over for now: %s", len(deliveries), error)
+            return frozenset()
 
     async def _store(self, failure: Failure) -> None:
         """Store a failed delivery, at least with the type of its cause.

@@ -39,8 +39,8 @@ class Lives:
             disk.raw.execute("CREATE TABLE handled (event_id INTEGER)")
             disk.tables.append("handled")
 
-    def live(self, *deviations: Deviation, instances: int = 1) -> Life:
-        plan = Plan((STORY,), instances, FORGETFUL, deviations)
+    def live(self, *deviations: Deviation, instances: int = 1, also: tuple[str, ...] = ()) -> Life:
+        plan = Plan((STORY, *also), instances, FORGETFUL, deviations)
         return self.stage.live(plan, Planned(deviations), at_end=self._count)
 
     def _count(self) -> None:
@@ -55,20 +55,20 @@ class Lives:
 @pytest.fixture
 def lives(monkeypatch: pytest.MonkeyPatch) -> Lives:
     counted = Lives()
-    is_new, is_held = inbox._first_time, EventConsumer._is_held
+    is_new, find_held = inbox._first_time, EventConsumer._find_held
 
     def first_time(tx: Transaction, delivery: Delivery) -> bool:
         if new := is_new(tx, delivery):
             tx.connection.exec_driver_sql("INSERT INTO handled VALUES (?)", (delivery.event_id,))
         return new
 
-    async def asked(consumer: EventConsumer, delivery: Delivery) -> bool:
-        held = await is_held(consumer, delivery)
-        counted.asked[held] += 1
+    async def asked(consumer: EventConsumer, deliveries: list[Delivery]) -> frozenset[int]:
+        held = await find_held(consumer, deliveries)
+        counted.asked.update(each.event_id in held for each in deliveries)
         return held
 
     monkeypatch.setattr(inbox, "_first_time", first_time)
-    monkeypatch.setattr(EventConsumer, "_is_held", asked)
+    monkeypatch.setattr(EventConsumer, "_find_held", asked)
     return counted
 
 
@@ -105,6 +105,33 @@ def test_a_late_repetition_is_never_handled(lives: Lives, instances: int) -> Non
     assert lives.twice == []
     assert lives.forgotten > 50
     assert lives.asked[False] > 50, "no row was gone when the repetition came"
+
+
+#: One of two clocks is ahead: what the other process tells is older than what went already.
+AHEAD = (
+    Deviation("order.start", 2, "clock:45"),
+    Deviation("order.order_cancel.before_send", 1, "duplicate"),
+    Deviation("broker.order_cancel", 2, "delay:5"),
+)
+
+
+def test_an_older_event_that_its_sender_holds_is_handled(lives: Lives) -> None:
+    """It has no row, and is no newer than what was forgotten; only its sender knows."""
+    life = lives.live(*AHEAD, instances=2, also=("accepted", "accepted"))
+    assert life.breaches == ()
+    assert lives.twice == []
+    assert lives.asked[True] > 0
+
+
+def test_what_nobody_clears_is_never_handled(lives: Lives, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test above fails where what is old is a repetition."""
+
+    async def held(_consumer: EventConsumer, _deliveries: list[Delivery]) -> frozenset[int]:
+        return frozenset()
+
+    monkeypatch.setattr(EventConsumer, "_find_held", held)
+    life = lives.live(*AHEAD, instances=2, also=("accepted", "accepted"))
+    assert any("does not settle" in breach for breach in life.breaches)
 
 
 def test_without_the_question_it_is_handled_twice(
