@@ -6,16 +6,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from labkit.files import take_lock
 from labkit.home import Home
 from labkit.lab import Lab
 from labkit.stack.releases.unpack import find
+from labkit.stack.setup.brokers import broker_config_of
 from labkit.stack.supervisor import control, launch
 from labkit.waiting import wait_until
 from tests.support.db import labkit
@@ -330,6 +334,37 @@ def test_a_release_that_is_gone_is_named(lab: Lab) -> None:
     assert labkit("up", "--stack", "embedded", home=home).returncode == 0
     assert releases(lab)["goods"] == ["1.1"]
     assert labkit("down", home=home).returncode == 0
+
+
+def test_a_topic_that_is_new_is_made(lab: Lab, tmp_path: Path) -> None:
+    """Before the first process that tells or hears of it; and again by a broker that forgot it."""
+    release = unpacked(tmp_path, "1.1")
+    messages, wiring = (release / "labkit/shop" / f"{name}.py" for name in ("messages", "wiring"))
+    event = 'class OrderPraised(Event):\n    topic: ClassVar[str] = "praised"\n'
+    messages.write_text(f"{messages.read_text()}\n\n{event}")
+    known = "(OrderCancelled, OrderReturned, OrderPaid, OrderRefunded, DeadLetter)"
+    text = wiring.read_text()
+    assert text.count(known) == 1
+    text = text.replace(known, known.replace("DeadLetter", "OrderPraised, DeadLetter"))
+    imported = "import OrderCancelled,"
+    wiring.write_text(text.replace(imported, imported.replace("import", "import OrderPraised,")))
+    assert "praised" not in topics_of(lab)
+    lab.upgrade(to=str(release))
+    assert "praised" in topics_of(lab)
+    lab.faults.kill("broker-1")
+    wait_until(lambda: "praised" in topics_of(lab), "the new broker has the topic", timeout=60)
+    history = History(lab.home.folder)
+    placed(history)
+    all_is_well(lab, history)
+
+
+def topics_of(lab: Lab) -> set[str]:
+    """The topics at the broker; none while it is away."""
+    try:
+        with closing(KafkaAdminClient(**broker_config_of(lab.home).common)) as admin:
+            return set(admin.list_topics())
+    except KafkaError:
+        return set()
 
 
 def test_several_processes_of_a_service_are_replaced_one_by_one(lab: Lab) -> None:

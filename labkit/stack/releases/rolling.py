@@ -1,10 +1,10 @@
 """Rolling upgrades: the processes of a service are replaced one by one, under load.
 
-First all databases are expanded. Then, service by service and process by process, one of the new
-release is started, answers a real call, and an old one may finish and leave. When the last one of a
-service is new, its rows are migrated. On trouble the processes of the old release come back. The
-way back is the same, without the migrations: what a release adds stays, and the release before does
-not notice.
+First all databases are expanded, and topics made that are new. Then, service by service and process
+by process, one of the new release is started, answers a real call, and an old one may finish and
+leave. When the last one of a service is new, its rows are migrated. On trouble the processes of the
+old release come back. The way back is the same, without the migrations: what a release adds stays,
+and the release before does not notice.
 
 Whoever runs this may be killed at any moment: the next `upgrade` looks at what is there, and goes
 on from it.
@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from labkit.files import take_lock
 from labkit.home import Home
 from labkit.stack.migrations.revisions import Phase, ReleaseNumber, parse_release
+from labkit.stack.releases import topics
 from labkit.stack.releases.draining import await_taken, newest_event
 from labkit.stack.releases.order import deploy_order
 from labkit.stack.releases.release import Release, installed
@@ -100,6 +101,7 @@ class _Rolling:
         else:
             for name in STATEFUL:
                 self._expand(name)
+            topics.make(self._home, self._release)
         for name in names:
             if name not in ahead:
                 self._roll(name)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from labkit.home import Home
 from labkit.settings import Settings
 from labkit.stack import boundaries
-from labkit.stack.setup import broker_binary, brokers, topics
+from labkit.stack.releases import topics
+from labkit.stack.setup import broker_binary, brokers
 from labkit.stack.supervisor import ports
 from labkit.stack.supervisor.children import Children
 from labkit.stack.supervisor.helpers import Helper, Helpers
@@ -49,11 +50,11 @@ class LabBroker:
 
     def make_topics(self, _cross: boundaries.Cross) -> None:
         """Make all topics of the lab (run in a helper)."""
-        topics.make_topics(self._home)
+        topics.make_all(self._home)
 
     def remove_topics(self, _cross: boundaries.Cross) -> None:
         """Remove all topics of the lab (run in a helper)."""
-        topics.remove_topics(self._home)
+        topics.remove_all(self._home)
 
     def topic_prefix(self, generation: int) -> str:
         """Return the prefix that sets the lab's topics apart, where its broker is not its own."""
