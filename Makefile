@@ -53,8 +53,8 @@ slow: $(VENV)/.dev ## run the tests that make test leaves out, and those that ne
 	@$(PYTEST) -m slow tests/notebooks tests/integration tests/browser
 
 test-all: test slow mysql ## run every test, and a drawn part of the crash matrix, in about an hour
-	@$(MAKE) matrix MATRIX="--sample 60"
-	@$(MAKE) sim SIM="--seconds 300 --seed 5000000"
+	@$(MAKE) matrix MATRIX="--sample 40"
+	@$(MAKE) sim SIM="--seconds 100 --seed 5000000"
 	@if $(ENGINE); then $(MAKE) containers; else \
 		echo "no Docker engine has the images of compose/offline: THE TESTS ON CONTAINERS ARE LEFT OUT" >&2; fi
 

@@ -141,7 +141,11 @@ class Home:
             ValueError: somebody else wrote to their file; says which file, and what to do.
         """
         with making_sense_of(self.settings_file):
-            return Settings.model_validate_json(self.settings_file.read_bytes())
+            return Settings.from_file(self.settings_file.read_bytes())
+
+    def keep_settings(self, settings: Settings) -> None:
+        """Write the settings of the lab down."""
+        write_whole(self.settings_file, settings.for_file())
 
     def console_token(self) -> str:
         """Return the token of the operator console; make one where none, or a spoilt one, is there.

@@ -1,5 +1,6 @@
 """One settings object: an environment variable `LABKIT_…` over a default that fits a laptop."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -115,6 +116,32 @@ class Settings(BaseSettings):
             super().__init__(**values)
         except ValidationError as error:
             raise CannotSet("; ".join(map(_describe, error.errors()))) from None
+
+    @classmethod
+    def from_file(cls, kept: bytes) -> "Settings":
+        """Read what `for_file` has made, whatever the environment is now.
+
+        What only a later labkit knows is passed over.
+
+        Args:
+            kept: JSON.
+
+        Raises:
+            ValueError: it is no JSON, or a setting in it has an invalid value.
+        """
+        read = json.loads(kept)
+        if not isinstance(read, dict):
+            raise ValueError("no settings stand there")
+        defaults = {name: field.default for name, field in cls.model_fields.items()}
+        return cls(**{name: read.get(name, default) for name, default in defaults.items()})
+
+    def for_file(self) -> str:
+        """Return the settings as JSON, without what is as by default.
+
+        An earlier release, which may run some of the services, refuses a setting that it does not
+        know.
+        """
+        return self.model_dump_json(exclude_defaults=True)
 
 
 def bounds_of(field: FieldInfo) -> tuple[float, float] | None:

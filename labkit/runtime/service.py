@@ -43,6 +43,7 @@ class ServiceRuntime:
         instance: its number among those of the service, from 1.
         environment: the ports through which it reaches the world.
         groups: topic → consumer groups.
+        senders: topic → the services that send to it.
         names: contract → name of the service that offers it.
         outside: field of the flows' argument → a client, or a key, of a system outside.
     """
@@ -53,6 +54,7 @@ class ServiceRuntime:
         instance: int,
         environment: Environment,
         groups: Groups,
+        senders: Groups,
         names: Mapping[type, str],
         outside: Mapping[str, object],
     ) -> None:
@@ -74,7 +76,8 @@ class ServiceRuntime:
             environment.settings.call_timeout,
             environment.clock,
         )
-        self._senders = Senders([self._patient_admin(name) for name in sorted(names.values())])
+        admins = {name: self._patient_admin(name) for name in sorted(names.values())}
+        self._senders = Senders(admins, senders)
         self._shop = self._make_shop() if service.shop else None
 
     def _patient_admin(self, name: str) -> PatientAdmin:

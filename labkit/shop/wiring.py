@@ -120,5 +120,11 @@ GROUPS = {
     for event in (OrderCancelled, OrderReturned, OrderPaid, OrderRefunded, DeadLetter)
 }
 
+#: Topic → the services that send to it.
+SENDERS = {
+    topic: tuple(service.name for service in SERVICES.values() if topic in service.topics())
+    for topic in GROUPS
+}
+
 #: Contract → the service that offers it.
 NAMES = {service.contract: service.name for service in SERVICES.values() if service.contract}

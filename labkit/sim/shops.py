@@ -29,6 +29,7 @@ class Shop:
     Attributes:
         services: name → its line of the wiring table.
         groups: topic → consumer groups.
+        senders: topic → the services that send to it.
         names: contract → name of the service that offers it.
         order_service: what the order web calls.
         pay_service: what the pay web calls.
@@ -37,13 +38,22 @@ class Shop:
 
     services: Mapping[str, Service]
     groups: Mapping[str, tuple[str, ...]]
+    senders: Mapping[str, tuple[str, ...]]
     names: Mapping[type, str]
     order_service: type
     pay_service: type
     tables: Mapping[str, tuple[Table, ...]]
 
 
-OURS = Shop(wiring.SERVICES, wiring.GROUPS, wiring.NAMES, OrderService, PayService, tables.TABLES)
+OURS = Shop(
+    wiring.SERVICES,
+    wiring.GROUPS,
+    wiring.SENDERS,
+    wiring.NAMES,
+    OrderService,
+    PayService,
+    tables.TABLES,
+)
 
 
 @cache
@@ -59,6 +69,7 @@ def _load(release: Release) -> Shop:
         return Shop(
             wired.SERVICES,
             wired.GROUPS,
+            wired.SENDERS,
             wired.NAMES,
             import_module(f"{_SHOP}.order.contract").OrderService,
             import_module(f"{_SHOP}.pay.contract").PayService,

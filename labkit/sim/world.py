@@ -193,7 +193,7 @@ class World:
         shop = self.mix.shop_of(name)
         wired, outside = shop.services[name], self._outside() if name == "pay" else {}
         runtime = ServiceRuntime(
-            wired, started.number, environment, shop.groups, shop.names, outside
+            wired, started.number, environment, shop.groups, shop.senders, shop.names, outside
         )
         if wired.contract:
             starting = self.loop.create_task(runtime.start())

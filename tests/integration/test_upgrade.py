@@ -18,6 +18,7 @@ from kafka.errors import KafkaError
 from labkit.files import take_lock
 from labkit.home import Home
 from labkit.lab import Lab
+from labkit.stack.releases import draining
 from labkit.stack.releases.unpack import find
 from labkit.stack.setup.brokers import broker_config_of
 from labkit.stack.supervisor import control, launch
@@ -334,6 +335,39 @@ def test_a_release_that_is_gone_is_named(lab: Lab) -> None:
     assert labkit("up", "--stack", "embedded", home=home).returncode == 0
     assert releases(lab)["goods"] == ["1.1"]
     assert labkit("down", home=home).returncode == 0
+
+
+def test_no_way_back_while_a_forgotten_event_waits(tmp_path: Path) -> None:
+    """Its sender holds it no more, and its group cannot handle it yet: 1.1 could never read it."""
+    times = {**TIMES, "LABKIT_MESSAGE_RETENTION": "1", "LABKIT_RETRY_LIMIT": "1000"}
+    with quick_lab(tmp_path / "home", **times) as lab:
+        lab.reset(stock=100_000, balance=10**12, coupons=300)
+        lab.upgrade(to="1.1")
+        lab.upgrade(to="1.2")
+        tables = History(lab.home.folder).tables
+        order = lab.order().order_id
+        lab.pay(order)
+        lab.settle()
+        fault = "user.take_points_back.before_commit"
+        lab.faults.arm(fault, "refuse", times=1_000_000)
+        lab.return_order(order)
+        there = "SELECT count(*) AS n FROM trade_mq_producer WHERE topic = 'refunded'"
+        went = "SELECT messages FROM trade_mq_forgotten WHERE part = 'outbox'"
+        wait_until(
+            lambda: (
+                tables.rows("pay", went)[0]["messages"] and not tables.rows("pay", there)[0]["n"]
+            ),
+            "pay has forgotten that it told of the refund",
+            timeout=120,
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(draining, "_TAKEN_S", 3.0)
+            with pytest.raises(RuntimeError, match="events of pay are not handled yet"):
+                lab.upgrade(to="1.1")
+        lab.faults.disarm(fault)
+        lab.upgrade(to="1.1")
+        lab.settle()
+        assert set(lab.check()["held"]) == {"yes"}
 
 
 def test_a_topic_that_is_new_is_made(lab: Lab, tmp_path: Path) -> None:

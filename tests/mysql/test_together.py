@@ -12,7 +12,7 @@ from labkit.results import Result
 from labkit.runtime.db.database import Database
 from labkit.runtime.db.transaction import Transaction
 from labkit.runtime.messaging import forgetting, inbox
-from labkit.runtime.messaging.forgetting import MaybeForgotten
+from labkit.runtime.messaging.forgetting import Gone, MaybeForgotten
 from labkit.runtime.steps import step
 from labkit.shop.codes import Code
 from labkit.shop.goods import return_stock
@@ -184,9 +184,17 @@ def test_a_repetition_meets_the_forgetting_of_its_row(open_runner: OpenRunner, s
     (ours, store), (other, _) = open_runner("goods"), open_runner("goods")
     handle = inbox.guarded(return_stock, OrderCancelled)
     submit(ours, handle, delivery(5)).result(timeout=60)
-    answers = meet(ours, other, (handle, delivery(5)), (forgetting.forget_handled, [5]), schema)
+    answers = meet(
+        ours, other, (handle, delivery(5)), (forgetting.forget_handled, Gone("goods", [5])), schema
+    )
     assert answers == {handle.name: None, "forget_handled": None}
     submit(ours, handle, delivery(6)).result(timeout=60)
     with pytest.raises(MaybeForgotten):
-        meet(ours, other, (forgetting.forget_handled, [6]), (handle, delivery(6)), schema)
+        meet(
+            ours,
+            other,
+            (forgetting.forget_handled, Gone("goods", [6])),
+            (handle, delivery(6)),
+            schema,
+        )
     assert store.rows("trade_mq_consumer_log") == []

@@ -81,7 +81,7 @@ class Invariant:
 class Local(Invariant):
     """An invariant within one database: it holds at any moment.
 
-    In its SQL, the three tables that every service has are those of the service in question, and
+    In its SQL, the tables that every service has are those of the service in question, and
     `{service}` is its name. Messages that were settled may be gone: what rests on one holds for
     orders, payments and refunds above `{horizon}`, the highest id in any that went.
 

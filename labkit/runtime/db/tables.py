@@ -97,7 +97,10 @@ inbox = Table(
 )
 WAITING, DONE, DEAD = 0, 1, 2
 
-#: What went of the two above because it was settled, 消息清理表: a row for each of them.
+#: What went of the two above because it was settled, 消息清理表: a row for each of them. An inbox
+#: takes at once what is newer than `last_event`. A sender's word about an older event holds for the
+#: `rounds` in which it was asked for. `horizon` is for whoever checks: nothing that went is about
+#: anything newer.
 forgotten = Table(
     "trade_mq_forgotten",
     metadata,

@@ -15,7 +15,7 @@ from labkit.runtime.injection.failpoints import Failpoints
 from labkit.runtime.messaging import due, inbox
 from labkit.runtime.messaging.alarm import Alarm
 from labkit.runtime.messaging.dead_letters import StuckItem
-from labkit.runtime.messaging.forgetting import MaybeForgotten
+from labkit.runtime.messaging.forgetting import MaybeForgotten, Told
 from labkit.runtime.messaging.inbox import Delivery, DeliveryStep, Failure
 from labkit.runtime.messaging.ports import Broker, Consumer, GroupLost, StepRunner
 from labkit.runtime.messaging.reading import NEVER_S, Progress
@@ -228,7 +228,8 @@ class EventConsumer:
         """
         assert self._senders, "only a service that knows the senders forgets"
         try:
-            return await self._senders.find_held([each.event_id for each in deliveries])
+            told = [Told(each.event_id, each.topic) for each in deliveries]
+            return await self._senders.find_held(told)
         except Unknown as error:
             log.warning("%d events are passed over for now: %s", len(deliveries), error)
             return frozenset()
@@ -243,6 +244,8 @@ class EventConsumer:
         for attempt in (failure, shorter):
             try:
                 await self._database.ask(inbox.keep_failure, attempt, bounded=False)
+            except MaybeForgotten:
+                return  # its sender sends it again, if it has it
             except Exception as error:
                 if _is_away(error):
                     raise

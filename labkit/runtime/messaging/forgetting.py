@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from sqlalchemy import Executable, Table, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Executable, Table, bindparam, delete, select, true, update
 
 from labkit.results import Message
 from labkit.runtime.db.compiled import Row
@@ -35,7 +35,7 @@ _SENT = (
 )
 _HANDLED = (
     select(inbox.c.event_id, inbox.c.body)
-    .where(inbox.c.status == bindparam("status"))
+    .where(inbox.c.group_name == bindparam("group"), inbox.c.status == bindparam("status"))
     .with_for_update()
 )
 
@@ -62,7 +62,8 @@ def _settled(kept: str, before_ms: int) -> Executable:
 @statement
 def _done(group: str, after: int, before: int) -> Executable:
     ids = (inbox.c.event_id > after) & (inbox.c.event_id < before)
-    rows = select(inbox.c.event_id).where(inbox.c.group_name == group, ids, inbox.c.status == DONE)
+    done = (inbox.c.group_name == group) & ids & (inbox.c.status == DONE)
+    rows = select(inbox.c.event_id, inbox.c.topic).where(done)
     return rows.order_by(inbox.c.event_id).limit(BATCH)
 
 
@@ -90,6 +91,20 @@ class DoneBetween(NamedTuple):
     group: str
     after: int
     before: int
+
+
+class Told(NamedTuple):
+    """An event, and the topic that tells who may have sent it."""
+
+    event_id: int
+    topic: str
+
+
+class Gone(NamedTuple):
+    """Events of a group that no outbox holds any more."""
+
+    group: str
+    event_ids: Sequence[int]
 
 
 class HeldQuery(Message):
@@ -143,23 +158,26 @@ def find_settled(tx: Transaction, query: SettledBefore) -> list[int]:
 
 
 @step()
-def forget_settled(tx: Transaction, event_ids: Sequence[int]) -> None:
-    """Delete events from the outbox, if they are settled."""
+def forget_settled(tx: Transaction, event_ids: Sequence[int]) -> int:
+    """Delete events from the outbox, if they are settled, and return how many were."""
     noted = tx.run(_to_be_noted(OUTBOX)).single()
-    _forget(tx, outbox, noted, tx.among(_SENT, outbox.c.event_id, event_ids, status=SETTLED))
+    rows = tx.among(_SENT, outbox.c.event_id, event_ids, status=SETTLED)
+    return _forget(tx, outbox, true(), noted, rows)
 
 
 @step()
-def forget_handled(tx: Transaction, event_ids: Sequence[int]) -> None:
-    """Delete events from the inbox that no outbox holds, if they are done."""
+def forget_handled(tx: Transaction, gone: Gone) -> int:
+    """Delete events from the inbox that no outbox holds, if they are done; return how many were."""
     noted = tx.run(_to_be_noted(INBOX)).single()
-    _forget(tx, inbox, noted, tx.among(_HANDLED, inbox.c.event_id, event_ids, status=DONE))
+    rows = tx.among(_HANDLED, inbox.c.event_id, gone.event_ids, group=gone.group, status=DONE)
+    return _forget(tx, inbox, inbox.c.group_name == gone.group, noted, rows)
 
 
 @step(reads=True)
-def find_done(tx: Transaction, query: DoneBetween) -> list[int]:
+def find_done(tx: Transaction, query: DoneBetween) -> list[Told]:
     """Find the events that a group has handled within some ids, some at a time."""
-    return tx.run(_done(query.group, query.after, query.before)).column()
+    rows = tx.run(_done(query.group, query.after, query.before)).rows
+    return [Told(row.event_id, row.topic) for row in rows]
 
 
 @step(reads=True)
@@ -169,11 +187,13 @@ def find_held(tx: Transaction, query: HeldQuery) -> Held:
     return Held(event_ids=tuple(row.event_id for row in rows))
 
 
-def _forget(tx: Transaction, table: Table, noted: Row, rows: Sequence[Row]) -> None:
+def _forget(
+    tx: Transaction, table: Table, part_of_key: ColumnElement[bool], noted: Row, rows: Sequence[Row]
+) -> int:
     if not rows:
-        return
+        return 0
     ids = [row.event_id for row in rows]
-    tx.execute(delete(table).where(table.c.event_id.in_(ids)))
+    tx.execute(delete(table).where(part_of_key, table.c.event_id.in_(ids)))
     values = {
         "last_event": max(noted.last_event, *ids),
         "horizon": max(noted.horizon, *ids, *_ids_in(row.body for row in rows)),
@@ -181,6 +201,7 @@ def _forget(tx: Transaction, table: Table, noted: Row, rows: Sequence[Row]) -> N
         "messages": noted.messages + len(ids),
     }
     tx.execute(update(forgotten).where(forgotten.c.part == noted.part).values(**values))
+    return len(ids)
 
 
 def _ids_in(bodies: Iterable[str]) -> list[int]:

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from labkit.runtime.clock import Clock
 from labkit.runtime.messaging import forgetting
 from labkit.runtime.messaging.audit import PatientAdmin
-from labkit.runtime.messaging.forgetting import DoneBetween, HeldQuery, SettledBefore
+from labkit.runtime.messaging.forgetting import DoneBetween, Gone, HeldQuery, SettledBefore, Told
 from labkit.runtime.messaging.inbox import DeadLetter
 from labkit.runtime.messaging.ports import StepRunner
 from labkit.runtime.registry.ids import first_of
@@ -19,23 +20,35 @@ _MAX_PAUSE_S = 60.0
 
 
 class Senders:
-    """All services that have an outbox.
+    """The services that have an outbox.
 
     Args:
-        admins: the admin service of each.
+        admins: service → its admin service.
+        by_topic: topic → the services that send to it.
     """
 
-    def __init__(self, admins: Sequence[PatientAdmin]) -> None:
+    def __init__(
+        self, admins: Mapping[str, PatientAdmin], by_topic: Mapping[str, Sequence[str]]
+    ) -> None:
         self._admins = admins
+        self._by_topic = by_topic
 
-    async def find_held(self, event_ids: Sequence[int]) -> frozenset[int]:
-        """Find the events that an outbox holds.
+    async def find_held(self, told: Iterable[Told]) -> frozenset[int]:
+        """Find the events that an outbox holds; who never sends to a topic is not asked about it.
 
         Raises:
-            Unknown: one of them did not answer.
+            Unknown: one of the services did not answer.
         """
-        query = HeldQuery(event_ids=tuple(event_ids))
-        answers = await asyncio.gather(*(admin.find_held(query) for admin in self._admins))
+        asked = defaultdict[str, list[int]](list)
+        for event_id, topic in told:
+            for service in self._by_topic.get(topic, self._admins):
+                asked[service].append(event_id)
+        answers = await asyncio.gather(
+            *(
+                self._admins[service].find_held(HeldQuery(event_ids=tuple(event_ids)))
+                for service, event_ids in asked.items()
+            )
+        )
         return frozenset[int]().union(*(answer.event_ids for answer in answers))
 
 
@@ -79,10 +92,11 @@ class Retention:
         before_ms = self._clock.wall_ms() - int(self._kept_s * 1000)
         settled = SettledBefore(before_ms, kept=DeadLetter.topic)
         while ids := await self._database.run(forgetting.find_settled, settled):
-            await self._database.run(forgetting.forget_settled, ids)
+            if not await self._database.run(forgetting.forget_settled, ids):
+                break  # others hold them
         handled = DoneBetween(self._service, 0, first_of(before_ms))
-        while ids := await self._database.run(forgetting.find_done, handled):
-            held = await self._senders.find_held(ids)
-            if gone := [event_id for event_id in ids if event_id not in held]:
-                await self._database.run(forgetting.forget_handled, gone)
-            handled = handled._replace(after=ids[-1])
+        while told := await self._database.run(forgetting.find_done, handled):
+            held = await self._senders.find_held(told)
+            if ids := [each.event_id for each in told if each.event_id not in held]:
+                await self._database.run(forgetting.forget_handled, Gone(self._service, ids))
+            handled = handled._replace(after=told[-1].event_id)

@@ -42,6 +42,10 @@ class UpgradeFailed(RuntimeError):
     """A service could not be taken to a release, and is where it was; the message says why."""
 
 
+class LabGone(RuntimeError):
+    """The lab went down in the midst of an upgrade."""
+
+
 def upgrade(
     home: Home,
     release: Release,
@@ -152,6 +156,8 @@ class _Rolling:
             forget_migration(self._home, name, min(earlier, self._release, key=_number))
         try:
             self._replace(name, self._release)
+        except LabGone:
+            raise
         except (RuntimeError, OSError) as error:
             self._on_progress(f"{name}: back to {earlier.number}, because {error}")
             self._replace(name, earlier)
@@ -204,12 +210,12 @@ class _Rolling:
         """Return the processes of a service.
 
         Raises:
-            RuntimeError: the lab is another one than at the beginning, or goes down.
+            LabGone: the lab is another one than at the beginning, or goes down.
         """
         state = self._home.state()
         if state.get("phase") != LabPhase.UP or state.get("supervisor_birth") != self._birth:
             text = "the lab went down meanwhile"
-            raise RuntimeError(f"{text}: labkit up, then run the same upgrade again")
+            raise LabGone(f"{text}: labkit up, then run the same upgrade again")
         return [each for each in state["services"] if each["name"] == name]
 
     def _of_release(self, name: str, number: str) -> list[ServiceStatus]:

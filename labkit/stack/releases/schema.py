@@ -6,7 +6,7 @@ The revisions of a release are run by its own code, in a process of their own.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import inspect
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from labkit.home import Home
@@ -128,7 +128,7 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
         RuntimeError: a release cannot use its database; one line that says why.
     """
     for service in STATEFUL:
-        _add_runtime_tables(home, service)
+        add_runtime_tables(home, service)
     noted = releases_of(home)
     newest = max([own(), *noted.values()], key=lambda release: release.number)
     for service in STATEFUL:
@@ -141,14 +141,18 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
                 migrate(home, each, {service: lacks}, keep)
 
 
-def _add_runtime_tables(home: Home, service: str) -> None:
-    """Make the tables of the runtime that a home of an older labkit lacks."""
+def add_runtime_tables(home: Home, service: str) -> None:
+    """Make what a home of an older labkit lacks: a table of the runtime, and its rows.
+
+    Whoever does it may be killed between the two, and MySQL keeps the table then.
+    """
     engine = open_engine(home.database_url(service))
     try:
         with engine.begin() as connection:
-            if not inspect(connection).has_table(forgotten.name):
-                forgotten.create(connection, checkfirst=True)
-                connection.execute(forgotten.insert(), NOTHING_FORGOTTEN)
+            forgotten.create(connection, checkfirst=True)
+            parts = set(connection.execute(select(forgotten.c.part)).scalars())
+            if lacking := [row for row in NOTHING_FORGOTTEN if row["part"] not in parts]:
+                connection.execute(forgotten.insert(), lacking)
     finally:
         engine.dispose()
 

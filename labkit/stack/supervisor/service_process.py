@@ -19,7 +19,7 @@ from labkit.runtime.rpc.address import LOOPBACK, Address
 from labkit.runtime.service import ServiceRuntime
 from labkit.runtime.telemetry import tracing
 from labkit.settings import Settings
-from labkit.shop.wiring import GROUPS, NAMES, SERVICES
+from labkit.shop.wiring import GROUPS, NAMES, SENDERS, SERVICES
 from labkit.stack.releases import schema
 from labkit.stack.setup.brokers import broker_of
 
@@ -84,7 +84,9 @@ class ServiceInstance:
             broker_of(self.home, self.name, self.number),
             self.address,
         )
-        return ServiceRuntime(wired, self.number, environment, GROUPS, NAMES, outside or {})
+        return ServiceRuntime(
+            wired, self.number, environment, GROUPS, SENDERS, NAMES, outside or {}
+        )
 
 
 def run_process(home: Home, name: str, instance: int, web: int | None) -> None:

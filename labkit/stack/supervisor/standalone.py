@@ -15,6 +15,7 @@ from labkit.payment_api import keys
 from labkit.runtime.clock import LabClock
 from labkit.runtime.rpc.address import Address
 from labkit.settings import Settings
+from labkit.stack.releases import schema
 from labkit.stack.setup import brokers, databases, topics, zookeeper
 from labkit.stack.setup.seeds import Seeds
 from labkit.stack.supervisor import service_process
@@ -47,11 +48,12 @@ def init(home: Home, settings: Settings) -> None:
         if not home.filled():  # else services may live, and know themselves what they have leased
             zookeeper.prepare(home, settings.zookeeper)
             databases.fill(home, Seeds(), LabClock(home.clock_file).now())
+        for service in schema.STATEFUL:
+            schema.add_runtime_tables(home, service)
     except (databases.MySQLUnusable, zookeeper.ZooKeeperUnusable) as error:
         raise RuntimeError(str(error)) from None
     keys.make(home.keys)
-    settings_to_keep = settings.model_copy(update={"mysql": ""})
-    write_whole(home.settings_file, settings_to_keep.model_dump_json())
+    home.keep_settings(settings.model_copy(update={"mysql": ""}))
     _write_state(home, settings)
     topics.make_topics(home)
     os.close(lock)

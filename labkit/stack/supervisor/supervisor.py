@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from labkit.files import take_lock, try_lock, write_whole
+from labkit.files import take_lock, try_lock
 from labkit.home import Home
 from labkit.runtime.clock import anchor, as_time, wall_ms
 from labkit.runtime.injection.failpoints import FailpointStore
@@ -83,7 +83,7 @@ class Supervisor:
         self._failpoints = boundaries.failpoints_in(home, boundaries.SUPERVISOR)
         databases_lock = earlier_life.end_processes(home, earlier, self._failpoints)
         hide.bring_all_back(home)
-        write_whole(home.settings_file, settings.model_dump_json())
+        home.keep_settings(settings)
         tracing.warm(settings.tracing)
         endpoints = earlier.get("endpoints", {})
         self._broker = LabBroker(home, settings, endpoints)

@@ -11,10 +11,12 @@ from labkit.runtime.messaging import dead_letters, forgetting, inbox, outbox
 from labkit.runtime.messaging.dead_letters import StuckItem
 from labkit.runtime.messaging.forgetting import (
     DoneBetween,
+    Gone,
     Held,
     HeldQuery,
     MaybeForgotten,
     SettledBefore,
+    Told,
 )
 from labkit.runtime.messaging.inbox import Delivery, Failure
 from labkit.runtime.messaging.retention import Retention, Senders
@@ -55,7 +57,7 @@ def noted(store: Store, part: str) -> dict[str, Any]:
 
 def forget(store: Store, *event_ids: int) -> None:
     """Have the goods service forget events that no outbox has."""
-    store.run(forgetting.forget_handled, event_ids)
+    store.run(forgetting.forget_handled, Gone("goods", event_ids))
 
 
 def test_a_sender_forgets_what_was_settled_long_ago(order: Store) -> None:
@@ -101,7 +103,10 @@ def test_a_group_forgets_what_it_has_handled_and_nothing_else(goods: Store) -> N
     goods.run(FIRST, delivery(1))
     fail(goods, delivery(2, POISON))
     goods.run(FIRST, delivery(3))
-    assert goods.run(forgetting.find_done, DoneBetween("goods", 0, 9)) == [1, 3]
+    assert goods.run(forgetting.find_done, DoneBetween("goods", 0, 9)) == [
+        Told(1, "order_cancel"),
+        Told(3, "order_cancel"),
+    ]
     assert goods.run(forgetting.find_done, DoneBetween("goods", 1, 3)) == []
     forget(goods, 1, 2)
     assert [row["event_id"] for row in goods.rows(IN)] == [2, 3]
@@ -196,8 +201,19 @@ class Runner:
         return self._store.run(step_, command)
 
 
+def retention(store: Store, *outboxes: Outbox, stranger: Outbox | None = None) -> Retention:
+    """The retention of goods: these outboxes send what it hears, a stranger other things."""
+    senders: Any = {f"sender {number}": each for number, each in enumerate(outboxes)}
+    by_topic = {"order_cancel": tuple(senders)}
+    settings = store.settings.model_copy(update={"message_retention": 1.0})
+    asked = Senders({**senders, "stranger": stranger}, by_topic)
+    clock: Any = _Clock(store)
+    runner: Any = Runner(store)
+    return Retention("goods", runner, asked, settings, clock)
+
+
 @pytest.mark.parametrize(
-    ("senders", "left"),
+    ("outboxes", "left"),
     [
         ([Outbox()], []),
         ([Outbox(), Outbox(8)], [8]),
@@ -207,17 +223,15 @@ class Runner:
     ids=["nobody", "one", "each another", "one is away"],
 )
 def test_a_group_forgets_what_no_sender_holds(
-    goods: Store, senders: list[Outbox], left: list[int]
+    goods: Store, outboxes: list[Outbox], left: list[int]
 ) -> None:
-    """One that does not answer may hold anything."""
+    """One that does not answer may hold anything. Who never sends such a thing is not asked."""
     for event_id in (7, 8):
         goods.run(FIRST, delivery(event_id))
-    settings = goods.settings.model_copy(update={"message_retention": 1.0})
-    keeps: Any = Retention("goods", Runner(goods), Senders(senders), settings, _Clock(goods))  # type: ignore[arg-type]  # all that it asks them
     try:
-        asyncio.run(keeps.forget())
+        asyncio.run(retention(goods, *outboxes, stranger=Outbox(is_away=True)).forget())
     except Unknown:
-        assert any(sender.is_away for sender in senders)
+        assert any(each.is_away for each in outboxes)
     assert [row["event_id"] for row in goods.rows(IN)] == left
 
 
@@ -233,16 +247,32 @@ def test_more_than_a_batch_is_forgotten_at_once(goods: Store) -> None:
     number = forgetting.BATCH + 5
     for event_id in range(1, 2 * number + 1):
         goods.run(FIRST, _nth(event_id))
-    settings = goods.settings.model_copy(update={"message_retention": 1.0})
-    held: Any = [Outbox(*range(1, number + 1))]
-    keeps: Any = Retention("goods", Runner(goods), Senders(held), settings, _Clock(goods))  # type: ignore[arg-type]  # all that it asks them
-    asyncio.run(keeps.forget())
+    asyncio.run(retention(goods, Outbox(*range(1, number + 1))).forget())
     assert [row["event_id"] for row in goods.rows(IN)] == list(range(1, number + 1))
     assert noted(goods, INBOX)["messages"] == number
 
 
 def _nth(event_id: int) -> Delivery:
     return delivery(event_id, order_id=10_000 + event_id)
+
+
+def test_no_statement_walks_over_a_whole_table(goods: Store) -> None:
+    """What forgets is needed by who has many rows: each statement finds its own by an index."""
+    goods.run(FIRST, delivery(5))
+    seen: list[str] = []
+    assert goods._kept
+    raw: Any = goods._kept.connection.driver_connection
+    raw.set_trace_callback(seen.append)
+    goods.run(forgetting.find_settled, old(goods))
+    goods.run(forgetting.forget_settled, [1, 2])
+    goods.run(forgetting.find_done, DoneBetween("goods", 0, 9))
+    goods.run(forgetting.find_held, HeldQuery(event_ids=(1, 2)))
+    forget(goods, 5)
+    raw.set_trace_callback(None)
+    texts = [text for text in seen if text.startswith(("SELECT", "DELETE", "UPDATE"))]
+    assert len(texts) == 9
+    plans = {text: [row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {text}")] for text in texts}
+    assert all(plan[0].startswith("SEARCH") for plan in plans.values()), plans
 
 
 def test_nothing_is_settled_by_forgetting(order: Store) -> None:
