@@ -24,6 +24,8 @@ A = TypeVar("A")
 #: often.
 _MIN_PATIENCE_S = 0.4
 _STEP_S, _MAX_STEPS = 0.5, 10
+#: And in the end: more than an idle consumer is ever behind, which notes a look when it is over.
+_LAST_PATIENCE_S = 1.0
 
 GroupsByEvent = defaultdict[int, list[str]]
 
@@ -168,9 +170,12 @@ def _patience_s(message: OutboxMessage, audit_delay: float) -> float:
     """Return how long ago a group may have read all there was, to have read past a message.
 
     It grows with the time that the message has been there at least, so that also a group that is
-    busy all the time is believed in the end.
+    busy all the time is believed in the end. After many tries a message is rather sent once too
+    often.
     """
-    waited = min(audit_delay, _STEP_S) * min(1 + message.tries, _MAX_STEPS)
+    if message.tries + 1 >= _MAX_STEPS:
+        return max(_LAST_PATIENCE_S, min(audit_delay, _STEP_S) * _MAX_STEPS)
+    waited = min(audit_delay, _STEP_S) * (1 + message.tries)
     return max(_MIN_PATIENCE_S, waited)
 
 

@@ -76,10 +76,11 @@ def audit(
     *messages: OutboxMessage,
     behind_s: float | None = 0.0,
     comes: tuple[Delivery, ...] = (),
+    delay: float = DELAY,
 ) -> tuple[Findings, Group]:
     group = Group(store, behind_s, comes)
     admin = PatientAdmin(cast(AdminService, group), pause_s=0)
-    return asyncio.run(ask_groups(lambda _: admin, list(messages), DELAY)), group
+    return asyncio.run(ask_groups(lambda _: admin, list(messages), delay)), group
 
 
 def test_what_a_group_has_is_not_asked_for_twice(store: Store) -> None:
@@ -105,6 +106,15 @@ def test_what_a_group_has_begun_with_is_not_lost(store: Store) -> None:
     findings, _ = audit(store, message(1), comes=(delivery(1),))
     assert (findings.missing(), findings.waiting) == ([], {})
     assert [sent.event_id for sent in findings.arrived([message(1)])] == [1]
+
+
+def test_an_idle_group_is_believed_in_the_end(store: Store) -> None:
+    """It looks every 0.4 s and notes that when the look is over, so that it is behind by up to
+    twice as much; with short audits, too, it is asked no longer than ten times."""
+    findings, _ = audit(store, message(1, tries=8), behind_s=0.8, delay=0.05)
+    assert findings.missing() == []
+    findings, _ = audit(store, message(1, tries=9), behind_s=0.8, delay=0.05)
+    assert findings.missing() == [MissingFrom(event_ids=(1,), groups=("goods",))]
 
 
 def test_what_a_group_may_not_have_read_yet_is_asked_for_again(store: Store) -> None:
