@@ -1,12 +1,13 @@
 """Topics that only another release knows: its own code makes and removes them at the broker."""
 
 from collections.abc import Iterable
+from importlib import import_module
+from types import ModuleType
 
 from labkit.home import Home
 from labkit.stack.releases import program
 from labkit.stack.releases.notes import releases_of
 from labkit.stack.releases.release import Release, own
-from labkit.stack.setup import topics
 
 
 def make_all(home: Home) -> None:
@@ -17,7 +18,7 @@ def make_all(home: Home) -> None:
         KafkaError: the broker is away, or refuses.
         RuntimeError: another release cannot make its topics.
     """
-    topics.make_topics(home)
+    _topics().make_topics(home)
     for release in _others(home):
         make(home, release)
 
@@ -33,7 +34,7 @@ def make(home: Home, release: Release) -> None:
 
 def remove_all(home: Home) -> None:
     """Remove the topics of every release that a service of the lab is of, ours among them."""
-    topics.remove_topics(home)
+    _topics().remove_topics(home)
     for release in _others(home):
         _run(home, release, "remove")
 
@@ -53,8 +54,13 @@ def _run(home: Home, release: Release, work: str) -> None:
 def main() -> None:
     """Do what the input says, as the release that runs this process."""
     spec = program.read_spec()
-    work = {"make": topics.make_topics, "remove": topics.remove_topics}[spec["work"]]
+    work = {"make": _topics().make_topics, "remove": _topics().remove_topics}[spec["work"]]
     work(Home(spec["home"]))
+
+
+def _topics() -> ModuleType:
+    """Return our own, with the client of a broker: an upgrade needs neither in its own process."""
+    return import_module("labkit.stack.setup.topics")
 
 
 if __name__ == "__main__":
