@@ -7,6 +7,7 @@ from labkit.sim.forcing import forcings, obstacles
 from labkit.sim.life import Life
 from labkit.sim.plan import Plan
 from labkit.sim.search import Tally
+from labkit.stack.releases.beside import options
 
 _MAX_BREACHES = 5
 
@@ -106,7 +107,11 @@ def _broken(tally: Tally) -> list[str]:
     return [
         line
         for life in tally.broken
-        for line in (*_breaches(life), f"  labkit sim --replay '{life.plan.token}'", *_real(life))
+        for line in (
+            *_breaches(life),
+            f"  labkit sim {options()}--replay '{life.plan.token}'",
+            *_real(life),
+        )
     ]
 
 

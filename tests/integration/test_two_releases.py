@@ -13,6 +13,7 @@ from tests.support.releases import in_release, unpacked
 #: Says which shops a process knows, and which of them the services of some lives run.
 SHOPS = """
 from labkit.sim.shops import OURS, Mix, earlier_shop
+from labkit.stack.releases.beside import options
 old = earlier_shop()
 fields = [
     sorted(event.model_fields) for shop in (old, OURS)
@@ -21,6 +22,7 @@ fields = [
 print([set(one) ^ set(other) for one, other in zip(fields, fields[1:])])
 mixes = [[Mix(seed).shop_of(name) is OURS for name in OURS.services] for seed in range(200)]
 print(len({tuple(mix) for mix in mixes}))
+print(options())
 """
 
 
@@ -44,9 +46,10 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_the_twin_runs_both(releases: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Each shop has its own messages; lives stand at every place of a deployment."""
     monkeypatch.setenv(beside.EARLIER, str(releases["1.0"]))
-    differences, mixes = in_release(releases["1.1"], "-c", SHOPS).splitlines()
+    differences, mixes, again = in_release(releases["1.1"], "-c", SHOPS).splitlines()
     assert differences == "[{'reason'}]"
     assert int(mixes) >= 9
+    assert again.strip() == "--releases 1.0,1.1"  # in the line that lives a life again
 
 
 @pytest.mark.slow

@@ -51,6 +51,12 @@ def run_again(releases: str) -> int:
         ).returncode
 
 
+def options() -> str:
+    """Return what has to be said to a command so that it runs beside the same release again."""
+    release = earlier()
+    return f"--releases {release.number},{own().number} " if release else ""
+
+
 def is_there() -> bool:
     """Return True if this process runs beside an earlier release already."""
     return (release := earlier()) is not None and release.number < own().number
