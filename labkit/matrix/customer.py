@@ -13,7 +13,8 @@ from labkit.ops.reader import Reader, Row
 from labkit.shop.states import PayStatus
 from labkit.waiting import BlockingClock, poll_until
 
-_FINAL_SECONDS = 20.0
+#: A process of another release is no fork: it is imported, and others go first meanwhile.
+_FINAL_SECONDS = 60.0
 _AGAIN_SECONDS = 0.05
 #: Statuses after which a client asks again: not decided, too many requests, a dependency is away.
 _NOT_FINAL = (202, 429, 503)
