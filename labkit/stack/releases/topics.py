@@ -44,6 +44,8 @@ def _others(home: Home) -> Iterable[Release]:
 
 
 def _run(home: Home, release: Release, work: str) -> None:
+    if not (release.package / "stack" / "releases" / "topics.py").is_file():
+        return  # an older labkit has unpacked it, whose releases have no topics but ours
     try:
         program.run(__name__, release, {"home": str(home.folder), "work": work})
     except RuntimeError as error:
