@@ -63,6 +63,7 @@ class ServiceRuntime:
         self.environment = environment
         self.settings = environment.settings
         self._groups = groups
+        self._senders_of = senders
         self._names = names
         self._outside = outside
         self._flows: dict[tuple[str, Message], asyncio.Task[object]] = {}
@@ -76,8 +77,6 @@ class ServiceRuntime:
             environment.settings.call_timeout,
             environment.clock,
         )
-        admins = {name: self._patient_admin(name) for name in sorted(names.values())}
-        self._senders = Senders(admins, senders)
         self._shop = self._make_shop() if service.shop else None
 
     def _patient_admin(self, name: str) -> PatientAdmin:
@@ -121,6 +120,8 @@ class ServiceRuntime:
         )
         database = environment.open_database(self._transaction_defaults(relay.send_all))
         self._database = database
+        admins = {name: self._patient_admin(name) for name in sorted(self._names.values())}
+        senders = Senders(admins, self._senders_of)
         self._consumer = EventConsumer(
             self.service.name,
             {event.topic: (event, step) for event, step in self.service.handlers.items()},
@@ -129,7 +130,7 @@ class ServiceRuntime:
             environment.failpoints,
             environment.clock,
             self.service.upcasts,
-            self._senders,
+            senders,
         )
         self.announce(await self._serve())
         self._consumer.start()
@@ -142,7 +143,7 @@ class ServiceRuntime:
         }
         if self.settings.message_retention:
             keeps = Retention(
-                self.service.name, database, self._senders, self.settings, environment.clock
+                self.service.name, database, senders, self.settings, environment.clock
             )
             loops["retention"] = keeps.run()
         self._tasks += [critical.create_task(loop, name) for name, loop in loops.items()]

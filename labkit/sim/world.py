@@ -58,7 +58,7 @@ _SETTINGS = {
 }
 #: A quarter of all lives forgets what has been settled for so long, and less than some records are
 #: late: so a repetition may come after all its rows are gone.
-_KEPT_S, _FORGETFUL = 0.3, (2, 4)
+_KEPT_S, _FORGETS_EVERY = 0.3, 4
 SETTINGS = Settings.model_construct(
     **{name: field.default for name, field in Settings.model_fields.items()} | _SETTINGS
 )
@@ -265,10 +265,9 @@ class World:
 
 def settings_of(plan: Plan) -> Settings:
     """Return the settings of all processes of a life."""
-    remainder, divisor = _FORGETFUL
-    if plan.seed % divisor != remainder:
-        return SETTINGS
-    return SETTINGS.model_copy(update={"message_retention": _KEPT_S})
+    if plan.seed % _FORGETS_EVERY == _FORGETS_EVERY // 2:
+        return SETTINGS.model_copy(update={"message_retention": _KEPT_S})
+    return SETTINGS
 
 
 def _die_with(done: "asyncio.Task[None]", started: Process) -> None:

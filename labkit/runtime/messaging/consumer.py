@@ -191,10 +191,10 @@ class EventConsumer:
         its sender still has it, and else passed over.
         """
         while _may_pass(error) and not self._stopping:
-            if isinstance(error, MaybeForgotten):
+            if isinstance(error, MaybeForgotten) and delivery.confirmed != error.rounds:
                 if not await self._find_held([delivery]):
                     return None
-                delivery = delivery.model_copy(update={"confirmed": error.rounds})
+                delivery = _cleared(delivery, error)
             try:
                 return await self._database.ask(
                     self._first[delivery.topic], delivery, bounded=False
@@ -209,14 +209,14 @@ class EventConsumer:
         return await self._store(failure_of(delivery, error))
 
     async def _without_repetitions(self, failed: list[_Failed]) -> list[_Failed]:
-        """Leave out what was handled and forgotten; one question is enough for all of it.
+        """Leave out what was handled and forgotten, and clear the rest of doubt, by one question.
 
         Where a broker hands out its log from the beginning, that is nearly everything.
         """
         doubtful = [each for each, error in failed if isinstance(error, MaybeForgotten)]
         held = await self._find_held(doubtful) if doubtful else frozenset()
         return [
-            (each, error)
+            (_cleared(each, error) if isinstance(error, MaybeForgotten) else each, error)
             for each, error in failed
             if not isinstance(error, MaybeForgotten) or each.event_id in held
         ]
@@ -298,6 +298,11 @@ def _is_away(error: BaseException) -> bool:
     The database is away, or has too much to do, or no ids can be made.
     """
     return is_away(error) or isinstance(error, (NoIds, Overloaded))
+
+
+def _cleared(delivery: Delivery, doubt: MaybeForgotten) -> Delivery:
+    """Return a delivery of which its sender has said that it holds it."""
+    return delivery.model_copy(update={"confirmed": doubt.rounds})
 
 
 def _may_pass(error: BaseException) -> bool:

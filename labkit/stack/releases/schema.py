@@ -3,10 +3,11 @@
 The revisions of a release are run by its own code, in a process of their own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.exc import DBAPIError
 
 from labkit.home import Home
@@ -66,12 +67,8 @@ class Schema:
 
 def schema_of(home: Home, service: str, release: Release) -> Schema:
     """Look at the database of a service, for a release."""
-    engine = open_engine(home.database_url(service))
-    try:
-        with engine.connect() as connection:
-            return Schema(service, release, current(connection))
-    finally:
-        engine.dispose()
+    with _begin(home, service) as connection:
+        return Schema(service, release, current(connection))
 
 
 def migrate(
@@ -104,14 +101,10 @@ def forget_migration(home: Home, service: str, release: Release) -> None:
 
     What the earlier release writes from now on lacks what the migration has filled in.
     """
-    engine = open_engine(home.database_url(service))
-    try:
-        with engine.begin() as connection:
-            at = current(connection)
-            if at and at.release > release.number and at.phase is Phase.MIGRATE:
-                stamp(connection, Revision(at.release, Phase.EXPAND))
-    finally:
-        engine.dispose()
+    with _begin(home, service) as connection:
+        at = current(connection)
+        if at and at.release > release.number and at.phase is Phase.MIGRATE:
+            stamp(connection, Revision(at.release, Phase.EXPAND))
 
 
 def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
@@ -127,13 +120,13 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
     Raises:
         RuntimeError: a release cannot use its database; one line that says why.
     """
-    for service in STATEFUL:
-        add_runtime_tables(home, service)
     noted = releases_of(home)
     newest = max([own(), *noted.values()], key=lambda release: release.number)
     for service in STATEFUL:
         release = noted.get(service, own())
-        schema = schema_of(home, service, release)
+        with _begin(home, service) as connection:
+            _add_runtime_tables(connection)
+            schema = Schema(service, release, current(connection))
         if not schema.lacks and schema.complaint:
             raise RuntimeError(schema.complaint)
         for each in dict.fromkeys((release, newest)):
@@ -141,18 +134,28 @@ def make_ready(home: Home, keep: Sequence[int] = ()) -> None:
                 migrate(home, each, {service: lacks}, keep)
 
 
-def add_runtime_tables(home: Home, service: str) -> None:
-    """Make what a home of an older labkit lacks: a table of the runtime, and its rows.
+def add_runtime_tables(home: Home) -> None:
+    """Make what the databases of an older labkit lack: a table of the runtime, and its rows."""
+    for service in STATEFUL:
+        with _begin(home, service) as connection:
+            _add_runtime_tables(connection)
 
-    Whoever does it may be killed between the two, and MySQL keeps the table then.
-    """
+
+def _add_runtime_tables(connection: Connection) -> None:
+    """Make the table and its rows: who did it before may have been killed between the two."""
+    forgotten.create(connection, checkfirst=True)
+    parts = set(connection.execute(select(forgotten.c.part)).scalars())
+    if lacking := [row for row in NOTHING_FORGOTTEN if row["part"] not in parts]:
+        connection.execute(forgotten.insert(), lacking)
+
+
+@contextmanager
+def _begin(home: Home, service: str) -> Iterator[Connection]:
+    """Open the database of a service for one transaction."""
     engine = open_engine(home.database_url(service))
     try:
         with engine.begin() as connection:
-            forgotten.create(connection, checkfirst=True)
-            parts = set(connection.execute(select(forgotten.c.part)).scalars())
-            if lacking := [row for row in NOTHING_FORGOTTEN if row["part"] not in parts]:
-                connection.execute(forgotten.insert(), lacking)
+            yield connection
     finally:
         engine.dispose()
 

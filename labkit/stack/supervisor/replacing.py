@@ -12,7 +12,6 @@ from labkit.stack.supervisor.children import Children
 from labkit.stack.supervisor.instances import check_instances
 from labkit.stack.supervisor.preparation import CannotStart
 
-_READY_S = 60
 _MODEST_S = 240  # that a process takes to start which lets others go first, on a busy machine
 
 
@@ -22,7 +21,9 @@ class Loop(Protocol):
     def write_state(self) -> None:
         """Write the state, and let the processes work that it names."""
 
-    def await_that(self, condition: Callable[[], bool], complaint: str, seconds: float) -> None:
+    def await_that(
+        self, condition: Callable[[], bool], complaint: str, seconds: float = ...
+    ) -> None:
         """Go on until a condition holds."""
 
 
@@ -69,7 +70,7 @@ class Replacing:
                 child.endpoint and not child.leaves_by for child in changed if child in present
             )
 
-        self._loop.await_that(is_done, "not all came up or went", _READY_S)
+        self._loop.await_that(is_done, "not all came up or went")
 
     def start(self, name: str, release: str) -> None:
         """Start one more process of a service, of a release; wait until it serves.
@@ -118,7 +119,7 @@ class Replacing:
         self._children.retire(child)
         self._loop.write_state()
         self._loop.await_that(
-            lambda: child not in self._children.all, f"{child.label} does not leave", _READY_S
+            lambda: child not in self._children.all, f"{child.label} does not leave"
         )
 
     def _last_words(self, child: Child) -> str:

@@ -48,8 +48,7 @@ def init(home: Home, settings: Settings) -> None:
         if not home.filled():  # else services may live, and know themselves what they have leased
             zookeeper.prepare(home, settings.zookeeper)
             databases.fill(home, Seeds(), LabClock(home.clock_file).now())
-        for service in schema.STATEFUL:
-            schema.add_runtime_tables(home, service)
+        schema.add_runtime_tables(home)
     except (databases.MySQLUnusable, zookeeper.ZooKeeperUnusable) as error:
         raise RuntimeError(str(error)) from None
     keys.make(home.keys)
